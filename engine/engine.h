@@ -1,0 +1,93 @@
+// The model as the daemon sees it: token ids in, token ids out. Nothing here knows agents, tools or sockets.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+namespace lares::engine {
+
+using Token = std::int32_t;
+
+enum class Errc {
+  not_found,    // a file or directory is missing
+  malformed,    // a file is not what it claims to be
+  unsupported,  // well-formed, but not something this engine runs
+  too_long,     // the prompt does not fit the context
+  no_memory,    // arithmetic says it cannot fit
+  cancelled,    // the caller's stop token fired
+  bad_argument,
+};
+struct Error {
+  Errc code;
+  std::string message;  // what was attempted, on what, why it failed, what to do
+};
+template <class T = void>
+using Result = tl::expected<T, Error>;
+
+class Tokenizer;  // engine/tokenizer.h
+
+// How to draw the next token. temperature 0 is argmax (ties to the lowest id).
+struct Sampling {
+  float temperature = 1.0f;
+  float top_p = 1.0f;
+  std::uint64_t seed = 0;  // draws are a function of (seed, position) and the logits alone
+};
+
+// One bit per vocabulary id: 1 allows the token. [ceil(vocab / 64)] words.
+using TokenMask = std::vector<std::uint64_t>;
+
+// How far a long evaluation has come; tokens, not seconds. Called from the engine's thread.
+using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
+
+// One sequence: its tokens, their KV cache, and the logits after the last of them.
+// One thread at a time. All timelines of one engine share its thread pool, so run them one after another.
+class Timeline {
+ public:
+  virtual ~Timeline() = default;
+
+  virtual std::span<const Token> tokens() const = 0;
+
+  // Makes the timeline end with exactly `prompt`, evaluating only what follows the longest common prefix that
+  // its caches can return to. Looks at `stop` between chunks; a cancelled sync keeps what it has evaluated.
+  // Returns the number of tokens evaluated.
+  virtual Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) = 0;
+
+  // Draws the next token from the current logits, restricted to `mask` when it is not null, and appends it. Its own
+  // evaluation happens with the next call, so the last token of a turn costs nothing. `mask` allows at least one id.
+  virtual Result<Token> next(const Sampling& sampling, const TokenMask* mask) = 0;
+};
+
+struct ModelInfo {
+  std::string directory, model_type;
+  int n_layers = 0, vocab_size = 0;
+  std::int64_t n_context_max = 0;   // tokens
+  std::uint64_t weight_bytes = 0;   // as stored
+  std::uint64_t n_parameters = 0;
+};
+
+struct LoadOptions {
+  std::string directory;
+  int n_threads = 0;         // 0: the CPUs this process may use, cgroup quota included
+  bool exact = false;        // float32 everywhere, no activation quantisation (DESIGN section 2)
+  std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  virtual std::unique_ptr<Timeline> timeline() = 0;
+};
+
+// Opens an official-layout checkpoint directory; every expected tensor is checked before this returns.
+Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress);
+
+}  // namespace lares::engine

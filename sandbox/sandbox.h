@@ -1,0 +1,81 @@
+// Running untrusted commands: what they may see and use, and their whole process tree's death. Knows no agent.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <tl/expected.hpp>
+
+namespace lares::sandbox {
+
+namespace asio = boost::asio;
+
+enum class Errc { unavailable, refused, broken };
+struct Error {
+  Errc code;
+  std::string message;
+};
+template <class T = void>
+using Result = tl::expected<T, Error>;
+
+enum class Backend { native, bubblewrap, none };  // none: the user opted out; commands run with the user's own rights
+
+struct Limits {
+  std::uint64_t file_bytes = 1ull << 30;    // RLIMIT_FSIZE
+  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree where a cgroup is delegated, of one process elsewhere
+  int n_processes = 512;
+  int n_open_files = 4096;
+};
+
+struct Policy {
+  std::string root;                        // the worktree: the only writable host path
+  std::vector<std::string> readonly;       // below root, shown but not writable (".git" always is)
+  std::vector<std::string> hidden;         // below root, shown empty (secrets); found by find_secrets()
+  bool worktree_readonly = false;
+  Limits limits;
+};
+
+struct Probe {
+  Backend backend = Backend::none;  // the best that works here
+  bool works = false;
+  std::string why;                        // when it does not: one line per missing layer, each with what to do
+  std::vector<std::string> layers, notes;  // e.g. "user namespace", "seccomp"; notes: "no cgroup delegated: per-process limits only"
+};
+
+// Runs the launcher on a scratch directory and checks that what must be denied is denied. Takes about 50 ms; cache it.
+asio::awaitable<Probe> probe(std::string launcher);
+
+// Files below `root` that a command must not read: .env, keys, credentials (notes: names, and PEM headers).
+std::vector<std::string> find_secrets(const std::string& root);
+
+struct Exit {
+  bool exited = false;  // else killed by `signal`
+  int code = 0, signal = 0;
+};
+
+// A running command with its own PID namespace. Destroying it kills everything in it.
+class Process {
+ public:
+  virtual ~Process() = default;
+  virtual int pid() const = 0;                              // of the launcher, on the host
+  virtual asio::posix::stream_descriptor& in() = 0;         // to its stdin
+  virtual asio::posix::stream_descriptor& out() = 0;        // from its stdout and stderr, joined
+  virtual asio::awaitable<Exit> wait() = 0;                 // once
+  virtual void kill() = 0;                                  // the whole tree, at once; wait() then returns
+};
+
+struct Command {
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH inside
+  std::string cwd;                // absolute, inside root
+  std::vector<std::string> env;   // NAME=value, added to the scrubbed environment
+};
+
+// Errors: the launcher is missing, the backend does not work here, the policy is refused (root is "/", $HOME, ...).
+asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend, Policy policy, Command command);
+
+}  // namespace lares::sandbox

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Every include goes down the house (DESIGN section 1): the table below says which folder may include which, and which
+headers of a folder the others may see."""
+import pathlib
+import re
+import sys
+
+MAY_INCLUDE = {
+    "kernels": set(),
+    "engine": {"kernels"},
+    "sandbox": set(),
+    "tools": {"sandbox"},
+    "mcp": {"tools", "sandbox"},
+    "daemon": {"engine", "tools", "mcp", "sandbox"},
+}
+PUBLIC = {
+    "engine": {"engine.h", "tokenizer.h", "grammar.h", "chat.h", "inspect.h"},
+    "sandbox": {"sandbox.h"},
+    "tools": {"tool.h", "builtin.h", "workspace.h"},
+    "mcp": {"mcp.h"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([a-z]+)/([^"]+)"', re.M)
+
+
+def violations(root):
+    for folder in MAY_INCLUDE:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix not in (".h", ".cc", ".cu", ".cuh"):
+                continue
+            for other, header in INCLUDE.findall(path.read_text(encoding="utf-8")):
+                if other == folder or other not in MAY_INCLUDE:
+                    continue
+                if other not in MAY_INCLUDE[folder]:
+                    yield f"{path.relative_to(root)}: {folder} may not include {other}/{header}"
+                elif other in PUBLIC and header not in PUBLIC[other]:
+                    yield f"{path.relative_to(root)}: {other}/{header} is private to {other}"
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    seen = sum(1 for folder in MAY_INCLUDE for _ in (root / folder).rglob("*.h"))
+    if seen == 0:
+        sys.exit(f"layering: no headers below {root}; wrong directory?")
+    found = list(violations(root))
+    print("\n".join(found) if found else f"layering: {seen} headers in order")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()

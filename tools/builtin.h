@@ -1,0 +1,27 @@
+// The built-in tools of one session: bash, str_replace_editor, test, git, outline. In this order, always.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include "tools/tool.h"
+
+namespace lares::tools {
+
+struct BuiltinOptions {
+  std::string root;              // the worktree, absolute, no symlinks
+  std::string state_dir;         // where spilled outputs go (0700, outside the worktree)
+  std::string sandbox_launcher;  // path of lares-sandbox
+  bool no_sandbox = false;       // the user said so, in so many words, for this session
+  int command_timeout_ms = 300'000;
+};
+
+// Why the shell tools are off, or "" when they work; one line for people. The answer is cached per process.
+asio::awaitable<std::string> shell_unavailable_reason(const BuiltinOptions& options);
+
+std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io, const BuiltinOptions& options);
+
+}  // namespace lares::tools
