@@ -1,0 +1,16 @@
+// The subcommands of `lares`. Each takes its own argument vector, with argv[0] the full name as the user wrote it
+// ("lares model"), and returns the process's exit status (see exit_status.h).
+#pragma once
+
+namespace lares::cli {
+
+int run_command(int argc, const char* const* argv);       // lares run TASK
+int ask_command(int argc, const char* const* argv);       // lares ask QUESTION
+int status_command(int argc, const char* const* argv);    // lares status
+int sessions_command(int argc, const char* const* argv);  // lares sessions
+int shutdown_command(int argc, const char* const* argv);  // lares shutdown
+int prompt_command(int argc, const char* const* argv);    // lares prompt --head
+int model_command(int argc, const char* const* argv);     // lares model ...
+int tokenize_command(int argc, const char* const* argv);  // lares tokenize ...
+
+}  // namespace lares::cli
