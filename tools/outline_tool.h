@@ -1,0 +1,14 @@
+// The `outline` tool: the definitions in a file or below a directory, with their line numbers, by tree-sitter.
+#pragma once
+
+#include <memory>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include "tools/builtin.h"
+
+namespace lares::tools {
+
+std::unique_ptr<Tool> make_outline_tool(asio::any_io_executor io, const BuiltinOptions& options);
+
+}  // namespace lares::tools
