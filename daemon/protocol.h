@@ -1,0 +1,390 @@
+// The native protocol between laresd and its clients, version 1: method names, typed requests, results and notifications,
+// error codes and limits. How these types become JSON and back is wire.h; where the socket lies is socket_path.h.
+//
+// Framing. Newline-delimited JSON-RPC 2.0 over the Unix socket: one object per line, UTF-8, no batches, a line (its newline
+// included) at most kLineBytesMax. The first line of a connection must be an `initialize` request. Requests on one
+// connection are answered in order of completion, not of arrival; `id` is a string or an integer.
+// Within version 1 only fields, methods and enum values are added: ignore the unknown ones.
+//
+// Sessions and events. A session is one conversation about one repository. Every durable fact of a session is a
+// notification with a `seq` (1, 2, 3, ...; some facts are the daemon's own, so a client sees gaps). Facts are on disk before
+// anyone sees them. Notifications without `seq` are ephemeral: deltas, snapshots, progress, states. What a client shows must
+// be derivable from the durable ones; deltas only make it live.
+//   session/subscribe{after} = all durable facts with seq > after, then one item/snapshot per open item, then live. A client
+//   that lost its connection for a second or a week makes the same call with the last seq it has seen.
+//
+// Items are what a turn consists of, in order: user, think, text, tool, error, note. Life of an item:
+//   item/started    (ephemeral; the item has nothing but id, kind and, for tools, name)
+//   item/delta      (ephemeral; appends to one field of the item)
+//   item/updated    (durable; tools only: the call is complete and its execution starts now)
+//   item/completed  (durable; the whole item, replaces everything a client has of it)
+// Items of kind user, error and note come as item/completed at once.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lares::daemon::protocol {
+
+inline constexpr int kVersion = 1;
+
+// ---- limits
+
+inline constexpr std::size_t kLineBytesMax = 16u << 20;   // one request or notification, newline included
+inline constexpr int kOutstandingMax = 64;                // requests a connection may have unanswered
+inline constexpr std::size_t kOutboxBytesMax = 8u << 20;  // queued to one client; see item/delta for what happens near it
+inline constexpr int kStuckMsMax = 60'000;                // a client that reads nothing for so long is evicted
+inline constexpr std::size_t kPromptBytesMax = 4u << 20;  // prompt/send content
+inline constexpr std::size_t kPromptsQueuedMax = 64;      // prompts of one session waiting for their turn
+inline constexpr int kHistoryMax = 1000;                  // events in one session/history answer
+
+// ---- errors
+
+// JSON-RPC's own codes and ours. `error.data` = {"kind": <name>, "retryable": bool, "hint": "what to do", "retryAfterMs"?: n}.
+enum class Code : int {
+  parse_error = -32700,       // kind "parse_error": not JSON; the connection stays open. Answered with id null
+  invalid_request = -32600,   // "invalid_request": not a request, or initialize missing or repeated
+  unknown_method = -32601,    // "unknown_method"
+  invalid_params = -32602,    // "invalid_params": the message names the field
+  internal = -32603,          // "internal": the daemon failed (disk full, ...)
+  overloaded = -32001,        // "overloaded": too many outstanding requests or queued prompts; retryAfterMs
+  not_found = -32002,         // "not_found": no such session, root, ...
+  busy = -32003,              // "busy": a turn runs and delivery was "start", or expectTurn did not match
+  not_ready = -32004,         // "not_ready": the engine failed to load (while it loads, prompts simply wait)
+  denied = -32005,            // "denied": role observe may not change anything
+  conflict = -32009,          // "conflict": this prompt id was used with another content
+};
+std::string_view kind_of(Code code);
+
+struct Error {
+  Code code = Code::internal;
+  std::string message;  // what was attempted, on what, why it failed, what to do
+  std::string hint;     // for people; may be empty
+  int retry_after_ms = 0;  // 0: retrying as it is will not help
+};
+
+// ---- initialize, ping
+
+// "control": everything. "observe": methods that change nothing. (The names "acp" and "mcp" are reserved.)
+struct Initialize {
+  static constexpr std::string_view kMethod = "initialize";
+  int protocol = kVersion;
+  std::string role = "control";
+  std::string client;  // name/version, for the log
+};
+struct InitializeResult {
+  int protocol = kVersion;
+  std::string server;     // "laresd/0.1.0"
+  std::string daemon_id;  // of the state directory: the same after a restart
+  std::string boot_id;    // of this process: another after a restart
+  std::int64_t pid = 0;
+  std::string state_dir, socket;
+  std::vector<std::string> capabilities;  // "steer", "queue", "interrupt", "history", "question"
+  std::int64_t line_bytes_max = kLineBytesMax, outstanding_max = kOutstandingMax, outbox_bytes_max = kOutboxBytesMax;
+};
+
+// -> {} ; may be sent at any time.
+struct Ping { static constexpr std::string_view kMethod = "ping"; };
+struct Nothing {};
+
+// ---- server
+
+struct ModelStatus {
+  std::string directory, model_type;
+  std::int64_t n_layers = 0, vocab_size = 0, n_context_max = 0, weight_bytes = 0, n_parameters = 0;
+};
+// Also the params of the notification "server/state", sent to every initialised connection when something in it changes (load
+// progress at most ten times a second) and once right after initialize.
+struct ServerState {
+  static constexpr std::string_view kNotification = "server/state";
+  std::string state = "loading";  // loading | ready | failed | stopping
+  std::int64_t done = 0, total = 0;  // while loading: units of the loader's own; total 0 while unknown
+  std::string message;               // failed: why, in one line
+};
+struct ServerStatus {
+  static constexpr std::string_view kMethod = "server/status";
+};
+struct ServerStatusResult {
+  ServerState engine;
+  ModelStatus model;  // empty until ready, except `directory`
+  std::string version, socket, state_dir;
+  std::int64_t pid = 0, uptime_ms = 0;
+  int n_clients = 0, n_sessions = 0, n_running = 0;  // n_running: turns in progress
+  int n_queued = 0;  // engine steps waiting for the engine
+  std::string shell;  // "" when commands run sandboxed; else one line saying why bash and test are off
+};
+
+// "now": running turns end with reason "cancelled", their facts are written, then the process ends. "idle": when no turn runs
+// and none waits; prompts sent meanwhile are refused. -> {} before it happens.
+struct ServerShutdown {
+  static constexpr std::string_view kMethod = "server/shutdown";
+  std::string when = "now";
+};
+
+// The constant beginning of every prompt: effort text, system sentence, tool catalogue. Byte-exact.
+struct PromptHead { static constexpr std::string_view kMethod = "server/prompt_head"; };
+struct PromptHeadResult { std::string text; };
+
+// ---- repositories
+
+struct SkippedFile { std::string path, why; };
+// Looks at a directory the way a session would: which files the model will see. `root` may be any directory inside a git
+// worktree: the worktree's top is used and returned. Not a worktree: the directory itself. Errors: not_found.
+struct RepoOpen {
+  static constexpr std::string_view kMethod = "repo/open";
+  std::string root;  // absolute
+};
+struct RepoOpenResult {
+  std::string root;  // absolute, symlinks resolved: give this one to session/create
+  bool git = false;
+  std::int64_t n_files = 0, n_shown = 0, shown_bytes = 0;
+  std::int64_t n_tokens = -1;         // of the whole rendered repository; -1 while the engine is loading
+  std::vector<SkippedFile> skipped;   // the first 200
+};
+
+// ---- sessions
+
+// What a session may be told at its creation; what is absent takes the daemon's default.
+struct SessionSettings {
+  std::string mode = "work";            // "work": tools; "ask": the model only answers, no tool calls
+  std::optional<double> temperature, top_p;  // default: the checkpoint's generation_config.json, else 1 and 1; 0 is greedy
+  std::optional<std::uint64_t> seed;    // default: random, then kept
+  std::optional<std::int64_t> steps_max;        // steps (answers of the model) in one turn; default kStepsMax
+  std::optional<std::int64_t> step_tokens_max;  // tokens in one step
+  std::optional<std::int64_t> think_tokens_max; // of them, reasoning; then "</think>" is forced
+  bool no_sandbox = false;              // commands run with the user's own rights: only when the user said so in so many words
+};
+struct SessionCreate {
+  static constexpr std::string_view kMethod = "session/create";
+  std::string root;   // absolute directory; resolved as by repo/open
+  std::string title;  // may be empty: then the first prompt's first line
+  SessionSettings settings;
+};
+struct SessionInfo {  // result of session/create and session/get, element of session/list, params.session of notifications
+  std::string session_id, root, title;
+  std::string state = "idle";   // see SessionState
+  bool closed = false;
+  std::int64_t created_ms = 0, updated_ms = 0;  // Unix time
+  std::int64_t last_seq = 0, n_turns = 0;
+  std::int64_t turn_id = 0;         // the running turn, 0 when none
+  std::int64_t context_tokens = 0;  // length of the transcript
+  SessionSettings settings;         // all fields filled
+};
+struct SessionList {  // newest first
+  static constexpr std::string_view kMethod = "session/list";
+  std::string root;           // only this repository's; empty: all
+  bool closed = false;        // closed ones too
+};
+struct SessionListResult { std::vector<SessionInfo> sessions; };
+struct SessionGet {
+  static constexpr std::string_view kMethod = "session/get";
+  std::string session_id;  // or an unambiguous beginning of one, here and in every other method
+};
+// Cancels a running turn, ends its shell; the journal stays. -> {}. A closed session takes no prompts but can be read.
+struct SessionClose {
+  static constexpr std::string_view kMethod = "session/close";
+  std::string session_id;
+};
+// The answer comes first, then the replay. Subscribing again replaces the earlier subscription of this connection.
+// after -1: nothing is replayed, only open items' snapshots and what is new.
+struct SessionSubscribe {
+  static constexpr std::string_view kMethod = "session/subscribe";
+  std::string session_id;
+  std::int64_t after = 0;
+  bool interactive = false;  // a person is there who can answer questions: see question/reply
+};
+struct SessionSubscribeResult {
+  SessionInfo session;
+  std::int64_t replay_to = 0;  // the facts up to this seq follow at once; later ones are live
+};
+struct SessionUnsubscribe {  // -> {}
+  static constexpr std::string_view kMethod = "session/unsubscribe";
+  std::string session_id;
+};
+// Durable facts with seq > after, in order. Each event is {"method": ..., "params": ...} as it was notified.
+struct SessionHistory {
+  static constexpr std::string_view kMethod = "session/history";
+  std::string session_id;
+  std::int64_t after = 0, limit = kHistoryMax;
+};
+// Result: {"events": [{"method", "params"}...], "more": bool}; wire.h has SessionHistoryResult.
+
+// ---- prompts and turns
+
+// `delivery`: "start"     begins a turn; busy when one runs.
+//             "queue"     begins a turn when the running one and those queued before it have ended.
+//             "steer"     is shown to the model after the next tool results of the running turn; if the turn ends before
+//                         there are any, it becomes a turn of its own. Same as "start" when none runs.
+//             "interrupt" cancels the running turn (what it did stays in the transcript), then begins a turn.
+// `id` is chosen by the client (a UUID). The same id with the same content returns the first result again and does nothing
+// else, also after a restart of the daemon; with another content: conflict. The answer comes when the prompt is on disk.
+struct PromptSend {
+  static constexpr std::string_view kMethod = "prompt/send";
+  std::string session_id, id, content;
+  std::string delivery = "start";
+  std::int64_t expect_turn = 0;  // steer, interrupt: only if this turn is the running one; 0: whichever
+};
+struct PromptSendResult {
+  std::string id;
+  std::int64_t seq = 0;      // of its prompt/accepted
+  std::int64_t turn_id = 0;  // the turn it began or steers; 0 when it waits for a later one (turn/started names it)
+};
+// Stops the running turn: within one token, or one prefill chunk, or the kill of a command. -> the turn ends with "cancelled".
+struct TurnInterrupt {
+  static constexpr std::string_view kMethod = "turn/interrupt";
+  std::string session_id;
+  std::int64_t turn_id = 0;  // 0: whichever runs
+};
+struct TurnInterruptResult {
+  std::int64_t turn_id = 0;  // the turn that was stopped; 0 when none ran (no error)
+};
+// Answers an ask_user call (a tool item with state "waiting"). First answer wins; later ones: not_found. -> {}
+struct QuestionReply {
+  static constexpr std::string_view kMethod = "question/reply";
+  std::string session_id, item_id, text;
+};
+
+// ---- notifications of a subscribed session. Every one has sessionId, and t (Unix ms); durable ones seq.
+
+struct Stamp {
+  std::string session_id;
+  std::int64_t seq = 0;  // 0 (absent on the wire): ephemeral
+  std::int64_t t = 0;
+};
+
+// Durable. The first fact of every session.
+struct SessionCreated {
+  static constexpr std::string_view kNotification = "session/created";
+  Stamp at;
+  SessionInfo session;
+};
+// Durable. Title or another property changed.
+struct SessionUpdated {
+  static constexpr std::string_view kNotification = "session/updated";
+  Stamp at;
+  std::string title;
+};
+struct SessionClosed {  // durable
+  static constexpr std::string_view kNotification = "session/closed";
+  Stamp at;
+};
+// Ephemeral.
+struct SessionState {
+  static constexpr std::string_view kNotification = "session/state";
+  Stamp at;
+  std::string state = "idle";  // idle | loading (waits for the model to load) | queued (for the engine) | prefill | decode | tool | waiting (for an answer)
+  std::int64_t turn_id = 0;
+  int n_queued = 0;  // prompts waiting
+};
+// Durable. The prompt will be delivered, come what may.
+struct PromptAccepted {
+  static constexpr std::string_view kNotification = "prompt/accepted";
+  Stamp at;
+  std::string id, content, delivery;
+};
+struct TurnStarted {  // durable
+  static constexpr std::string_view kNotification = "turn/started";
+  Stamp at;
+  std::int64_t turn_id = 0;
+  std::string prompt_id;
+};
+// Ephemeral, at most ten a second and once at the end: evaluation of new prompt tokens.
+struct TurnPrefill {
+  static constexpr std::string_view kNotification = "turn/prefill";
+  Stamp at;
+  std::int64_t turn_id = 0, step = 0;
+  std::int64_t done = 0, total = 0;  // tokens to evaluate in this step; what is cached is not counted
+};
+
+struct Usage {
+  std::int64_t steps = 0;
+  std::int64_t prompt = 0;     // tokens of the context when the (last) step began
+  std::int64_t cached = 0;     // of all steps' prompts: tokens that were not evaluated again
+  std::int64_t prefilled = 0;  // tokens evaluated: the tokens new in the turn
+  std::int64_t generated = 0;  // tokens sampled, of them ...
+  std::int64_t thinking = 0;   // ... reasoning
+  std::int64_t context = 0, context_max = 0;  // the transcript now, and what fits
+  std::int64_t prefill_ms = 0, decode_ms = 0, tool_ms = 0, wait_ms = 0, total_ms = 0;  // wait: for the model or the engine
+};
+// Durable. One answer of the model is complete; its tool calls, if any, run next.
+struct TurnStep {
+  static constexpr std::string_view kNotification = "turn/step";
+  Stamp at;
+  std::int64_t turn_id = 0, step = 0;
+  std::string reason;  // end | calls | max_tokens | cancelled | context_full | repetition | error
+  Usage usage;         // of this step
+};
+// Durable. reason: end_turn | max_tokens (a step hit its limit) | max_steps | cancelled | context_full | repetition | error |
+// crashed (the daemon died during the turn; written when it loads the session again).
+struct TurnEnded {
+  static constexpr std::string_view kNotification = "turn/ended";
+  Stamp at;
+  std::int64_t turn_id = 0;
+  std::string reason;
+  std::string message;  // one line for people when reason is not end_turn or cancelled
+  Usage usage;          // of the turn
+};
+
+struct FileChange { std::string path, diff; };  // relative to the root; unified diff, empty for binary files
+
+struct Item {
+  std::string id;        // "3.2": turn 3, its second item
+  std::int64_t turn_id = 0;
+  std::string kind;      // user | think | text | tool | error | note
+  std::string text;      // all kinds but tool. note: something the daemon did or told the model (a reminder, a forced </think>)
+  std::string prompt_id; // user
+  std::int64_t tokens = 0;  // think, text, tool: sampled for it, about
+
+  // tool
+  std::string name;
+  std::string arguments;  // JSON text of an object, keys in the order the model wrote them
+  std::string state;      // writing | running | waiting | done | failed | rejected (never ran: malformed or cut off) | cancelled |
+                          // interrupted (the daemon died meanwhile, outcome unknown)
+  std::string output;     // what the model reads of it
+  std::int64_t elapsed_ms = 0;
+  std::vector<FileChange> changes;
+};
+struct ItemStarted {  // ephemeral
+  static constexpr std::string_view kNotification = "item/started";
+  Stamp at;
+  Item item;
+};
+// Ephemeral. Append `text` to `field` at byte offset `off`. A slow client gets neighbouring deltas joined (outbox above half),
+// then loses them (above nine tenths): it later gets an item/snapshot with resync true. A client that reads nothing for kStuckMsMax
+// or whose outbox overflows gets connection/evicted and is disconnected.
+struct ItemDelta {
+  static constexpr std::string_view kNotification = "item/delta";
+  Stamp at;
+  std::int64_t turn_id = 0;
+  std::string item_id;
+  std::string field;  // "text" | "arguments" | "output" (live output of a command; not what the model reads in the end)
+  std::int64_t off = 0;
+  std::string text;
+  std::int64_t tokens = 0;  // sampled so far in this step, for rates
+};
+struct ItemUpdated {  // durable: a tool's state is now "running" (or "waiting")
+  static constexpr std::string_view kNotification = "item/updated";
+  Stamp at;
+  Item item;
+};
+struct ItemCompleted {  // durable
+  static constexpr std::string_view kNotification = "item/completed";
+  Stamp at;
+  Item item;
+};
+struct ItemSnapshot {  // ephemeral: the whole open item as it is now
+  static constexpr std::string_view kNotification = "item/snapshot";
+  Stamp at;
+  Item item;
+  bool resync = false;
+};
+// To one connection, just before it is closed.
+struct ConnectionEvicted {
+  static constexpr std::string_view kNotification = "connection/evicted";
+  std::string why;
+};
+
+}  // namespace lares::daemon::protocol
