@@ -17,6 +17,11 @@ target_link_libraries(lares_options INTERFACE tl::expected fmt::fmt nlohmann_jso
 # lares_library(engine SOURCES a.cc b.cc DEPS kernels): the folder's static library, `lares_engine`.
 function(lares_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LINK" ${ARGN})
+  if(NOT ARG_SOURCES)  # headers only
+    add_library(lares_${name} INTERFACE)
+    target_link_libraries(lares_${name} INTERFACE lares_options)
+    return()
+  endif()
   add_library(lares_${name} STATIC ${ARG_SOURCES})
   target_link_libraries(lares_${name} PUBLIC lares_options)
   foreach(dep ${ARG_DEPS})
