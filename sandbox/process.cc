@@ -1,0 +1,244 @@
+// spawn(): starting a command under a backend, and the handle on its whole tree.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <optional>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "sandbox/fixes.h"
+#include "sandbox/policy.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/spec.h"
+#include "sandbox/start.h"
+
+namespace lares::sandbox {
+namespace {
+
+inline constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
+inline constexpr auto kKillPatience = std::chrono::seconds(2);  // the launcher needs milliseconds
+
+Error broken(std::string_view what) { return {Errc::broken, fmt::format("sandbox: {}: {}", what, ::strerror(errno))}; }
+
+// One child, from start to reaping. Outlives its Process while it waits for a killed child to end, so that nobody has to
+// block and no zombie stays.
+struct Child : std::enable_shared_from_this<Child> {
+  Child(asio::any_io_executor io, Started started, bool alone)
+      : pid(started.pid), own_group(alone), pidfd(io, started.pidfd.release()), patience(io), control(io) {}
+  ~Child() {
+    if (reaped) return;  // else the executor went away first; a SIGKILL takes no time worth a thread
+    signal_now();
+    siginfo_t info{};
+    while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED) != 0 && errno == EINTR) {
+    }
+    if (own_group) ::kill(-pid, SIGKILL);
+  }
+
+  void signal_now() {
+    if (reaped) return;
+    if (own_group) ::kill(-pid, SIGKILL);
+    ::syscall(SYS_pidfd_send_signal, pidfd.native_handle(), SIGKILL, nullptr, 0);
+  }
+
+  void kill() {
+    if (reaped || killed) return;
+    killed = true;
+    if (own_group) return signal_now();
+    // The launcher sees the end of file, kills the PID namespace, waits until it is empty and exits: when we see that exit,
+    // nothing is left. Should it hang, its own death takes the namespace with it.
+    boost::system::error_code ignored;
+    control.close(ignored);
+    patience.expires_after(kKillPatience);
+    patience.async_wait([self = shared_from_this()](boost::system::error_code cancelled) {
+      if (!cancelled) self->signal_now();
+    });
+  }
+
+  // False while it still runs.
+  bool reap() {
+    siginfo_t info{};
+    int done;
+    do done = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG);
+    while (done != 0 && errno == EINTR);
+    if (done != 0) {  // someone else waited for our child: it is gone, its status lost
+      reaped = true;
+    } else if (info.si_pid != 0) {
+      reaped = true;
+      exit = info.si_code == CLD_EXITED ? Exit{.exited = true, .code = info.si_status}
+                                        : Exit{.exited = false, .signal = info.si_status};
+    }
+    if (reaped) {
+      patience.cancel();
+      // With Backend::none the shell's children may live on in its group.
+      if (own_group) ::kill(-pid, SIGKILL);
+    }
+    return reaped;
+  }
+
+  void reap_later() {
+    if (reaped) return;
+    pidfd.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](boost::system::error_code failed) {
+      if (!failed) self->reap();
+    });
+  }
+
+  const int pid;
+  const bool own_group;  // Backend::none
+  asio::posix::stream_descriptor pidfd;
+  asio::steady_timer patience;
+  asio::posix::stream_descriptor control;  // not open with Backend::none
+  bool killed = false, reaped = false;
+  Exit exit;
+};
+
+class Running : public Process {
+ public:
+  Running(std::shared_ptr<Child> child, asio::posix::stream_descriptor in, asio::posix::stream_descriptor out)
+      : child_(std::move(child)), in_(std::move(in)), out_(std::move(out)) {}
+  ~Running() override {
+    child_->kill();
+    child_->reap_later();
+  }
+  int pid() const override { return child_->pid; }
+  asio::posix::stream_descriptor& in() override { return in_; }
+  asio::posix::stream_descriptor& out() override { return out_; }
+  void kill() override { child_->kill(); }
+
+  // Cancelled, it returns an Exit with signal 0 and may be called again.
+  asio::awaitable<Exit> wait() override {
+    const auto child = child_;
+    while (!child->reaped) {
+      auto [failed] = co_await child->pidfd.async_wait(asio::posix::stream_descriptor::wait_read, kIo);
+      if (failed == asio::error::operation_aborted) co_return Exit{};
+      child->reap();
+    }
+    co_return child->exit;
+  }
+
+ private:
+  std::shared_ptr<Child> child_;
+  asio::posix::stream_descriptor in_, out_;
+};
+
+struct Pipe {
+  Fd read, write;
+};
+
+std::optional<Pipe> make_pipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return std::nullopt;
+  return Pipe{Fd(fds[0]), Fd(fds[1])};
+}
+
+// A sealed file in memory with the encoded spec, its offset at the start.
+Result<Fd> spec_file(const Spec& spec) {
+  const auto text = encode(spec);
+  if (text.size() > kSpecBytesMax)
+    return tl::unexpected(Error{Errc::refused, fmt::format("sandbox command: {} bytes of arguments and environment, at most {}",
+                                                           text.size(), kSpecBytesMax)});
+  Fd file(::memfd_create("lares-spec", MFD_CLOEXEC));
+  if (!file) return tl::unexpected(broken("memfd_create"));
+  for (std::size_t done = 0; done < text.size();) {
+    const auto n = ::write(file.get(), text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return tl::unexpected(broken("write the spec"));
+    done += static_cast<std::size_t>(n);
+  }
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) return tl::unexpected(broken("rewind the spec"));
+  return file;
+}
+
+asio::posix::stream_descriptor adopt(asio::any_io_executor io, Fd fd) {
+  return asio::posix::stream_descriptor(io, fd.release());
+}
+
+// The launcher's one line; "" when it ended without.
+asio::awaitable<std::string> reply(Child& child) {
+  std::string line;
+  auto [failed, n] = co_await asio::async_read_until(child.control, asio::dynamic_buffer(line, kReplyBytesMax), '\n', kIo);
+  if (failed) co_return std::string();
+  line.resize(n - 1);
+  co_return line;
+}
+
+Error refusal_of(const std::string& line, const std::string& launcher) {
+  if (line.empty() || line[0] != kReplyFailed)
+    return {Errc::broken, fmt::format("sandbox launcher {}: ended without saying why", launcher)};
+  const auto tab = line.find('\t');
+  const auto layer = line.substr(1, tab == line.npos ? line.npos : tab - 1);
+  const auto message = tab == line.npos ? std::string("failed") : line.substr(tab + 1);
+  if (layer == "policy") return {Errc::refused, "sandbox: " + message};
+  if (const auto fix = fix_for(layer, launcher); !fix.empty())
+    return {Errc::unavailable, fmt::format("sandbox: {}: {}; {}", layer, message, fix)};
+  return {Errc::unavailable, fmt::format("sandbox: {}: {}", layer, message)};
+}
+
+}  // namespace
+
+asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend, Policy policy, Command command) {
+  const asio::any_io_executor io = co_await asio::this_coro::executor;
+  auto spec = compile(backend, policy, command);
+  if (!spec) co_return tl::unexpected(std::move(spec.error()));
+
+  auto input = make_pipe(), output = make_pipe();
+  if (!input || !output) co_return tl::unexpected(broken("pipe"));
+  StartOptions options;
+  options.fds = {{input->read.get(), 0}, {output->write.get(), 1}, {output->write.get(), 2}};
+  Fd file, control_ours, control_theirs;
+  if (backend == Backend::none) {
+    options.path = command.argv[0];
+    options.argv = command.argv;
+    options.env = spec->env;
+    options.cwd = command.cwd;
+    options.dies_with_parent = true;
+  } else {
+    if (::access(launcher.c_str(), X_OK) != 0) {
+      const Error missing{Errc::unavailable,
+                          fmt::format("sandbox launcher {}: {}; install lares-sandbox beside laresd", launcher, ::strerror(errno))};
+      co_return tl::unexpected(missing);
+    }
+    auto made = spec_file(*spec);
+    if (!made) co_return tl::unexpected(std::move(made.error()));
+    file = std::move(*made);
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) co_return tl::unexpected(broken("socketpair"));
+    control_ours = Fd(ends[0]);
+    control_theirs = Fd(ends[1]);
+    options.path = launcher;
+    options.argv = {"lares-sandbox"};
+    options.fds.emplace_back(file.get(), kSpecFd);
+    options.fds.emplace_back(control_theirs.get(), kControlFd);
+  }
+  auto started = start(options);
+  if (!started) co_return tl::unexpected(std::move(started.error()));
+  input->read = Fd();
+  output->write = Fd();
+  control_theirs = Fd();
+
+  auto child = std::make_shared<Child>(io, std::move(*started), backend == Backend::none);
+  auto running = std::make_unique<Running>(child, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
+  if (backend != Backend::none) {
+    child->control.assign(control_ours.release());
+    const std::string line = co_await reply(*child);
+    if (line.empty() || line[0] != kReplyStarted) {
+      Error error = refusal_of(line, launcher);
+      co_return tl::unexpected(std::move(error));
+    }
+  }
+  co_return std::unique_ptr<Process>(std::move(running));
+}
+
+}  // namespace lares::sandbox

@@ -1,0 +1,72 @@
+#include "sandbox/spec.h"
+
+#include <charconv>
+
+namespace lares::sandbox {
+namespace {
+
+void put(std::string& out, std::string_view key, std::string_view value) {
+  out.append(key).append(1, '=').append(value).append(1, '\0');
+}
+
+bool number(std::string_view text, std::uint64_t& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+bool take(Spec& spec, std::string_view key, std::string_view value) {
+  const auto text = [&](std::string& field) { return field = value, true; };
+  const auto more = [&](std::vector<std::string>& field) { return field.emplace_back(value), true; };
+  if (key == "backend") return text(spec.backend);
+  if (key == "root") return text(spec.root);
+  if (key == "cwd") return text(spec.cwd);
+  if (key == "home") return text(spec.home);
+  if (key == "worktree_readonly") return spec.worktree_readonly = value == "1", true;
+  if (key == "readonly") return more(spec.readonly);
+  if (key == "hidden") return more(spec.hidden);
+  if (key == "file_bytes") return number(value, spec.file_bytes);
+  if (key == "memory_bytes") return number(value, spec.memory_bytes);
+  if (key == "n_processes") return number(value, spec.n_processes);
+  if (key == "n_open_files") return number(value, spec.n_open_files);
+  if (key == "argv") return more(spec.argv);
+  if (key == "env") return more(spec.env);
+  return false;
+}
+
+}  // namespace
+
+std::string encode(const Spec& spec) {
+  std::string out;
+  put(out, "backend", spec.backend);
+  put(out, "root", spec.root);
+  put(out, "cwd", spec.cwd);
+  put(out, "home", spec.home);
+  put(out, "worktree_readonly", spec.worktree_readonly ? "1" : "0");
+  for (const auto& path : spec.readonly) put(out, "readonly", path);
+  for (const auto& path : spec.hidden) put(out, "hidden", path);
+  put(out, "file_bytes", std::to_string(spec.file_bytes));
+  put(out, "memory_bytes", std::to_string(spec.memory_bytes));
+  put(out, "n_processes", std::to_string(spec.n_processes));
+  put(out, "n_open_files", std::to_string(spec.n_open_files));
+  for (const auto& word : spec.argv) put(out, "argv", word);
+  for (const auto& variable : spec.env) put(out, "env", variable);
+  return out;
+}
+
+tl::expected<Spec, std::string> decode(std::string_view text) {
+  Spec spec;
+  while (!text.empty()) {
+    const auto end = text.find('\0');
+    if (end == std::string_view::npos) return tl::unexpected(std::string("the last record is cut"));
+    const auto record = text.substr(0, end);
+    text.remove_prefix(end + 1);
+    const auto equals = record.find('=');
+    if (equals == std::string_view::npos || !take(spec, record.substr(0, equals), record.substr(equals + 1)))
+      return tl::unexpected("unknown record '" + std::string(record.substr(0, 80)) + "'");
+  }
+  if (spec.root.empty() || spec.cwd.empty() || spec.argv.empty() || spec.backend.empty())
+    return tl::unexpected(std::string("backend, root, cwd and argv are needed"));
+  return spec;
+}
+
+}  // namespace lares::sandbox

@@ -1,0 +1,38 @@
+// What the launcher is told, as text: `key=value` records, each ended by a NUL. Paths and arguments cannot contain one, need
+// no escaping and may be any bytes, which JSON would not allow.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+namespace lares::sandbox {
+
+// File descriptors the launcher is started with, besides 0 (the command's stdin) and 1, 2 (one pipe, its output).
+inline constexpr int kSpecFd = 3;     // a memfd holding the encoded Spec
+inline constexpr int kControlFd = 4;  // a stream socket, see below
+inline constexpr std::size_t kSpecBytesMax = 8u << 20;
+inline constexpr std::size_t kReplyBytesMax = 4096;
+
+// On the control socket the launcher writes one line: "S<fact>,<fact>...\n" when the command is about to start, or
+// "E<layer>\t<message>\n" before it exits with 125. The socket's end of file means: kill everything and exit.
+inline constexpr char kReplyStarted = 'S', kReplyFailed = 'E';
+inline constexpr int kExitSetupFailed = 125, kExitNotFound = 127;
+
+struct Spec {
+  std::string backend;  // "native" or "bubblewrap"
+  std::string root, cwd, home;
+  bool worktree_readonly = false;
+  std::vector<std::string> readonly, hidden;
+  std::uint64_t file_bytes = 0, memory_bytes = 0;
+  std::uint64_t n_processes = 0, n_open_files = 0;
+  std::vector<std::string> argv, env;
+};
+
+std::string encode(const Spec& spec);
+tl::expected<Spec, std::string> decode(std::string_view text);  // error: the first record that makes no sense
+
+}  // namespace lares::sandbox

@@ -1,0 +1,93 @@
+// Backend::none: no protection, but the same handle: exit codes, streams, environment, and the group's death.
+#include <signal.h>
+
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "tests/sandbox/run.h"
+
+namespace lares::sandbox::test {
+namespace {
+
+TEST(None, ReportsExitCodes) {
+  const Scratch scratch;
+  const auto ran = shell("exit 7", in(scratch, Backend::none));
+  ASSERT_EQ(ran.error, "");
+  EXPECT_TRUE(ran.exit.exited);
+  EXPECT_EQ(ran.exit.code, 7);
+}
+
+TEST(None, ReportsSignals) {
+  const Scratch scratch;
+  const auto ran = shell("kill -SEGV $$", in(scratch, Backend::none));
+  EXPECT_FALSE(ran.exit.exited);
+  EXPECT_EQ(ran.exit.signal, SIGSEGV);
+}
+
+TEST(None, JoinsOutputAndErrorsInOrder) {
+  const Scratch scratch;
+  EXPECT_EQ(shell("echo a; echo b >&2; echo c", in(scratch, Backend::none)).output, "a\nb\nc\n");
+}
+
+TEST(None, GivesInputAndThenItsEnd) {
+  const Scratch scratch;
+  auto options = in(scratch, Backend::none);
+  options.input = "one\ntwo\n";
+  EXPECT_EQ(run({"wc", "-l"}, options).output, "2\n");
+}
+
+TEST(None, StartsInTheDirectoryGiven) {
+  const Scratch scratch;
+  scratch.write("sub/file", "x");
+  auto options = in(scratch, Backend::none);
+  options.cwd = scratch.wt / "sub";
+  EXPECT_EQ(shell("pwd; ls", options).output, (scratch.wt / "sub").native() + "\nfile\n");
+}
+
+TEST(None, ScrubsTheEnvironmentAndAddsWhatIsAskedFor) {
+  ::setenv("LARES_TEST_TOKEN", "secret", 1);
+  const Scratch scratch;
+  auto options = in(scratch, Backend::none);
+  options.env = {"EXTRA=a=b"};
+  const auto ran = run({"env"}, options);
+  EXPECT_EQ(ran.output.find("LARES_TEST_TOKEN"), std::string::npos) << ran.output;
+  EXPECT_NE(ran.output.find("EXTRA=a=b\n"), std::string::npos) << ran.output;
+  EXPECT_NE(ran.output.find("GIT_TERMINAL_PROMPT=0\n"), std::string::npos) << ran.output;
+}
+
+TEST(None, HandsOverNoOtherDescriptors) {
+  const Scratch scratch;
+  const int leaked = ::dup(0);  // without CLOEXEC
+  EXPECT_EQ(shell("ls /proc/$$/fd | tr '\\n' ' '", in(scratch, Backend::none)).output, "0 1 2 ");
+  ::close(leaked);
+}
+
+TEST(None, KillsTheGroup) {
+  const Scratch scratch;
+  auto options = in(scratch, Backend::none);
+  options.timeout = std::chrono::milliseconds(300);
+  const auto before = std::chrono::steady_clock::now();
+  const auto ran = shell("trap '' TERM; sleep 60 & sleep 60", options);
+  EXPECT_TRUE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));  // the output pipe closed: nobody holds it
+}
+
+TEST(None, MissingProgramIsAnError) {
+  const Scratch scratch;
+  EXPECT_EQ(run({"no-such-program-here"}, in(scratch, Backend::none)).error,
+            "unavailable: start 'no-such-program-here': not found in PATH");
+}
+
+TEST(None, RefusesWhatNoSandboxMayHaveAsRoot) {
+  for (const std::string root : {"/", "/usr", "relative", "/tmp/../tmp", "/nonexistent/x"}) {
+    RunOptions options;
+    options.backend = Backend::none;
+    options.policy.root = root;
+    EXPECT_EQ(run({"true"}, options).error.substr(0, 8), "refused:") << root;
+  }
+}
+
+}  // namespace
+}  // namespace lares::sandbox::test

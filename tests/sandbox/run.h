@@ -1,0 +1,49 @@
+// Test helpers: run one command to its end under a backend, and scratch directories that clean up after themselves.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sandbox/sandbox.h"
+
+namespace lares::sandbox::test {
+
+// A directory below /tmp with `wt` (the worktree, holding a .git with a config) and `outside` beside it.
+class Scratch {
+ public:
+  Scratch();
+  ~Scratch();
+  std::filesystem::path dir, wt, outside;
+  void write(const std::string& name, const std::string& text) const;  // below wt, folders made
+  std::string read(const std::string& name) const;                     // "<absent>" when there is none
+};
+
+struct Ran {
+  std::string error;  // spawn()'s, with its Errc in front: "refused: ..."
+  Exit exit;
+  std::string output;
+  bool timed_out = false;
+  bool ok() const { return error.empty() && exit.exited && exit.code == 0; }
+};
+
+struct RunOptions {
+  Backend backend = Backend::native;
+  Policy policy;
+  std::string cwd;  // "" is the root
+  std::vector<std::string> env;
+  std::string input;
+  std::chrono::milliseconds timeout{20'000};
+  std::size_t output_max = 1 << 20;  // beyond it the command is killed
+};
+
+std::string launcher();  // the one just built
+Ran run(const std::vector<std::string>& argv, RunOptions options);
+Ran shell(const std::string& script, RunOptions options);
+RunOptions in(const Scratch& scratch, Backend backend = Backend::native);
+
+// probe().why of the native backend, "" when it works here.
+const std::string& why_not();
+
+}  // namespace lares::sandbox::test
