@@ -1,0 +1,39 @@
+#include "kernels/dispatch.h"
+
+namespace lares::kernels {
+
+extern const Kernels kCpuRow;
+#ifdef LARES_AVX2
+extern const Kernels kAvx2Row;
+#endif
+
+namespace {
+
+// The place of the device backend: listed, never available in a build without CUDA kernels, so it is never called.
+constexpr Kernels kCudaRow = {.name = "cuda", .available = [] { return false; }};
+
+constexpr const Kernels* kRows[] = {
+    &kCudaRow,
+#ifdef LARES_AVX2
+    &kAvx2Row,
+#endif
+    &kCpuRow,
+};
+
+}  // namespace
+
+std::span<const Kernels* const> rows() { return kRows; }
+
+const Kernels& best() {
+  for (const Kernels* row : kRows)
+    if (row->available()) return *row;
+  return kCpuRow;
+}
+
+const Kernels* find(std::string_view name) {
+  for (const Kernels* row : kRows)
+    if (name == row->name && row->available()) return row;
+  return nullptr;
+}
+
+}  // namespace lares::kernels

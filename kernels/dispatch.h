@@ -1,0 +1,42 @@
+// What runs where: one row an implementation, best first. Tests walk the same rows, so none goes untested, and `--impl NAME`
+// picks one by name. Every row gives the same bits (tests/kernels hold them to it); a row for another device enters here.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "kernels/attention.h"
+#include "kernels/compress.h"
+#include "kernels/hyper.h"
+#include "kernels/indexer.h"
+#include "kernels/linear.h"
+#include "kernels/moe.h"
+#include "kernels/norm.h"
+#include "kernels/quantise.h"
+#include "kernels/rope.h"
+
+namespace lares::kernels {
+
+struct Kernels {
+  const char* name;
+  bool (*available)();
+  void (*linear)(const LinearArgs&);
+  void (*rms_norm)(const RmsNormArgs&);
+  void (*head_norm)(const HeadNormArgs&);
+  void (*quantise)(const QuantiseArgs&);
+  void (*rope)(const RopeArgs&);
+  void (*hadamard)(const HadamardArgs&);
+  void (*hyper_split)(const HyperSplitArgs&);
+  void (*hyper_enter)(const HyperEnterArgs&);
+  void (*hyper_leave)(const HyperLeaveArgs&);
+  void (*attention)(const AttentionArgs&);
+  void (*pool)(const PoolArgs&);
+  void (*index_scores)(const IndexArgs&);
+  void (*swiglu)(const SwigluArgs&);
+};
+
+std::span<const Kernels* const> rows();
+const Kernels& best();                       // the first available row
+const Kernels* find(std::string_view name);  // null: no such row, or it does not run on this machine
+
+}  // namespace lares::kernels

@@ -1,0 +1,16 @@
+#include "kernels/linear.h"
+
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+
+#include "kernels/rows.h"
+
+namespace lares::kernels {
+
+extern const Kernels kAvx2Row;
+constexpr Kernels kAvx2Row = row<Avx8, linear_avx2>("avx2", [] {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+});
+
+}  // namespace lares::kernels
+
+#endif

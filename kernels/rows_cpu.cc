@@ -1,0 +1,8 @@
+#include "kernels/rows.h"
+
+namespace lares::kernels {
+
+extern const Kernels kCpuRow;
+constexpr Kernels kCpuRow = row<Plain8, linear_cpu>("cpu", [] { return true; });
+
+}  // namespace lares::kernels
