@@ -1,9 +1,9 @@
-// The `outline` tool: the definitions in a file or below a directory, with their line numbers, by tree-sitter.
+// The `outline` tool: the definitions in a file or below a directory, with their line numbers, by
+// tree-sitter.
 #pragma once
 
-#include <memory>
-
 #include <boost/asio/any_io_executor.hpp>
+#include <memory>
 
 #include "tools/builtin.h"
 
