@@ -1,0 +1,213 @@
+"""Trains nano. train.py OUT --seconds N [--resume] [--threads N] [--seed N]
+
+OUT gets log.txt and state.pt (every two minutes, enough to resume). The curriculum, by share of the time: random repeats
+(copying), mini sessions (test result, view, edit), whole sessions; the last part with weights rounded as the checkpoint will
+store them. The same seed and the same number of steps give the same model.
+"""
+import argparse
+import json
+import os
+import random
+import time
+
+import torch
+import torch.nn.functional as F
+
+import render
+import sessions
+import tokenizer
+from model import KERN, V4
+from optim import Optim, config, induction_init
+
+BATCH = 4096            # tokens a step
+LENGTH_MAX = 1280
+FLOPS_MIN = 25e9        # a BLAS below this is the reference one; training would take days
+WEIGHTS = {"line": 2.0, "repair": 2.0, "kind": 2.0, "file": 2.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0}
+SAID, READ = 0.3, 0.05  # weight of untagged tokens the model says, and of what it reads
+FIELDS = ("file", "line", "repair", "path", "old_str", "new_str")
+
+
+def matmul_speed():
+    a, b = torch.randn(4096, 128), torch.randn(128, 512)
+    a @ b
+    t, n = time.time(), 0
+    while time.time() - t < 0.3:
+        a @ b
+        n += 1
+    return 2 * 4096 * 128 * 512 * n / (time.time() - t)
+
+
+def tokens_of(tok, segments):
+    """ids, loss weights and the token spans of the tags."""
+    ids, w, spans = [], [], []
+    for text, said, tag in segments:
+        t = tok.encode(text, True) if said or "｜" in text[:2] or text == sessions.ASSISTANT + sessions.THINK else tok.encode(text)
+        if tag:
+            spans.append((tag, len(ids), len(ids) + len(t)))
+        ids += t
+        w += [WEIGHTS.get(tag, SAID) if said else READ] * len(t)
+    return ids, w, spans
+
+
+def repeats(r, size, length):
+    """Fresh random chunks and exact repeats of earlier ones; only repeats carry loss."""
+    ids, w = [0], [0.0]
+    while len(ids) <= length:
+        n = r.randint(6, 20)
+        if len(ids) < 24 or r.random() < 0.35:
+            ids += [r.randrange(10, size) for _ in range(n)]
+            w += [0.0] * n
+        else:
+            a = r.randrange(1, max(2, len(ids) - n))
+            c = ids[a:a + n]
+            ids += c
+            w += [0.0] + [1.0] * (len(c) - 1)
+    return ids[:length + 1], w[:length + 1]
+
+
+class Data:
+    """Batches of sessions of about one length, padded to a multiple of the window."""
+
+    def __init__(self, r, pool, tok, window):
+        self.r, self.pool, self.tok, self.window, self.bins = r, pool, tok, window, {}
+
+    def session(self, mini):
+        r = self.r
+        while True:
+            R = sessions.draw(r, self.pool, small=mini or r.random() < 0.3)
+            s = sessions.question(r, R) if not mini and r.random() < 0.08 else sessions.transcript(r, R, mini)
+            ids, w, _ = tokens_of(self.tok, s)
+            if len(ids) <= LENGTH_MAX + 1:
+                return ids, w
+
+    def batch(self, mini_share):
+        while True:
+            ids, w = self.session(self.r.random() < mini_share)
+            T = -(-(len(ids) - 1) // self.window) * self.window
+            b = self.bins.setdefault(T, [])
+            b.append((ids + [2] * (T + 1 - len(ids)), w + [0.0] * (T + 1 - len(w))))
+            if len(b) * T >= BATCH:
+                self.bins[T] = []
+                return torch.tensor([x for x, _ in b]), torch.tensor([x for _, x in b])
+
+
+@torch.no_grad()
+def evaluate(m, pool, tok, held_skeleton, n=32):
+    """Teacher-forced exactness of each field on mini sessions with held-out names (or skeletons)."""
+    r, window = random.Random(99), m.c["sliding_window"]
+    hit, count, ce, rows = dict.fromkeys(FIELDS, 0), 0, 0.0, 0
+    m.eval()
+    while count < n:
+        R = sessions.draw(r, pool, small=True, held_names=not held_skeleton, held_skeleton=held_skeleton)
+        ids, w, spans = tokens_of(tok, sessions.transcript(r, R, True))
+        T = -(-(len(ids) - 1) // window) * window
+        x = torch.tensor([ids + [2] * (T + 1 - len(ids))])
+        lg = m(x[:, :-1], {"index_loss": False})[0, :len(ids) - 1]
+        y = x[0, 1:len(ids)]
+        ok = lg.argmax(-1) == y
+        said = torch.tensor(w[1:]) >= SAID
+        ce, rows = ce + F.cross_entropy(lg[said], y[said], reduction="sum").item(), rows + int(said.sum())
+        for f in FIELDS:
+            hit[f] += all(bool(ok[a - 1:b - 1].all()) for tag, a, b in spans if tag == f)
+        count += 1
+    m.train()
+    return " ".join([f"ce {ce / rows:.3f}"] + [f"{f} {hit[f] / n:.2f}" for f in FIELDS])
+
+
+def make_tokenizer(pool, seed):
+    r = random.Random(seed)
+    texts = ["".join(x for x, _, _ in (sessions.question if k % 12 == 0 else sessions.transcript)(r, sessions.draw(r, pool))) for k in range(1500)]
+    return tokenizer.train(texts, 1280)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("out")
+    ap.add_argument("--seconds", type=float, required=True)
+    ap.add_argument("--resume", action="store_true")
+    ap.add_argument("--threads", type=int, default=1)
+    ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--layers", type=int, default=4)
+    ap.add_argument("--start", type=float, default=0.0, help="share of the curriculum to skip")
+    a = ap.parse_args()
+    os.makedirs(a.out, exist_ok=True)
+    torch.set_num_threads(a.threads)
+    log = open(os.path.join(a.out, "log.txt"), "a")
+
+    def say(text):
+        print(text, flush=True)
+        log.write(text + "\n")
+        log.flush()
+    speed = matmul_speed()
+    say(f"matrix products {speed / 1e9:.0f} GFLOP/s on {a.threads} threads, kernels {'yes' if KERN else 'no'}")
+    if speed < FLOPS_MIN:
+        raise SystemExit(f"train: {speed / 1e9:.1f} GFLOP/s is the reference BLAS; preload fastblas (train.sh does) or install libopenblas0-pthread")
+    pool = render.load()
+    path = os.path.join(a.out, "state.pt")
+    state = torch.load(path) if a.resume else None
+    spec = state["tokenizer"] if state else make_tokenizer(pool, a.seed)
+    tok = tokenizer.Tokenizer(spec)
+    c = state["config"] if state else config(-(-tok.size // 64) * 64, layers=a.layers)
+    topk = c["index_topk"]
+    m = V4(dict(c), seed=a.seed).train()
+    if not state:
+        induction_init(m)
+    o = Optim(m, 0.015, 0.004)
+    tokens, step = 0, 0
+    if state:
+        m.load_state_dict(state["model"])
+        o.adam.load_state_dict(state["adam"])
+        o.buf = state["muon"]
+        tokens, step = state["tokens"], state["step"]
+    r = random.Random(a.seed * 1000 + step)
+    data = Data(r, pool, tok, c["sliding_window"])
+    say(f"{sum(p.numel() for p in m.parameters()) / 1e6:.2f}M parameters, vocabulary {c['vocab_size']}")
+
+    def save(to=path):
+        torch.save(dict(model=m.state_dict(), config=dict(c), tokenizer=spec, adam=o.adam.state_dict(), muon=o.buf, tokens=tokens, step=step), to + ".new")
+        os.replace(to + ".new", to)
+    save()
+    begin = saved = evaluated = time.time()
+    first, mean, trunk = step, None, True
+    while time.time() - begin < a.seconds:
+        frac = a.start + (1 - a.start) * (time.time() - begin) / a.seconds
+        scale = min(1.0, (step - first + 1) / 30) * (1.0 if frac < 0.6 else max(0.04, (1 - frac) / 0.4))
+        m.qat = frac > 0.86
+        m.rounded.clear()
+        m.c["index_topk"] = 10 ** 6 if frac < 0.25 else topk
+        if frac < 0.05 or r.random() < 0.04:
+            length = 256 if frac < 0.05 else 512
+            b = [repeats(r, tok.size, length) for _ in range(BATCH // length)]
+            x, w = torch.tensor([i for i, _ in b]), torch.tensor([v for _, v in b])
+        else:
+            x, w = data.batch(1.0 if frac < 0.35 else 0.6 if frac < 0.6 else 0.4)
+        loss, parts = m.loss(x, w, mtp=0.3 if frac > 0.3 and r.random() < 0.25 else 0, index=0.1)
+        loss.backward()
+        o.step(scale)
+        o.zero()
+        step += 1
+        tokens += x.shape[0] * (x.shape[1] - 1)
+        mean = parts["main"] if mean is None else 0.95 * mean + 0.05 * parts["main"]
+        now = time.time()
+        if step % 25 == 0:
+            say(f"{step} {tokens / 1e6:.2f}M {now - begin:.0f}s {100 * frac:.0f}% loss {mean:.3f} " + " ".join(f"{k} {v:.2f}" for k, v in parts.items()))
+        if now - evaluated > 180:
+            m.rounded.clear()
+            say(f"EVAL {tokens / 1e6:.2f}M names: {evaluate(m, pool, tok, False)}")
+            say(f"EVAL {tokens / 1e6:.2f}M skeletons: {evaluate(m, pool, tok, True)}")
+            evaluated = time.time()
+        if trunk and frac > 0.6:  # the learning rate falls from here: a longer run would go on from this state
+            save(os.path.join(a.out, "trunk.pt"))
+            trunk = False
+        if now - saved > 120:
+            save()
+            saved = time.time()
+    m.qat, m.c["index_topk"] = True, topk
+    m.rounded.clear()
+    save()
+    for held, name in ((False, "names"), (True, "skeletons")):
+        say(f"FINAL {tokens / 1e6:.2f}M {name}: {evaluate(m, pool, tok, held, 96)}")
+
+
+if __name__ == "__main__":
+    main()
