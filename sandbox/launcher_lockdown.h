@@ -1,0 +1,20 @@
+// What a command loses after its view stands: network, priorities, resources, capabilities, system calls.
+#pragma once
+
+#include <string>
+
+#include "sandbox/spec.h"
+
+namespace lares::sandbox::launcher {
+
+void loopback_up();
+void limit_resources(const Spec& spec);
+void drop_capabilities();
+// Defence in depth where the kernel has it; returns a fact for people. Needs no_new_privs.
+std::string landlock(const Spec& spec);
+// Installs the filters; also for PID 1. Needs no_new_privs.
+void filter_system_calls();
+// The filter as a program for bubblewrap's --seccomp, in a memfd.
+int export_filter();
+
+}  // namespace lares::sandbox::launcher

@@ -1,0 +1,14 @@
+// The launcher's own process, on the host: waits for the command or for the daemon's end of file, and reports how it ended.
+#pragma once
+
+#include <sys/types.h>
+
+#include "sandbox/launcher_sys.h"
+
+namespace lares::sandbox::launcher {
+
+// `status`: where PID 1 writes the command's wait status as an int; -1 when the child itself is the command.
+// Returns when the child is gone and, as a subreaper, everything it left behind; by exiting or dying as the command did.
+[[noreturn]] void supervise(pid_t pid, Fd pidfd, int status);
+
+}  // namespace lares::sandbox::launcher
