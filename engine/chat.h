@@ -23,7 +23,9 @@ struct EncodeOptions {
   std::string generation = "preview";  // "preview" or "0731" (SPEC section 5.6)
 };
 // `messages` is a JSON array; `context` an already encoded prefix of it (may be an empty array).
-Result<std::vector<Segment>> encode_chat(const nlohmann::json& messages, const nlohmann::json& context, const EncodeOptions& options);
+// Control tokens and our own wording come back trusted; what people, files and tools wrote does not. Key order matters.
+Result<std::vector<Segment>> encode_chat(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& context,
+                                         const EncodeOptions& options);
 
 // ---- building blocks of the agent loop's prompt; each returns trusted and untrusted segments
 

@@ -1,0 +1,16 @@
+// JSON text exactly as Python's json.dumps(value, ensure_ascii=False) writes it: the form the model was trained on
+// (SPEC section 5.1, J).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace lares::engine {
+
+std::string python_json(const nlohmann::ordered_json& value);
+// A quoted string, escaped as above.
+std::string python_json_string(std::string_view text);
+
+}  // namespace lares::engine
