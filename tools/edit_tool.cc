@@ -1,0 +1,375 @@
+#include "tools/edit_tool.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/clip.h"
+#include "tools/edit_match.h"
+#include "tools/spill.h"
+#include "tools/text.h"
+#include "tools/workspace_rules.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr std::size_t kSeenBytesMax = 64 << 20;
+constexpr std::size_t kDiffBytesMax = 32 << 10, kStaleDiffBytesMax = 4000;
+constexpr std::size_t kEchoBytesMax = 2000;  // of old_str in an error
+constexpr std::size_t kChoicesMax = 20'000, kChoiceTextBytesMax = 4 << 20;
+constexpr std::size_t kListedMax = 500;  // entries of a directory
+constexpr int kListedDepth = 2;
+
+constexpr const char* kDescription =
+    "View, create and edit text files.\n"
+    "* `view` shows a file with line numbers, or the part given by `view_range`; of a directory, what is in it.\n"
+    "* `create` makes a new file with `file_text`; it never overwrites one.\n"
+    "* `str_replace` puts `new_str` in place of `old_str`, which must occur in the file exactly once, blanks and line "
+    "breaks included; give enough of the surrounding lines.\n"
+    "* `insert` puts `new_str` after line `insert_line`; 0 is before the first.\n"
+    "Paths are absolute. Line numbers are not part of the text.";
+
+constexpr const char* kSchema =
+    R"({"type":"object","properties":{)"
+    R"("command":{"type":"string","enum":["view","create","str_replace","insert"],"description":"What to do."},)"
+    R"("path":{"type":"string","description":"Absolute path of the file."},)"
+    R"("file_text":{"type":"string","description":"For `create`: the content of the new file."},)"
+    R"("old_str":{"type":"string","description":"For `str_replace`: the text to replace."},)"
+    R"("new_str":{"type":"string","description":"For `str_replace` and `insert`: the new text."},)"
+    R"("insert_line":{"type":"integer","description":"For `insert`: the line after which to insert."},)"
+    R"("view_range":{"type":"array","items":{"type":"integer"},"description":"For `view`: first and last line, as [11, 20]; -1 is the last."})"
+    R"(},"required":["command","path"]})";
+
+Outcome failed(std::string text) { return {std::move(text), false, {}}; }
+
+std::optional<std::string> string_of(const nlohmann::json& args, const char* key) {
+  const auto it = args.find(key);
+  if (it == args.end() || !it->is_string()) return std::nullopt;
+  return it->get_ref<const std::string&>();
+}
+
+std::string echo(const std::string& text) {
+  if (text.size() <= kEchoBytesMax) return text;
+  return text.substr(0, utf8_floor(text, kEchoBytesMax)) + "...";
+}
+
+std::string list_of(const std::vector<std::size_t>& lines) {
+  std::vector<std::size_t> few(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(lines.size(), 20)));
+  return fmt::format("[{}{}]", fmt::join(few, ", "), few.size() < lines.size() ? ", ..." : "");
+}
+
+}  // namespace
+
+struct EditTool::Target {
+  std::string shown;  // as the model wrote it
+  std::string path;   // relative to fs
+  RootedFs fs;
+  bool in_outputs = false;  // a spilled output, for reading only
+};
+
+EditTool::EditTool(const BuiltinOptions& options)
+    : options_(options), spec_{"str_replace_editor", kDescription, kSchema} {}
+
+bool EditTool::mutates(const nlohmann::json& args) const {
+  return !(args.is_object() && string_of(args, "command") == "view");
+}
+
+void EditTool::note_seen(const std::string& path, const std::string& shown) {
+  Seen& seen = seen_[path];
+  seen_bytes_ -= seen.text.size();
+  seen.sha = blob_sha(shown);
+  seen.has_text = seen_bytes_ + shown.size() <= kSeenBytesMax;
+  seen.text = seen.has_text ? shown : std::string();
+  seen_bytes_ += seen.text.size();
+}
+
+std::optional<Choices> EditTool::choices(const std::string& key,
+                                         const std::vector<std::pair<std::string, std::string>>& so_far) const {
+  std::string command, path;
+  for (const auto& [name, text] : so_far) {
+    if (name == "command") command = text;
+    if (name == "path") path = text;
+  }
+  if (key == "path" && (command == "view" || command == "str_replace" || command == "insert")) {
+    const auto files = list_files({.root = options_.root});
+    if (!files) return std::nullopt;
+    Choices out;
+    for (const File& file : *files) {
+      if (!file.skipped.empty() && file.skipped != "over budget") continue;
+      if (is_utf8(file.path)) out.one_of.push_back(options_.root + "/" + file.path);
+      if (out.one_of.size() > kChoicesMax) return std::nullopt;
+    }
+    if (command == "view" && !options_.state_dir.empty()) {
+      if (const auto outputs = list_files({.root = outputs_dir(options_.state_dir)})) {
+        for (const File& file : *outputs) out.one_of.push_back(outputs_dir(options_.state_dir) + "/" + file.path);
+      }
+    }
+    if (out.one_of.empty()) return std::nullopt;
+    return out;
+  }
+  if (key == "old_str" && command == "str_replace" && !path.empty()) {
+    const auto fs = RootedFs::open(options_.root);
+    const auto relative = fs ? fs->relative(path) : std::nullopt;
+    if (!relative) return std::nullopt;
+    const auto data = fs->read(*relative, kChoiceTextBytesMax);
+    if (!data || is_binary(data->bytes) || data->bytes.empty()) return std::nullopt;
+    return Choices{{}, shown_text(data->bytes), true};
+  }
+  return std::nullopt;
+}
+
+asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
+  try {
+    co_return call(args);
+  } catch (const std::exception& e) {  // no memory; nothing else throws here
+    co_return tl::unexpected(Error{Errc::broken, fmt::format("str_replace_editor: {}", e.what())});
+  }
+}
+
+Outcome EditTool::call(const nlohmann::json& args) {
+  const auto command = args.is_object() ? string_of(args, "command") : std::nullopt;
+  if (!command) return failed("Parameter `command` is missing; it is one of view, create, str_replace, insert.");
+  const auto target = locate(args, *command == "view");
+  if (!target) return failed(target.error());
+  if (*command == "view") return view(*target, args);
+  if (*command == "create") return create(*target, args);
+  if (*command == "str_replace") return str_replace(*target, args);
+  if (*command == "insert") return insert(*target, args);
+  return failed(fmt::format("Unrecognized command `{}`. The allowed commands are: view, create, str_replace, insert.",
+                            echo(*command)));
+}
+
+tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::json& args, bool for_view) const {
+  const auto path = string_of(args, "path");
+  if (!path || path->empty()) return tl::unexpected(std::string("Parameter `path` is missing; give an absolute path."));
+  if (path->front() != '/') {
+    return tl::unexpected(fmt::format("The path {} is not an absolute path, it should start with `/`. Maybe you meant {}/{}?",
+                                      *path, options_.root, *path));
+  }
+  auto fs = RootedFs::open(options_.root);
+  if (!fs) return tl::unexpected(fs.error());
+  if (const auto relative = fs->relative(*path)) {
+    if (names_git_directory(*relative)) {
+      return tl::unexpected(fmt::format("The path {} is inside .git, which is not edited by hand; use the `git` tool.", *path));
+    }
+    if (is_secret_name(*relative)) {
+      return tl::unexpected(fmt::format("The path {} is kept from you: its name says that it holds secrets.", *path));
+    }
+    return Target{*path, *relative, std::move(*fs)};
+  }
+  if (for_view && !options_.state_dir.empty()) {
+    auto outputs = RootedFs::open(outputs_dir(options_.state_dir));
+    const auto relative = outputs ? outputs->relative(*path) : std::nullopt;
+    if (relative) return Target{*path, *relative, std::move(*outputs), true};
+  }
+  return tl::unexpected(fmt::format("The path {} is outside the repository {}.", *path, options_.root));
+}
+
+Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
+  if (target.fs.is_directory(target.path)) return view_directory(target);
+  const auto data = target.fs.read(target.path, target.in_outputs ? SpillFile::kBytesMax : RootedFs::kFileBytesMax);
+  if (!data) return failed(fmt::format("The path {} {}.", target.shown, data.error()));
+  if (names_git_directory(data->path) || is_secret_name(data->path)) {
+    return failed(fmt::format("The path {} is kept from you: it leads to {}.", target.shown, data->path));
+  }
+  if (is_binary(data->bytes)) return failed(fmt::format("The path {} is a binary file of {} bytes.", target.shown, data->bytes.size()));
+  if (skipped_by_content(data->path, data->bytes) == "secret") {
+    return failed(fmt::format("The path {} is kept from you: it holds a private key.", target.shown));
+  }
+  const std::string text = shown_text(data->bytes);
+  const auto lines = split_lines(text);
+  std::size_t first = 1, last = lines.size();
+  if (const auto range = args.find("view_range"); range != args.end() && !range->is_null()) {
+    const auto wrong = [&](std::string why) {
+      return failed(fmt::format("Invalid `view_range`: {}. {}", echo(range->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)), why));
+    };
+    if (!range->is_array() || range->size() != 2 || !(*range)[0].is_number_integer() || !(*range)[1].is_number_integer()) {
+      return wrong("It should be a list of two integers.");
+    }
+    const auto from = (*range)[0].get<std::int64_t>(), to = (*range)[1].get<std::int64_t>();
+    const auto n = static_cast<std::int64_t>(lines.size());
+    if (from < 1 || from > std::max<std::int64_t>(n, 1)) {
+      return wrong(fmt::format("Its first element `{}` should be within the range of lines of the file: [1, {}].", from, n));
+    }
+    if (to != -1 && to < from) {
+      return wrong(fmt::format("Its second element `{}` should be larger than or equal to its first `{}`, or -1.", to, from));
+    }
+    first = static_cast<std::size_t>(from);
+    if (to != -1) last = std::min(last, static_cast<std::size_t>(to));
+  }
+  if (!target.in_outputs) note_seen(data->path, text);
+  if (lines.empty()) return {fmt::format("The file {} is empty.", target.shown), true, {}};
+  // A file is clipped at its end, at a line, so that the numbers go on where the next view_range begins.
+  std::string out;
+  for (std::size_t i = first; i <= last; ++i) {
+    const std::string line = numbered(lines, i, i);
+    if (out.size() + line.size() > kOutputBytesMax) {
+      if (out.empty()) out = line.substr(0, utf8_floor(line, kOutputBytesMax)) + "\n";
+      out += fmt::format("{}\n[lines {} to {} of {} are not shown]\n", kClippedNote, i, last, lines.size());
+      break;
+    }
+    out += line;
+  }
+  return {std::move(out), true, {}};
+}
+
+Outcome EditTool::view_directory(const Target& target) const {
+  if (target.in_outputs) return failed(fmt::format("The path {} is a directory.", target.shown));
+  const auto files = list_files({.root = options_.root});
+  if (!files) return failed(files.error().message);
+  const std::string prefix = target.path.empty() ? "" : target.path + "/";
+  std::set<std::string> entries;
+  for (const File& file : *files) {
+    if (!file.path.starts_with(prefix)) continue;
+    std::size_t end = prefix.size();
+    for (int depth = 0; depth < kListedDepth && end != std::string::npos; ++depth) {
+      end = file.path.find('/', end);
+      if (end != std::string::npos) ++end;
+      entries.insert(file.path.substr(0, end));
+    }
+  }
+  std::string out = fmt::format("The files and directories up to {} levels deep in {}, ignored ones left out:\n", kListedDepth, target.shown);
+  std::size_t n = 0;
+  for (const std::string& entry : entries) {
+    if (++n > kListedMax) {
+      out += fmt::format("[{} more]\n", entries.size() - kListedMax);
+      break;
+    }
+    out += options_.root + "/" + to_utf8(entry) + "\n";
+  }
+  return {std::move(out), true, {}};
+}
+
+Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
+  const auto text = string_of(args, "file_text");
+  if (!text) return failed("Parameter `file_text` is required for command: create");
+  struct stat st {};
+  if (target.path.empty() || target.fs.lstat(target.path, st)) {
+    return failed(fmt::format("File already exists at: {}. Cannot overwrite files using command `create`.", target.shown));
+  }
+  if (target.path.ends_with('/')) return failed(fmt::format("The path {} names a directory.", target.shown));
+  if (names_git_directory(target.fs.real_parent(target.path))) {
+    return failed(fmt::format("The path {} leads into .git, which is not edited by hand.", target.shown));
+  }
+  if (auto made = target.fs.create(target.path, *text); !made) {
+    return failed(fmt::format("The file {} was not created: {}.", target.shown, made.error()));
+  }
+  const auto made = target.fs.read(target.path);
+  const std::string path = made ? made->path : target.path;
+  note_seen(path, shown_text(*text));
+  Outcome out{fmt::format("File created successfully at: {}", target.shown), true, {}};
+  out.changes.push_back({path, unified_diff(path, "", *text, kDiffBytesMax)});
+  return out;
+}
+
+tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target) {
+  auto data = target.fs.read(target.path);
+  if (!data) return tl::unexpected(fmt::format("The path {} {}.", target.shown, data.error()));
+  if (names_git_directory(data->path) || is_secret_name(data->path)) {
+    return tl::unexpected(fmt::format("The path {} leads to {}, which is not edited here.", target.shown, data->path));
+  }
+  if (is_binary(data->bytes)) return tl::unexpected(fmt::format("The path {} is a binary file and cannot be edited.", target.shown));
+  const auto seen = seen_.find(data->path);
+  const std::string now = shown_text(data->bytes);
+  if (seen != seen_.end() && seen->second.sha != blob_sha(now)) {
+    std::string text = fmt::format("No edit was performed: {} changed since you last saw it. ", target.shown);
+    text += seen->second.has_text
+                ? "These lines differ:\n" + unified_diff(data->path, seen->second.text, now, kStaleDiffBytesMax)
+                : "View it again first.\n";
+    note_seen(data->path, now);
+    return tl::unexpected(std::move(text));
+  }
+  return std::move(*data);
+}
+
+Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) {
+  const auto old_str = string_of(args, "old_str"), new_str = string_of(args, "new_str");
+  if (!old_str) return failed("Parameter `old_str` is required for command: str_replace");
+  if (args.contains("new_str") && !new_str) return failed("Parameter `new_str` must be a string for command: str_replace");
+  const auto data = open_for_edit(target);
+  if (!data) return failed(data.error());
+  if (old_str->empty()) {
+    return failed(fmt::format("No replacement was performed, old_str is empty. Use `insert` to add text to {}.", target.shown));
+  }
+  const std::string replacement = new_str.value_or("");
+  if (*old_str == replacement) return failed("No replacement was performed, old_str and new_str are the same.");
+  auto done = replace_unique(data->bytes, *old_str, replacement);
+  if (!done && !done.error().lines.empty()) {
+    return failed(fmt::format(
+        "No replacement was performed. Multiple occurrences of old_str `{}` in lines {}. Please ensure it is unique",
+        echo(*old_str), list_of(done.error().lines)));
+  }
+  if (!done) {
+    const std::string text = shown_text(data->bytes);
+    note_seen(data->path, text);
+    const std::string more = explain_miss(text, *old_str);
+    return failed(fmt::format("No replacement was performed, old_str `{}` did not appear verbatim in {}.{}{}",
+                              echo(*old_str), target.shown, more.empty() ? "" : "\n", more));
+  }
+  std::string note;
+  if (!done->relaxed.empty()) {
+    const std::string after = shown_text(done->bytes);
+    note = fmt::format("\nold_str did not appear verbatim: it matched lines {}-{} when {} are ignored. They are now:\n{}",
+                       done->line_first, done->line_last, done->relaxed,
+                       numbered(split_lines(after), done->line_first, done->line_last));
+    if (done->relaxed == "indentation") {
+      note.replace(note.find(" are ignored"), 12, " is ignored, and new_str was indented likewise");
+    }
+  }
+  return commit(target, *data, done->bytes, note);
+}
+
+Outcome EditTool::insert(const Target& target, const nlohmann::json& args) {
+  const auto new_str = string_of(args, "new_str");
+  const auto line = args.find("insert_line");
+  if (line == args.end() || !line->is_number_integer()) return failed("Parameter `insert_line` is required for command: insert");
+  if (!new_str) return failed("Parameter `new_str` is required for command: insert");
+  const auto data = open_for_edit(target);
+  if (!data) return failed(data.error());
+  const std::string& bytes = data->bytes;
+  const std::size_t bom = bytes.starts_with(kBom) ? kBom.size() : 0;
+  const auto n_lines = static_cast<std::int64_t>(split_lines(std::string_view(bytes).substr(bom)).size());
+  const auto at = line->get<std::int64_t>();
+  if (at < 0 || at > n_lines) {
+    return failed(fmt::format("Invalid `insert_line` parameter: {}. It should be within the range of lines of the file: [0, {}]", at, n_lines));
+  }
+  if (new_str->empty()) return failed("No insertion was performed, new_str is empty.");
+  std::size_t offset = bom;
+  for (std::int64_t i = 0; i < at; ++i) {
+    const std::size_t lf = bytes.find('\n', offset);
+    offset = lf == std::string::npos ? bytes.size() : lf + 1;
+  }
+  const std::size_t any_lf = bytes.find('\n');
+  const bool crlf = any_lf != std::string::npos && any_lf > 0 && bytes[any_lf - 1] == '\r';
+  std::string text;
+  for (std::size_t i = 0; i < new_str->size(); ++i) {
+    const char c = (*new_str)[i];
+    if (crlf && c == '\r' && i + 1 < new_str->size() && (*new_str)[i + 1] == '\n') continue;
+    if (crlf && c == '\n') text += '\r';
+    text += c;
+  }
+  const std::string end = crlf ? "\r\n" : "\n";
+  const bool after_unended_line = offset == bytes.size() && offset > bom && bytes.back() != '\n';
+  if (after_unended_line) {  // the file had no final line end and still has none
+    if (text.ends_with(end)) text.resize(text.size() - end.size());
+    text = end + text;
+  } else if (!text.ends_with('\n')) {
+    text += end;
+  }
+  return commit(target, *data, bytes.substr(0, offset) + text + bytes.substr(offset), "");
+}
+
+Outcome EditTool::commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note) {
+  if (auto done = target.fs.replace(was, bytes); !done) {
+    return failed(fmt::format("The file {} {}. Nothing was changed.", target.shown, done.error()));
+  }
+  note_seen(was.path, shown_text(bytes));
+  Outcome out{fmt::format("The file {} has been edited successfully.{}", target.shown, note), true, {}};
+  if (was.stat.st_nlink > 1) out.text += fmt::format("\nIt has {} hard links and was written in place.", was.stat.st_nlink);
+  out.changes.push_back({was.path, unified_diff(was.path, was.bytes, bytes, kDiffBytesMax)});
+  return out;
+}
+
+}  // namespace lares::tools

@@ -1,0 +1,52 @@
+// `str_replace_editor`: view, create, str_replace and insert, in the shapes and words DeepSeek-V4 was trained on.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/builtin.h"
+#include "tools/rooted_fs.h"
+#include "tools/workspace.h"
+
+namespace lares::tools {
+
+class EditTool : public Tool {
+ public:
+  explicit EditTool(const BuiltinOptions& options);
+
+  const Spec& spec() const override { return spec_; }
+  bool mutates(const nlohmann::json& args) const override;
+  std::optional<Choices> choices(const std::string& key,
+                                 const std::vector<std::pair<std::string, std::string>>& so_far) const override;
+  asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
+
+  // The session's model has this text of the file before it; an edit of anything else is refused.
+  void note_seen(const std::string& path, const std::string& shown);
+
+ private:
+  struct Target;
+  // What the session last saw. `text` is empty, and has_text false, beyond kSeenBytesMax in all.
+  struct Seen {
+    std::string sha, text;
+    bool has_text = false;
+  };
+
+  Outcome call(const nlohmann::json& args);
+  Outcome view(const Target& target, const nlohmann::json& args);
+  Outcome view_directory(const Target& target) const;
+  Outcome create(const Target& target, const nlohmann::json& args);
+  Outcome str_replace(const Target& target, const nlohmann::json& args);
+  Outcome insert(const Target& target, const nlohmann::json& args);
+  Outcome commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note);
+  tl::expected<Target, std::string> locate(const nlohmann::json& args, bool for_view) const;
+  tl::expected<FileData, std::string> open_for_edit(const Target& target);
+
+  BuiltinOptions options_;
+  Spec spec_;
+  std::map<std::string, Seen> seen_;  // by path relative to the root
+  std::size_t seen_bytes_ = 0;
+};
+
+}  // namespace lares::tools

@@ -1,0 +1,17 @@
+// Which files of a repository the model is not shown, by name and by content.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lares::tools {
+
+// "secret", "lock file", "minified" or "": what the name alone says. `path` is relative to the root.
+std::string_view skipped_by_name(std::string_view path);
+bool is_secret_name(std::string_view path);
+// "binary", "not UTF-8", "secret" (a private key), "minified" or "".
+std::string_view skipped_by_content(std::string_view path, std::string_view bytes);
+// Directories that hold products rather than sources: not entered unless git tracks what is in them.
+bool is_product_directory(std::string_view name);
+
+}  // namespace lares::tools
