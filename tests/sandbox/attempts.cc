@@ -1,0 +1,274 @@
+// One attempt to break out, by name: exits 0 when it worked, else prints the errno's name and exits 1. Run by escape_test.cc inside
+// a sandbox, and outside as the control that shows it can work at all.
+//   attempts NAME WORKTREE OUTSIDE HOST_PID TCP_PORT
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/perf_event.h>
+#include <linux/sched.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+#include <map>
+#include <string>
+
+namespace {
+
+std::string wt, outside;
+int host_pid, port;
+
+// 0 when `result` is no error.
+int outcome(long result) { return result < 0 ? errno : 0; }
+
+int append(const std::string& path, int flags = 0) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | flags, 0644);
+  if (fd < 0) return errno;
+  return ::write(fd, "x", 1) == 1 ? 0 : errno;
+}
+
+int readable(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY);
+  char byte;
+  if (fd < 0) return errno;
+  const auto n = ::read(fd, &byte, 1);
+  return n == 1 ? 0 : n == 0 ? ENODATA : errno;  // ENODATA: there, but empty
+}
+
+int connect_to(const std::string& name, bool abstract) {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0) return errno;
+  sockaddr_un address{AF_UNIX, {}};
+  name.copy(address.sun_path + (abstract ? 1 : 0), sizeof address.sun_path - 2);
+  const auto size = offsetof(sockaddr_un, sun_path) + name.size() + 1;
+  return outcome(::connect(fd, reinterpret_cast<sockaddr*>(&address), static_cast<socklen_t>(size)));
+}
+
+int inet(int type, const char* host, int to_port) {
+  const int fd = ::socket(AF_INET, type, 0);
+  if (fd < 0) return errno;
+  sockaddr_in address{AF_INET, htons(static_cast<uint16_t>(to_port)), {inet_addr(host)}, {}};
+  return outcome(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address));
+}
+
+int new_user_namespace_by_clone3() {
+  clone_args args{};
+  args.flags = CLONE_NEWUSER;
+  args.exit_signal = SIGCHLD;
+  const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  if (pid == 0) ::_exit(0);
+  return outcome(pid);
+}
+
+int new_user_namespace_by_clone() {
+  const long pid = ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+  if (pid == 0) ::_exit(0);
+  return outcome(pid);
+}
+
+// What ends the child that runs `what`: SIGSYS counts as ENOSYS.
+int in_child(const std::function<int()>& what) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(what());
+  int status;
+  ::waitpid(pid, &status, 0);
+  if (WIFSIGNALED(status)) return WTERMSIG(status) == SIGSYS ? ENOSYS : EFAULT;
+  return WEXITSTATUS(status);
+}
+
+int any_writable(std::initializer_list<const char*> paths) {
+  int last = 0;
+  for (const char* path : paths) {
+    if (::open(path, O_WRONLY) >= 0) return 0;
+    if (errno != ENOENT || last == 0) last = errno;
+  }
+  return last;
+}
+
+int other_descriptors() {
+  DIR* dir = ::opendir("/proc/self/fd");
+  while (const dirent* entry = ::readdir(dir))
+    if (::atoi(entry->d_name) > 2 && ::atoi(entry->d_name) != ::dirfd(dir)) return 0;
+  return EBADF;
+}
+
+int read_memory_of_host() {
+  char here[8];
+  iovec local{here, sizeof here}, remote{here, sizeof here};
+  const auto n = ::process_vm_readv(host_pid, &local, 1, &remote, 1, 0);
+  return n < 0 && errno != EFAULT ? errno : 0;  // EFAULT: reached it, there is only nothing at this address
+}
+
+int has_secret_environment() {
+  for (const char* name : {"SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "AWS_SECRET_ACCESS_KEY", "LARES_TEST_TOKEN"})
+    if (::getenv(name)) return 0;
+  return ENOENT;
+}
+
+int kernel_addresses() {
+  FILE* file = ::fopen("/proc/kallsyms", "r");
+  unsigned long long address = 0;
+  if (!file) return errno;
+  return ::fscanf(file, "%llx", &address) == 1 && address != 0 ? 0 : ENODATA;
+}
+
+int raise_capabilities() {
+  struct { unsigned version; int pid; } header{0x20080522, 0};
+  struct { unsigned effective, permitted, inheritable; } data[2] = {{1u << 21, 1u << 21, 0}, {0, 0, 0}};
+  return outcome(::syscall(SYS_capset, &header, data));
+}
+
+int perf() {
+  perf_event_attr attr{};
+  attr.size = sizeof attr;
+  attr.type = PERF_TYPE_SOFTWARE;
+  return outcome(::syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0));
+}
+
+int handle_of(const char* path) {
+  struct { file_handle head; char space[128]; } handle{};
+  handle.head.handle_bytes = 128;
+  int mount_id;
+  return outcome(::name_to_handle_at(AT_FDCWD, path, &handle.head, &mount_id, 0));
+}
+
+#if defined(__x86_64__)
+int i386_getpid() {
+  long result;
+  __asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory");
+  return result > 0 ? 0 : static_cast<int>(-result);
+}
+#endif
+
+const std::map<std::string, std::function<int()>>& attempts() {
+  static const std::map<std::string, std::function<int()>> all = {
+      {"append-outside", [] { return append(outside + "/victim"); }},
+      {"create-in-etc", [] { return append("/etc/lares-attempt", O_CREAT); }},
+      {"create-in-usr", [] { return append("/usr/lares-attempt", O_CREAT); }},
+      {"append-bashrc", [] { return append(outside + "/home/.bashrc"); }},
+      {"read-ssh-key", [] { return readable(outside + "/home/.ssh/id_rsa"); }},
+      {"read-cloud-key", [] { return readable(outside + "/home/.aws/credentials"); }},
+      {"read-dotenv", [] { return readable(wt + "/.env"); }},
+      {"write-dotenv", [] { return append(wt + "/.env"); }},
+      {"read-hidden-dir", [] { return readable(wt + "/private/token"); }},
+      {"add-hook", [] { return append(wt + "/.git/hooks/pre-commit", O_CREAT); }},
+      {"append-git-config", [] { return append(wt + "/.git/config"); }},
+      {"move-git", [] { return outcome(::rename((wt + "/.git").c_str(), (wt + "/git2").c_str())); }},
+      {"exchange-git", [] {
+         ::mkdir((wt + "/forged").c_str(), 0755);
+         return outcome(::renameat2(AT_FDCWD, (wt + "/.git").c_str(), AT_FDCWD, (wt + "/forged").c_str(), RENAME_EXCHANGE)); }},
+      {"chmod-hooks", [] { return outcome(::chmod((wt + "/.git/hooks").c_str(), 0777)); }},
+      {"link-etc", [] { return outcome(::symlink("/etc", (wt + "/l").c_str())) ? EINVAL : append(wt + "/l/lares-attempt", O_CREAT); }},
+      {"link-outside", [] { return outcome(::symlink(outside.c_str(), (wt + "/o").c_str())) ? EINVAL : append(wt + "/o/victim"); }},
+      {"hardlink-passwd", [] { return outcome(::link("/etc/passwd", (wt + "/hl").c_str())); }},
+      {"hardlink-git-config", [] { return outcome(::link((wt + "/.git/config").c_str(), (wt + "/cfg").c_str())); }},
+      {"remount-root", [] { return outcome(::mount("none", "/", nullptr, MS_REMOUNT | MS_BIND, nullptr)); }},
+      {"unmount-git", [] { return outcome(::umount2((wt + "/.git").c_str(), MNT_DETACH)); }},
+      {"bind-mount", [] { return outcome(::mount("/tmp", "/tmp", nullptr, MS_BIND, nullptr)); }},
+      {"unshare-user", [] { return outcome(::unshare(CLONE_NEWUSER | CLONE_NEWNS)); }},
+      {"unshare-net", [] { return outcome(::unshare(CLONE_NEWNET)); }},
+      {"clone3-user", new_user_namespace_by_clone3},
+      {"clone-user", new_user_namespace_by_clone},
+      {"gain-by-setuid-program", [] { return ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? EPERM : 0; }},
+      {"become-root", [] { return outcome(::setresuid(0, 0, 0)); }},
+      {"be-root", [] { return ::getuid() == 0 ? 0 : EPERM; }},
+      {"raise-capabilities", raise_capabilities},
+      {"trace-host", [] { return outcome(::ptrace(PTRACE_SEIZE, host_pid, 0, 0)); }},
+      {"trace-init", [] { return outcome(::ptrace(PTRACE_SEIZE, 1, 0, 0)); }},
+      {"read-host-memory", read_memory_of_host},
+      {"signal-host", [] { return outcome(::kill(host_pid, 0)); }},
+      {"see-host-process", [] { return outcome(::access(("/proc/" + std::to_string(host_pid)).c_str(), F_OK)); }},
+      {"read-host-environ", [] { return readable("/proc/" + std::to_string(host_pid) + "/environ"); }},
+      {"init-root", [] { return readable("/proc/1/root" + outside + "/victim"); }},
+      {"self-root", [] { return readable("/proc/self/root/.." + outside + "/victim"); }},
+      {"host-socket", [] { return connect_to(outside + "/s", false); }},
+      {"worktree-socket", [] { return connect_to(wt + "/s", false); }},
+      {"abstract-socket", [] { return connect_to("lares-attempts-" + std::to_string(host_pid), true); }},
+      {"environment", has_secret_environment},
+      {"host-tcp", [] { return inet(SOCK_STREAM, "127.0.0.1", port); }},
+      {"udp-out", [] { return inet(SOCK_DGRAM, "192.0.2.1", 53); }},
+      {"packet-socket", [] { return outcome(::socket(AF_PACKET, SOCK_RAW, 0)); }},
+      {"raw-socket", [] { return outcome(::socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)); }},
+      {"vsock", [] { return outcome(::socket(AF_VSOCK, SOCK_STREAM, 0)); }},
+      {"vsock-high-bits", [] { return outcome(::syscall(SYS_socket, (1ul << 40) | AF_VSOCK, SOCK_STREAM, 0)); }},
+      {"alg-socket", [] { return outcome(::socket(AF_ALG, SOCK_SEQPACKET, 0)); }},
+      {"bluetooth-socket", [] { return outcome(::socket(AF_BLUETOOTH, SOCK_RAW, 0)); }},
+      {"key-socket", [] { return outcome(::socket(AF_KEY, SOCK_RAW, 2)); }},
+      {"audit-netlink", [] { return outcome(::socket(AF_NETLINK, SOCK_RAW, 9)); }},
+      {"io-uring", [] { char params[120] = {}; return outcome(::syscall(SYS_io_uring_setup, 1, params)); }},
+      {"bpf", [] { bpf_attr attr{}; return outcome(::syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr)); }},
+      {"perf", perf},
+      {"userfaultfd", [] { return outcome(::syscall(SYS_userfaultfd, O_CLOEXEC | 1)); }},
+      {"add-key", [] { return outcome(::syscall(SYS_add_key, "user", "lares", "x", 1, -3)); }},
+      {"keyctl", [] { return outcome(::syscall(SYS_keyctl, 0, -3, 1)); }},
+      {"push-to-terminal", [] { return outcome(::syscall(SYS_ioctl, 0, TIOCSTI, "x")); }},
+      {"push-to-terminal-high-bits", [] { return outcome(::syscall(SYS_ioctl, 0, (1ul << 32) | TIOCSTI, "x")); }},
+      {"console-paste", [] { return outcome(::syscall(SYS_ioctl, 0, TIOCLINUX, "\3")); }},
+      {"make-device", [] { return outcome(::mknod((wt + "/disk").c_str(), S_IFBLK | 0600, makedev(254, 0))); }},
+      {"open-disk", [] { return any_writable({"/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/mem", "/dev/kvm", "/dev/fuse", "/dev/nvidia0"}); }},
+      {"inherited-descriptor", other_descriptors},
+      {"open-by-handle", [] { char handle[16] = {8}; return outcome(::syscall(SYS_open_by_handle_at, 0, handle, 0)); }},
+      {"name-to-handle", [] { return handle_of("/etc"); }},
+      {"kernel-switches", [] { return any_writable({"/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/sys/vm/drop_caches",
+                                                   "/sys/kernel/uevent_helper", "/sys/fs/cgroup/cgroup.procs"}); }},
+      {"setuid-file", [] { struct statvfs fs; return ::statvfs(wt.c_str(), &fs) == 0 && (fs.f_flag & ST_NOSUID) ? EPERM : 0; }},
+      {"newest-system-calls", [] { return outcome(::syscall(467, AT_FDCWD, "/", 0, nullptr, 0)); }},
+#if defined(__x86_64__)
+      {"x32", [] { return in_child([] { return outcome(::syscall(0x40000000 | 39)); }); }},
+      {"i386", [] { return in_child(i386_getpid); }},
+#endif
+      {"setns", [] { const int fd = ::open("/proc/1/ns/net", O_RDONLY); return fd < 0 ? errno : outcome(::setns(fd, 0)); }},
+      {"steal-descriptor", [] { return outcome(::syscall(SYS_pidfd_getfd, ::syscall(SYS_pidfd_open, ::getpid(), 0), 0, 0)); }},
+      {"fsopen", [] { return outcome(::fsopen("tmpfs", 0)); }},
+      {"open-tree", [] { return outcome(::open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE)); }},
+      {"chroot", [] { return outcome(::chroot("/tmp")); }},
+      {"pivot-root", [] { return outcome(::syscall(SYS_pivot_root, ".", ".")); }},
+      {"read-shadow", [] { return readable("/etc/shadow"); }},
+      {"kernel-log", [] { return outcome(::syscall(SYS_syslog, 10, nullptr, 0)); }},
+      {"kernel-addresses", kernel_addresses},
+      {"kernel-memory", [] { return readable("/proc/kcore"); }},
+      {"move-ancestor-of-secret", [] { return outcome(::rename((wt + "/a").c_str(), (wt + "/a2").c_str())); }},
+      {"move-parent-of-secret", [] { return outcome(::rename((wt + "/a/b").c_str(), (wt + "/a/b2").c_str())); }},
+      {"remove-secret", [] { return outcome(::unlink((wt + "/a/b/.env").c_str())); }},
+      {"edit-editor-tasks", [] { return append(wt + "/.vscode/tasks.json"); }},
+      {"host-name", [] { return outcome(::sethostname("x", 1)); }},
+      {"set-clock", [] { timeval now{}; ::gettimeofday(&now, nullptr); return outcome(::syscall(SYS_settimeofday, &now, nullptr)); }},
+      {"load-module", [] { return outcome(::syscall(SYS_finit_module, 0, "", 0)); }},
+      {"kexec", [] { return outcome(::syscall(SYS_kexec_load, 0, 0, nullptr, 0)); }},
+      {"swap", [] { return outcome(::syscall(SYS_swapoff, "/nonexistent")); }},
+      {"reboot", [] { return outcome(::syscall(SYS_reboot, 0, 0, 0, nullptr)); }},  // wrong magic: harmless where allowed
+      {"raise-limits", [] { const rlimit more{1 << 20, 1 << 20}; return outcome(::setrlimit(RLIMIT_NPROC, &more)); }},
+  };
+  return all;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 6 || !attempts().contains(argv[1])) return 2;
+  wt = argv[2], outside = argv[3], host_pid = ::atoi(argv[4]), port = ::atoi(argv[5]);
+  const int error = attempts().at(argv[1])();
+  std::printf("%s\n", error == 0 ? "ALLOWED" : ::strerrorname_np(error));
+  return error == 0 ? 0 : 1;
+}

@@ -1,0 +1,216 @@
+// The whole tree's death, and the limits: kill, the launcher's and the daemon's own death, floods, forks, files, memory.
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "tests/sandbox/run.h"
+
+namespace lares::sandbox::test {
+namespace {
+
+using std::chrono::milliseconds, std::chrono::seconds, std::chrono::steady_clock;
+
+// Host processes whose command line holds `mark`.
+int n_processes_with(const std::string& mark) {
+  int n = 0;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", failed)) {
+    std::ifstream file(entry.path() / "cmdline", std::ios::binary);
+    const std::string line(std::istreambuf_iterator<char>(file), {});
+    n += line.find(mark) != line.npos && entry.path().filename() != std::to_string(::getpid());
+  }
+  return n;
+}
+
+// A sleep nobody else uses, so that survivors can be told apart.
+std::string unique_sleep() { return std::to_string(100000 + ::getpid() % 100000) + ".25"; }
+
+const char* kDaemons = R"sh(
+trap '' TERM HUP INT
+sleep %1 &
+setsid sleep %1 &
+nohup sleep %1 >/dev/null 2>&1 &
+(setsid sh -c 'sleep %1 & sleep %1' &)
+(trap '' TERM; exec sleep %1) &
+(exec >/dev/null 2>&1 </dev/null; setsid sleep %1 & )
+echo started
+sleep %1
+)sh";
+
+std::string daemons(const std::string& time) {
+  std::string out = kDaemons;
+  for (auto at = out.find("%1"); at != out.npos; at = out.find("%1")) out.replace(at, 2, time);
+  return out;
+}
+
+TEST(Tree, KillLeavesNoSurvivor) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const auto time = unique_sleep();
+  auto options = in(scratch);
+  options.timeout = milliseconds(700);
+  const auto before = steady_clock::now();
+  const auto ran = shell(daemons(time), options);
+  EXPECT_EQ(ran.output, "started\n");
+  EXPECT_TRUE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_LT(steady_clock::now() - before, seconds(5));
+  EXPECT_EQ(n_processes_with(time), 0) << "wait() returned before the last one was gone";
+}
+
+TEST(Tree, TheEndOfTheCommandIsTheEndOfItsDaemons) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const auto time = unique_sleep();
+  const auto before = steady_clock::now();
+  const auto ran = shell("setsid sleep " + time + " & nohup sleep " + time + " & echo done; exit 3", in(scratch));
+  EXPECT_EQ(ran.exit.code, 3);
+  EXPECT_NE(ran.output.find("done\n"), std::string::npos);  // and the pipe they held is closed
+  EXPECT_LT(steady_clock::now() - before, seconds(5));
+  EXPECT_EQ(n_processes_with(time), 0);
+}
+
+// Polls, for nothing tells us when somebody else's processes end.
+bool comes_to_zero(const std::string& mark) {
+  for (const auto end = steady_clock::now() + seconds(3); steady_clock::now() < end; std::this_thread::sleep_for(milliseconds(10)))
+    if (n_processes_with(mark) == 0) return true;
+  return false;
+}
+
+TEST(Tree, DiesWithTheLauncher) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const auto time = unique_sleep();
+  std::thread killer([&] {
+    while (n_processes_with(time) < 3) std::this_thread::sleep_for(milliseconds(20));
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      std::ifstream status(entry.path() / "status"), line(entry.path() / "cmdline", std::ios::binary);
+      const std::string text(std::istreambuf_iterator<char>(status), {}), command(std::istreambuf_iterator<char>(line), {});
+      if (command == std::string("lares-sandbox\0", 14) && text.find("PPid:\t" + std::to_string(::getpid()) + "\n") != text.npos)
+        ::kill(std::stoi(entry.path().filename()), SIGKILL);
+    }
+  });
+  const auto ran = shell(daemons(time), in(scratch));
+  killer.join();
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_FALSE(ran.timed_out);
+  EXPECT_TRUE(comes_to_zero(time));
+}
+
+TEST(Tree, DiesWithTheDaemon) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const auto time = unique_sleep();
+  const pid_t daemon_like = ::fork();
+  if (daemon_like == 0) {
+    shell(daemons(time), in(scratch));
+    ::_exit(0);
+  }
+  while (n_processes_with(time) < 5) std::this_thread::sleep_for(milliseconds(20));
+  ::kill(daemon_like, SIGKILL);
+  ::waitpid(daemon_like, nullptr, 0);
+  EXPECT_TRUE(comes_to_zero(time));
+}
+
+TEST(Tree, ReportsHowTheCommandEnded) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  EXPECT_EQ(shell("exit 42", in(scratch)).exit.code, 42);
+  EXPECT_EQ(shell("exit 125", in(scratch)).exit.code, 125);
+  const auto killed = shell("kill -SEGV $$", in(scratch));
+  EXPECT_FALSE(killed.exit.exited);
+  EXPECT_EQ(killed.exit.signal, SIGSEGV);
+  const auto missing = run({"no-such-program"}, in(scratch));
+  EXPECT_EQ(missing.error, "");
+  EXPECT_EQ(missing.exit.code, 127);
+  EXPECT_EQ(missing.output, "no-such-program: No such file or directory\n");
+}
+
+TEST(Tree, InputAndItsEndArrive) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.input = "echo from input; exit 5\n";
+  const auto ran = run({"/bin/sh"}, options);
+  EXPECT_EQ(ran.output, "from input\n");
+  EXPECT_EQ(ran.exit.code, 5);
+}
+
+TEST(Limits, AForkBombStopsAtTheLimit) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.n_processes = 50;
+  const auto ran = run({"python3", "-c", R"py(
+import os, time
+n = 0
+while True:
+    try:
+        if os.fork() == 0: time.sleep(60)
+        n += 1
+    except OSError as e:
+        print(n, e.errno); break
+)py"}, options);
+  int n = 0, error = 0;
+  ASSERT_EQ(std::sscanf(ran.output.c_str(), "%d %d", &n, &error), 2) << ran.output << ran.error;
+  EXPECT_EQ(error, EAGAIN);
+  EXPECT_LT(n, 50);
+  EXPECT_GT(n, 40);
+}
+
+TEST(Limits, AFileStopsAtItsSize) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.file_bytes = 1 << 20;
+  EXPECT_FALSE(shell("dd if=/dev/zero of=big bs=65536 count=64 2>&1", options).ok());
+  EXPECT_EQ(std::filesystem::file_size(scratch.wt / "big"), 1u << 20);
+}
+
+TEST(Limits, ThePrivateTempDirectoryIsBounded) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const auto ran = shell("dd if=/dev/zero of=/run/fill bs=65536 count=100 2>&1", in(scratch));
+  EXPECT_NE(ran.output.find("No space left"), std::string::npos) << ran.output;
+}
+
+TEST(Limits, MemoryOfTheWholeTreeIsBounded) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.memory_bytes = 128 << 20;
+  // Three processes of 64 MiB: none is over the limit alone.
+  const std::string eat = "import time; b = bytearray(64 << 20); time.sleep(60)";
+  const auto ran = shell("python3 -c '" + eat + "' & python3 -c '" + eat + "' & python3 -c '" + eat + "'; wait", options);
+  EXPECT_FALSE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_NE(ran.output.find("use more than 128 MiB"), std::string::npos) << ran.output;
+}
+
+TEST(Limits, AFloodOfOutputIsCutByTheReader) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.output_max = 4 << 20;
+  const auto before = steady_clock::now();
+  const auto ran = shell("yes flood & yes flood & yes flood", options);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_LT(ran.output.size(), 6u << 20);
+  EXPECT_LT(steady_clock::now() - before, seconds(10));
+}
+
+TEST(Limits, NonTextOutputArrivesAsItIs) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  EXPECT_EQ(shell("printf 'a\\000\\377\\033[1mb'", in(scratch)).output, std::string("a\0\377\033[1mb", 8));
+}
+
+}  // namespace
+}  // namespace lares::sandbox::test

@@ -1,0 +1,174 @@
+// What must work: the other half of the escape suite.
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "tests/sandbox/run.h"
+
+namespace lares::sandbox::test {
+namespace {
+
+bool have(const std::string& program) { return ::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0; }
+
+#define NEEDS(program)                                         \
+  if (!why_not().empty()) GTEST_SKIP() << why_not();           \
+  if (!have(program)) GTEST_SKIP() << program " is not installed"
+
+void expect_works(const Ran& ran) { EXPECT_TRUE(ran.ok()) << ran.error << "exit " << ran.exit.code << " signal " << ran.exit.signal << "\n" << ran.output; }
+
+TEST(Work, CompilesAndRuns) {
+  NEEDS("g++");
+  const Scratch scratch;
+  scratch.write("main.cc", "#include <cstdio>\nint main() { std::puts(\"hello\"); }\n");
+  const auto ran = shell("g++ -O1 -o main main.cc && ./main", in(scratch));
+  expect_works(ran);
+  EXPECT_EQ(ran.output, "hello\n");
+}
+
+TEST(Work, MakesInParallel) {
+  NEEDS("make");
+  const Scratch scratch;
+  scratch.write("Makefile", "all: a b c d\na b c d:\n\tsleep 0.05; echo $@ > $@\n");
+  expect_works(shell("make -j4 && test -s a -a -s b -a -s c -a -s d", in(scratch)));
+}
+
+TEST(Work, RunsPythonTests) {
+  NEEDS("python3");
+  const Scratch scratch;
+  scratch.write("tests/test_it.py", "import unittest\nclass T(unittest.TestCase):\n  def test_it(self): self.assertEqual(1, 1)\n");
+  const auto ran = shell("python3 -m unittest discover -s tests", in(scratch));
+  expect_works(ran);
+  EXPECT_NE(ran.output.find("Ran 1 test"), std::string::npos) << ran.output;
+}
+
+TEST(Work, RunsPythonProcessesSocketsAndTerminals) {
+  NEEDS("python3");
+  const Scratch scratch;
+  expect_works(run({"python3", "-c", R"py(
+import asyncio, multiprocessing, os, pty, socket, tempfile
+def double(x): return 2 * x
+if __name__ == '__main__':
+    with multiprocessing.Manager() as m: m.dict()['a'] = 1
+    with multiprocessing.Pool(2) as p: assert p.map(double, [1, 2]) == [2, 4]
+    s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname()); s.accept()
+    s6 = socket.create_server(('::1', 0), family=socket.AF_INET6)
+    async def main(): assert await (await asyncio.create_subprocess_exec('true')).wait() == 0
+    asyncio.run(main())
+    a, b = pty.openpty(); assert os.isatty(b)
+    tempfile.NamedTemporaryFile().write(b'x'); open('/dev/shm/x', 'w').write('x'); open(os.path.expanduser('~/.cached'), 'w')
+)py"}, in(scratch)));
+}
+
+TEST(Work, RunsNodeTests) {
+  NEEDS("node");
+  const Scratch scratch;
+  scratch.write("test/a.test.js",
+                "const test = require('node:test'), assert = require('node:assert'), net = require('node:net');\n"
+                "test('fork', () => assert.equal(require('node:child_process').execSync('echo 1') + '', '1\\n'));\n"
+                "test('listen', (t, done) => { const s = net.createServer().listen('/tmp/s.sock', () => s.close(done)); });\n");
+  auto options = in(scratch);
+  options.timeout = std::chrono::seconds(60);
+  expect_works(shell("node --test", options));
+}
+
+TEST(Work, ShowsGitWithoutLettingItWrite) {
+  NEEDS("git");
+  const Scratch scratch;
+  std::filesystem::remove_all(scratch.wt / ".git");
+  const auto wt = scratch.wt.native();
+  scratch.write("f", "one\n");
+  ASSERT_EQ(::system(("cd " + wt + " && git init -q && git add f && git -c user.name=a -c user.email=a@b commit -qm first").c_str()), 0);
+  scratch.write("f", "two\n");
+  const auto ran = shell("git status --short && git log --oneline --format=%s && git diff --stat", in(scratch));
+  expect_works(ran);
+  EXPECT_NE(ran.output.find(" M f\nfirst\n"), std::string::npos) << ran.output;
+  EXPECT_FALSE(shell("git -c user.name=a -c user.email=a@b commit -qam second", in(scratch)).ok());
+}
+
+TEST(Work, ShowsALinkedWorktree) {
+  NEEDS("git");
+  const Scratch scratch;
+  const auto repo = scratch.outside.native();
+  const auto linked = (scratch.dir / "linked").native();
+  ASSERT_EQ(::system(("cd " + repo + " && git init -q && git -c user.name=a -c user.email=a@b commit -qm first --allow-empty && git worktree add -q " + linked +
+                      " 2>/dev/null").c_str()),
+            0);
+  auto options = in(scratch);
+  options.policy.root = linked;
+  const auto ran = shell("git log --format=%s && echo x > new && git status --short", options);
+  expect_works(ran);
+  EXPECT_EQ(ran.output, "first\n?? new\n");
+  EXPECT_FALSE(shell("touch " + repo + "/.git/config.lock", options).ok());
+}
+
+TEST(Work, UsesTemporaryFilesAndSharedMemory) {
+  NEEDS("mktemp");
+  const Scratch scratch;
+  expect_works(shell("f=$(mktemp) && echo x > $f && test -s $f && d=$(mktemp -d) && echo x > /dev/shm/x && echo x > /var/tmp/x && echo x > /dev/null", in(scratch)));
+  EXPECT_FALSE(std::filesystem::exists("/dev/shm/x"));
+}
+
+TEST(Work, FollowsLinksInsideTheWorktree) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("real/f", "x");
+  std::filesystem::create_directory_symlink("real", scratch.wt / "link");
+  auto options = in(scratch);
+  options.policy.hidden = {"link/secret"};  // not there: nothing to hide
+  const auto ran = shell("cat link/f && mv link/f link/g && ln -s real other && ls other", options);
+  expect_works(ran);
+  EXPECT_EQ(ran.output, "xg\n");
+}
+
+TEST(Work, RunsInASubdirectory) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("sub/f", "x");
+  auto options = in(scratch);
+  options.cwd = scratch.wt / "sub";
+  EXPECT_EQ(shell("pwd && cat f", options).output, options.cwd + "\nx");
+  options.cwd = scratch.wt / "missing";
+  EXPECT_NE(run({"true"}, options).error.find("missing: No such file or directory"), std::string::npos);
+}
+
+TEST(Work, HidesWithoutBreakingItsNeighbours) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("conf/.env", "SECRET");
+  scratch.write("conf/settings", "plain");
+  scratch.write("docs/readme", "doc");
+  auto options = in(scratch);
+  options.policy.hidden = find_secrets(scratch.wt);
+  options.policy.readonly = {"docs"};
+  const auto ran = shell("cat conf/.env conf/settings; echo new > conf/new; (echo y > docs/readme) 2>/dev/null || echo kept", options);
+  EXPECT_EQ(ran.output, "plainkept\n");
+  EXPECT_EQ(scratch.read("conf/new"), "new\n");
+}
+
+TEST(Work, FindsAddressAndLeakBugs) {
+  NEEDS("g++");
+  const Scratch scratch;
+  scratch.write("leak.cc", "int main() { static int* p = new int[9]; p = nullptr; return p != nullptr; }\n");
+  auto options = in(scratch);
+  options.timeout = std::chrono::seconds(60);
+  if (!have("true") || ::system("echo 'int main(){}' | g++ -x c++ -fsanitize=address -o /dev/null - 2>/dev/null") != 0)
+    GTEST_SKIP() << "no AddressSanitizer for this compiler";
+  const auto ran = shell("g++ -fsanitize=address -g -o leak leak.cc && ./leak", options);
+  EXPECT_NE(ran.output.find("detected memory leaks"), std::string::npos) << ran.output;  // needs ptrace among its own
+}
+
+TEST(Work, EnvironmentIsScrubbed) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  ::setenv("AWS_SECRET_ACCESS_KEY", "SECRET", 1);
+  auto options = in(scratch);
+  options.env = {"EXTRA=1"};
+  const auto ran = run({"env"}, options);
+  EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.output;
+  EXPECT_NE(ran.output.find("TMPDIR=/tmp\n"), std::string::npos);
+  EXPECT_NE(ran.output.find("EXTRA=1\n"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lares::sandbox::test
