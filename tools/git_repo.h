@@ -1,0 +1,76 @@
+// An opened repository and libgit2's objects with owners. Nothing here runs a program of the
+// repository's choosing.
+#pragma once
+
+#include <git2.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+#include "tools/off_thread.h"
+#include "tools/tool.h"
+
+namespace lares::tools::git {
+
+template <auto free_function>
+struct Free {
+  template <class T>
+  void operator()(T* object) const {
+    free_function(object);
+  }
+};
+template <class T, auto free_function>
+using Owned = std::unique_ptr<T, Free<free_function>>;
+using Repository = Owned<git_repository, git_repository_free>;
+using Index = Owned<git_index, git_index_free>;
+using Object = Owned<git_object, git_object_free>;
+using Commit = Owned<git_commit, git_commit_free>;
+using Tree = Owned<git_tree, git_tree_free>;
+using Diff = Owned<git_diff, git_diff_free>;
+using Reference = Owned<git_reference, git_reference_free>;
+using Signature = Owned<git_signature, git_signature_free>;
+
+// The reason is a sentence for the model.
+template <class T = void>
+using GitResult = tl::expected<T, std::string>;
+
+inline constexpr std::size_t kOutputBytesMax = 16'000;
+
+struct Opened {
+  Repository repo;
+  std::string prefix;  // of the session's root in the repository's worktree: "" or "sub/dir/"
+};
+
+// The repository around `root`. Another user's repository is refused as git does, unless
+// safe.directory names it.
+GitResult<Opened> open_repository(const std::string& root);
+
+std::string last_error();  // libgit2's, of this thread
+
+// `path` as it is called in the repository; "" is the whole root. Refuses what lies outside the
+// root.
+GitResult<std::string> path_in_repository(const Opened& opened, const std::string& root,
+                                          const std::string& path);
+
+GitResult<Object> resolve(git_repository* repo, const std::string& rev);
+GitResult<Tree> tree_of(git_repository* repo, const std::string& rev);
+GitResult<Tree> head_tree(git_repository* repo);  // null before the first commit
+std::string head_name(git_repository* repo);      // the branch, or "" when detached
+std::string short_id(git_object* object);
+
+// The calls, each with the text the model reads.
+struct Request {
+  std::string root, command, path, rev, message;
+  int n = 0;
+};
+GitResult<std::string> status(const Opened& opened, const Request& request);
+GitResult<std::string> diff(const Opened& opened, const Request& request);
+GitResult<std::string> log(const Opened& opened, const Request& request,
+                           const Cancelled& cancelled);
+GitResult<std::string> show(const Opened& opened, const Request& request);
+GitResult<std::string> add(const Opened& opened, const Request& request);
+GitResult<std::string> commit(const Opened& opened, const Request& request);
+
+}  // namespace lares::tools::git
