@@ -23,6 +23,7 @@ struct Kernels {
   void (*linear)(const LinearArgs&);
   void (*rms_norm)(const RmsNormArgs&);
   void (*head_norm)(const HeadNormArgs&);
+  void (*round_bf16)(float* x, std::int64_t n);  // in place
   void (*quantise)(const QuantiseArgs&);
   void (*rope)(const RopeArgs&);
   void (*hadamard)(const HadamardArgs&);

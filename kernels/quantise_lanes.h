@@ -35,6 +35,13 @@ V e2m1_rounded(V a) {
 }
 
 template <class V>
+void round_bf16(float* x, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(x + i, bf16_rounded(loaded<V>(x + i)));
+  for (; i < n; ++i) x[i] = bf16_rounded(x[i]);
+}
+
+template <class V>
 void quantise(const QuantiseArgs& a) {
   const float top = a.fp4 ? 6.0f : 448.0f;
   const float floor = a.fp4 ? 6 * 0x1p-126f : 1e-4f;

@@ -21,6 +21,7 @@ constexpr Kernels row(const char* name, bool (*available)()) {
           matmul,
           rms_norm<V>,
           head_norm<V>,
+          round_bf16<V>,
           quantise<V>,
           rope<V>,
           hadamard<V>,

@@ -1,0 +1,225 @@
+// lares model: what is in a checkpoint, what it computes from given tokens, and what it says.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/progress.h"
+#include "engine/chat.h"
+#include "engine/inspect.h"
+#include "engine/tokenizer.h"
+
+namespace lares::cli {
+namespace {
+
+constexpr std::streamsize kTokensBytesMax = 64 << 20;  // a million ids take 8 MB
+constexpr auto kRedraw = std::chrono::milliseconds(100);
+
+struct Options {
+  std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels;
+  bool json = false, mtp = false, streams = false, raw = false;
+  int chunk = 256, threads = 0, n = 256;
+  float temperature = 1.0f, top_p = 1.0f;
+  std::uint64_t seed = 0;
+};
+
+int failed(const std::string& message) {
+  fmt::print(stderr, "lares model: {}\n", message);
+  return exit_error;
+}
+
+// One line on stderr that overwrites itself; nothing when stderr is not a terminal.
+class Line {
+ public:
+  explicit Line(const char* label) : shown_(::isatty(2) == 1), begun_(Progress::Clock::now()) { progress_.begin(label, begun_); }
+  ~Line() { clear(); }
+  engine::Progress callback(std::string unit) {
+    return [this, unit](std::int64_t done, std::int64_t total) {
+      const auto now = Progress::Clock::now();
+      progress_.count(done, total, unit, now);
+      if (!shown_ || now - drawn_ < kRedraw) return;
+      drawn_ = now;
+      fmt::print(stderr, "\r\033[K{}", progress_.text(now, false));
+      std::fflush(stderr);
+    };
+  }
+  void clear() {
+    if (drawn_ != Progress::Clock::time_point{}) fmt::print(stderr, "\r\033[K");
+    drawn_ = {};
+  }
+
+ private:
+  Progress progress_;
+  bool shown_;
+  Progress::Clock::time_point begun_, drawn_{};
+};
+
+std::optional<std::vector<engine::Token>> read_tokens(const std::string& path, std::string& why) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  if (file) {
+    std::ostringstream all;
+    all << file.rdbuf();
+    text = std::move(all).str();
+  }
+  if (!file || static_cast<std::streamsize>(text.size()) > kTokensBytesMax) {
+    why = fmt::format("read {}: no such file, or larger than {} bytes", path, kTokensBytesMax);
+    return std::nullopt;
+  }
+  const bool flat = std::count(text.begin(), text.end(), '[') == 1;  // the parser recurses; a list of ids does not nest
+  const auto json = flat ? nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false) : nlohmann::json();
+  std::vector<engine::Token> tokens;
+  bool good = json.is_array();
+  for (std::size_t i = 0; good && i < json.size(); ++i) {
+    const auto* id = json[i].get_ptr<const nlohmann::json::number_unsigned_t*>();
+    good = id && *id <= INT32_MAX;
+    if (good) tokens.push_back(static_cast<engine::Token>(*id));
+  }
+  if (!good) {
+    why = fmt::format("read {}: not a JSON array of token ids", path);
+    return std::nullopt;
+  }
+  return tokens;
+}
+
+int inspect_model(const Options& o) {
+  if (o.json) {
+    const auto text = engine::inspect_json(o.directory);
+    if (!text) return failed(text.error().message);
+    fmt::print("{}\n", *text);
+    return exit_finished;
+  }
+  const auto inspection = engine::inspect(o.directory);
+  if (!inspection) return failed(inspection.error().message);
+  fmt::print("{}", engine::inspect_text(*inspection));
+  return exit_finished;
+}
+
+int logits_of_model(const Options& o) {
+  std::string why;
+  auto tokens = read_tokens(o.tokens_path, why);
+  if (!tokens) return failed(why);
+  Line line("computing logits");
+  const auto done = engine::write_logits({.directory = o.directory, .tokens = std::move(*tokens), .exact = o.mode == "exact", .chunk = o.chunk,
+                                          .threads = o.threads, .mtp = o.mtp, .streams = o.streams, .out_path = o.out_path, .kernels = o.kernels},
+                                         line.callback("tokens"));
+  line.clear();
+  return done ? exit_finished : failed(done.error().message);
+}
+
+volatile std::sig_atomic_t interrupted = 0;
+
+int generate_with_model(const Options& o) {
+  std::string why;
+  std::vector<engine::Token> prompt;
+  if (!o.tokens_path.empty()) {
+    auto tokens = read_tokens(o.tokens_path, why);
+    if (!tokens) return failed(why);
+    prompt = std::move(*tokens);
+  }
+  Line line("loading");
+  auto loaded = engine::load({.directory = o.directory, .n_threads = o.threads, .exact = o.mode == "exact"}, line.callback("shards"));
+  line.clear();
+  if (!loaded) return failed(loaded.error().message);
+  const engine::Tokenizer& tokenizer = (*loaded)->tokenizer();
+  if (o.tokens_path.empty()) {
+    using engine::Segment;
+    std::vector<Segment> segments{{std::string(engine::kBos), true}};
+    if (!o.raw) segments.push_back({std::string(engine::kUser), true});
+    segments.push_back({o.prompt, false});
+    if (!o.raw) segments.push_back({std::string(engine::kAssistant) + std::string(engine::kThink), true});
+    prompt = tokenizer.encode(segments);
+  }
+  const auto end = tokenizer.added(engine::kEos);
+  std::signal(SIGINT, [](int) { interrupted = 1; });
+  std::stop_source stop;
+  auto timeline = (*loaded)->timeline();
+  Line prefill("reading the prompt");
+  auto report = prefill.callback("tokens");
+  const auto synced = timeline->sync(prompt, stop.get_token(), [&](std::int64_t done, std::int64_t total) {
+    if (interrupted) stop.request_stop();
+    report(done, total);
+  });
+  prefill.clear();
+  if (!synced && synced.error().code == engine::Errc::cancelled) return exit_interrupted;
+  if (!synced) return failed(synced.error().message);
+  const auto began = std::chrono::steady_clock::now();
+  int drawn = 0;
+  while (drawn < o.n && !interrupted) {
+    const auto token = timeline->next({.temperature = o.temperature, .top_p = o.top_p, .seed = o.seed}, nullptr);
+    if (!token) {
+      fmt::print("\n");
+      return failed(token.error().message);
+    }
+    ++drawn;
+    if (token == end) break;
+    const auto bytes = tokenizer.bytes(*token);
+    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    std::fflush(stdout);
+  }
+  fmt::print("\n");
+  if (::isatty(2) == 1) {
+    const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    fmt::print(stderr, "{} tokens, {:.1f}/s\n", drawn, drawn / s);
+  }
+  return interrupted ? exit_interrupted : exit_finished;
+}
+
+}  // namespace
+
+int model_command(int argc, const char* const* argv) {
+  CLI::App app{"Look into a checkpoint and run it without the daemon", argc > 0 ? argv[0] : "lares model"};
+  app.require_subcommand(1);
+  Options o;
+  auto* inspect = app.add_subcommand("inspect", "Check every tensor and show what the checkpoint holds");
+  inspect->add_option("dir", o.directory, "checkpoint directory")->required();
+  inspect->add_flag("--json", o.json, "as JSON");
+
+  auto* logits = app.add_subcommand("logits", "Compute logits of given tokens into a safetensors file");
+  auto* generate = app.add_subcommand("generate", "Continue a prompt");
+  for (auto* sub : {logits, generate}) {
+    sub->add_option("--model", o.directory, "checkpoint directory")->required();
+    sub->add_option("--mode", o.mode, "numerics: exact (float32) or released")->check(CLI::IsMember({"exact", "released"}))->capture_default_str();
+    sub->add_option("--threads", o.threads, "threads; 0: the CPUs this process may use")->check(CLI::Range(0, 1024))->capture_default_str();
+  }
+  logits->add_option("--tokens", o.tokens_path, "JSON array of token ids")->required();
+  logits->add_option("--out", o.out_path, "safetensors file to write")->required();
+  logits->add_option("--chunk", o.chunk, "tokens evaluated at a time")->check(CLI::Range(1, engine::kLogitsChunkMax))->capture_default_str();
+  logits->add_option("--impl", o.kernels, "kernels by name, such as cpu or avx2");
+  logits->add_flag("--mtp", o.mtp, "the draft block's logits too");
+  logits->add_flag("--streams", o.streams, "the residual streams after each layer too");
+
+  auto* text = generate->add_option("--prompt", o.prompt, "what to ask");
+  auto* ids = generate->add_option("--tokens", o.tokens_path, "JSON array of token ids to continue");
+  text->excludes(ids);
+  generate->add_option("--n", o.n, "tokens at most")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  generate->add_option("--temperature", o.temperature, "0: always the likeliest token")->check(CLI::Range(0.0, 100.0))->capture_default_str();
+  generate->add_option("--top-p", o.top_p, "keep the likeliest tokens of this probability mass")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  generate->add_option("--seed", o.seed, "of the random draws")->capture_default_str();
+  generate->add_flag("--raw", o.raw, "continue the prompt as plain text, not as a user's turn");
+  generate->callback([&] {
+    if (text->count() + ids->count() != 1) throw CLI::RequiredError("one of --prompt and --tokens");
+  });
+  generate->preparse_callback([&](std::size_t) { o.mode = "released"; });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    return failed(e.what()), exit_usage;
+  }
+  if (inspect->parsed()) return inspect_model(o);
+  if (logits->parsed()) return logits_of_model(o);
+  return generate_with_model(o);
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,49 @@
+// For people with a checkpoint in hand: what is in it, and what the model computes from given tokens. Needs no tokenizer.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace lares::engine {
+
+struct LayerReport {
+  std::string name, kind;  // "layers.3", "CSA"; kinds: SWA, CSA, HCA, with "MTP" in the name of a draft block
+  int ratio = 0;           // tokens per compressed entry; 0: none
+  bool hashed = false;     // experts chosen by token id
+  std::uint64_t n_parameters = 0, n_bytes = 0;
+};
+struct ComponentReport {
+  std::string name;  // "routed experts", "attention", ...
+  std::uint64_t n_tensors = 0, n_parameters = 0, n_bytes = 0;
+};
+struct Inspection {
+  std::string directory, model_type;
+  std::vector<std::pair<std::string, std::string>> config;  // key, value as text, in the order of SPEC section 1.1
+  std::vector<LayerReport> layers;
+  std::vector<ComponentReport> components;
+  std::vector<std::pair<std::string, std::uint64_t>> shards;  // file name, bytes
+  std::uint64_t n_tensors = 0, n_parameters = 0, n_bytes = 0;
+  std::vector<std::string> notes;  // tensors of unknown use, draft stages that are not run
+};
+// Opens and checks every tensor, as load() does.
+Result<Inspection> inspect(const std::string& directory);
+Result<std::string> inspect_json(const std::string& directory);
+std::string inspect_text(const Inspection& inspection);
+
+struct LogitsRequest {
+  std::string directory;
+  std::vector<Token> tokens;
+  bool exact = true;
+  int chunk = 256;    // tokens evaluated at a time; the result does not depend on it
+  int threads = 0;    // 0: as load()
+  bool mtp = false, streams = false;
+  std::string out_path;   // a safetensors file: logits [T, V], mtp_logits [T - 1, V], streams.N [T, S, D], all F32
+  std::string kernels;    // a dispatch row by name; empty: the best
+};
+inline constexpr int kLogitsChunkMax = 8192;
+Result<> write_logits(const LogitsRequest& request, const Progress& progress);
+
+}  // namespace lares::engine

@@ -1,0 +1,160 @@
+#include "engine/model/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace lares::engine {
+namespace {
+
+// Reads keys of one JSON object; the first thing that is wrong is kept and said once.
+class Reader {
+ public:
+  Reader(const nlohmann::json& object, std::string path) : object_(object), path_(std::move(path)) {}
+
+  int whole(const char* key, int lowest, int highest, int fallback = -1) {
+    const auto at = object_.find(key);
+    if (at == object_.end() || at->is_null()) {
+      if (fallback >= 0) return fallback;
+      fail(Errc::malformed, fmt::format("{} is missing", key));
+      return lowest;
+    }
+    if (!at->is_number_integer() || at->get<double>() < lowest || at->get<double>() > highest) {
+      fail(Errc::unsupported, fmt::format("{} is {:.40}, expected a whole number from {} to {}", key, at->dump(), lowest, highest));
+      return lowest;
+    }
+    return at->get<int>();
+  }
+  double number(const char* key, double lowest, double highest, double fallback) {
+    const auto at = object_.find(key);
+    if (at == object_.end() || at->is_null()) return fallback;
+    if (!at->is_number() || !(at->get<double>() >= lowest && at->get<double>() <= highest)) {
+      fail(Errc::unsupported, fmt::format("{} is {:.40}, expected a number from {} to {}", key, at->dump(), lowest, highest));
+      return lowest;
+    }
+    return at->get<double>();
+  }
+  void text(const char* key, std::string_view expected) {
+    const auto at = object_.find(key);
+    if (at == object_.end() || at->is_null()) return;
+    if (!at->is_string() || at->get_ref<const std::string&>() != expected)
+      fail(Errc::unsupported, fmt::format("{} is {:.60}, this engine runs \"{}\"", key, at->dump(), expected));
+  }
+  void fail(Errc code, std::string why) {
+    if (!error_.message.empty()) return;
+    error_ = {code, fmt::format("read {}: {}", path_, why)};
+  }
+  const Error& error() const { return error_; }
+
+ private:
+  const nlohmann::json& object_;
+  std::string path_;
+  Error error_{Errc::malformed, {}};
+};
+
+void check_shapes(const Config& c, Reader& r) {
+  const auto multiple = [&](const char* what, int value, int of) {
+    if (value % of != 0) r.fail(Errc::unsupported, fmt::format("{} is {}, this engine needs a multiple of {}", what, value, of));
+  };
+  multiple("hidden_size", c.hidden_size, 128);
+  multiple("q_lora_rank", c.q_lora_rank, 128);
+  multiple("moe_intermediate_size", c.moe_intermediate_size, 128);
+  multiple("o_groups * o_lora_rank", c.o_groups * c.o_lora_rank, 128);
+  multiple("head_dim", c.head_dim, 32);
+  multiple("index_head_dim", c.index_head_dim, 32);
+  multiple("qk_rope_head_dim", c.qk_rope_head_dim, 2);
+  if (c.qk_rope_head_dim > c.head_dim || c.qk_rope_head_dim > c.index_head_dim)
+    r.fail(Errc::unsupported, fmt::format("qk_rope_head_dim {} exceeds head_dim {} or index_head_dim {}", c.qk_rope_head_dim, c.head_dim,
+                                          c.index_head_dim));
+  multiple("head_dim - qk_rope_head_dim", c.head_dim - c.qk_rope_head_dim, 64);
+  if ((c.index_head_dim & (c.index_head_dim - 1)) != 0)
+    r.fail(Errc::unsupported, fmt::format("index_head_dim is {}, the Hadamard transform needs a power of two", c.index_head_dim));
+  if (c.num_attention_heads % c.o_groups != 0)
+    r.fail(Errc::unsupported, fmt::format("{} heads do not divide into {} o_groups", c.num_attention_heads, c.o_groups));
+  if (c.num_experts_per_tok > c.n_routed_experts)
+    r.fail(Errc::malformed, fmt::format("num_experts_per_tok {} exceeds n_routed_experts {}", c.num_experts_per_tok, c.n_routed_experts));
+}
+
+}  // namespace
+
+Result<Config> parse_config(const std::string& text, const std::string& path) {
+  if (std::count(text.begin(), text.end(), '[') + std::count(text.begin(), text.end(), '{') > 10000)
+    return tl::unexpected(Error{Errc::malformed, fmt::format("read {}: not a plausible config.json", path)});
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return tl::unexpected(Error{Errc::malformed, fmt::format("read {}: not a JSON object", path)});
+  Reader r(json, path);
+  Config c;
+  const auto type = json.find("model_type");
+  if (type == json.end() || !type->is_string())
+    return tl::unexpected(Error{Errc::malformed, fmt::format("read {}: model_type is missing", path)});
+  c.model_type = type->get<std::string>();
+  if (c.model_type != "deepseek_v4")
+    return tl::unexpected(Error{Errc::unsupported, fmt::format("read {}: model_type is \"{:.60}\", this engine runs \"deepseek_v4\"", path,
+                                                               c.model_type)});
+  r.text("hidden_act", "silu");
+  r.text("scoring_func", "sqrtsoftplus");
+  r.text("topk_method", "noaux_tc");
+  c.vocab_size = r.whole("vocab_size", 2, 1 << 24);
+  c.hidden_size = r.whole("hidden_size", 128, 1 << 17);
+  c.num_hidden_layers = r.whole("num_hidden_layers", 1, 1024);
+  c.num_attention_heads = r.whole("num_attention_heads", 1, 4096);
+  r.whole("num_key_value_heads", 1, 1, 1);
+  c.head_dim = r.whole("head_dim", 32, 8192);
+  c.qk_rope_head_dim = r.whole("qk_rope_head_dim", 2, 8192);
+  c.q_lora_rank = r.whole("q_lora_rank", 32, 1 << 17);
+  c.o_groups = r.whole("o_groups", 1, 4096);
+  c.o_lora_rank = r.whole("o_lora_rank", 1, 1 << 16);
+  c.sliding_window = r.whole("sliding_window", 1, 1 << 16);
+  c.hc_mult = r.whole("hc_mult", 1, 8);
+  c.hc_sinkhorn_iters = r.whole("hc_sinkhorn_iters", 1, 1000);
+  c.hc_eps = static_cast<float>(r.number("hc_eps", 0, 1, 1e-6));
+  c.rms_norm_eps = static_cast<float>(r.number("rms_norm_eps", 0, 1, 1e-6));
+  c.n_routed_experts = r.whole("n_routed_experts", 1, 1 << 16);
+  r.whole("n_shared_experts", 1, 1, 1);
+  c.num_experts_per_tok = r.whole("num_experts_per_tok", 1, 256);
+  c.moe_intermediate_size = r.whole("moe_intermediate_size", 32, 1 << 17);
+  c.num_hash_layers = r.whole("num_hash_layers", 0, 1024, 0);
+  c.routed_scaling_factor = static_cast<float>(r.number("routed_scaling_factor", 0, 1e6, 1));
+  c.swiglu_limit = static_cast<float>(r.number("swiglu_limit", 0, 1e6, 0));
+  c.num_nextn_predict_layers = r.whole("num_nextn_predict_layers", 0, 64, 0);
+  c.max_position_embeddings = r.whole("max_position_embeddings", 1, 1 << 30, 1048576);
+  c.rope_theta = r.number("rope_theta", 1.001, 1e12, 10000);
+  c.compress_rope_theta = r.number("compress_rope_theta", 1.001, 1e12, 160000);
+  c.index_n_heads = r.whole("index_n_heads", 1, 4096, 64);
+  c.index_head_dim = r.whole("index_head_dim", 32, 8192, 128);
+  c.index_topk = r.whole("index_topk", 1, 1 << 24, 512);
+  c.has_dspark = json.contains("dspark_block_size");
+  if (const auto norm = json.find("norm_topk_prob"); norm != json.end() && *norm != true)
+    r.fail(Errc::unsupported, "norm_topk_prob is not true, which no release of the family uses");
+  if (const auto scaling = json.find("rope_scaling"); scaling != json.end() && !scaling->is_null()) {
+    if (!scaling->is_object()) {
+      r.fail(Errc::malformed, "rope_scaling is not an object");
+    } else {
+      Reader s(*scaling, path + " rope_scaling");
+      s.text("type", "yarn");
+      c.rope_factor = s.number("factor", 1, 1e6, 1);
+      c.rope_beta_fast = s.number("beta_fast", 1e-3, 1e6, 32);
+      c.rope_beta_slow = s.number("beta_slow", 1e-3, 1e6, 1);
+      c.rope_original_len = s.number("original_max_position_embeddings", 0, 1e12, 0);
+      if (!s.error().message.empty()) return tl::unexpected(s.error());
+    }
+  }
+  const auto ratios = json.find("compress_ratios");
+  if (ratios == json.end() || !ratios->is_array() || static_cast<int>(ratios->size()) < c.num_hidden_layers || ratios->size() > 2048) {
+    r.fail(Errc::malformed, fmt::format("compress_ratios must have one entry for each of the {} layers", c.num_hidden_layers));
+  } else {
+    for (const auto& ratio : *ratios) {
+      if (!ratio.is_number_integer() || ratio.get<double>() < 0 || ratio.get<double>() > 1024) {
+        r.fail(Errc::unsupported, fmt::format("a compress_ratio is {:.40}, expected 0 to 1024", ratio.dump()));
+        break;
+      }
+      c.compress_ratios.push_back(ratio.get<int>());
+    }
+  }
+  if (r.error().message.empty()) check_shapes(c, r);
+  if (!r.error().message.empty()) return tl::unexpected(r.error());
+  return c;
+}
+
+}  // namespace lares::engine

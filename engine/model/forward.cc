@@ -1,0 +1,185 @@
+#include "engine/model/forward.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "engine/model/forward_chunk.h"
+
+namespace lares::engine {
+namespace {
+
+constexpr int kRowsUnit = 16;     // rows a kernel computes at a time
+constexpr int kTokensUnit = 64;   // tokens that share one pass over the weights
+constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about 10 us)
+
+}  // namespace
+
+Forward::Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, const kernels::Kernels& kernels)
+    : weights_(weights), c_(weights.checkpoint.config()), exact_(exact), pool_(pool), k_(kernels) {
+  const int R = c_.qk_rope_head_dim;
+  for (auto& f : frequencies_) f.resize(R / 2);
+  kernels::rope_frequencies(R, c_.rope_theta, 0, 1, 1, 1, frequencies_[0].data());
+  kernels::rope_frequencies(R, c_.compress_rope_theta, c_.rope_original_len, c_.rope_factor, c_.rope_beta_fast, c_.rope_beta_slow,
+                            frequencies_[1].data());
+}
+
+Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::int64_t begin, int n_tokens)
+    : position(begin), n(n_tokens), frequencies(forward.frequencies_[w.ratio != 0]), pairs(forward.c_.qk_rope_head_dim / 2) {
+  cos.resize(static_cast<std::size_t>(n) * pairs);
+  sin.resize(cos.size());
+  for (int t = 0; t < n; ++t)
+    kernels::rope_angles(frequencies.data(), 2 * pairs, position + t, cos.data() + static_cast<std::size_t>(t) * pairs,
+                         sin.data() + static_cast<std::size_t>(t) * pairs);
+}
+
+void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
+                          std::int64_t y_stride, int n, bool round) {
+  const int blocks = (row_end - row_begin + kRowsUnit - 1) / kRowsUnit, tiles = (n + kTokensUnit - 1) / kTokensUnit;
+  const std::int64_t work = static_cast<std::int64_t>(kRowsUnit) * w.n_in * std::min(n, kTokensUnit);
+  const std::int64_t grain = std::max<std::int64_t>(1, kWorkUnit / work);
+  const std::int64_t pieces = (blocks + grain - 1) / grain;
+  each(pieces * tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t piece = i % pieces;
+      const int t0 = static_cast<int>(i / pieces) * kTokensUnit;
+      const int first = row_begin + static_cast<int>(piece * grain) * kRowsUnit;
+      const int last = std::min(row_end, first + static_cast<int>(grain) * kRowsUnit);
+      k_.linear({.w = &w, .x = x + t0 * x_stride, .y = y + t0 * y_stride, .x_stride = x_stride, .y_stride = y_stride,
+                 .n_tokens = std::min(kTokensUnit, n - t0), .row_begin = first, .row_end = last, .y_row = row_begin,
+                 .round_bf16 = round});
+    }
+  });
+}
+
+void Forward::linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round) {
+  linear_rows(w, 0, w.n_out, x, x_stride, y, y_stride, n, round);
+}
+
+void Forward::rms_norm(const float* x, const float* w, float* y, int n, int dim) {
+  each(n, std::max(1, 16384 / dim), [&](std::int64_t begin, std::int64_t end) {
+    k_.rms_norm({.x = x + begin * dim, .w = w, .y = y + begin * dim, .x_stride = dim, .y_stride = dim,
+                 .n_rows = static_cast<int>(end - begin), .dim = dim, .eps = c_.rms_norm_eps, .round_bf16 = !exact_});
+  });
+}
+
+// What enters an fp8 or fp4 matrix: Q8_128 of x in released numerics, x itself in exact ones.
+const float* Forward::quantised(const float* x, int n, int dim, Buffer& buffer) {
+  if (exact_) return x;
+  float* to = room(buffer, static_cast<std::size_t>(n) * dim);
+  each(n, std::max(1, 8192 / dim), [&](std::int64_t begin, std::int64_t end) {
+    std::memcpy(to + begin * dim, x + begin * dim, sizeof(float) * (end - begin) * dim);
+    k_.quantise({.x = to + begin * dim, .stride = dim, .n_rows = static_cast<int>(end - begin), .n = dim, .block = 128});
+  });
+  return to;
+}
+
+void Forward::put_cells(std::uint8_t* to, const float* from, int n) const {
+  if (exact_) {
+    std::memcpy(to, from, sizeof(float) * n);
+    return;
+  }
+  for (int i = 0; i < n; ++i) {  // already on the bf16 grid
+    const auto high = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(from[i]) >> 16);
+    std::memcpy(to + 2 * i, &high, 2);
+  }
+}
+
+void Forward::embed(std::span<const Token> tokens, float* x) {
+  const int D = c_.hidden_size, S = c_.hc_mult;
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    float* row = x + t * S * D;
+    const std::size_t at = static_cast<std::size_t>(tokens[t]) * D;
+    for (int i = 0; i < D; ++i)
+      row[i] = weights_.embed.format == kernels::Format::f32
+                   ? static_cast<const float*>(weights_.embed.data)[at + i]
+                   : std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(weights_.embed.data)[at + i]) << 16);
+    for (int s = 1; s < S; ++s) std::memcpy(row + static_cast<std::size_t>(s) * D, row, sizeof(float) * D);
+  }
+}
+
+void Forward::hyper_split(const HyperWeights& w, const float* x, int n, bool head) {
+  const int S = c_.hc_mult, D = c_.hidden_size, rows = w.fn.n_out;
+  float* dots = room(dots_, static_cast<std::size_t>(n) * rows);
+  linear(w.fn, x, static_cast<std::int64_t>(S) * D, dots, rows, n, false);
+  float *pre = room(pre_, static_cast<std::size_t>(n) * S), *post = room(post_, static_cast<std::size_t>(n) * S);
+  float* comb = room(comb_, static_cast<std::size_t>(n) * S * S);
+  each(n, 8, [&](std::int64_t begin, std::int64_t end) {
+    k_.hyper_split({.dots = dots + begin * rows, .x = x + begin * S * D, .scale = w.scale, .base = w.base, .pre = pre + begin * S,
+                    .post = head ? nullptr : post + begin * S, .comb = head ? nullptr : comb + begin * S * S,
+                    .n_tokens = static_cast<int>(end - begin), .n_streams = S, .dim = D, .iters = c_.hc_sinkhorn_iters,
+                    .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps});
+  });
+  float* sub = room(sub_, static_cast<std::size_t>(n) * D);
+  each(n, std::max(1, 16384 / D), [&](std::int64_t begin, std::int64_t end) {
+    k_.hyper_enter({.x = x + begin * S * D, .pre = pre + begin * S, .y = sub + begin * D, .n_tokens = static_cast<int>(end - begin),
+                    .n_streams = S, .dim = D, .round_bf16 = !exact_});
+  });
+}
+
+void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x) {
+  const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, S = c_.hc_mult;
+  const Chunk chunk(*this, w, position, n);
+  float* normed = room(normed_, static_cast<std::size_t>(n) * D);
+  float* y = room(y_, static_cast<std::size_t>(n) * D);
+  const auto leave = [&] {
+    each(n, std::max(1, 16384 / D), [&](std::int64_t begin, std::int64_t end) {
+      k_.hyper_leave({.x = x + begin * S * D, .y = y + begin * D, .post = post_.data() + begin * S, .comb = comb_.data() + begin * S * S,
+                      .n_tokens = static_cast<int>(end - begin), .n_streams = S, .dim = D, .round_bf16 = !exact_});
+    });
+  };
+  hyper_split(w.hc_attn, x, n, false);
+  rms_norm(sub_.data(), w.attn_norm, normed, n, D);
+  attention(w, state, chunk, normed, y);
+  leave();
+  hyper_split(w.hc_ffn, x, n, false);
+  rms_norm(sub_.data(), w.ffn_norm, normed, n, D);
+  moe(w, tokens, normed, y);
+  leave();
+}
+
+void Forward::evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<void(int, const float*)>& trace) {
+  embed(tokens, x);
+  for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+    layer(weights_.layers[i], state.layer(static_cast<int>(i)), state.size(), tokens, x);
+    if (trace) trace(static_cast<int>(i), x);
+  }
+  state.advance(static_cast<std::int64_t>(tokens.size()));
+}
+
+void Forward::head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits) {
+  hyper_split(hyper, x, n, true);
+  float* normed = room(normed_, static_cast<std::size_t>(n) * c_.hidden_size);
+  rms_norm(sub_.data(), norm, normed, n, c_.hidden_size);
+  linear(weights_.head, normed, c_.hidden_size, logits, c_.vocab_size, n, false);
+}
+
+void Forward::mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x) {
+  const int n = static_cast<int>(next.size()), D = c_.hidden_size, S = c_.hc_mult;
+  Buffer e(static_cast<std::size_t>(n) * S * D), h(static_cast<std::size_t>(n) * S * D);
+  embed(next, h.data());
+  for (int t = 0; t < n; ++t) std::memmove(h.data() + static_cast<std::size_t>(t) * D, h.data() + static_cast<std::size_t>(t) * S * D, sizeof(float) * D);
+  rms_norm(h.data(), w.enorm, h.data(), n, D);
+  linear(w.e_proj, quantised(h.data(), n, D, xq_), D, e.data(), D, n, !exact_);
+  rms_norm(x, w.hnorm, h.data(), n * S, D);
+  linear(w.h_proj, quantised(h.data(), n * S, D, xq_), D, x, D, n * S, !exact_);
+  for (int t = 0; t < n; ++t)
+    for (int s = 0; s < S; ++s)
+      for (int i = 0; i < D; ++i) {
+        float& v = x[(static_cast<std::size_t>(t) * S + s) * D + i];
+        v = e[static_cast<std::size_t>(t) * D + i] + v;
+        if (!exact_ && v == v) {
+          const auto u = std::bit_cast<std::uint32_t>(v);
+          v = std::bit_cast<float>((u + 0x7FFFu + ((u >> 16) & 1u)) & 0xFFFF0000u);
+        }
+      }
+  layer(w.block, state, position, next, x);
+}
+
+LayerState Forward::mtp_state(int chunk_max) const {
+  LayerState state;
+  state.window.resize(c_.sliding_window + chunk_max + kRollback, (exact_ ? 4 : 2) * static_cast<std::size_t>(c_.head_dim));
+  return state;
+}
+
+}  // namespace lares::engine

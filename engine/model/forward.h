@@ -1,0 +1,66 @@
+// The forward pass of SPEC section 3: one path for prefill chunks, decode and verification of several tokens.
+//
+// Activations are floats. Released numerics round them to bf16 where the release does, and quantise what enters fp8 and fp4
+// matrices and the caches; exact numerics do neither. A token's result depends on the tokens before it and on nothing else.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/model/state.h"
+#include "engine/model/weights.h"
+#include "kernels/dispatch.h"
+#include "kernels/thread_pool.h"
+
+namespace lares::engine {
+
+class Forward {
+ public:
+  Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, const kernels::Kernels& kernels);
+
+  bool exact() const { return exact_; }
+
+  // X[t, s, :] = embedding of tokens[t]. x: [n, S, D].
+  void embed(std::span<const Token> tokens, float* x);
+  // One decoder layer on positions position..position + n - 1; x [n, S, D] in place; n <= the state's chunk_max.
+  void layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x);
+  // All layers; appends the tokens to the state. x: [n, S, D] out; `trace`, if any, sees x after each layer.
+  void evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<void(int, const float*)>& trace = {});
+  // logits [n, V] of streams x [n, S, D], through the model's head or an MTP block's.
+  void head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits);
+  void head(const float* x, int n, float* logits) { head(weights_.hc_head, weights_.norm, x, n, logits); }
+  // MTP block: streams x [n, S, D] of positions position.. and the tokens that follow them -> the block's streams, in place.
+  void mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x);
+  // A state for one MTP block.
+  LayerState mtp_state(int chunk_max) const;
+
+ private:
+  struct Chunk;  // one call's positions and rope tables
+  using Buffer = std::vector<float>;
+
+  void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
+  void linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
+                   std::int64_t y_stride, int n, bool round);
+  void rms_norm(const float* x, const float* w, float* y, int n, int dim);
+  const float* quantised(const float* x, int n, int dim, Buffer& buffer);
+  void hyper_split(const HyperWeights& w, const float* x, int n, bool head);
+  void attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y);
+  void compress(const CompressorWeights& w, Ring& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index);
+  void index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr);
+  void attend(const LayerWeights& w, LayerState& state, const Chunk& chunk);
+  void moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y);
+  void put_cells(std::uint8_t* to, const float* from, int n) const;
+  void each(std::int64_t n, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& f) { pool_.run(n, grain, f); }
+
+  const Weights& weights_;
+  const Config& c_;
+  const bool exact_;
+  kernels::ThreadPool& pool_;
+  const kernels::Kernels& k_;
+  std::vector<float> frequencies_[2];  // [R / 2]: window layers, compressed layers
+  // Work space, sized by the largest chunk so far.
+  Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_, iq_, iw_, o_, z_, zq_;
+  Buffer u_, gathered_, up_, hidden_, slots_, weights_of_;
+};
+
+}  // namespace lares::engine

@@ -1,0 +1,165 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/model/forward.h"
+#include "engine/model/forward_chunk.h"
+
+namespace lares::engine {
+
+void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y) {
+  const int n = chunk.n, D = c_.hidden_size, Q = c_.q_lora_rank, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
+  const std::size_t rows = static_cast<std::size_t>(n);
+  const float* xq = quantised(x, n, D, xq_);
+  float* qr = room(qr_, rows * Q);
+  linear(w.wq_a, xq, D, qr, Q, n, !exact_);
+  rms_norm(qr, w.q_norm, qr, n, Q);
+  const float* qrq = quantised(qr, n, Q, qrq_);
+  float* q = room(q_, rows * H * C);
+  linear(w.wq_b, qrq, Q, q, static_cast<std::int64_t>(H) * C, n, !exact_);
+  float* kv = room(kv_, rows * C);
+  linear(w.wkv, xq, D, kv, C, n, !exact_);
+  rms_norm(kv, w.kv_norm, kv, n, C);
+  each(n, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto t = static_cast<int>(begin); t < end; ++t) {
+      float* heads = q + static_cast<std::size_t>(t) * H * C;
+      k_.head_norm({.x = heads, .n_rows = H, .dim = C, .eps = c_.rms_norm_eps, .released = !exact_});
+      k_.rope({.x = heads + C - R, .stride = C, .n_rows = H, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
+               .round_bf16 = !exact_});
+      float* row = kv + static_cast<std::size_t>(t) * C;
+      k_.rope({.x = row + C - R, .stride = C, .n_rows = 1, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
+               .round_bf16 = !exact_});
+      if (!exact_) k_.quantise({.x = row, .stride = C, .n_rows = 1, .n = C - R, .block = 64});
+      put_cells(state.window.row(chunk.position + t), row, C);
+    }
+  });
+  if (w.compressor) compress(*w.compressor, state.raw, state.entries, chunk, x, false);
+  if (w.indexer) {
+    compress(w.indexer->compressor, state.raw_index, state.index_keys, chunk, x, true);
+    // While everything visible fits into the top k there is nothing to choose.
+    if ((chunk.position + n) / 4 > c_.index_topk) index_queries(*w.indexer, chunk, x, qrq);
+  }
+  attend(w, state, chunk);
+  const int G = c_.o_groups, A = c_.o_lora_rank, per_group = H * C / G;
+  float* z = room(z_, rows * G * A);
+  for (int g = 0; g < G; ++g)
+    linear_rows(w.wo_a, g * A, (g + 1) * A, o_.data() + static_cast<std::size_t>(g) * per_group, static_cast<std::int64_t>(H) * C,
+                z + static_cast<std::size_t>(g) * A, static_cast<std::int64_t>(G) * A, n, !exact_);
+  linear(w.wo_b, quantised(z, n, G * A, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
+}
+
+// SPEC section 3.6: raw rows into the ring, then every entry whose group this chunk completes.
+void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index) {
+  const int n = chunk.n, width = w.width(), d = w.dim, R = c_.qk_rope_head_dim, r = w.ratio;
+  float* values = room(values_, static_cast<std::size_t>(n) * width);
+  float* gates = room(gates_, static_cast<std::size_t>(n) * width);
+  linear(w.wkv, x, c_.hidden_size, values, width, n, false);
+  linear(w.wgate, x, c_.hidden_size, gates, width, n, false);
+  for (int t = 0; t < n; ++t) {
+    auto* row = reinterpret_cast<float*>(raw.row(chunk.position + t));
+    const float* bias = w.ape + ((chunk.position + t) % r) * width;
+    std::memcpy(row, values + static_cast<std::size_t>(t) * width, sizeof(float) * width);
+    for (int i = 0; i < width; ++i) row[width + i] = gates[static_cast<std::size_t>(t) * width + i] + bias[i];
+  }
+  const std::int64_t first = chunk.position / r, last = (chunk.position + n) / r;
+  const std::size_t cells = (exact_ ? 4 : 2) * static_cast<std::size_t>(d);
+  out.resize(static_cast<std::size_t>(last) * cells);
+  each(last - first, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> e(d);
+    std::vector<double> angles(R);
+    std::vector<const float*> v, g;
+    for (std::int64_t j = first + begin; j < first + end; ++j) {
+      v.clear();
+      g.clear();
+      const auto add = [&](std::int64_t t, int half) {
+        const auto* row = reinterpret_cast<const float*>(raw.row(t)) + half * d;
+        v.push_back(row);
+        g.push_back(row + width);
+      };
+      if (r == 4 && j > 0)
+        for (std::int64_t t = 4 * (j - 1); t < 4 * j; ++t) add(t, 0);
+      for (std::int64_t t = r * j; t < r * (j + 1); ++t) add(t, r == 4 ? 1 : 0);
+      k_.pool({.values = v.data(), .gates = g.data(), .out = e.data(), .n_rows = static_cast<int>(v.size()), .dim = d, .round_bf16 = !exact_});
+      k_.rms_norm({.x = e.data(), .w = w.norm, .y = e.data(), .x_stride = d, .y_stride = d, .n_rows = 1, .dim = d, .eps = c_.rms_norm_eps,
+                   .round_bf16 = !exact_});
+      kernels::rope_angles(chunk.frequencies.data(), R, j * r, angles.data(), angles.data() + R / 2);
+      k_.rope({.x = e.data() + d - R, .stride = d, .n_rows = 1, .dim = R, .cos = angles.data(), .sin = angles.data() + R / 2,
+               .inverse = false, .round_bf16 = !exact_});
+      if (index) k_.hadamard({.x = e.data(), .n_rows = 1, .dim = d, .round_bf16 = !exact_});
+      if (!exact_ && index) k_.quantise({.x = e.data(), .stride = d, .n_rows = 1, .n = d, .block = 32, .fp4 = true});
+      if (!exact_ && !index) k_.quantise({.x = e.data(), .stride = d, .n_rows = 1, .n = d - R, .block = 64});
+      put_cells(out.data() + static_cast<std::size_t>(j) * cells, e.data(), d);
+    }
+  });
+}
+
+void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr) {
+  const int n = chunk.n, Hi = c_.index_n_heads, Ci = c_.index_head_dim, R = c_.qk_rope_head_dim;
+  float* q = room(iq_, static_cast<std::size_t>(n) * Hi * Ci);
+  float* weight = room(iw_, static_cast<std::size_t>(n) * Hi);
+  linear(w.wq_b, qr, c_.q_lora_rank, q, static_cast<std::int64_t>(Hi) * Ci, n, !exact_);
+  linear(w.weights_proj, x, c_.hidden_size, weight, Hi, n, !exact_);
+  const auto scale = static_cast<float>(std::pow(Ci, -0.5) * std::pow(Hi, -0.5));
+  each(n, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto t = static_cast<int>(begin); t < end; ++t) {
+      float* heads = q + static_cast<std::size_t>(t) * Hi * Ci;
+      k_.rope({.x = heads + Ci - R, .stride = Ci, .n_rows = Hi, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
+               .round_bf16 = !exact_});
+      k_.hadamard({.x = heads, .n_rows = Hi, .dim = Ci, .round_bf16 = !exact_});
+      if (!exact_) k_.quantise({.x = heads, .stride = Ci, .n_rows = Hi, .n = Ci, .block = 32, .fp4 = true});
+      float* row = weight + static_cast<std::size_t>(t) * Hi;
+      for (int h = 0; h < Hi; ++h) row[h] *= scale;
+      if (!exact_) k_.round_bf16(row, Hi);
+    }
+  });
+}
+
+void Forward::attend(const LayerWeights& w, LayerState& state, const Chunk& chunk) {
+  const int n = chunk.n, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim, W = c_.sliding_window;
+  const std::size_t cells = (exact_ ? 4 : 2) * static_cast<std::size_t>(C);
+  const auto cell = exact_ ? kernels::Format::f32 : kernels::Format::bf16;
+  float* o = room(o_, static_cast<std::size_t>(n) * H * C);
+  // A lone token's heads are shared out, in whole kernel tiles; what a head gets does not depend on its company.
+  const int parts = n >= pool_.size() || H < 8 ? 1 : std::min(pool_.size(), H / 4);
+  const int heads = ((H + parts - 1) / parts + 3) / 4 * 4;
+  each(static_cast<std::int64_t>(n) * parts, 1, [&](std::int64_t begin, std::int64_t end) {
+    thread_local std::vector<const void*> rows;
+    thread_local std::vector<float> scratch, scores;
+    thread_local std::vector<std::uint32_t> keys;
+    thread_local std::vector<std::int32_t> chosen;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const int t = static_cast<int>(i / parts), h0 = static_cast<int>(i % parts) * heads, nh = std::min(heads, H - h0);
+      if (nh <= 0) continue;
+      const std::int64_t p = chunk.position + t;
+      rows.clear();
+      for (auto k = std::max<std::int64_t>(0, p + 1 - W); k <= p; ++k) rows.push_back(state.window.row(k));
+      if (w.ratio != 0) {
+        const auto visible = static_cast<int>((p + 1) / w.ratio);
+        int count = visible;
+        chosen.resize(visible);
+        const bool choose = w.indexer && visible > c_.index_topk;
+        if (choose) {
+          scores.resize(visible);
+          keys.resize(visible);
+          scratch.resize(std::max(scratch.size(), kernels::index_scratch(c_.index_n_heads)));
+          k_.index_scores({.q = iq_.data() + static_cast<std::size_t>(t) * c_.index_n_heads * c_.index_head_dim,
+                           .w = iw_.data() + static_cast<std::size_t>(t) * c_.index_n_heads, .keys = state.index_keys.data(), .cell = cell,
+                           .score = scores.data(), .scratch = scratch.data(), .n_keys = visible, .n_heads = c_.index_n_heads,
+                           .dim = c_.index_head_dim, .released = !exact_});
+          count = kernels::top_k(scores.data(), visible, c_.index_topk, keys.data(), chosen.data());
+        }
+        for (int j = 0; j < count; ++j) rows.push_back(state.entries.data() + static_cast<std::size_t>(choose ? chosen[j] : j) * cells);
+      }
+      const int n_rows = static_cast<int>(rows.size());
+      scratch.resize(std::max(scratch.size(), kernels::attention_scratch(n_rows, nh, C)));
+      float* out = o + (static_cast<std::size_t>(t) * H + h0) * C;
+      k_.attention({.q = q_.data() + (static_cast<std::size_t>(t) * H + h0) * C, .rows = rows.data(), .cell = cell,
+                    .sink = w.attn_sink + h0, .out = out, .scratch = scratch.data(), .n_rows = n_rows, .n_heads = nh, .head_dim = C,
+                    .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C))), .released = !exact_});
+      k_.rope({.x = out + C - R, .stride = C, .n_rows = nh, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = true,
+               .round_bf16 = !exact_});
+    }
+  });
+}
+
+}  // namespace lares::engine

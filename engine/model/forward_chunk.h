@@ -1,0 +1,27 @@
+// One call's positions: its tokens' range and the rotations of every position in it.
+#pragma once
+
+#include "engine/model/forward.h"
+
+namespace lares::engine {
+
+struct Forward::Chunk {
+  Chunk(const Forward& forward, const LayerWeights& w, std::int64_t begin, int n_tokens);
+
+  std::int64_t position;
+  int n;
+  const std::vector<float>& frequencies;
+  int pairs;
+  std::vector<double> cos, sin;  // [n, R / 2]
+
+  const double* cos_of(int t) const { return cos.data() + static_cast<std::size_t>(t) * pairs; }
+  const double* sin_of(int t) const { return sin.data() + static_cast<std::size_t>(t) * pairs; }
+};
+
+// Room for at least `n` floats; never shrinks.
+inline float* room(std::vector<float>& buffer, std::size_t n) {
+  if (buffer.size() < n) buffer.resize(n);
+  return buffer.data();
+}
+
+}  // namespace lares::engine

@@ -1,0 +1,100 @@
+#include <algorithm>
+#include <cstring>
+
+#include "engine/model/forward.h"
+#include "engine/model/forward_chunk.h"
+
+namespace lares::engine {
+namespace {
+
+constexpr int kExpertRows = 64;  // rows of one expert's matrix a thread takes at a time
+
+struct Group {
+  const ExpertWeights* expert;
+  int slot, n;  // its rows in the buffers
+};
+
+}  // namespace
+
+// SPEC section 3.9. Every (token, expert) pair is a slot; slots of one expert lie together, the shared expert's come last.
+void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y) {
+  const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts;
+  const int k = c_.num_experts_per_tok, n_slots = n * (k + 1);
+  float* u = room(u_, static_cast<std::size_t>(n) * E);
+  linear(w.gate, x, D, u, E, n, false);
+  std::vector<std::int32_t> expert(static_cast<std::size_t>(n) * k), slot_of(expert.size());
+  std::vector<float> weight(expert.size());
+  each(n, 16, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> scratch(E);
+    for (std::int64_t t = begin; t < end; ++t)
+      kernels::route({.u = u + t * E, .bias = w.gate_bias, .given = w.tid2eid ? w.tid2eid + static_cast<std::int64_t>(tokens[t]) * k : nullptr,
+                      .expert = expert.data() + t * k, .weight = weight.data() + t * k, .scratch = scratch.data(), .n_experts = E, .k = k,
+                      .factor = c_.routed_scaling_factor});
+  });
+
+  std::vector<int> count(E + 1, 0);
+  for (const auto e : expert) ++count[e + 1];
+  for (int e = 0; e < E; ++e) count[e + 1] += count[e];
+  std::vector<Group> groups;
+  for (int e = 0; e < E; ++e)
+    if (count[e + 1] > count[e]) groups.push_back({&w.experts[e], count[e], count[e + 1] - count[e]});
+  groups.push_back({&w.shared, n * k, n});
+  const float* xq = quantised(x, n, D, xq_);
+  float* in = room(gathered_, static_cast<std::size_t>(n_slots) * D);
+  float* factor = room(weights_of_, static_cast<std::size_t>(n_slots));
+  std::vector<int> next(count.begin(), count.end() - 1);
+  for (int t = 0; t < n; ++t)
+    for (int i = 0; i < k; ++i) {
+      const int slot = slot_of[t * k + i] = next[expert[t * k + i]]++;
+      std::memcpy(in + static_cast<std::size_t>(slot) * D, xq + static_cast<std::size_t>(t) * D, sizeof(float) * D);
+      factor[slot] = weight[t * k + i];
+    }
+  std::memcpy(in + static_cast<std::size_t>(n) * k * D, xq, sizeof(float) * n * D);
+  std::fill(factor + n * k, factor + n_slots, 1.0f);
+
+  float* gate = room(hidden_, static_cast<std::size_t>(n_slots) * I);
+  float* up = room(up_, static_cast<std::size_t>(n_slots) * I);
+  const std::int64_t blocks = (I + kExpertRows - 1) / kExpertRows, n_groups = static_cast<std::int64_t>(groups.size());
+  each(n_groups * blocks * 2, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Group& g = groups[i / (2 * blocks)];
+      const int first = static_cast<int>(i / 2 % blocks) * kExpertRows;
+      const std::size_t at = static_cast<std::size_t>(g.slot) * I;
+      k_.linear({.w = i % 2 ? &g.expert->w3 : &g.expert->w1, .x = in + static_cast<std::size_t>(g.slot) * D, .y = (i % 2 ? up : gate) + at,
+                 .x_stride = D, .y_stride = I, .n_tokens = g.n, .row_begin = first, .row_end = std::min(I, first + kExpertRows),
+                 .round_bf16 = !exact_});
+    }
+  });
+  each(n_slots, std::max(1, 4096 / I), [&](std::int64_t begin, std::int64_t end) {
+    const std::size_t at = static_cast<std::size_t>(begin) * I;
+    const int rows = static_cast<int>(end - begin);
+    k_.swiglu({.gate = gate + at, .up = up + at, .h = gate + at, .weight = factor + begin, .n_rows = rows, .n = I, .limit = c_.swiglu_limit,
+               .round_bf16 = !exact_});
+    if (!exact_) k_.quantise({.x = gate + at, .stride = I, .n_rows = rows, .n = I, .block = 128});
+  });
+  float* out = room(slots_, static_cast<std::size_t>(n_slots) * D);
+  const std::int64_t out_blocks = (D + kExpertRows - 1) / kExpertRows;
+  each(n_groups * out_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Group& g = groups[i / out_blocks];
+      const int first = static_cast<int>(i % out_blocks) * kExpertRows;
+      k_.linear({.w = &g.expert->w2, .x = gate + static_cast<std::size_t>(g.slot) * I, .y = out + static_cast<std::size_t>(g.slot) * D,
+                 .x_stride = I, .y_stride = D, .n_tokens = g.n, .row_begin = first, .row_end = std::min(D, first + kExpertRows),
+                 .round_bf16 = !exact_});
+    }
+  });
+  // Experts in order of rank, the shared one last, as the release adds them.
+  each(n, std::max(1, 8192 / D), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      float* to = y + t * D;
+      std::memcpy(to, out + static_cast<std::size_t>(slot_of[t * k]) * D, sizeof(float) * D);
+      for (int i = 1; i <= k; ++i) {
+        const float* from = out + static_cast<std::size_t>(i < k ? slot_of[t * k + i] : n * k + t) * D;
+        for (int c = 0; c < D; ++c) to[c] += from[c];
+      }
+      if (!exact_) k_.round_bf16(to, D);
+    }
+  });
+}
+
+}  // namespace lares::engine

@@ -1,0 +1,62 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/inspect.h"
+#include "engine/model/forward.h"
+#include "engine/model/safetensors.h"
+
+namespace lares::engine {
+
+Result<> write_logits(const LogitsRequest& r, const Progress& progress) {
+  auto weights = load_weights(r.directory, {});
+  if (!weights) return tl::unexpected(weights.error());
+  const Config& c = (*weights)->checkpoint.config();
+  const auto bad = [](std::string message) { return tl::unexpected(Error{Errc::bad_argument, std::move(message)}); };
+  const auto n = static_cast<std::int64_t>(r.tokens.size());
+  if (n == 0) return bad("compute logits: no tokens");
+  if (r.chunk < 1 || r.chunk > kLogitsChunkMax) return bad(fmt::format("compute logits: chunk {} is not within 1 to {}", r.chunk, kLogitsChunkMax));
+  if (n > c.max_position_embeddings)
+    return tl::unexpected(Error{Errc::too_long, fmt::format("compute logits: {} tokens, the model's context holds {}", n, c.max_position_embeddings)});
+  for (std::int64_t i = 0; i < n; ++i)
+    if (r.tokens[i] < 0 || r.tokens[i] >= c.vocab_size)
+      return bad(fmt::format("compute logits: token {} at {} is outside the vocabulary of {}", r.tokens[i], i, c.vocab_size));
+  if (r.mtp && (*weights)->mtp.empty()) return bad(fmt::format("compute MTP logits: {} has no MTP block", r.directory));
+  const kernels::Kernels* row = r.kernels.empty() ? &kernels::best() : kernels::find(r.kernels);
+  if (!row) return bad(fmt::format("compute logits: no kernels \"{}\" on this machine", r.kernels));
+
+  kernels::ThreadPool pool(r.threads);
+  Forward forward(**weights, r.exact, pool, *row);
+  State state(**weights, r.exact, r.chunk);
+  const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size, L = (*weights)->layers.size();
+  std::vector<float> logits(static_cast<std::size_t>(n) * c.vocab_size), mtp_logits, x(static_cast<std::size_t>(r.chunk) * width);
+  std::vector<std::vector<float>> streams(r.streams ? L : 0);
+  for (auto& s : streams) s.resize(static_cast<std::size_t>(n) * width);
+  LayerState mtp_state;
+  if (r.mtp) {
+    mtp_state = forward.mtp_state(r.chunk);
+    mtp_logits.resize(static_cast<std::size_t>(n - 1) * c.vocab_size);
+  }
+  for (std::int64_t at = 0; at < n; at += r.chunk) {
+    if (progress) progress(at, n);
+    const int m = static_cast<int>(std::min<std::int64_t>(r.chunk, n - at));
+    const std::span<const Token> tokens(r.tokens.data() + at, m);
+    forward.evaluate(state, tokens, x.data(), [&](int layer, const float* y) {
+      if (r.streams) std::copy(y, y + m * width, streams[layer].begin() + at * static_cast<std::int64_t>(width));
+    });
+    forward.head(x.data(), m, logits.data() + static_cast<std::size_t>(at) * c.vocab_size);
+    if (const int next = static_cast<int>(std::min<std::int64_t>(m, n - 1 - at)); r.mtp && next > 0) {
+      const MtpWeights& block = (*weights)->mtp.front();
+      forward.mtp(block, mtp_state, at, {r.tokens.data() + at + 1, static_cast<std::size_t>(next)}, x.data());
+      forward.head(block.hc_head, block.norm, x.data(), next, mtp_logits.data() + static_cast<std::size_t>(at) * c.vocab_size);
+    }
+  }
+  if (progress) progress(n, n);
+  std::vector<OutputTensor> out{{"logits", Dtype::f32, {n, c.vocab_size}, logits.data()}};
+  if (r.mtp) out.push_back({"mtp_logits", Dtype::f32, {n - 1, c.vocab_size}, mtp_logits.data()});
+  for (std::size_t i = 0; i < streams.size(); ++i)
+    out.push_back({fmt::format("streams.{}", i), Dtype::f32, {n, c.hc_mult, c.hidden_size}, streams[i].data()});
+  return write_safetensors(r.out_path, out);
+}
+
+}  // namespace lares::engine

@@ -1,0 +1,81 @@
+#include "engine/model/state.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lares::engine {
+namespace {
+
+// First raw row the compressor still needs when `position` tokens are in.
+std::int64_t first_open(const CompressorWeights& c, std::int64_t position) {
+  const std::int64_t group = position / c.ratio;
+  return c.ratio == 4 ? std::max<std::int64_t>(0, 4 * (group - 1)) : c.ratio * group;
+}
+
+}  // namespace
+
+State::State(const Weights& weights, bool exact, int chunk_max)
+    : weights_(weights), layers_(weights.layers.size()), cell_bytes_(exact ? 4 : 2), chunk_max_(chunk_max) {
+  const Config& c = weights.checkpoint.config();
+  const int slack = chunk_max + kRollback;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const LayerWeights& w = weights.layers[i];
+    layers_[i].window.resize(c.sliding_window + slack, cell_bytes_ * c.head_dim);
+    if (w.compressor) layers_[i].raw.resize(w.compressor->rows() + slack, sizeof(float) * 2 * w.compressor->width());
+    if (w.indexer) layers_[i].raw_index.resize(w.indexer->compressor.rows() + slack, sizeof(float) * 2 * w.indexer->compressor.width());
+  }
+}
+
+template <class F>
+void State::each_row(std::int64_t position, F f) {
+  const std::int64_t window = weights_.checkpoint.config().sliding_window;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const LayerWeights& w = weights_.layers[i];
+    for (auto p = std::max<std::int64_t>(0, position - window); p < position; ++p) f(layers_[i].window, p);
+    if (w.compressor)
+      for (auto p = first_open(*w.compressor, position); p < position; ++p) f(layers_[i].raw, p);
+    if (w.indexer)
+      for (auto p = first_open(w.indexer->compressor, position); p < position; ++p) f(layers_[i].raw_index, p);
+  }
+}
+
+bool State::can_drop_to(std::int64_t position) const {
+  if (position == 0 || position == size_) return true;
+  return position < size_ && position >= floor_ && size_ - position <= kRollback;
+}
+
+void State::cut_entries() {
+  const Config& c = weights_.checkpoint.config();
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (weights_.layers[i].ratio == 0) continue;
+    const auto n = static_cast<std::size_t>(size_ / weights_.layers[i].ratio);
+    layers_[i].entries.resize(n * c.head_dim * cell_bytes_);
+    if (weights_.layers[i].indexer) layers_[i].index_keys.resize(n * c.index_head_dim * cell_bytes_);
+  }
+}
+
+void State::drop_to(std::int64_t position) {
+  size_ = position;
+  if (position == 0) floor_ = 0;
+  cut_entries();
+}
+
+State::Snapshot State::snapshot() const {
+  Snapshot s{size_, {}};
+  const_cast<State*>(this)->each_row(size_, [&](const Ring& ring, std::int64_t p) {
+    s.bytes.insert(s.bytes.end(), ring.row(p), ring.row(p) + ring.row_bytes());
+  });
+  return s;
+}
+
+void State::restore(const Snapshot& snapshot) {
+  size_ = floor_ = snapshot.position;
+  const std::uint8_t* from = snapshot.bytes.data();
+  each_row(size_, [&](Ring& ring, std::int64_t p) {
+    std::memcpy(ring.row(p), from, ring.row_bytes());
+    from += ring.row_bytes();
+  });
+  cut_entries();
+}
+
+}  // namespace lares::engine

@@ -1,0 +1,109 @@
+#include "engine/model/timeline.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/model/sampler.h"
+
+namespace lares::engine {
+
+ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk)
+    : weights_(weights), forward_(forward), n_context_(n_context), chunk_(chunk), state_(weights, forward.exact(), chunk) {}
+
+void ModelTimeline::evaluate(std::span<const Token> tokens, bool logits) {
+  const Config& c = weights_.checkpoint.config();
+  const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
+  streams_.resize(std::max(streams_.size(), tokens.size() * width));
+  forward_.evaluate(state_, tokens, streams_.data());
+  logits_valid_ = logits;
+  if (logits) {
+    logits_.resize(c.vocab_size);
+    forward_.head(streams_.data() + (tokens.size() - 1) * width, 1, logits_.data());
+  }
+  if (state_.size() % kSnapshotEvery == 0) keep_snapshot();
+}
+
+void ModelTimeline::keep_snapshot() {
+  if (!snapshots_.empty() && snapshots_.back().position >= state_.size()) return;
+  snapshots_.push_back(state_.snapshot());
+  std::uint64_t bytes = 0;
+  for (const auto& s : snapshots_) bytes += s.bytes.size();
+  while (snapshots_.size() > kSnapshotsMax || (bytes > kSnapshotBytesMax && snapshots_.size() > 1)) {
+    // Drop the one whose absence costs least for its age: gaps grow with the distance from the end.
+    std::size_t victim = 0;
+    double least = -1;
+    for (std::size_t i = 0; i + 1 < snapshots_.size(); ++i) {
+      const auto before = i ? snapshots_[i - 1].position : 0;
+      const double cost = static_cast<double>(snapshots_[i + 1].position - before) / static_cast<double>(state_.size() - snapshots_[i].position + 1);
+      if (least < 0 || cost < least) {
+        least = cost;
+        victim = i;
+      }
+    }
+    bytes -= snapshots_[victim].bytes.size();
+    snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(victim));
+  }
+}
+
+// To the last position <= `position` that the state can return to.
+void ModelTimeline::go_back(std::int64_t position) {
+  while (!snapshots_.empty() && snapshots_.back().position > position) snapshots_.pop_back();
+  if (position < state_.size()) {
+    logits_valid_ = false;
+    if (state_.can_drop_to(position)) state_.drop_to(position);
+    else if (!snapshots_.empty()) state_.restore(snapshots_.back());
+    else state_.drop_to(0);
+  }
+  tokens_.resize(static_cast<std::size_t>(state_.size()));
+}
+
+Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) {
+  const auto size = static_cast<std::int64_t>(prompt.size());
+  const int vocab = weights_.checkpoint.config().vocab_size;
+  if (prompt.empty()) return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
+  if (size > n_context_)
+    return tl::unexpected(Error{Errc::too_long, fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, n_context_)});
+  for (std::int64_t i = 0; i < size; ++i)
+    if (prompt[i] < 0 || prompt[i] >= vocab)
+      return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", prompt[i], i, vocab)});
+  const auto evaluated = std::min<std::int64_t>(state_.size(), size);
+  const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
+  if (common == size && state_.size() == size && logits_valid_) {
+    tokens_.resize(prompt.size());
+    return 0;
+  }
+  go_back(std::min<std::int64_t>(common, size - 1));
+  const std::int64_t start = state_.size();
+  while (state_.size() < size) {
+    if (stop.stop_requested())
+      return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)});
+    if (progress) progress(state_.size() - start, size - start);
+    const std::int64_t end = std::min(size, (state_.size() / chunk_ + 1) * chunk_);
+    evaluate(prompt.subspan(state_.size(), end - state_.size()), end == size);
+    tokens_.assign(prompt.begin(), prompt.begin() + end);
+  }
+  if (progress) progress(size - start, size - start);
+  return size - start;
+}
+
+Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mask) {
+  const auto size = static_cast<std::int64_t>(tokens_.size());
+  if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
+  if (size >= n_context_) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
+  if (state_.size() < size || !logits_valid_) {
+    // One token waits as a rule; after a cancelled sync the last chunk has no logits, and its last token runs again.
+    const std::vector<Token> all = tokens_;
+    if (state_.size() == size) go_back(size - 1);
+    while (state_.size() < size) {
+      const std::int64_t end = std::min(size, state_.size() + chunk_);
+      evaluate(std::span(all).subspan(state_.size(), end - state_.size()), end == size);
+    }
+    tokens_ = all;
+  }
+  const auto token = sample(logits_, sampling, mask, size);
+  if (token) tokens_.push_back(*token);
+  return token;
+}
+
+}  // namespace lares::engine
