@@ -12,6 +12,7 @@ import torch.nn.functional as F
 import formats
 
 NEG = -1e30
+QB = 64  # queries per attention block; keys per block are the window and these
 _so = os.environ.get("NANO_KERNELS", "")  # kernels.c, compiled; plain torch without it
 KERN = ctypes.CDLL(_so) if _so else None
 
@@ -297,13 +298,11 @@ class V4(nn.Module):
         return self.rope(e, self.cis(True, n, ratio))
 
     def masks(self, T, Wn, ratio, n):
-        """additive [nb, Wn, 2Wn + n]: two window blocks, then compressed entries"""
+        """additive [nb, QB, Wn + QB + n]: the window's keys up to the block's last query, then compressed entries"""
         key = (T, ratio)
         if key not in self._mask:
-            nb = T // Wn
-            q = torch.arange(T).view(nb, Wn, 1)
-            kpos = (torch.arange(nb)[:, None] - 1) * Wn + torch.arange(2 * Wn)[None]
-            k = kpos[:, None, :]
+            q = torch.arange(T).view(T // QB, QB, 1)
+            k = (torch.arange(T // QB)[:, None] * QB - Wn + torch.arange(Wn + QB)[None])[:, None, :]
             ok = (k >= 0) & (k <= q) & (k > q - Wn)
             if n:
                 ok = torch.cat([ok, (torch.arange(n)[None, None] < (q + 1) // ratio)], -1)
@@ -312,40 +311,41 @@ class V4(nn.Module):
 
     def attention(self, i, x, p, aux):
         c = self.c
-        B, T, D = x.shape                                  # T is a multiple of the window
+        B, T, D = x.shape                                  # T is a multiple of QB
         H, C, ratio, Wn, G = c["num_attention_heads"], c["head_dim"], c["compress_ratios"][i], c["sliding_window"], c["o_groups"]
-        nb, n = T // Wn, (T // ratio if ratio else 0)
+        nb, n = T // QB, (T // ratio if ratio else 0)
+        near = Wn + QB
         cis = self.cis(bool(ratio), T)
         qr = self.norm(x @ self.p(p + "wq_a.weight").t(), p + "q_norm.weight")
         q = (qr @ self.p(p + "wq_b.weight").t()).view(B, T, H, C)
         q = self.rope(self.norm(q, None), cis)
         kv = self.rope(self.norm(x @ self.p(p + "wkv.weight").t(), p + "kv_norm.weight"), cis)
-        kb = kv.view(B, nb, Wn, C)
-        K = torch.cat([torch.cat([torch.zeros_like(kb[:, :1]), kb[:, :-1]], 1), kb], 2)          # [B,nb,2W,C]
-        mask = self.masks(T, Wn, ratio, n)[None, :, None]                                          # [1,nb,1,W,K]
+        kb = F.pad(kv, (0, 0, Wn, 0)).view(B, nb + Wn // QB, QB, C)
+        K = torch.cat([kb[:, j:j + nb] for j in range(Wn // QB + 1)], 2)                          # [B, nb, W + QB, C]
+        mask = self.masks(T, Wn, ratio, n)[None, :, None]                                          # [1, nb, 1, QB, K]
         score = None
         if ratio:
             e = self.compress(x, ratio, C, p + "compressor.", n)
             K = torch.cat([K, e[:, None].expand(B, nb, n, C)], 2)
-            if ratio == 4 and aux is not None:
-                score = self.index(x.detach(), qr.detach(), p + "indexer.", n)                     # [B,T,n], -inf where invisible
+            if ratio == 4 and aux is not None and (n > c["index_topk"] or aux.get("index_loss", True)):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and aux.get("index_loss", True)):
+                    score = self.index(x.detach(), qr.detach(), p + "indexer.", n)                     # [B,T,n], -inf where invisible
                 if n > c["index_topk"]:
-                    kth = score.detach().topk(c["index_topk"], -1).values[..., -1:]
-                    drop = (score.detach() < kth).view(B, nb, 1, Wn, n) * NEG
-                    mask = torch.cat([mask[..., :2 * Wn].expand(B, nb, 1, Wn, 2 * Wn), mask[..., 2 * Wn:] + drop], -1)
+                    drop = torch.full_like(score, NEG).scatter_(-1, score.detach().topk(c["index_topk"], -1).indices, 0.0).view(B, nb, 1, QB, n)
+                    mask = torch.cat([mask[..., :near].expand(B, nb, 1, QB, near), mask[..., near:] + drop], -1)
         nk = K.shape[2]
-        q = q.view(B, nb, Wn, H, C).transpose(2, 3).reshape(B * nb, H * Wn, C)
+        q = q.view(B, nb, QB, H, C).transpose(2, 3).reshape(B * nb, H * QB, C)
         Kf = K.reshape(B * nb, nk, C)
-        s = torch.bmm(q, (Kf * C ** -0.5).transpose(1, 2)).view(B, nb, H, Wn, nk)
+        s = torch.bmm(q, (Kf * C ** -0.5).transpose(1, 2)).view(B, nb, H, QB, nk)
         P = SinkSoftmax.apply(s, mask, self.p(p + "attn_sink"))
         if score is not None and aux.get("index_loss", True):
             with torch.no_grad():                           # what the heads attended to among the compressed entries
-                t = P.detach()[..., 2 * Wn:].sum(2).view(B, T, n)
+                t = P.detach()[..., near:].sum(2).view(B, T, n)
                 mass = t.sum(-1, keepdim=True)
                 t = t / (mass + 1e-9)
             ls = torch.log_softmax(score, -1).clamp_min(-50)
             aux["index"] = aux.get("index", 0.0) - (t * ls)[:, 4:].sum(-1).mean()
-        o = torch.bmm(P.view(B * nb, H * Wn, nk), Kf).view(B, nb, H, Wn, C).transpose(2, 3).reshape(B, T, H, C)
+        o = torch.bmm(P.view(B * nb, H * QB, nk), Kf).view(B, nb, H, QB, C).transpose(2, 3).reshape(B, T, H, C)
         o = self.rope(o, cis, inverse=True)
         A = self.p(p + "wo_a.weight").view(G, c["o_lora_rank"], -1)
         og = o.reshape(B * T, G, -1).transpose(0, 1)                                               # [G, BT, HC/G]
@@ -439,7 +439,7 @@ class V4(nn.Module):
 
     def loss(self, tok, weight, mtp=0.3, index=0.1):
         """tok [B, T+1]; weight [B, T+1] is the loss weight of predicting that token. Returns (total, parts)."""
-        aux = {}
+        aux = {"index_loss": index > 0}
         x, y, w = tok[:, :-1], tok[:, 1:], weight[:, 1:]
         X = self.streams(x, aux)
         head = self.p("head.weight")

@@ -419,6 +419,8 @@ class Printer:
     def expr(self, n, prec=0):
         lang = self.lang
         if isinstance(n, ast.Name):
+            if lang != "p" and isinstance(n.ctx, ast.Load) and n.id != "self" and n.id not in self.declared:
+                raise Refused  # out of its block: Python would still know it
             return "this" if n.id == "self" and lang == "j" else n.id
         if isinstance(n, ast.Constant):
             return self.constant(n.value)
@@ -522,9 +524,11 @@ class Printer:
             self.out(depth, head + ":")
             self.body(stmts, depth + 1)
             return
+        outer = set(self.declared)
         bare = self.lang == "c" and len(stmts) == 1 and isinstance(stmts[0], (ast.Return, ast.Assign, ast.AugAssign)) and not tail
         self.out(depth, head if bare else head + " {")
         self.body(stmts, depth + 1)
+        self.declared = outer
         if not bare:
             self.out(depth, "}")
 
@@ -578,25 +582,29 @@ class Printer:
                 self.block(lead + "else", s.orelse, depth)
 
     def loop(self, s, depth):
-        lang, v = self.lang, s.target.id
+        lang, v, outer = self.lang, s.target.id, set(self.declared)
+        head = self.expr(s.iter) if not isinstance(s.iter, ast.Call) else ""
         self.declared.add(v)
         if isinstance(s.iter, ast.Call) and isinstance(s.iter.func, ast.Name) and s.iter.func.id == "range":
             if lang == "p":
                 self.block(f"for {v} in {self.expr(s.iter)}", s.body, depth)
                 return
+            if any(isinstance(m, ast.Name) and m.id == v for x in s.iter.args for m in ast.walk(x)):
+                raise Refused  # for (let i = 0; i < i; ...)
             a = [self.expr(x, 5) for x in s.iter.args]
             start, stop = ("0", a[0]) if len(a) == 1 else a[:2]
             self.block(f"for ({'int' if lang == 'c' else 'let'} {v} = {start}; {v} < {stop}; {v}++)", s.body, depth)
         elif lang == "p":
             self.block(f"for {v} in {self.expr(s.iter)}", s.body, depth)
         elif lang == "j":
-            self.block(f"for (const {v} of {self.expr(s.iter)})", s.body, depth)
+            self.block(f"for (const {v} of {head})", s.body, depth)
         else:
             k = self.counter
             self.out(depth, f"for (int {k} = 0; {k} < {self.length}; {k}++) {{")
-            self.out(depth + 1, f"int {v} = {self.expr(s.iter)}[{k}];")
+            self.out(depth + 1, f"int {v} = {head}[{k}];")
             self.body(s.body, depth + 1)
             self.out(depth, "}")
+        self.declared = outer
 
     # -- whole functions
     def function(self, f, depth=0, method=False):
@@ -606,13 +614,15 @@ class Printer:
         elif self.lang == "j":
             if method:
                 names = names[1:]
-            self.declared = set(names)
+            self.declared = set(names) | {"self"}
             head = ("constructor" if f.name == "__init__" else f.name) if method else f"function {f.name}"
             self.out(depth, f"{head}({', '.join(names)}) {{")
         else:
             self.out(depth, self.signature(f) + " {")
         if method:
             self.declared = set(names)
+        else:
+            self.declared |= set(names)
         self.body(f.body, depth + 1)
         if self.lang != "p":
             self.out(depth, "}")

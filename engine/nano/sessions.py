@@ -163,8 +163,8 @@ def _checks(r, s, name, bug, lang):
             ok, got = render.call(bug[2], args)
             if not ok or type(got) is not type(want) and got is not None:
                 continue
-        if lang == "j" and isinstance(want, str) and len(repr(got)) + len(repr(want)) > 12:
-            continue
+        if lang == "j" and isinstance(want, (str, list)) and len(_seen(_js("", got)[1], "j")) + len(_seen(_js("", want)[1], "j")) > 12:
+            continue  # node shows a longer pair over many lines
         if want == got and bug and not seen and len(out) >= n - 1:
             continue
         seen = seen or want != got
@@ -182,7 +182,7 @@ def _checks(r, s, name, bug, lang):
 def _js(call, v):
     """Lists are compared as text: node's message for them is a page."""
     if isinstance(v, list):
-        return f'{call}.join(" ")', " ".join(str(x) for x in v)
+        return f'{call}.join("")', "".join(str(x) for x in v)
     return call, v
 
 
@@ -230,7 +230,10 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
         for m in group:
             loc = names.locals(m)
             g, proto = render.show(m.tree, lang, fn[id(m)], loc, m.params)
-            b = render.show(bug[1], lang, fn[id(m)], loc, m.params)[0] if m is s else g
+            try:
+                b = render.show(bug[1], lang, fn[id(m)], loc, m.params)[0] if m is s else g
+            except render.Refused:
+                return None
             checks = _checks(r, m, fn[id(m)], bug if m is s else None, lang)
             if checks is None:
                 return None
@@ -390,27 +393,38 @@ def result(text):
     return [(USER, False, ""), (f"<tool_result>{text}</tool_result>", False, ""), (ASSISTANT + THINK, False, "")]
 
 
-def transcript(r, R, mini=False):
-    """The session that repairs R. A mini session starts at the test result and ends with the edit."""
+def transcript(r, R, mini=False, micro=False):
+    """The session that repairs R. A mini session starts at the test result and ends with the edit; a micro session starts
+    with the file already in view. Both exist only to learn from: they pack more decisions into the same tokens."""
     path = f"{R.root}/{R.path}"
     out = [(BOS + EFFORT + HEAD, False, "")]
     if not mini:
         task = r.choice(TASKS).format(f=R.function)
         out += [(catalogue(r, R.broken), False, ""), (USER, False, ""), (f"The repository is at {R.root}.\n\n{task}", False, ""),
                 (ASSISTANT + THINK, False, ""), ("Run the tests." + THINK_END, True, "")] + invoke("test")
-    out += result(R.summary)
-    out += [(f"{R.call} is {R.got}, not {R.want}. Look at ", True, ""), (R.path, True, "file"), (f".{THINK_END}", True, "")]
+    if micro:
+        out += [(USER, False, ""), (f"The repository is at {R.root}.\n\n<tool_result>{R.summary}</tool_result>\n\n{R.path}\n\n"
+                                    f"<tool_result>{view(R.broken[R.path])}</tool_result>", False, ""), (ASSISTANT + THINK, False, "")]
+        return out + (_edit(R, path) if r.random() < 0.5 else _edit(R, path)[:5])  # half end with the thought
+    where = "given" if mini else "file"  # a mini session shows no repository
+    out += result(R.summary) if not mini else [(USER, False, ""), (f"The repository is at {R.root}.\n\n<tool_result>{R.summary}</tool_result>", False, ""),
+                                                (ASSISTANT + THINK, False, "")]
+    out += [(f"{R.call} is {R.got}, not {R.want}. Look at ", True, ""), (R.path, True, where), (f".{THINK_END}", True, "")]
     out += invoke("str_replace_editor", ("command", "view", ""), ("path", path, "path"))
-    out += result(view(R.broken[R.path]))
-    out += [(f"{R.call} should be {R.want}. This line is wrong:\n", True, ""), (R.old, True, "line"),
-            (f"\nIn it {WRONG[R.kind]}. It should be:\n", True, "kind"), (R.new, True, "repair"), (THINK_END, True, "")]
-    out += invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", R.old, "old_str"),
-                  ("new_str", R.new, "new_str"))
+    out += result(view(R.broken[R.path])) + _edit(R, path)
     if mini:
         return out
     out += result(f"The file {path} has been edited successfully.") + [("Run the tests again." + THINK_END, True, "")] + invoke("test")
     out += result(R.passed) + [(f"The tests pass.{THINK_END}Fixed {R.function} in {R.path}: {WRONG[R.kind]}.{EOS}", True, "")]
     return out
+
+
+def _edit(R, path):
+    """What the model says once it sees the file."""
+    return [(f"{R.call} should be {R.want}. This line is wrong:\n", True, ""), (R.old, True, "line"),
+            (f"\nIn it {WRONG[R.kind]}. It should be:\n", True, "kind"), (R.new, True, "repair"), (THINK_END, True, "")] + \
+        invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", R.old, "old_str"),
+               ("new_str", R.new, "new_str"))
 
 
 def question(r, R):

@@ -1,7 +1,7 @@
 """Trains nano. train.py OUT --seconds N [--resume] [--threads N] [--seed N]
 
 OUT gets log.txt and state.pt (every two minutes, enough to resume). The curriculum, by share of the time: random repeats
-(copying), mini sessions (test result, view, edit), whole sessions; the last part with weights rounded as the checkpoint will
+(copying), mini and micro sessions (test result, view, edit), whole sessions; the last part with weights rounded as the checkpoint will
 store them. The same seed and the same number of steps give the same model.
 """
 import argparse
@@ -16,14 +16,14 @@ import torch.nn.functional as F
 import render
 import sessions
 import tokenizer
-from model import KERN, V4
+from model import KERN, QB, V4
 from optim import Optim, config, induction_init
 
-BATCH = 4096            # tokens a step
+BATCH = 2048            # tokens a step; small: steps are what is scarce on a CPU
 LENGTH_MAX = 1280
 FLOPS_MIN = 25e9        # a BLAS below this is the reference one; training would take days
-WEIGHTS = {"line": 2.0, "repair": 2.0, "kind": 2.0, "file": 2.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0}
-SAID, READ = 0.3, 0.05  # weight of untagged tokens the model says, and of what it reads
+WEIGHTS = {"line": 2.0, "repair": 2.0, "kind": 2.0, "file": 2.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0, "given": 0.0}
+SAID, READ = 0.3, 0.2  # weight of untagged tokens the model says, and of a sixth of what it reads
 FIELDS = ("file", "line", "repair", "path", "old_str", "new_str")
 
 
@@ -37,7 +37,7 @@ def matmul_speed():
     return 2 * 4096 * 128 * 512 * n / (time.time() - t)
 
 
-def tokens_of(tok, segments):
+def tokens_of(tok, segments, r=None):
     """ids, loss weights and the token spans of the tags."""
     ids, w, spans = [], [], []
     for text, said, tag in segments:
@@ -45,7 +45,10 @@ def tokens_of(tok, segments):
         if tag:
             spans.append((tag, len(ids), len(ids) + len(t)))
         ids += t
-        w += [WEIGHTS.get(tag, SAID) if said else READ] * len(t)
+        if said:
+            w += [WEIGHTS.get(tag, SAID)] * len(t)
+        else:
+            w += [READ if r and r.random() < 1 / 6 else 0.0 for _ in t]
     return ids, w, spans
 
 
@@ -66,41 +69,42 @@ def repeats(r, size, length):
 
 
 class Data:
-    """Batches of sessions of about one length, padded to a multiple of the window."""
+    """Batches of sessions of about one length, padded to a multiple of the attention block."""
 
-    def __init__(self, r, pool, tok, window):
-        self.r, self.pool, self.tok, self.window, self.bins = r, pool, tok, window, {}
+    def __init__(self, r, pool, tok, step):
+        self.r, self.pool, self.tok, self.step, self.bins = r, pool, tok, step, {}
 
-    def session(self, mini):
+    def session(self, mini, micro):
         r = self.r
         while True:
-            R = sessions.draw(r, self.pool, small=mini or r.random() < 0.3)
-            s = sessions.question(r, R) if not mini and r.random() < 0.08 else sessions.transcript(r, R, mini)
-            ids, w, _ = tokens_of(self.tok, s)
+            R = sessions.draw(r, self.pool, small=r.random() < (0.8 if mini else 0.3))
+            s = sessions.question(r, R) if not mini and r.random() < 0.08 else sessions.transcript(r, R, mini, micro)
+            ids, w, _ = tokens_of(self.tok, s, r)
             if len(ids) <= LENGTH_MAX + 1:
                 return ids, w
 
     def batch(self, mini_share):
         while True:
-            ids, w = self.session(self.r.random() < mini_share)
-            T = -(-(len(ids) - 1) // self.window) * self.window
+            mini = self.r.random() < mini_share
+            ids, w = self.session(mini, mini and self.r.random() < 0.6)
+            T = -(-(len(ids) - 1) // self.step) * self.step
             b = self.bins.setdefault(T, [])
             b.append((ids + [2] * (T + 1 - len(ids)), w + [0.0] * (T + 1 - len(w))))
-            if len(b) * T >= BATCH:
+            if (len(b) + 1) * T > BATCH:
                 self.bins[T] = []
                 return torch.tensor([x for x, _ in b]), torch.tensor([x for _, x in b])
 
 
 @torch.no_grad()
 def evaluate(m, pool, tok, held_skeleton, n=32):
-    """Teacher-forced exactness of each field on mini sessions with held-out names (or skeletons)."""
-    r, window = random.Random(99), m.c["sliding_window"]
+    """Teacher-forced exactness of each field on short sessions with held-out names (or skeletons)."""
+    r = random.Random(99)
     hit, count, ce, rows = dict.fromkeys(FIELDS, 0), 0, 0.0, 0
     m.eval()
     while count < n:
         R = sessions.draw(r, pool, small=True, held_names=not held_skeleton, held_skeleton=held_skeleton)
-        ids, w, spans = tokens_of(tok, sessions.transcript(r, R, True))
-        T = -(-(len(ids) - 1) // window) * window
+        ids, w, spans = tokens_of(tok, sessions.transcript(r, R))
+        T = -(-(len(ids) - 1) // QB) * QB
         x = torch.tensor([ids + [2] * (T + 1 - len(ids))])
         lg = m(x[:, :-1], {"index_loss": False})[0, :len(ids) - 1]
         y = x[0, 1:len(ids)]
@@ -160,7 +164,7 @@ def main():
         o.buf = state["muon"]
         tokens, step = state["tokens"], state["step"]
     r = random.Random(a.seed * 1000 + step)
-    data = Data(r, pool, tok, c["sliding_window"])
+    data = Data(r, pool, tok, QB)
     say(f"{sum(p.numel() for p in m.parameters()) / 1e6:.2f}M parameters, vocabulary {c['vocab_size']}")
 
     def save(to=path):
@@ -169,10 +173,13 @@ def main():
     save()
     begin = saved = evaluated = time.time()
     first, mean, trunk = step, None, True
+    budget = os.path.join(a.out, "seconds")  # a number written here while it runs changes the length of the run
     while time.time() - begin < a.seconds:
+        if step % 25 == 0 and os.path.exists(budget):
+            a.seconds = float(open(budget).read())
         frac = a.start + (1 - a.start) * (time.time() - begin) / a.seconds
         scale = min(1.0, (step - first + 1) / 30) * (1.0 if frac < 0.6 else max(0.04, (1 - frac) / 0.4))
-        m.qat = frac > 0.86
+        m.qat = frac > 0.88
         m.rounded.clear()
         m.c["index_topk"] = 10 ** 6 if frac < 0.25 else topk
         if frac < 0.05 or r.random() < 0.04:
@@ -180,8 +187,8 @@ def main():
             b = [repeats(r, tok.size, length) for _ in range(BATCH // length)]
             x, w = torch.tensor([i for i, _ in b]), torch.tensor([v for _, v in b])
         else:
-            x, w = data.batch(1.0 if frac < 0.35 else 0.6 if frac < 0.6 else 0.4)
-        loss, parts = m.loss(x, w, mtp=0.3 if frac > 0.3 and r.random() < 0.25 else 0, index=0.1)
+            x, w = data.batch(1.0 if frac < 0.2 else 0.8 if frac < 0.5 else 0.5)
+        loss, parts = m.loss(x, w, mtp=0.3 if frac > 0.3 and r.random() < 0.25 else 0, index=0.3 if r.random() < 0.3 else 0)
         loss.backward()
         o.step(scale)
         o.zero()
@@ -189,9 +196,9 @@ def main():
         tokens += x.shape[0] * (x.shape[1] - 1)
         mean = parts["main"] if mean is None else 0.95 * mean + 0.05 * parts["main"]
         now = time.time()
-        if step % 25 == 0:
+        if step % 50 == 0:
             say(f"{step} {tokens / 1e6:.2f}M {now - begin:.0f}s {100 * frac:.0f}% loss {mean:.3f} " + " ".join(f"{k} {v:.2f}" for k, v in parts.items()))
-        if now - evaluated > 180:
+        if now - evaluated > 300:
             m.rounded.clear()
             say(f"EVAL {tokens / 1e6:.2f}M names: {evaluate(m, pool, tok, False)}")
             say(f"EVAL {tokens / 1e6:.2f}M skeletons: {evaluate(m, pool, tok, True)}")

@@ -1,0 +1,140 @@
+"""Repairs held-out tasks through the real loop and judges them by real test runs.
+
+  eval.py --bin build/bin [--tasks 200] [--floor 60] [--model DIR] [--keep DIR] [--json FILE]
+
+Half of the tasks are known functions under names never seen in training (this measures copying), half are functions never
+seen in training (this measures understanding); the two are reported apart. Exit status 1 when fewer than --floor percent of
+the first half are repaired. One daemon of its own serves all tasks; it is stopped at the end.
+"""
+import argparse
+import collections
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import check
+import render
+import sessions
+
+TURN_SECONDS = 120
+OUTCOMES = ("repaired", "no edit", "wrong file", "wrong line", "wrong replacement", "turn limit", "malformed", "error")
+
+
+def read(root, path):
+    try:
+        with open(os.path.join(root, path), encoding="utf-8") as f:
+            return f.read()
+    except OSError:
+        return None
+
+
+def judge(R, root, stop, malformed):
+    """Which of OUTCOMES this task came to: the real tests decide, the rest says what went wrong."""
+    now = {p: read(root, p) for p in R.broken}
+    if {p: now[p] for p in now if p.startswith("test")} == {p: R.broken[p] for p in now if p.startswith("test")} and None not in now.values() \
+            and check.run(R.lang, now)[0] == 0:
+        return "repaired"
+    if malformed:
+        return "malformed"
+    if stop in ("max_steps", "max_tokens", "context_full", "repetition", "timeout"):
+        return "turn limit"
+    if stop != "end_turn":
+        return "error"
+    changed = [p for p in now if now[p] != R.broken[p]]
+    if not changed:
+        return "no edit"
+    if R.path not in changed:
+        return "wrong file"
+    before, after = R.broken[R.path].split("\n"), (now[R.path] or "").split("\n")
+    first = next((k for k, (a, b) in enumerate(zip(before, after)) if a != b), len(before))
+    return "wrong replacement" if first == R.line else "wrong line"
+
+
+def repair(a, R, root, home):
+    """(stop reason, malformed calls, steps, seconds) of one `lares run`."""
+    task = random.Random(R.root).choice(sessions.TASKS).format(f=R.function)
+    command = [os.path.join(a.bin, "lares"), "run", "--json", "--greedy", "--socket", os.path.join(home, "s"), "--state-dir",
+               os.path.join(home, "state"), "--model", a.model, "--steps", str(a.steps), "--root", root, task]
+    begin = time.time()
+    try:
+        p = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TURN_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "timeout", 0, time.time() - begin
+    stop, malformed = f"exit {p.returncode}: {p.stderr.decode('utf-8', 'replace').strip()[-200:]}", 0
+    for line in p.stdout.decode("utf-8", "replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if event.get("type") == "result":
+            stop = event.get("stop_reason", stop)
+        if event.get("type") in ("call_rejected", "tool_rejected"):
+            malformed += 1
+    return stop, malformed, time.time() - begin
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--bin", required=True)
+    ap.add_argument("--tasks", type=int, default=200)
+    ap.add_argument("--floor", type=float, default=0.0)
+    ap.add_argument("--model", default=os.path.join(here, "checkpoint"))
+    ap.add_argument("--steps", type=int, default=12)
+    ap.add_argument("--seed", type=int, default=2026)
+    ap.add_argument("--keep", help="leave the repositories of failed tasks here")
+    ap.add_argument("--json", help="write every task's outcome to this file")
+    a = ap.parse_args()
+    home = tempfile.mkdtemp(prefix="nano-eval-")
+    pool, r = render.load(), random.Random(a.seed)
+    groups = (("known functions, unseen names", dict(held_names=True, held_skeleton=False)),
+              ("unseen functions", dict(held_names=True, held_skeleton=True)))
+    table, rows, times = {}, [], []
+    try:
+        for title, how in groups:
+            counts = table[title] = collections.Counter()
+            for k in range(a.tasks // 2):
+                R = sessions.draw(r, pool, **how)
+                root = os.path.join(home, f"{'ab'[how['held_skeleton']]}{k}")
+                check.write(R.broken, root)
+                stop, malformed, seconds = repair(a, R, root, home)
+                outcome = judge(R, root, stop, malformed)
+                counts[outcome] += 1
+                times.append(seconds)
+                rows.append(dict(group=title, lang=R.lang, skeleton=R.skeleton, kind=R.kind, old=R.old, new=R.new, stop=stop, outcome=outcome,
+                                 seconds=round(seconds, 2)))
+                if a.keep and outcome != "repaired":
+                    shutil.copytree(root, os.path.join(a.keep, os.path.basename(root)), dirs_exist_ok=True)
+                shutil.rmtree(root, ignore_errors=True)
+                if outcome == "error" and counts["error"] == 3 and counts["repaired"] == 0:
+                    raise SystemExit(f"eval: the loop does not run: {stop}")
+    finally:
+        subprocess.run([os.path.join(a.bin, "lares"), "shutdown", "--socket", os.path.join(home, "s")], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(home, ignore_errors=True)
+        if a.json:
+            with open(a.json, "w", encoding="utf-8") as f:
+                json.dump(rows, f, indent=1)
+    width = max(len(t) for t in table)
+    print(" " * width + "  " + "  ".join(OUTCOMES))
+    for title, counts in table.items():
+        print(f"{title:{width}}  " + "  ".join(f"{counts[o]:{len(o)}d}" for o in OUTCOMES))
+    for what in ("kind", "lang"):
+        split = collections.defaultdict(lambda: [0, 0])
+        for row in rows:
+            split[row[what]][0] += row["outcome"] == "repaired"
+            split[row[what]][1] += 1
+        print(f"by {what}: " + ", ".join(f"{k} {n}/{m}" for k, (n, m) in sorted(split.items())))
+    known = table[groups[0][0]]
+    share = 100.0 * known["repaired"] / max(1, sum(known.values()))
+    print(f"{share:.0f} % of the known functions repaired (floor {a.floor:.0f} %), {sum(times) / max(1, len(times)):.1f} s a task")
+    return 0 if share >= a.floor else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
