@@ -19,6 +19,8 @@ struct Segment {
   bool trusted = false;
 };
 
+class Vocabulary;  // engine/text/vocabulary.h: what the grammar walks
+
 class Tokenizer {
  public:
   static Result<std::unique_ptr<Tokenizer>> from_file(const std::string& path);  // a tokenizer.json
@@ -37,6 +39,8 @@ class Tokenizer {
   virtual int vocab_size() const = 0;                          // ids are 0 .. vocab_size() - 1
   virtual std::string_view bytes(Token id) const = 0;          // what the token adds to the text; empty for unused ids
   virtual std::optional<Token> added(std::string_view) const = 0;  // the id of an added token
+  // Built from the above at the first call where an implementation keeps it.
+  virtual std::shared_ptr<const Vocabulary> vocabulary() const;
   std::string decode(std::span<const Token> ids) const {
     std::string s;
     for (Token t : ids) s += bytes(t);

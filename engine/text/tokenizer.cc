@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include "engine/text/byte_trie.h"
 #include "engine/text/pretokenizer.h"
 #include "engine/text/tokenizer_json.h"
+#include "engine/text/vocabulary.h"
 
 namespace lares::engine {
 namespace {
@@ -77,6 +79,10 @@ class BpeTokenizer final : public Tokenizer {
     const Token id = added_.find(text);
     return id < 0 ? std::nullopt : std::optional(id);
   }
+  std::shared_ptr<const Vocabulary> vocabulary() const override {
+    std::call_once(vocabulary_once_, [&] { vocabulary_ = Tokenizer::vocabulary(); });
+    return vocabulary_;
+  }
 
  private:
   // The added token that starts at `at`; without one, moves `at` to the next byte that could start one, or to the end.
@@ -104,6 +110,8 @@ class BpeTokenizer final : public Tokenizer {
   std::array<bool, 256> added_starts_{};
   Pretokenizer pretokenizer_;
   std::vector<std::string> bytes_;
+  mutable std::once_flag vocabulary_once_;
+  mutable std::shared_ptr<const Vocabulary> vocabulary_;
 };
 
 }  // namespace

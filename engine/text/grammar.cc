@@ -1,0 +1,449 @@
+// The grammar's states. Free text is constrained only in its control tokens; everything between the first tag of a call block and
+// its end is a set of alternatives, each a byte string in which kMarker stands for the ｜DSML｜ token, or a value.
+#include "engine/grammar.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstdio>
+#include <map>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/text/json_automaton.h"
+#include "engine/text/vocabulary.h"
+
+namespace lares::engine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kMarker = '\xFF';  // no UTF-8 text contains it
+constexpr std::size_t kJsonMasksMax = 256;
+
+struct Parameter {
+  std::string name;
+  bool text = true;  // string="true"
+  bool required = false;
+  JsonKind kind = JsonKind::any;
+  std::vector<std::string> one_of;
+};
+struct Declared {
+  std::string name;
+  std::vector<Parameter> parameters;
+};
+
+Declared declared(const ToolSpec& spec) {
+  Declared out{spec.name, {}};
+  const Json schema = Json::parse(spec.schema, nullptr, /*allow_exceptions=*/false);
+  if (!schema.is_object() || !schema.contains("properties")) return out;
+  std::set<std::string> required;
+  for (const Json& name : schema.value("required", Json::array())) {
+    if (name.is_string()) required.insert(name.get<std::string>());
+  }
+  static const std::map<std::string, JsonKind> kinds = {{"integer", JsonKind::integer}, {"number", JsonKind::number},
+                                                        {"boolean", JsonKind::boolean}, {"array", JsonKind::array},
+                                                        {"object", JsonKind::object}};
+  for (const auto& [name, property] : schema["properties"].items()) {
+    Parameter p{.name = name, .required = required.count(name) > 0};
+    const std::string type = property.is_object() && property.contains("type") && property["type"].is_string()
+                                 ? property["type"].get<std::string>() : "";
+    p.text = type == "string";
+    if (const auto kind = kinds.find(type); kind != kinds.end()) p.kind = kind->second;
+    if (p.text && property.contains("enum") && property["enum"].is_array()) {
+      for (const Json& value : property["enum"]) {
+        if (value.is_string()) p.one_of.push_back(value.get<std::string>());
+      }
+    }
+    out.parameters.push_back(std::move(p));
+  }
+  return out;
+}
+
+// One way on: `text` is forced, then `then` happens.
+struct Way {
+  enum class Then { invoke, value, value_end, after_invoke, finish };
+  std::string text;
+  Then then;
+  std::size_t index = 0;  // of the tool or the parameter
+};
+
+class GrammarImpl final : public Grammar {
+ public:
+  GrammarImpl(const Tokenizer& tokenizer, GrammarOptions options)
+      : tokenizer_(tokenizer), vocabulary_(tokenizer.vocabulary()), options_(std::move(options)),
+        phase_(options_.thinking ? Phase::thinking : Phase::content) {
+    for (const ToolSpec& spec : options_.tools) tools_.push_back(declared(spec));
+  }
+
+  const TokenMask* mask() override {
+    compute();
+    for (const std::uint64_t word : mask_) {
+      if (word != 0) return &mask_;
+    }
+    // A broken promise of this file: the caller would sample from nothing.
+    std::fprintf(stderr, "lares: grammar allows no token (phase %d)\n", int(phase_));
+    std::abort();
+  }
+
+  void accept(Token id) override {
+    if (id == vocabulary_->eos()) {
+      phase_ = Phase::done;
+      return;
+    }
+    const std::string_view bytes = tokenizer_.bytes(id);
+    switch (phase_) {
+      case Phase::thinking:
+        if (id == vocabulary_->think_end()) {
+          phase_ = Phase::content;
+          tail_.clear();
+        }
+        return;
+      case Phase::content:
+        if (id == vocabulary_->dsml()) return open_block();
+        return remember(bytes);
+      case Phase::ways:
+        if (id == vocabulary_->dsml()) return advance(std::string_view(&kMarker, 1));
+        return advance(bytes);
+      case Phase::free_value:
+        if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
+        value_ += bytes;
+        return remember(bytes);
+      case Phase::json_value:
+        if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
+        value_ += bytes;
+        for (const char c : bytes) {
+          if (json_closing_ > 0 || !json_.accept(std::uint8_t(c))) ++json_closing_;
+        }
+        return;
+      case Phase::stretch_value:
+        if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
+        return extend(bytes);
+      case Phase::end:
+      case Phase::done:
+        return;
+    }
+  }
+
+  bool thinking() const override { return phase_ == Phase::thinking; }
+  bool in_calls() const override { return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::done; }
+  bool done() const override { return phase_ == Phase::done; }
+
+ private:
+  enum class Phase { thinking, content, ways, free_value, json_value, stretch_value, end, done };
+
+  // ---- masks
+
+  void clear() { mask_.assign(vocabulary_->ordinary_mask().size(), 0); }
+
+  void compute() {
+    switch (phase_) {
+      case Phase::thinking:
+        free_text();
+        allow(mask_, vocabulary_->think_end());
+        return;
+      case Phase::content:
+        free_text();
+        allow(mask_, vocabulary_->eos());
+        if (!tools_.empty() && tail_.ends_with("\n\n<")) allow(mask_, vocabulary_->dsml());
+        return;
+      case Phase::ways:
+        clear();
+        if (std::any_of(ways_.begin(), ways_.end(), [&](const Way& w) { return w.text[at_] == kMarker; })) {
+          allow(mask_, vocabulary_->dsml());
+        }
+        return walk_ways(ByteTrie::kRoot, 0, ways_.size(), at_);
+      case Phase::free_value:
+        free_text();
+        if (tail_.ends_with("</")) allow(mask_, vocabulary_->dsml());
+        return;
+      case Phase::json_value:
+        return json_mask();
+      case Phase::stretch_value:
+        return stretch_mask();
+      case Phase::end:
+        clear();
+        allow(mask_, vocabulary_->eos());
+        return;
+      case Phase::done:
+        free_text();
+        allow(mask_, vocabulary_->eos());
+    }
+  }
+
+  // Any text, but not the marker spelt in ordinary tokens: readers of the text could not tell it from the real one.
+  void free_text() {
+    mask_ = vocabulary_->ordinary_mask();
+    if (!tail_.ends_with("｜DSML")) return;
+    const std::uint32_t node = vocabulary_->ordinary().child(ByteTrie::kRoot, std::uint8_t("｜"[0]));
+    if (node != ByteTrie::kRoot) forbid_below(node);
+  }
+  void forbid_below(std::uint32_t node) {
+    const ByteTrie& trie = vocabulary_->ordinary();
+    for (const Token id : trie.ids(node)) mask_[std::size_t(id) / 64] &= ~(std::uint64_t{1} << (id % 64));
+    for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c) forbid_below(trie.node(node).first_child + c);
+  }
+
+  // Tokens along the alternatives [lo, hi), which are sorted and agree up to `depth`.
+  void walk_ways(std::uint32_t node, std::size_t lo, std::size_t hi, std::size_t depth) {
+    const ByteTrie& trie = vocabulary_->ordinary();
+    while (lo < hi) {
+      if (ways_[lo].text.size() <= depth || ways_[lo].text[depth] == kMarker) {  // no token crosses either
+        ++lo;
+        continue;
+      }
+      const auto byte = std::uint8_t(ways_[lo].text[depth]);
+      std::size_t end = lo + 1;
+      while (end < hi && ways_[end].text.size() > depth && std::uint8_t(ways_[end].text[depth]) == byte) ++end;
+      if (const std::uint32_t child = trie.child(node, byte); child != ByteTrie::kRoot) {
+        for (const Token id : trie.ids(child)) allow(mask_, id);
+        walk_ways(child, lo, end, depth + 1);
+      }
+      lo = end;
+    }
+  }
+
+  void json_mask() {
+    if (json_closing_ > 0) {  // "<" or "</" of the closing tag was written
+      clear();
+      if (json_closing_ == 2) return allow(mask_, vocabulary_->dsml());
+      return allow_bytes("/");
+    }
+    const std::string key = json_.key();
+    if (const auto known = json_masks_.find(key); known != json_masks_.end()) {
+      mask_ = known->second;
+      return;
+    }
+    clear();
+    walk_json(ByteTrie::kRoot, json_);
+    if (json_.complete()) {
+      allow_bytes("<");
+      allow_bytes("</");
+    }
+    if (json_masks_.size() < kJsonMasksMax) json_masks_.emplace(key, mask_);
+  }
+  void walk_json(std::uint32_t node, const JsonAutomaton& json) {
+    const ByteTrie& trie = vocabulary_->ordinary();
+    for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c) {
+      const std::uint32_t child = trie.node(node).first_child + c;
+      JsonAutomaton next = json;
+      if (!next.accept(trie.label(child))) continue;
+      for (const Token id : trie.ids(child)) allow(mask_, id);
+      walk_json(child, next);
+    }
+  }
+  void allow_bytes(std::string_view bytes) {
+    std::uint32_t node = ByteTrie::kRoot;
+    for (const char c : bytes) {
+      node = vocabulary_->ordinary().child(node, std::uint8_t(c));
+      if (node == ByteTrie::kRoot) return;
+    }
+    for (const Token id : vocabulary_->ordinary().ids(node)) allow(mask_, id);
+  }
+
+  // ---- values that are a stretch of a given text
+
+  bool closable(std::size_t length, const std::vector<std::uint32_t>& starts) const {
+    return length > 0 && !starts.empty() && (!stretch_.unique || starts.size() == 1);
+  }
+  void stretch_mask() {
+    clear();
+    const ByteTrie& trie = vocabulary_->ordinary();
+    const std::string& text = stretch_.substring_of;
+    for (const std::uint32_t start : starts_) {
+      std::uint32_t node = ByteTrie::kRoot;
+      for (std::size_t i = start + value_.size(); i < text.size(); ++i) {
+        node = trie.child(node, std::uint8_t(text[i]));
+        if (node == ByteTrie::kRoot) break;
+        for (const Token id : trie.ids(node)) allow(mask_, id);
+      }
+    }
+    if (closable(value_.size(), starts_)) {
+      allow_bytes("<");
+      allow_bytes("</");
+    }
+    if (value_.ends_with("<") && closable(value_.size() - 1, starts_before_)) {
+      allow_bytes("/");
+    }
+    if (value_.ends_with("</") && closable(value_.size() - 2, starts_closing_)) allow(mask_, vocabulary_->dsml());
+  }
+  void extend(std::string_view bytes) {
+    for (const char c : bytes) {
+      if (c == '<') starts_before_ = starts_;
+      starts_closing_ = c == '/' && value_.ends_with("<") ? starts_before_ : std::vector<std::uint32_t>{};
+      std::vector<std::uint32_t> still;
+      for (const std::uint32_t start : starts_) {
+        const std::size_t i = start + value_.size();
+        if (i < stretch_.substring_of.size() && stretch_.substring_of[i] == c) still.push_back(start);
+      }
+      starts_ = std::move(still);
+      value_ += c;
+    }
+  }
+
+  // ---- structure
+
+  void remember(std::string_view bytes) {
+    constexpr std::size_t kTail = 16;
+    tail_ += bytes;
+    if (tail_.size() > kTail) tail_.erase(0, tail_.size() - kTail);
+  }
+
+  void set_ways(std::vector<Way> ways) {
+    std::sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.text < b.text; });
+    ways_ = std::move(ways);
+    at_ = 0;
+    phase_ = Phase::ways;
+  }
+
+  void advance(std::string_view bytes) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      std::erase_if(ways_, [&](const Way& w) { return w.text.size() <= at_ || w.text[at_] != bytes[i]; });
+      ++at_;
+      if (ways_.size() == 1 && ways_[0].text.size() == at_) return go(Way(ways_[0]));
+    }
+  }
+
+  void go(const Way& way) {
+    switch (way.then) {
+      case Way::Then::invoke: {
+        tool_ = way.index;
+        written_.clear();
+        std::vector<Way> ways = parameters("<");
+        if (may_close()) ways.push_back({std::string("\n</") + kMarker + "invoke>", Way::Then::after_invoke});
+        return set_ways(std::move(ways));
+      }
+      case Way::Then::value:
+        return begin_value(way.index);
+      case Way::Then::value_end:
+        return end_value(std::string::npos);
+      case Way::Then::after_invoke:
+        return after_invoke();
+      case Way::Then::finish:
+        phase_ = Phase::end;
+    }
+  }
+
+  // "<｜DSML｜" was written as content: the rest of the opening tag, and the first invoke.
+  void open_block() {
+    n_calls_ = 0;
+    set_ways(invokes(std::string("tool_calls>\n<") + kMarker));
+  }
+  std::vector<Way> invokes(const std::string& before) const {
+    std::vector<Way> ways;
+    for (std::size_t i = 0; i < tools_.size(); ++i) {
+      ways.push_back({before + "invoke name=\"" + tools_[i].name + "\">\n", Way::Then::invoke, i});
+    }
+    return ways;
+  }
+  void after_invoke() {
+    ++n_calls_;
+    std::vector<Way> ways;
+    if (n_calls_ < options_.calls_max) ways = invokes(std::string("\n<") + kMarker);
+    ways.push_back({std::string("\n</") + kMarker + "tool_calls>", Way::Then::finish});
+    set_ways(std::move(ways));
+  }
+
+  bool used(const std::string& name) const {
+    return std::any_of(written_.begin(), written_.end(), [&](const auto& p) { return p.first == name; });
+  }
+  bool may_close() const {
+    const auto& all = tools_[tool_].parameters;
+    return std::none_of(all.begin(), all.end(), [&](const Parameter& p) { return p.required && !used(p.name); });
+  }
+  std::vector<Way> parameters(const std::string& before) const {
+    std::vector<Way> ways;
+    const auto& all = tools_[tool_].parameters;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (used(all[i].name)) continue;
+      ways.push_back({before + kMarker + "parameter name=\"" + all[i].name + (all[i].text ? "\" string=\"true\">" : "\" string=\"false\">"),
+                      Way::Then::value, i});
+    }
+    return ways;
+  }
+
+  void begin_value(std::size_t index) {
+    parameter_ = index;
+    value_.clear();
+    tail_.clear();
+    const Parameter& p = tools_[tool_].parameters[index];
+    if (!p.text) {
+      json_ = JsonAutomaton(p.kind);
+      json_closing_ = 0;
+      phase_ = Phase::json_value;
+      return;
+    }
+    std::vector<std::string> one_of = p.one_of;
+    if (options_.oracle) {
+      if (auto choices = options_.oracle(tools_[tool_].name, p.name, written_)) {
+        if (!choices->one_of.empty()) {
+          one_of = std::move(choices->one_of);
+        } else if (!choices->substring_of.empty()) {
+          stretch_ = std::move(*choices);
+          starts_.resize(stretch_.substring_of.size());
+          for (std::size_t i = 0; i < starts_.size(); ++i) starts_[i] = std::uint32_t(i);
+          starts_before_.clear();
+          starts_closing_.clear();
+          phase_ = Phase::stretch_value;
+          return;
+        }
+      }
+    }
+    if (one_of.empty()) {
+      phase_ = Phase::free_value;
+      return;
+    }
+    std::vector<Way> ways;
+    for (const std::string& choice : one_of) {
+      if (choice.find(kMarker) == std::string::npos) ways.push_back({choice + "</" + kMarker, Way::Then::value_end});
+    }
+    set_ways(std::move(ways));
+  }
+
+  // The closing tag's marker was written; `length` of the value's bytes are the value (npos: it was one of the choices).
+  void end_value(std::size_t length) {
+    const std::string& name = tools_[tool_].parameters[parameter_].name;
+    if (length == std::string::npos) {
+      const std::string& text = ways_[0].text;
+      written_.emplace_back(name, text.substr(0, text.size() - 3));  // less "</" and the marker
+    } else {
+      written_.emplace_back(name, value_.substr(0, length));
+    }
+    tail_.clear();
+    std::vector<Way> ways = parameters("parameter>\n<");
+    if (may_close()) ways.push_back({std::string("parameter>\n</") + kMarker + "invoke>", Way::Then::after_invoke});
+    set_ways(std::move(ways));
+  }
+
+  const Tokenizer& tokenizer_;
+  std::shared_ptr<const Vocabulary> vocabulary_;
+  GrammarOptions options_;
+  std::vector<Declared> tools_;
+  Phase phase_;
+  TokenMask mask_;
+  std::string tail_;               // the last bytes of the free text under way
+
+  std::vector<Way> ways_;          // Phase::ways: sorted, and equal up to at_
+  std::size_t at_ = 0;
+
+  int n_calls_ = 0;
+  std::size_t tool_ = 0, parameter_ = 0;
+  Arguments written_;              // of the call under way
+  std::string value_;
+  JsonAutomaton json_;
+  int json_closing_ = 0;           // bytes of "</" written after the value
+  std::map<std::string, TokenMask> json_masks_;
+  ArgumentChoices stretch_;
+  std::vector<std::uint32_t> starts_;           // where value_ occurs in stretch_.substring_of
+  std::vector<std::uint32_t> starts_before_;    // ... as of before its last '<'
+  std::vector<std::uint32_t> starts_closing_;   // ... as of before a "</" at its end; empty when it has none
+};
+
+}  // namespace
+
+std::unique_ptr<Grammar> Grammar::make(const Tokenizer& tokenizer, GrammarOptions options) {
+  return std::make_unique<GrammarImpl>(tokenizer, std::move(options));
+}
+
+}  // namespace lares::engine

@@ -1,0 +1,184 @@
+// Random walks: whatever the model prefers, what the grammar lets through is a well-formed answer.
+#include "engine/grammar.h"
+
+#include <filesystem>
+#include <random>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/chat.h"
+#include "engine/text/json_automaton.h"
+#include "engine/text/vocabulary.h"
+
+namespace lares::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A byte-level tokenizer with the control tokens: 256 bytes, some longer tokens, then the added ones.
+class Bytes final : public Tokenizer {
+ public:
+  Bytes() {
+    for (int b = 0; b < 256; ++b) tokens_.emplace_back(1, char(b));
+    for (const char* t : {"</", "\">\n", "parameter", "name", "=\"", "true", " string", "in", "invoke", "\n\n", "return ", "12", "[1", ", "}) tokens_.emplace_back(t);
+    n_ordinary_ = Token(tokens_.size());
+    for (std::string_view t : {kBos, kEos, kUser, kAssistant, kThink, kThinkEnd, kDsml}) tokens_.emplace_back(t);
+  }
+  void encode(std::string_view, bool, std::vector<Token>&) const override {}
+  std::vector<Token> encode(const std::vector<Segment>&) const override { return {}; }
+  int vocab_size() const override { return int(tokens_.size()); }
+  std::string_view bytes(Token id) const override { return tokens_[std::size_t(id)]; }
+  std::optional<Token> added(std::string_view text) const override {
+    for (Token id = n_ordinary_; id < vocab_size(); ++id) {
+      if (tokens_[std::size_t(id)] == text) return id;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::vector<std::string> tokens_;
+  Token n_ordinary_ = 0;
+};
+
+const std::vector<ToolSpec> kTools = {
+    {"edit", "", R"({"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace"]},
+      "path":{"type":"string"},"old_str":{"type":"string"},"line":{"type":"integer"},"range":{"type":"array"},
+      "extra":{"type":"object"}},"required":["command","path"]})"},
+    {"test", "", R"({"type":"object","properties":{"deep":{"type":"boolean"}}})"}};
+const std::string kText = "a = b\nreturn a</x>\nb = a\nreturn b\n";
+const std::vector<std::string> kPaths = {"/r/a.py", "/r/ab.py", "/r/src/<x>.c"};
+
+std::optional<ArgumentChoices> oracle(const std::string&, const std::string& key, const Arguments&) {
+  if (key == "path") return ArgumentChoices{.one_of = kPaths};
+  if (key == "old_str") return ArgumentChoices{.substring_of = kText, .unique = true};
+  return std::nullopt;
+}
+
+// A walk that picks allowed tokens at random, but hurries through free text: the marks that end it come up often.
+std::string walk(const Tokenizer& t, unsigned seed, bool thinking) {
+  std::mt19937 random(seed);
+  auto grammar = Grammar::make(t, {.tools = kTools, .thinking = thinking, .oracle = oracle, .calls_max = 3});
+  std::string text;
+  const std::vector<Token> wanted = {*t.added(kThinkEnd), *t.added(kDsml)};
+  const std::string opener = "\n\n<";
+  for (int i = 0; i < 20000 && !grammar->done(); ++i) {
+    const TokenMask& mask = *grammar->mask();
+    std::vector<Token> allowed;
+    for (Token id = 0; id < t.vocab_size(); ++id) {
+      if (allows(mask, id)) allowed.push_back(id);
+    }
+    Token pick = allowed[random() % allowed.size()];
+    for (Token id : wanted) {
+      if (allows(mask, id) && random() % 2) pick = id;
+    }
+    if (!grammar->thinking() && !grammar->in_calls() && random() % 2) {
+      for (std::size_t n = opener.size(); n-- > 0;) {  // head for the opener
+        if (!text.ends_with(opener.substr(0, n)) && n > 0) continue;
+        if (allows(mask, Token(std::uint8_t(opener[n])))) pick = Token(std::uint8_t(opener[n]));
+        break;
+      }
+    } else if (grammar->in_calls() && random() % 3 == 0) {
+      const char close = text.ends_with("<") ? '/' : '<';
+      if (allows(mask, Token(close))) pick = Token(close);
+    }
+    grammar->accept(pick);
+    text += t.bytes(pick);
+  }
+  EXPECT_TRUE(grammar->done()) << text.substr(0, 300);
+  return text;
+}
+
+void check(const Message& message) {
+  for (const ToolCall& call : message.calls) {
+    const auto args = nlohmann::json::parse(call.arguments, nullptr, false);
+    ASSERT_TRUE(args.is_object()) << call.arguments;
+    if (call.name == "test") {
+      if (args.contains("deep")) EXPECT_TRUE(args["deep"].is_boolean()) << call.arguments;
+      continue;
+    }
+    ASSERT_EQ(call.name, "edit");
+    EXPECT_TRUE(args.at("command") == "view" || args.at("command") == "create" || args.at("command") == "str_replace");
+    EXPECT_NE(std::find(kPaths.begin(), kPaths.end(), args.at("path").get<std::string>()), kPaths.end()) << call.arguments;
+    if (args.contains("line")) EXPECT_TRUE(args["line"].is_number_integer()) << call.arguments;
+    if (args.contains("range")) EXPECT_TRUE(args["range"].is_array()) << call.arguments;
+    if (args.contains("extra")) EXPECT_TRUE(args["extra"].is_object()) << call.arguments;
+    if (args.contains("old_str")) {
+      const auto old = args["old_str"].get<std::string>();
+      const std::size_t at = kText.find(old);
+      EXPECT_NE(at, std::string::npos) << old;
+      EXPECT_EQ(kText.find(old, at + 1), std::string::npos) << old;
+    }
+  }
+}
+
+TEST(Grammar, EveryRandomWalkIsAWellFormedAnswer) {
+  const Bytes tokenizer;
+  int n_calls = 0;
+  for (unsigned seed = 0; seed < 600; ++seed) {
+    SCOPED_TRACE(seed);
+    const bool thinking = seed % 2;
+    const std::string text = walk(tokenizer, seed, thinking);
+    // Random bytes are rarely UTF-8, and values with them no JSON: the parser is asked about structure, so map them away.
+    std::string ascii;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const bool marker = text.compare(i, kDsml.size(), kDsml) == 0 || text.compare(i, kEos.size(), kEos) == 0;
+      const std::size_t n = marker ? (text.compare(i, kDsml.size(), kDsml) == 0 ? kDsml.size() : kEos.size()) : 1;
+      if (marker) ascii += text.substr(i, n), i += n - 1;
+      else ascii += std::uint8_t(text[i]) < 0x80 ? text[i] : '?';
+    }
+    const auto message = parse_strict(ascii, thinking);
+    ASSERT_TRUE(message) << message.error().message << "\n" << ascii;
+    n_calls += int(message->calls.size());
+    check(*message);
+  }
+  EXPECT_GT(n_calls, 300);
+}
+
+TEST(Grammar, ThinkingAllowsNoEndAndNoCall) {
+  const Bytes t;
+  auto grammar = Grammar::make(t, {.tools = kTools});
+  for (const char c : std::string("\n\n<")) grammar->accept(Token(c));
+  const TokenMask& mask = *grammar->mask();
+  EXPECT_FALSE(allows(mask, *t.added(kEos)));
+  EXPECT_FALSE(allows(mask, *t.added(kDsml)));
+  EXPECT_FALSE(allows(mask, *t.added(kUser)));
+  EXPECT_TRUE(allows(mask, *t.added(kThinkEnd)));
+  EXPECT_TRUE(grammar->thinking());
+}
+
+TEST(Grammar, WithoutToolsTheMarkerIsOutOfReach) {
+  const Bytes t;
+  auto grammar = Grammar::make(t, {.thinking = false});
+  for (const char c : std::string("\n\n<")) grammar->accept(Token(c));
+  EXPECT_FALSE(allows(*grammar->mask(), *t.added(kDsml)));
+}
+
+TEST(Grammar, TheMarkerCannotBeSpeltInOrdinaryTokens) {
+  const Bytes t;
+  auto grammar = Grammar::make(t, {.tools = kTools, .thinking = false});
+  for (const char c : std::string("｜DSML")) grammar->accept(Token(std::uint8_t(c)));
+  EXPECT_FALSE(allows(*grammar->mask(), Token(0xEF)));
+  EXPECT_TRUE(allows(*grammar->mask(), Token('x')));
+}
+
+TEST(JsonAutomaton, AgreesWithAParserOnEveryPrefixAndOneWrongByte) {
+  std::mt19937 random(1);
+  for (const std::string good : {R"({"a": [1, -2.5e+3, true, null, "x\"\u00e9é"], "b": {}})", "[]", "[[0], {}]", "\"q\"", "false", "-0.1E-7"}) {
+    JsonAutomaton a;
+    for (std::size_t i = 0; i < good.size(); ++i) ASSERT_TRUE(a.accept(std::uint8_t(good[i]))) << good.substr(0, i + 1);
+    EXPECT_TRUE(a.complete()) << good;
+    for (int n = 0; n < 500; ++n) {
+      std::string bad = good;
+      bad[random() % bad.size()] = "{}[]\",:0x e.-\\"[random() % 14];
+      JsonAutomaton b;
+      if (bad.front() == ' ' || bad.back() == ' ') continue;  // the automaton takes values without space around them
+      bool ok = true;
+      for (const char c : bad) ok = ok && b.accept(std::uint8_t(c));
+      EXPECT_EQ(ok && b.complete(), nlohmann::json::accept(bad)) << bad;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lares::engine
