@@ -21,22 +21,35 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr timespec kMemoryPeriod = {0, 250'000'000};
+constexpr timespec kWatchPeriod = {0, 250'000'000};
 
-// Resident private pages of every process: what is shared with files can be dropped, and tmpfs has sizes of its own.
-std::uint64_t tree_bytes() {
+struct Tree {
+  std::uint64_t bytes = 0;  // resident private: what is shared with files can be dropped, and tmpfs has sizes of its own
+  std::uint64_t n_processes = 0;
+};
+
+Tree measure() {
   const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
-  if (!proc) return 0;
-  std::uint64_t pages = 0;
+  if (!proc) return {};
+  std::uint64_t pages = 0, n_processes = 0;
   while (const dirent* entry = ::readdir(proc.get())) {
     if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
     const Fd file(::open(fmt::format("/proc/{}/statm", entry->d_name).c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) continue;
+    ++n_processes;
     unsigned long long size = 0, resident = 0, shared = 0;
     if (::sscanf(read_file(file.get(), 256).c_str(), "%llu %llu %llu", &size, &resident, &shared) == 3 && resident > shared)
       pages += resident - shared;
   }
-  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return {pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)), n_processes};
+}
+
+// Why the tree must end, or "". RLIMIT_NPROC does not count what is the host's root by number, hence the second look.
+std::string over_limit(const Spec& spec) {
+  const auto tree = measure();
+  if (tree.bytes > spec.memory_bytes) return fmt::format("use more than {} MiB of memory together", spec.memory_bytes >> 20);
+  if (tree.n_processes > spec.n_processes + 1) return fmt::format("are more than {}", spec.n_processes);
+  return {};
 }
 
 [[noreturn]] void become_command(const Spec& spec) {
@@ -86,8 +99,9 @@ void run_as_init(const Spec& spec, const std::string& facts, int status) {
         ::_exit(0);
       }
     if (gone < 0 && errno == ECHILD) ::_exit(kExitSetupFailed);
-    if (::sigtimedwait(&child_signal, nullptr, &kMemoryPeriod) < 0 && errno == EAGAIN && tree_bytes() > spec.memory_bytes) {
-      write_all(2, fmt::format("\nsandbox: killed, the command's processes use more than {} MiB of memory together\n", spec.memory_bytes >> 20));
+    if (::sigtimedwait(&child_signal, nullptr, &kWatchPeriod) >= 0 || errno != EAGAIN) continue;
+    if (const auto why = over_limit(spec); !why.empty()) {
+      write_all(2, fmt::format("\nsandbox: killed, the command's processes {}\n", why));
       report(status, SIGKILL);
       ::_exit(0);
     }
