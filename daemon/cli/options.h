@@ -1,0 +1,51 @@
+// What several subcommands share on the command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "daemon/cli/error.h"
+
+namespace CLI {
+class App;
+}
+
+namespace lares::cli {
+
+struct DaemonOptions {
+  std::string socket, state_dir;  // resolved by resolve()
+  std::string model;              // given to a daemon that has to be started; empty: its default
+  bool json = false;
+
+  void add_to(CLI::App& app, bool starts_daemon);
+  Result<> resolve();
+};
+
+struct TurnOptions {
+  std::string root;     // absolute once resolved
+  std::string session;  // continue this one; empty: a new one
+  std::string delivery = "start";
+  bool greedy = false, no_sandbox = false, hide_thinking = false;
+  std::optional<double> temperature;
+  std::optional<std::uint64_t> seed;
+  std::optional<std::int64_t> steps_max;
+
+  void add_to(CLI::App& app);
+  Result<> resolve();
+};
+
+// The top of the git worktree around `directory` (empty: the current one), else the directory
+// itself; absolute.
+Result<std::string> repository_root(const std::string& directory);
+
+// Parses; an exit status means the subcommand is over (--help was asked for, or the line was
+// wrong).
+std::optional<int> parse(CLI::App& app, int argc, const char* const* argv);
+
+// One line on stderr, and the status to exit with. With `json` the same as an object on stdout.
+int fail(const Error& error, bool json);
+
+extern const char* const kExitStatusHelp;
+
+}  // namespace lares::cli

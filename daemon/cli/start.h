@@ -1,0 +1,26 @@
+// Reaching the daemon, starting it when none runs.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "daemon/cli/error.h"
+#include "daemon/cli/link.h"
+#include "daemon/cli/options.h"
+
+namespace lares::cli {
+
+struct Reached {
+  protocol::InitializeResult daemon;
+  bool started = false;  // by this call
+};
+
+// Connects `link`. When nobody listens, starts laresd, which lies beside this executable, in a
+// session of its own, and waits until it answers; `waiting` hears about that several times a
+// second. Several CLIs that find no daemon start one between them. A daemon that ends or stays
+// silent gives an error with the last lines of its log, and is not left behind; neither is it when
+// the wait is interrupted.
+Result<Reached> reach(Link& link, const DaemonOptions& options,
+                      const std::function<void(double seconds)>& waiting);
+
+}  // namespace lares::cli

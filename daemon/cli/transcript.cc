@@ -1,0 +1,242 @@
+#include "daemon/cli/transcript.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "daemon/cli/text.h"
+
+namespace lares::cli {
+namespace {
+
+constexpr int kProseColumnsMax = 100;  // longer lines are hard to read
+constexpr int kSummaryColumnsMax = 200;
+
+std::string relative(const std::string& path, std::string_view root) {
+  if (!root.empty() && path.starts_with(root) && path.size() > root.size() + 1 &&
+      path[root.size()] == '/') {
+    return path.substr(root.size() + 1);
+  }
+  return path;
+}
+
+std::string text_of(const nlohmann::json& arguments, const char* name) {
+  const auto at = arguments.find(name);
+  if (at == arguments.end()) return {};
+  if (at->is_string()) return at->get<std::string>();
+  return at->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    lines.push_back(text.substr(0, end));
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  while (!lines.empty() && lines.back().find_first_not_of(' ') == std::string_view::npos)
+    lines.pop_back();
+  return lines;
+}
+
+void write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+}  // namespace
+
+std::string summarise_call(std::string_view tool, const nlohmann::json& arguments,
+                           std::string_view root) {
+  if (!arguments.is_object()) return {};
+  if (tool == "bash") return one_line(text_of(arguments, "command"));
+  if (tool == "str_replace_editor") {
+    std::string summary =
+        text_of(arguments, "command") + " " + relative(text_of(arguments, "path"), root);
+    const auto range = arguments.find("view_range");
+    if (range != arguments.end() && range->is_array() && range->size() == 2) {
+      summary += fmt::format(" lines {}-{}", (*range)[0].dump(), (*range)[1].dump());
+    }
+    if (arguments.contains("insert_line"))
+      summary += " after line " + text_of(arguments, "insert_line");
+    return one_line(summary);
+  }
+  std::string summary;
+  for (const auto& [name, value] : arguments.items()) {
+    if (!summary.empty()) summary += ' ';
+    // With a single argument its name says nothing new.
+    if (arguments.size() > 1) summary += name + "=";
+    summary += value.is_string() ? relative(value.get<std::string>(), root)
+                                 : text_of(arguments, name.c_str());
+  }
+  return clip(one_line(summary), kSummaryColumnsMax, "...");
+}
+
+Transcript::Transcript(Screen& screen, Options options)
+    : screen_(screen), options_(std::move(options)) {}
+
+std::string Transcript::mark(std::string_view utf8, std::string_view ascii) const {
+  return std::string(screen_.terminal().utf8 ? utf8 : ascii);
+}
+
+void Transcript::open_paragraph() {
+  screen_.fresh_line();
+  if (something_above_) screen_.line("");
+  something_above_ = true;
+}
+
+void Transcript::think(std::string_view delta) {
+  if (!options_.show_thinking) return;
+  if (open_ != Open::thinking) {
+    close();
+    open_ = Open::thinking;
+    const int width = screen_.terminal().width;
+    wrap_.emplace(mark("┆ ", ": "), width > 0 ? std::min(width, kProseColumnsMax) : 0);
+  }
+  const bool was_empty = wrap_->empty();
+  const std::string out = wrap_->feed(printable(delta));
+  if (out.empty()) return;
+  if (was_empty) open_paragraph();
+  screen_.write(screen_.terminal().paint(Style::dim, out), wrap_->column());
+}
+
+void Transcript::text(std::string_view delta) {
+  if (open_ != Open::text) {
+    close();
+    open_ = Open::text;
+    wrap_.emplace("", screen_.terminal().width);
+  }
+  if (!options_.answer_live) {
+    held_text_ += delta;
+    return;
+  }
+  const bool was_empty = wrap_->empty();
+  const std::string out = wrap_->feed(printable(delta));
+  if (out.empty()) return;
+  if (was_empty) open_paragraph();
+  screen_.write(out, wrap_->column());
+}
+
+void Transcript::close() {
+  if (open_ != Open::nothing && wrap_) {
+    const bool was_empty = wrap_->empty();
+    const std::string out = wrap_->end();
+    if (!out.empty()) {
+      if (was_empty) open_paragraph();
+      screen_.write(open_ == Open::thinking ? screen_.terminal().paint(Style::dim, out) : out,
+                    wrap_->column());
+    }
+  }
+  if (!held_text_.empty()) {  // a call follows, so it was a comment and no answer
+    const auto lines = lines_of(printable(std::exchange(held_text_, {})));
+    if (!lines.empty()) open_paragraph();
+    for (const auto line : lines) screen_.line(line);
+  }
+  screen_.fresh_line();
+  wrap_.reset();
+  open_ = Open::nothing;
+}
+
+void Transcript::call(std::string_view tool, const nlohmann::json& arguments) {
+  close();
+  open_paragraph();
+  const Terminal& t = screen_.terminal();
+  const std::string name = one_line(tool);
+  std::string summary = summarise_call(tool, arguments, options_.root);
+  if (t.width > 0) summary = clip(summary, t.width - 1 - columns(name) - 3, mark("…", "~"));
+  screen_.line(t.paint(Style::cyan, mark("●", "*")) + " " + t.paint(Style::bold, name) +
+               (summary.empty() ? "" : " " + summary));
+}
+
+void Transcript::result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes) {
+  close();
+  // An edit that worked says no more than its diff does.
+  if (!ok || changes.empty() || changes.front().diff.empty()) show_output(ok, output);
+  for (const auto& change : changes) show_diff(change);
+}
+
+void Transcript::show_output(bool ok, std::string_view output) {
+  const Terminal& t = screen_.terminal();
+  const std::string clean = printable(output);
+  const auto lines = lines_of(clean);
+  const std::string bar = "  " + t.paint(ok ? Style::dim : Style::red, mark("│", "|")) + " ";
+  const auto show = [&](std::string_view line) {
+    screen_.line(bar + (t.width > 0 ? clip(line, t.width - 5, mark("…", "~")) : std::string(line)));
+  };
+  const auto total = lines.size(), most = static_cast<std::size_t>(options_.output_lines_max);
+  if (total <= most + 1) {
+    for (const auto line : lines) show(line);
+    if (lines.empty())
+      screen_.line(bar + t.paint(Style::dim, ok ? "(no output)" : "(failed, no output)"));
+    return;
+  }
+  // The head says what ran, the tail how it ended.
+  const std::size_t head = most / 3, tail = most - head;
+  for (std::size_t i = 0; i < head; ++i) show(lines[i]);
+  screen_.line(bar +
+               t.paint(Style::dim, fmt::format("{} {} more lines", mark("…", "..."),
+                                               grouped(static_cast<long long>(total - most)))));
+  for (std::size_t i = total - tail; i < total; ++i) show(lines[i]);
+}
+
+void Transcript::show_diff(const ChangedFile& change) {
+  const Terminal& t = screen_.terminal();
+  const std::string clean = printable(change.diff);
+  const auto lines = lines_of(clean);
+  const std::string indent = "  ";
+  std::size_t shown = 0, skipped = 0;
+  bool in_hunk = false;
+  const auto most = static_cast<std::size_t>(options_.output_lines_max) * 3;
+  if (lines.empty()) screen_.line(indent + t.paint(Style::dim, "changed " + one_line(change.path)));
+  for (const auto line : lines) {
+    in_hunk = in_hunk || line.starts_with("@@");
+    if (!in_hunk) continue;  // ---, +++ and git's own headers: the call above names the file
+    if (shown == most) {
+      ++skipped;
+      continue;
+    }
+    ++shown;
+    const Style style = line.starts_with("@@")  ? Style::cyan
+                        : line.starts_with('+') ? Style::green
+                        : line.starts_with('-') ? Style::red
+                                                : Style::plain;
+    const std::string cut =
+        t.width > 0 ? clip(line, t.width - 3, mark("…", "~")) : std::string(line);
+    screen_.line(indent + t.paint(style, cut));
+  }
+  if (skipped > 0) {
+    screen_.line(indent + t.paint(Style::dim, fmt::format("{} {} more lines of diff",
+                                                          mark("…", "..."), skipped)));
+  }
+}
+
+void Transcript::note(Style style, std::string_view line) {
+  close();
+  screen_.line(screen_.terminal().paint(style, line));
+  something_above_ = true;
+}
+
+void Transcript::finish() {
+  if (held_text_.empty() || open_ != Open::text) {
+    close();
+    return;
+  }
+  // As it is in a file or a pipe; a terminal gets it without what could command it.
+  std::string answer = std::exchange(held_text_, {});
+  if (::isatty(STDOUT_FILENO)) answer = printable(answer);
+  answer.erase(0, std::min(answer.find_first_not_of('\n'), answer.size()));
+  while (!answer.empty() && answer.back() == '\n') answer.pop_back();
+  close();
+  if (!answer.empty()) write_all(STDOUT_FILENO, answer + "\n");
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,60 @@
+// What a person reads while a turn runs: thinking, tool calls, their output, diffs, the answer.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/cli/screen.h"
+#include "daemon/cli/wrap.h"
+
+namespace lares::cli {
+
+// A tool call's arguments as one line: a command, or what is done to which file. `root` is cut from
+// paths.
+std::string summarise_call(std::string_view tool, const nlohmann::json& arguments,
+                           std::string_view root);
+
+// A file that a call changed.
+struct ChangedFile {
+  std::string path, diff;
+};
+
+// The transcript goes to `screen` (stderr). The answer, the text after the last tool call, goes to
+// stdout and nothing else does, so that `lares ask ... > answer` holds the answer alone.
+class Transcript {
+ public:
+  struct Options {
+    std::string root;          // shortened in summaries
+    bool answer_live = false;  // stdout is the same terminal: show the answer while it is written
+    bool show_thinking = true;
+    int output_lines_max = 14;  // of one call; a diff gets three times as many
+  };
+  Transcript(Screen& screen, Options options);
+
+  void think(std::string_view delta);
+  void text(std::string_view delta);
+  void call(std::string_view tool, const nlohmann::json& arguments);
+  void result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes);
+  void note(Style style, std::string_view line);  // something the daemon or the CLI has to say
+  void finish();                                  // the text shown last was the answer
+
+ private:
+  enum class Open { nothing, thinking, text };
+  void close();
+  void open_paragraph();
+  void show_output(bool ok, std::string_view output);
+  void show_diff(const ChangedFile& change);
+  std::string mark(std::string_view utf8, std::string_view ascii) const;
+
+  Screen& screen_;
+  Options options_;
+  Open open_ = Open::nothing;
+  std::optional<Wrap> wrap_;
+  std::string held_text_;  // text that is not live: an answer or, if a call follows, a comment
+  bool something_above_ = false;
+};
+
+}  // namespace lares::cli

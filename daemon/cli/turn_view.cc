@@ -1,0 +1,201 @@
+#include "daemon/cli/turn_view.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "daemon/cli/text.h"
+#include "daemon/cli/wrap.h"
+
+namespace lares::cli {
+namespace {
+
+Progress::Clock::time_point now() { return Progress::Clock::now(); }
+
+std::string counted(long long n, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", grouped(n), n == 1 ? one : many);
+}
+
+// A finished turn in a person's words; the daemon's message, if any, says more.
+std::string_view reason_text(std::string_view reason) {
+  if (reason == "end_turn") return "finished";
+  if (reason == "max_tokens") return "stopped: the answer reached its token limit";
+  if (reason == "max_steps") return "stopped: the turn reached its step limit";
+  if (reason == "context_full") return "stopped: the context is full";
+  if (reason == "repetition") return "stopped: the model repeated itself";
+  if (reason == "cancelled") return "interrupted";
+  if (reason == "crashed") return "failed: the daemon died during the turn";
+  if (reason == "error") return "failed";
+  return reason;
+}
+
+}  // namespace
+
+void TurnView::waiting(std::string_view label) {
+  progress_.begin(label, now());
+  tick();
+}
+
+void TurnView::note(Style style, std::string_view line) { transcript_.note(style, line); }
+
+void TurnView::tick() { screen_.status(progress_.text(now(), screen_.terminal().utf8)); }
+
+void TurnView::model_state(const protocol::ServerState& state) {
+  if (state.state != "loading") return;
+  progress_.begin("loading the model", now());
+  if (state.total > 0) progress_.count(state.done, state.total, "", now());
+}
+
+void TurnView::session_state(const protocol::SessionState& state) {
+  const std::string_view s = state.state;
+  if (s == "loading") {
+    progress_.begin("loading the model", now());
+  } else if (s == "queued") {
+    progress_.begin("waiting for the engine", now());
+  } else if (s == "prefill") {
+    progress_.begin("reading", now());
+  } else if (s == "decode") {
+    progress_.begin("generating", now());
+  }  // tool: the item says which; waiting: so does its question; idle: turn/ended comes
+}
+
+void TurnView::prefill(const protocol::TurnPrefill& prefill) {
+  progress_.begin("reading", now());
+  progress_.count(prefill.done, prefill.total, "tokens", now());
+}
+
+TurnView::Seen& TurnView::seen(const protocol::Item& item) {
+  Seen& s = items_[item.id];
+  if (!item.kind.empty()) s.kind = item.kind;
+  if (!item.name.empty()) s.name = item.name;
+  return s;
+}
+
+void TurnView::item_started(const protocol::Item& item) {
+  Seen& s = seen(item);
+  if (s.kind == "think") {
+    progress_.begin("thinking", now());
+    progress_.limit(think_limit_);
+  } else if (s.kind == "text") {
+    progress_.begin("answering", now());
+  } else if (s.kind == "tool") {
+    progress_.begin(fmt::format("writing a call of {}", one_line(s.name)), now());
+  }
+}
+
+void TurnView::item_delta(const protocol::ItemDelta& delta) {
+  const auto at = items_.find(delta.item_id);
+  if (at == items_.end()) return;  // its start was lost: the snapshot or the final form shows it
+  Seen& s = at->second;
+  if (s.completed) return;
+  if (delta.field == "output") {
+    const std::string clean = printable(delta.text);
+    const std::size_t end = clean.find_last_not_of("\n ");
+    if (end == std::string::npos) return;
+    const std::size_t line = clean.rfind('\n', end);
+    s.output_line = clean.substr(line == std::string::npos ? 0 : line + 1,
+                                 end - (line == std::string::npos ? 0 : line));
+    progress_.detail(s.output_line);
+    return;
+  }
+  progress_.count(delta.tokens, 0, "tokens", now());
+  if (delta.field != "text") return;
+  const auto off = static_cast<std::size_t>(delta.off);
+  if (off > s.text_bytes) return;  // a gap: the snapshot will fill it
+  const std::size_t known = s.text_bytes - off;
+  if (known >= delta.text.size()) return;
+  const std::string_view fresh = std::string_view(delta.text).substr(known);
+  s.text_bytes += fresh.size();
+  if (s.kind == "think") transcript_.think(fresh);
+  if (s.kind == "text") transcript_.text(fresh);
+}
+
+void TurnView::show_text(Seen& s, const std::string& text) {
+  if (text.size() <= s.text_bytes) return;
+  const std::string_view fresh = std::string_view(text).substr(s.text_bytes);
+  s.text_bytes = text.size();
+  if (s.kind == "think") transcript_.think(fresh);
+  if (s.kind == "text") transcript_.text(fresh);
+}
+
+void TurnView::show_call(Seen& s, const protocol::Item& item) {
+  if (s.called) return;
+  s.called = true;
+  const auto arguments = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  transcript_.call(item.name,
+                   arguments.is_discarded() ? nlohmann::json(item.arguments) : arguments);
+}
+
+void TurnView::item_snapshot(const protocol::Item& item) {
+  Seen& s = seen(item);
+  if (s.completed) return;
+  if (s.kind == "think" || s.kind == "text") {
+    if (s.text_bytes == 0) item_started(item);
+    show_text(s, item.text);
+  } else if (s.kind == "tool" && (item.state == "running" || item.state == "waiting")) {
+    show_call(s, item);
+    progress_.begin(
+        item.state == "running" ? "running " + one_line(item.name) : "waiting for an answer",
+        now());
+  } else if (s.kind == "tool") {
+    item_started(item);
+  }
+}
+
+void TurnView::item_completed(const protocol::Item& item) {
+  Seen& s = seen(item);
+  if (s.completed) return;
+  s.completed = true;
+  if (s.kind == "think" || s.kind == "text") {
+    show_text(s, item.text);
+  } else if (s.kind == "error") {
+    transcript_.note(Style::red, "error: " + one_line(item.text));
+  } else if (s.kind == "note") {
+    transcript_.note(Style::yellow, "note: " + one_line(item.text));
+  } else if (s.kind == "tool") {
+    show_call(s, item);
+    std::vector<ChangedFile> files;
+    for (const auto& change : item.changes) {
+      files.push_back({change.path, change.diff});
+      changes_.push_back(change);
+    }
+    const bool ok = item.state == "done";
+    std::string output = item.output;
+    if (item.state == "rejected" || item.state == "interrupted" || item.state == "cancelled") {
+      output = fmt::format("({}){}{}", item.state, output.empty() ? "" : "\n", output);
+    }
+    transcript_.result(ok, output, files);
+  }
+}
+
+std::string TurnView::summary(const protocol::TurnEnded& ended,
+                              const std::string& session_id) const {
+  const Terminal& t = screen_.terminal();
+  const protocol::Usage& u = ended.usage;
+  const std::string dot = t.utf8 ? " · " : " - ";
+  std::string line(reason_text(ended.reason));
+  if (!ended.message.empty()) line += ": " + one_line(ended.message);
+  line += dot + counted(u.steps, "step", "steps");
+  line += dot + fmt::format("{} tokens in ({} cached)", grouped(u.cached + u.prefilled),
+                            grouped(u.cached));
+  line += dot + fmt::format("{} out", grouped(u.generated));
+  line += dot + duration(static_cast<double>(u.total_ms) / 1000);
+  std::set<std::string> paths;
+  for (const auto& change : changes_) paths.insert(change.path);
+  if (paths.empty()) {
+    line += dot + "no files changed";
+  } else {
+    line += dot + counted(static_cast<long long>(paths.size()), "file changed", "files changed");
+    if (paths.size() <= 3) {
+      std::string names;
+      for (const auto& path : paths) names += (names.empty() ? ": " : ", ") + one_line(path);
+      line += names;
+    }
+  }
+  line += dot + "session " + session_id;
+  Wrap wrap("", t.width);
+  return wrap.feed(line) + wrap.end();
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,67 @@
+// Turns the daemon's notifications about one session into what a person sees.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "daemon/cli/progress.h"
+#include "daemon/cli/screen.h"
+#include "daemon/cli/transcript.h"
+#include "daemon/protocol.h"
+#include "daemon/wire.h"
+
+namespace lares::cli {
+
+namespace protocol = daemon::protocol;
+
+// Follows one turn. Deltas make it live; what they leave out (a slow client loses some, a new
+// connection starts with a snapshot) is filled in from the item's snapshot or its final form, so
+// nothing is shown twice and nothing is lost.
+class TurnView {
+ public:
+  TurnView(Screen& screen, Transcript& transcript) : screen_(screen), transcript_(transcript) {}
+
+  void model_state(const protocol::ServerState& state);
+  void session_state(const protocol::SessionState& state);
+  void prefill(const protocol::TurnPrefill& prefill);
+  void item_started(const protocol::Item& item);
+  void item_delta(const protocol::ItemDelta& delta);
+  void item_snapshot(const protocol::Item& item);  // the whole item so far, or complete
+  void item_completed(const protocol::Item& item);
+  // Something of the CLI's own that is waited for.
+  void waiting(std::string_view label);
+  void think_limit(std::int64_t tokens) { think_limit_ = tokens; }
+  void note(Style style, std::string_view line);
+
+  // Redraws the status line.
+  void tick();
+  void hide_status() { screen_.status(""); }
+
+  // The one line at the end.
+  std::string summary(const protocol::TurnEnded& ended, const std::string& session_id) const;
+  const std::vector<protocol::FileChange>& changes() const { return changes_; }
+
+ private:
+  struct Seen {
+    std::string kind, name;
+    std::size_t text_bytes = 0;  // of the text, shown
+    std::size_t argument_bytes = 0;
+    bool called = false, completed = false;
+    std::string output_line;  // the last line of a running command
+  };
+  Seen& seen(const protocol::Item& item);
+  void show_text(Seen& s, const std::string& text);
+  void show_call(Seen& s, const protocol::Item& item);
+
+  Screen& screen_;
+  Transcript& transcript_;
+  Progress progress_;
+  std::map<std::string, Seen> items_;
+  std::vector<protocol::FileChange> changes_;
+  std::int64_t think_limit_ = 0;
+};
+
+}  // namespace lares::cli

@@ -1,0 +1,37 @@
+// Breaks a stream of text into lines as it arrives, without waiting for the end of a line.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lares::cli {
+
+// A word is held back until it is complete, since only then it is known which line it belongs to;
+// wide East Asian letters are words of their own, so text without spaces still flows. Blank lines
+// at either end are dropped: models surround what they write with them.
+class Wrap {
+ public:
+  // Every line starts with `prefix`. `width` 0: lines are as long as the text makes them.
+  Wrap(std::string prefix, int width);
+
+  // Returns what to write now. `printable_text` has passed printable() (text.h).
+  std::string feed(std::string_view printable_text);
+  // The last word; the line it is on stays open.
+  std::string end();
+
+  int column() const { return column_; }
+  bool empty() const { return !started_; }
+
+ private:
+  void place_word(std::string& out);
+  void break_line(std::string& out);
+
+  std::string prefix_;
+  int prefix_columns_, width_;
+  std::string word_;
+  int spaces_ = 0, line_feeds_ = 0;
+  int column_ = 0;
+  bool started_ = false;
+};
+
+}  // namespace lares::cli
