@@ -43,7 +43,7 @@ Ran run(const std::vector<std::string>& argv, RunOptions options);
 Ran shell(const std::string& script, RunOptions options);
 RunOptions in(const Scratch& scratch, Backend backend = Backend::native);
 
-// probe().why of the native backend, "" when it works here.
+// Why the native backend cannot start here, "" when it can; whether it holds is what the tests are for.
 const std::string& why_not();
 
 }  // namespace lares::sandbox::test
