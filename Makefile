@@ -1,9 +1,9 @@
-# A thin front over CMake. `make demo` and `make test` are all a newcomer needs.
+# A thin front over CMake.
 BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow asan bench nano-train nano-eval format clean
+.PHONY: all deps build test test-slow asan bench nano-train format clean
 
 all: build
 
@@ -13,10 +13,6 @@ deps:
 build: deps
 	@$(CONFIGURE) -DLARES_TESTS=OFF >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@ninja -C $(BUILD) -j $(JOBS)
-
-# Installs what it needs, builds, starts the daemon, and lets the agent repair a failing test.
-demo: build
-	@tests/e2e/demo.sh $(BUILD)/bin
 
 # Installs what it needs, builds, runs all tests but the slow ones.
 test: deps
@@ -37,9 +33,6 @@ asan: deps
 
 nano-train:
 	@engine/nano/train.sh
-
-nano-eval: build
-	@python3 engine/nano/eval.py --bin $(BUILD)/bin --tasks 200 --floor 60
 
 format:
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
