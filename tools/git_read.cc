@@ -178,7 +178,7 @@ std::string header_of(git_commit* commit) {
   text += fmt::format("Author: {} <{}>\nDate:   {}\n\n", author->name, author->email,
                       full_date(author->when));
   for (const auto line : split_lines(git_commit_message(commit)))
-    text += line.empty() ? "\n" : fmt::format("    {}\n", line);
+    text += fmt::format("    {}\n", line);
   return to_utf8(text);
 }
 
@@ -311,7 +311,8 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
   git_revwalk* raw = nullptr;
   if (git_revwalk_new(&raw, repo) != 0) return tl::unexpected(last_error());
   const Owned<git_revwalk, git_revwalk_free> walk(raw);
-  git_revwalk_sorting(raw, GIT_SORT_TIME);
+  git_revwalk_sorting(raw,
+                      GIT_SORT_NONE);  // git's own order; by time alone, equal seconds are shuffled
   if (request.rev.find("..") != std::string::npos) {
     if (git_revwalk_push_range(raw, request.rev.c_str()) != 0) {
       return tl::unexpected(fmt::format("log {}: {}", request.rev, last_error()));

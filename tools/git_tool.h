@@ -1,10 +1,9 @@
-// The `git` tool: status, diff, log, show, blame, add and commit through libgit2, so no hook, filter or pager of the
-// repository ever runs.
+// The `git` tool: status, diff, log, show, blame, add and commit through libgit2, so no hook,
+// filter or pager of the repository ever runs.
 #pragma once
 
-#include <memory>
-
 #include <boost/asio/any_io_executor.hpp>
+#include <memory>
 
 #include "tools/builtin.h"
 

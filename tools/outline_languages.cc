@@ -102,7 +102,19 @@ constexpr Language kLanguages[] = {
     {"Rust", tree_sitter_rust, kRust},     {"TypeScript", tree_sitter_typescript, kTypeScript},
     {"TSX", tree_sitter_tsx, kTypeScript},
 };
-enum : std::size_t { bash, c, cpp, go, java, javascript, json, python, rust, typescript, tsx };
+enum Index : std::size_t {
+  bash,
+  c,
+  cpp,
+  go,
+  java,
+  javascript,
+  json,
+  python,
+  rust,
+  typescript,
+  tsx
+};
 
 constexpr std::pair<std::string_view, std::size_t> kExtensions[] = {
     {"sh", bash},

@@ -297,6 +297,18 @@ std::string_view extension_of(std::string_view path) {
   return dot == std::string_view::npos || dot == 0 ? std::string_view() : name.substr(dot + 1);
 }
 
+// Whether a line begins with what only C++ says.
+bool has_cpp_words(std::string_view source) {
+  for (auto line : split_lines(source)) {
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    for (const std::string_view word :
+         {"class ", "namespace ", "template", "public:", "private:", "using "}) {
+      if (line.starts_with(word)) return true;
+    }
+  }
+  return false;
+}
+
 SourceOutline outline_as(const Language& language, const Budget& budget) {
   SourceOutline out;
   out.language = language.name;
@@ -330,9 +342,12 @@ SourceOutline outline_source(std::string_view path, std::string_view source,
   if (!language) return {};
   const Budget budget{source, deadline, cancelled};
   SourceOutline out = outline_as(*language, budget);
-  if (extension == "h" && out.n_errors > 0) {
+  // `class A { public: void f(); };` is no error in C: a function A that returns a `class`. So the
+  // words count as well.
+  const bool looks_cpp = extension == "h" && has_cpp_words(source);
+  if (extension == "h" && (looks_cpp || out.n_errors > 0)) {
     SourceOutline as_cpp = outline_as(cpp_language(), budget);
-    if (as_cpp.complete && as_cpp.n_errors < out.n_errors) return as_cpp;
+    if (as_cpp.complete && as_cpp.n_errors < out.n_errors + (looks_cpp ? 1 : 0)) return as_cpp;
   }
   return out;
 }

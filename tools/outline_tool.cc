@@ -16,6 +16,7 @@
 #include "tools/off_thread.h"
 #include "tools/rooted_fs.h"
 #include "tools/text.h"
+#include "tools/workspace_rules.h"
 #ifdef LARES_TREE_SITTER
 #include "tools/outline_syntax.h"
 #endif
@@ -114,7 +115,8 @@ void list_directory(const RootedFs& fs, const Ignored& ignored, const std::strin
       if (!fs.lstat(inner, st)) continue;
       if (S_ISDIR(st.st_mode)) {
         if (!ignored(inner, true)) pending.push_back(inner);
-      } else if (S_ISREG(st.st_mode) && can_outline(name) && !ignored(inner, false)) {
+      } else if (S_ISREG(st.st_mode) && can_outline(name) && skipped_by_name(inner).empty() &&
+                 !ignored(inner, false)) {
         out.files.push_back(inner);
       }
     }
@@ -183,7 +185,8 @@ std::string render_counts(const std::vector<Entry>& entries) {
   for (const Entry& entry : entries) {
     auto line = heading(entry);
     line.pop_back();
-    out += fmt::format("{}: {} definitions\n", line, entry.outline.definitions.size());
+    const auto n = entry.outline.definitions.size();
+    out += fmt::format("{}: {} definition{}\n", line, n, n == 1 ? "" : "s");
   }
   return out;
 }

@@ -1,0 +1,354 @@
+// The git tool against repositories that git itself made, and where possible against git's own
+// output.
+#include "tools/git_tool.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "scratch.h"
+
+namespace lares::tools {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+// Output of a shell command in `directory`; its failure is the test's.
+std::string sh(const std::filesystem::path& directory, const std::string& command) {
+  FILE* pipe =
+      ::popen(("cd '" + directory.string() + "' && { " + command + "; } 2>&1").c_str(), "r");
+  std::string out;
+  for (char buffer[4096]; const auto n = std::fread(buffer, 1, sizeof buffer, pipe);)
+    out.append(buffer, n);
+  EXPECT_EQ(::pclose(pipe), 0) << command << "\n" << out;
+  return out;
+}
+
+class Git : public testing::Test {
+ protected:
+  void SetUp() override {
+    ::setenv("HOME", std::filesystem::path(home_.root()).c_str(), 1);
+    ::setenv("XDG_CONFIG_HOME", (std::filesystem::path(home_.root()) / ".config").c_str(), 1);
+    ::setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
+    sh(root(),
+       "git init -q -b main && git config user.name 'Ann Example' && git config user.email "
+       "ann@example.invalid");
+    tool_ = make({});
+  }
+  std::unique_ptr<Tool> make(const std::string& below) {
+    BuiltinOptions options;
+    options.root = below.empty() ? root().string() : (root() / below).string();
+    return make_git_tool({}, options);
+  }
+  std::filesystem::path root() const { return std::filesystem::path(repo_.root()); }
+  Outcome git(json args) {
+    asio::io_context io;
+    return test::call(io, *tool_, std::move(args))
+        .value_or(Outcome{.text = "the harness broke", .ok = false, .changes = {}});
+  }
+  void commit_all(const std::string& message) {
+    sh(root(), "git add -A && git commit -q -m '" + message + "'");
+  }
+
+  test::Scratch home_, repo_;
+  std::unique_ptr<Tool> tool_;
+};
+
+TEST_F(Git, StatusIsGitsShortStatus) {
+  repo_.write("changed.txt", "one\n");
+  repo_.write("gone.txt", "two\n");
+  repo_.write("staged.txt", "three\n");
+  repo_.write("old name.txt",
+              "a file long enough to be recognised\nwhen it moves\nto another name\n");
+  repo_.write(".gitignore", "*.o\n");
+  commit_all("first");
+  repo_.write("changed.txt", "1\n");
+  repo_.write("staged.txt", "3\n");
+  repo_.write("new.txt", "four\n");
+  repo_.write("dir/inner.txt", "five\n");
+  repo_.write("ignored.o", "six\n");
+  sh(root(), "rm gone.txt && git add staged.txt && git mv 'old name.txt' new_name.txt");
+  EXPECT_EQ(git({{"command", "status"}}).text,
+            sh(root(), "git -c core.quotePath=false status --short --branch | tr -d '\"'"));
+}
+
+TEST_F(Git, StatusOfACleanTreeSaysSo) {
+  EXPECT_EQ(git({{"command", "status"}}).text,
+            "## No commits yet on main\nnothing to commit, working tree clean\n");
+  repo_.write("a", "a\n");
+  commit_all("first");
+  EXPECT_EQ(git({{"command", "status"}}).text, "## main\nnothing to commit, working tree clean\n");
+  sh(root(), "git checkout -q --detach");
+  EXPECT_THAT(git({{"command", "status"}}).text, StartsWith("## HEAD (no branch)\n"));
+}
+
+TEST_F(Git, StatusCountsAgainstTheUpstream) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  sh(root(), "git branch base && git branch -q --set-upstream-to=base");
+  repo_.write("a", "b\n");
+  commit_all("second");
+  EXPECT_THAT(git({{"command", "status"}}).text, StartsWith("## main...base [ahead 1]\n"));
+}
+
+TEST_F(Git, DiffIsGitsDiff) {
+  repo_.write("a.c", "int f(void) {\n  return 1;\n}\n\nint g(void) {\n  return 2;\n}\n");
+  repo_.write("no_newline", "x");
+  repo_.write("gone", "y\n");
+  commit_all("first");
+  repo_.write("a.c", "int f(void) {\n  return 3;\n}\n\nint g(void) {\n  return 2;\n}\n");
+  repo_.write("no_newline", "z");
+  repo_.write("untracked", "not shown\n");
+  sh(root(), "rm gone");
+  const auto want = sh(root(), "git diff HEAD");
+  EXPECT_EQ(git({{"command", "diff"}}).text, want);
+  EXPECT_EQ(git({{"command", "diff"}, {"path", "a.c"}}).text, sh(root(), "git diff HEAD -- a.c"));
+  EXPECT_EQ(git({{"command", "diff"}, {"path", (root() / "a.c").string()}}).text,
+            sh(root(), "git diff HEAD -- a.c"));
+  commit_all("second");
+  EXPECT_EQ(git({{"command", "diff"}}).text, "no changes in tracked files since HEAD\n");
+  EXPECT_EQ(git({{"command", "diff"}, {"rev", "HEAD~1"}}).text, sh(root(), "git diff HEAD~1"));
+  EXPECT_EQ(git({{"command", "diff"}, {"rev", "HEAD..HEAD~1"}}).text,
+            sh(root(), "git diff HEAD..HEAD~1"));
+}
+
+TEST_F(Git, DiffIsBoundedAndSaysWhatWasCut) {
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += std::to_string(i) + "\n";
+  repo_.write("big", "x\n");
+  commit_all("first");
+  repo_.write("big", text);
+  const auto out = git({{"command", "diff"}}).text;
+  EXPECT_LT(out.size(), 17'000u);
+  const auto shown = static_cast<int>(std::count(out.begin(), out.end(), '\n')) - 1;
+  const auto total = std::stoi(sh(root(), "git diff HEAD | wc -l"));
+  EXPECT_THAT(out, HasSubstr("[cut: " + std::to_string(total - shown) +
+                             " more lines, 1 files in all; name a path]"));
+}
+
+TEST_F(Git, DiffTextIsValidUtf8) {
+  repo_.write("latin1", "a\n");
+  commit_all("first");
+  repo_.write("latin1", "caf\xe9\n");
+  EXPECT_THAT(git({{"command", "diff"}}).text, HasSubstr("+caf\xef\xbf\xbd\n"));
+}
+
+TEST_F(Git, SecretsAreNeitherShownNorCommitted) {
+  repo_.write(".env", "KEY=old\n");
+  repo_.write("a", "a\n");
+  commit_all("first");
+  repo_.write(".env", "KEY=tops3cret\n");
+  const auto diff = git({{"command", "diff"}}).text;
+  EXPECT_THAT(diff, HasSubstr("[content withheld"));
+  EXPECT_THAT(diff, Not(HasSubstr("tops3cret")));
+  EXPECT_THAT(git({{"command", "show"}, {"rev", "HEAD:.env"}}).text, Not(HasSubstr("KEY")));
+  EXPECT_THAT(git({{"command", "show"}}).text, Not(HasSubstr("KEY")));
+  repo_.write("id_rsa", "-----BEGIN\n");
+  const auto made = git({{"command", "commit"}, {"message", "second"}});
+  EXPECT_TRUE(made.ok) << made.text;
+  EXPECT_THAT(made.text, HasSubstr("[left out, their names are ones for secrets: id_rsa]"));
+  EXPECT_EQ(sh(root(), "git ls-files"), ".env\na\n");
+}
+
+TEST_F(Git, LogListsCommitsNewestFirst) {
+  EXPECT_EQ(git({{"command", "log"}}).text, "no commits yet\n");
+  for (const std::string name : {"a", "b", "c"}) {
+    repo_.write(name, name + "\n");
+    commit_all("add " + name);
+  }
+  const std::string format = "git log --date=short --format='%h %ad %an  %s'";
+  EXPECT_EQ(git({{"command", "log"}}).text, sh(root(), format));
+  EXPECT_EQ(git({{"command", "log"}, {"n", 2}}).text, sh(root(), format + " -n 2"));
+  EXPECT_EQ(git({{"command", "log"}, {"path", "b"}}).text, sh(root(), format + " -- b"));
+  EXPECT_EQ(git({{"command", "log"}, {"rev", "HEAD~1"}}).text, sh(root(), format + " HEAD~1"));
+  EXPECT_EQ(git({{"command", "log"}, {"rev", "HEAD~1..HEAD"}}).text,
+            sh(root(), format + " HEAD~1..HEAD"));
+}
+
+TEST_F(Git, ShowIsGitsShow) {
+  repo_.write("a", "one\n");
+  commit_all("first");
+  repo_.write("a", "two\n");
+  sh(root(),
+     "git add a && GIT_AUTHOR_DATE='2026-03-04T05:06:07 -0330' git commit -q -m 'second' -m 'with "
+     "a body'");
+  EXPECT_EQ(git({{"command", "show"}}).text, sh(root(), "git show"));
+  EXPECT_EQ(git({{"command", "show"}, {"rev", "HEAD~1"}}).text, sh(root(), "git show HEAD~1"));
+  EXPECT_EQ(git({{"command", "show"}, {"rev", "HEAD~1:a"}}).text, "one\n");
+  const auto absent = git({{"command", "show"}, {"rev", "nowhere"}});
+  EXPECT_FALSE(absent.ok);
+  EXPECT_EQ(absent.text, "nowhere: no such revision; log lists commits");
+}
+
+TEST_F(Git, CommitTakesChangesDeletionsAndNewFiles) {
+  repo_.write("a", "a\n");
+  repo_.write("b", "b\n");
+  repo_.write(".gitignore", "*.o\n");
+  const auto first = git({{"command", "commit"}, {"message", "first\n\nbody"}});
+  ASSERT_TRUE(first.ok) << first.text;
+  EXPECT_EQ(first.text, "[main (root-commit) " + sh(root(), "git log --format=%h | tr -d '\\n'") +
+                            "] first\n 3 files changed, 3 insertions(+)\n create mode 100644 "
+                            ".gitignore\n create mode 100644 a\n"
+                            " create mode 100644 b\n");
+  EXPECT_EQ(sh(root(), "git log --format='%an %ae %B'"),
+            "Ann Example ann@example.invalid first\n\nbody\n\n");
+  repo_.write("a", "A\n");
+  repo_.write("c", "c\n");
+  repo_.write("x.o", "ignored\n");
+  sh(root(), "rm b");
+  const auto second = git({{"command", "commit"}, {"message", "second"}});
+  ASSERT_TRUE(second.ok) << second.text;
+  EXPECT_EQ(sh(root(), "git show --format= --name-status --no-renames"), "M\ta\nD\tb\nA\tc\n");
+  EXPECT_EQ(sh(root(), "git status --porcelain"), "");
+  const auto third = git({{"command", "commit"}, {"message", "third"}});
+  EXPECT_FALSE(third.ok);
+  EXPECT_EQ(third.text, "nothing to commit, working tree clean\n");
+}
+
+TEST_F(Git, CommitOfAPathLeavesTheRest) {
+  repo_.write("src/a", "a\n");
+  repo_.write("src/[x].txt", "x\n");
+  repo_.write("b", "b\n");
+  commit_all("first");
+  repo_.write("src/a", "A\n");
+  repo_.write("src/[x].txt", "X\n");
+  repo_.write("b", "B\n");
+  sh(root(), "true > src/new");
+  ASSERT_TRUE(git({{"command", "commit"}, {"message", "one"}, {"path", "src/[x].txt"}}).ok);
+  EXPECT_EQ(sh(root(), "git show --format= --name-only"), "src/[x].txt\n");
+  ASSERT_TRUE(git({{"command", "commit"}, {"message", "rest of src"}, {"path", "src/"}}).ok);
+  EXPECT_EQ(sh(root(), "git show --format= --name-only"), "src/a\nsrc/new\n");
+  EXPECT_EQ(sh(root(), "git status --porcelain"), " M b\n");
+  const auto absent = git({{"command", "commit"}, {"message", "m"}, {"path", "nothing/here"}});
+  EXPECT_EQ(absent.text, "commit: nothing/here does not exist");
+}
+
+TEST_F(Git, AddStages) {
+  repo_.write("a", "a\n");
+  EXPECT_EQ(git({{"command", "add"}, {"path", "a"}}).text, "## No commits yet on main\nA  a\n");
+}
+
+TEST_F(Git, NothingOfTheRepositoryRuns) {
+  const auto marker = (std::filesystem::path(home_.root()) / "ran").string();
+  repo_.write("a", "a\n");
+  commit_all("first");
+  repo_.write(".git/hooks/pre-commit", "#!/bin/sh\ntouch '" + marker + "'\n");
+  ::chmod((root() / ".git/hooks/pre-commit").c_str(), 0755);
+  sh(root(), "git config core.fsmonitor \"touch '" + marker +
+                 "'\" && git config diff.external \"touch '" + marker +
+                 "'\" && git config filter.evil.clean \"touch '" + marker + "'; cat\"");
+  repo_.write("a", "b\n");
+  repo_.write(".gitattributes", "*.bin filter=evil\n");
+  for (const char* command : {"status", "diff", "log", "show"})
+    EXPECT_TRUE(git({{"command", command}}).ok) << command;
+  const auto made = git({{"command", "commit"}, {"message", "second"}});
+  EXPECT_TRUE(made.ok);
+  EXPECT_THAT(made.text, HasSubstr("[hooks were not run: pre-commit]"));
+  repo_.write("x.bin", "x\n");
+  const auto refused = git({{"command", "commit"}, {"message", "third"}});
+  EXPECT_FALSE(refused.ok);
+  EXPECT_THAT(refused.text, HasSubstr("x.bin is stored through the filter `evil`"));
+  EXPECT_FALSE(std::filesystem::exists(marker));
+}
+
+TEST_F(Git, CommitNeedsAnIdentityAndAMessage) {
+  repo_.write("a", "a\n");
+  EXPECT_EQ(git({{"command", "commit"}}).text, "commit: `message` is missing");
+  sh(root(), "git config --unset user.name && git config --unset user.email");
+  const auto out = git({{"command", "commit"}, {"message", "m"}});
+  EXPECT_FALSE(out.ok);
+  EXPECT_THAT(out.text, StartsWith("commit: no author identity is configured"));
+  EXPECT_EQ(sh(root(), "git status --porcelain"), "?? a\n");
+}
+
+TEST_F(Git, CommitWaitsForAMergeAndForTheIndexLock) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  repo_.write("a", "b\n");
+  repo_.write(".git/index.lock", "");
+  EXPECT_EQ(git({{"command", "commit"}, {"message", "m"}}).text,
+            "commit: another git process holds the index; try again");
+  std::filesystem::remove(root() / ".git/index.lock");
+  sh(root(), "git rev-parse HEAD > .git/MERGE_HEAD");
+  EXPECT_THAT(git({{"command", "commit"}, {"message", "m"}}).text, HasSubstr("under way"));
+}
+
+TEST_F(Git, CommitPassesNestedRepositoriesBy) {
+  repo_.write("nested/x", "x\n");
+  repo_.write("a", "a\n");
+  sh(root() / "nested",
+     "git init -q -b main && git config user.name n && git config user.email n && git add x && git "
+     "commit -q -m x");
+  const auto out = git({{"command", "commit"}, {"message", "first"}});
+  EXPECT_TRUE(out.ok) << out.text;
+  EXPECT_EQ(sh(root(), "git ls-files"), "a\n");
+}
+
+TEST_F(Git, ASubdirectoryAsRootKeepsToItself) {
+  repo_.write("sub/a", "a\n");
+  repo_.write("b", "b\n");
+  commit_all("first");
+  repo_.write("sub/a", "A\n");
+  repo_.write("b", "B\n");
+  tool_ = make("sub");
+  EXPECT_EQ(git({{"command", "diff"}}).text, sh(root(), "git diff HEAD -- sub"));
+  EXPECT_EQ(git({{"command", "diff"}, {"path", "../b"}}).text,
+            "../b is outside the repository " + (root() / "sub").string());
+  EXPECT_TRUE(git({{"command", "commit"}, {"message", "m"}}).ok);
+  EXPECT_EQ(sh(root(), "git status --porcelain"), " M b\n");
+}
+
+TEST_F(Git, OutsideARepositoryItSaysSo) {
+  BuiltinOptions options;
+  options.root = home_.root();
+  tool_ = make_git_tool({}, options);
+  const auto out = git({{"command", "status"}});
+  EXPECT_FALSE(out.ok);
+  EXPECT_EQ(out.text, home_.root() + " is not a git repository; run git init there to make it one");
+}
+
+TEST_F(Git, AnotherUsersRepositoryNeedsSafeDirectory) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to give the repository to another user";
+  repo_.write("a", "a\n");
+  sh(root(), "chown -R 54321 .");
+  const auto refused = git({{"command", "status"}});
+  EXPECT_FALSE(refused.ok);
+  EXPECT_THAT(refused.text, HasSubstr("belongs to user 54321"));
+  EXPECT_THAT(refused.text,
+              HasSubstr("git config --global --add safe.directory " + root().string()));
+  sh(root(), "git config --global --add safe.directory " + root().string());
+  EXPECT_TRUE(git({{"command", "status"}}).ok);
+}
+
+TEST_F(Git, AWorktreeElsewhereIsRefused) {
+  sh(root(), "git config core.worktree " + home_.root());
+  EXPECT_THAT(git({{"command", "status"}}).text, HasSubstr("keeps its files elsewhere"));
+}
+
+TEST_F(Git, BadArgumentsAreAnswered) {
+  EXPECT_THAT(git({{"command", "push"}}).text, StartsWith("git: no command `push`"));
+  EXPECT_EQ(git({{"command", 1}}).text, "git: `command` must be a string");
+  EXPECT_EQ(git(json::array()).text, "git: the arguments must be an object");
+  EXPECT_EQ(git({{"command", "show"}, {"rev", std::string("HEAD\0x", 6)}}).text,
+            "git: `rev` contains a NUL byte");
+  EXPECT_EQ(git({{"command", "log"}, {"n", "many"}}).text, "git: `n` must be an integer");
+}
+
+TEST_F(Git, OnlyAddAndCommitMutate) {
+  for (const char* command : {"status", "diff", "log", "show"})
+    EXPECT_FALSE(tool_->mutates({{"command", command}})) << command;
+  for (const char* command : {"add", "commit", "unheard of"})
+    EXPECT_TRUE(tool_->mutates({{"command", command}})) << command;
+  EXPECT_TRUE(tool_->mutates(json()));
+}
+
+}  // namespace
+}  // namespace lares::tools
