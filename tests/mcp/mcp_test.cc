@@ -1,0 +1,365 @@
+// The MCP client against a scripted server over real pipes: what it must understand, and what it
+// must survive.
+#include "mcp/mcp.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "mcp/tools.h"
+
+namespace lares::mcp {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+using tools::Outcome;
+using tools::Result;
+using Clock = std::chrono::steady_clock;
+
+class Mcp : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    dir_ = std::filesystem::canonical(name);
+    limits_.start_timeout_ms = limits_.list_timeout_ms = limits_.call_timeout_ms = 20'000;
+    limits_.line_bytes = 1 << 20;
+    limits_.backoff_ms = 50;
+  }
+  void TearDown() override {
+    tools_.clear();
+    io_.restart();
+    io_.run_for(std::chrono::seconds(5));  // what was cancelled comes back
+    std::filesystem::remove_all(dir_);
+  }
+
+  std::string log_path() const { return (dir_ / "log").string(); }
+  std::string log() const {
+    std::ifstream file(log_path());
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  int n_starts() const {
+    const auto text = log();
+    int n = 0;
+    for (auto at = text.find("start "); at != std::string::npos; at = text.find("start ", at + 1))
+      ++n;
+    return n;
+  }
+  ServerConfig server(const std::string& mode) const {
+    return {
+        "scripted", "python3", "", {LARES_SOURCE_DIR "/tests/mcp/server.py", mode, log_path()}, {}};
+  }
+  void use(const std::string& mode) { use(Config{{server(mode)}, {}}); }
+  void use(Config config) {
+    tools_ = make_tools(io_.get_executor(), dir_.string(), std::move(config), limits_);
+  }
+
+  Outcome run(tools::Tool& tool, json args) {
+    std::optional<Result<Outcome>> result;
+    boost::asio::co_spawn(io_, tool.run(std::move(args), {}),
+                          [&](std::exception_ptr thrown, Result<Outcome> r) {
+                            if (thrown) std::rethrow_exception(thrown);
+                            result = std::move(r);
+                          });
+    io_.restart();
+    while (!result && io_.run_one() > 0) {
+    }
+    if (!result) return {.text = "never finished", .ok = false, .changes = {}};
+    if (!*result) return {.text = "ERROR: " + result->error().message, .ok = false, .changes = {}};
+    return std::move(**result);
+  }
+  Outcome search(const std::string& query) { return run(*tools_[0], {{"query", query}}); }
+  Outcome call(const std::string& tool, json arguments = json::object()) {
+    return run(*tools_[1],
+               {{"server", "scripted"}, {"tool", tool}, {"arguments", std::move(arguments)}});
+  }
+
+  std::filesystem::path dir_;
+  Limits limits_;
+  boost::asio::io_context io_;
+  std::vector<std::unique_ptr<tools::Tool>> tools_;
+};
+
+bool alive(pid_t pid) {
+  if (::kill(pid, 0) != 0) return false;
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  const auto after_name = text.rfind(") ");
+  return after_name != std::string::npos &&
+         text[after_name + 2] != 'Z';  // a zombie waits for whoever adopted it
+}
+
+TEST_F(Mcp, WithoutServersBothToolsSaySoInOneLine) {
+  tools_ = make_mcp_tools(io_.get_executor(), {dir_.string(), (dir_ / ".mcp.json").string()});
+  ASSERT_EQ(tools_.size(), 2u);
+  EXPECT_EQ(tools_[0]->spec().name, "mcp_search");
+  EXPECT_EQ(tools_[1]->spec().name, "mcp_call");
+  EXPECT_EQ(search("x").text, "no MCP servers are configured");
+  EXPECT_EQ(call("x").text, "no MCP servers are configured");
+  EXPECT_FALSE(call("x").ok);
+  for (const auto& tool : tools_) EXPECT_TRUE(json::parse(tool->spec().schema).is_object());
+}
+
+TEST_F(Mcp, TheConfigurationFileNamesServersAndItsFaultsAreNamed) {
+  const auto path = (dir_ / ".mcp.json").string();
+  json config{{"mcpServers",
+               {{"scripted",
+                 {{"command", "python3"},
+                  {"args", {LARES_SOURCE_DIR "/tests/mcp/server.py"}},
+                  {"env", {{"EXTRA", "yes"}}},
+                  {"cwd", "sub"}}},
+                {"remote", {{"type", "http"}, {"url", "http://localhost/"}}},
+                {"empty", json::object()}}}};
+  std::ofstream(path) << config;
+  std::filesystem::create_directory(dir_ / "sub");
+  ::setenv("LARES_TEST_SECRET", "x", 1);
+  tools_ = make_mcp_tools(io_.get_executor(), {dir_.string(), path});
+  const auto seen = json::parse(call("env").text);
+  EXPECT_EQ(seen["cwd"], (dir_ / "sub").string());
+  EXPECT_EQ(seen["extra"], "yes");
+  EXPECT_THAT(seen["env"].dump(), HasSubstr("PATH"));
+  EXPECT_THAT(seen["env"].dump(), Not(HasSubstr("LARES_TEST_SECRET")));
+  const auto found = search("echo").text;
+  EXPECT_THAT(found, HasSubstr("server remote in " + path +
+                               ": has the type \"http\", and only stdio servers are supported"));
+  EXPECT_THAT(found, HasSubstr("server empty in " + path + ": has no \"command\""));
+
+  std::ofstream(path) << "{\"mcpServers\": ";
+  EXPECT_THAT(read_config(path).problems.at(0), HasSubstr("expected JSON like"));
+  std::ofstream(path) << "[]";
+  EXPECT_EQ(read_config(path).problems.size(), 1u);
+}
+
+TEST_F(Mcp, SearchStartsTheServerAndListsEveryPage) {
+  use("good");
+  EXPECT_EQ(n_starts(), 0);
+  const auto all = search("");
+  EXPECT_TRUE(all.ok);
+  for (const char* name :
+       {"add", "ask", "die", "echo", "env", "fail", "grow", "hang", "long", "picture"}) {
+    EXPECT_THAT(all.text, HasSubstr(std::string("scripted ") + name + ": "));
+  }
+  EXPECT_EQ(search("add NUMBERS").text,
+            "scripted add: Adds two numbers\n"
+            "  "
+            "{\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"string\"}},\"type\":"
+            "\"object\"}\n"
+            "scripted grow: Adds a tool\n  {\"properties\":{},\"type\":\"object\"}\n");
+  EXPECT_EQ(search("zebra").text,
+            "no tool matches \"zebra\"; there are\nscripted: add, ask, die, echo, env, fail, grow, "
+            "hang, long, picture\n");
+  EXPECT_EQ(n_starts(), 1);
+  EXPECT_THAT(log(), HasSubstr("\"method\":\"notifications/initialized\""));
+}
+
+TEST_F(Mcp, CallReturnsTextsAndErrors) {
+  use("good");
+  EXPECT_EQ(call("echo", {{"text", "hello\nworld"}}).text, "hello\nworld");
+  const auto failed = call("fail");
+  EXPECT_FALSE(failed.ok);
+  EXPECT_EQ(failed.text, "it went wrong");
+  EXPECT_EQ(call("picture").text, "see\n[image image/png, 4 bytes in base64]\ninner");
+  const auto unknown = call("nothing");
+  EXPECT_FALSE(unknown.ok);
+  EXPECT_EQ(unknown.text, "mcp_call scripted nothing: error -32602: no such tool: nothing");
+  const auto cut = call("long").text;
+  EXPECT_LT(cut.size(), 16'100u);
+  EXPECT_THAT(cut, HasSubstr("\xc3\xa9[cut: 24000 more bytes; ask for less]"));
+  EXPECT_EQ(
+      run(*tools_[1], {{"server", "other"}, {"tool", "x"}, {"arguments", json::object()}}).text,
+      "mcp_call: no server other; there are scripted");
+  EXPECT_EQ(run(*tools_[1], json::array()).text, "mcp_call: `server` must be a string");
+  EXPECT_EQ(run(*tools_[1], {{"server", "scripted"}, {"tool", "x"}, {"arguments", 1}}).text,
+            "mcp_call: `arguments` must be an object");
+}
+
+TEST_F(Mcp, PingIsAnsweredAndOtherRequestsAreRefused) {
+  use("good");
+  const auto answers = json::parse(call("ask").text);
+  EXPECT_EQ(answers[0], json::parse(R"({"jsonrpc":"2.0","id":"p-1","result":{}})"));
+  EXPECT_EQ(answers[1]["id"], 77);
+  EXPECT_EQ(answers[1]["error"]["code"], -32601);
+}
+
+TEST_F(Mcp, AChangedToolListIsAskedForAgain) {
+  use("good");
+  EXPECT_THAT(search("").text, Not(HasSubstr("grown")));
+  EXPECT_EQ(call("grow").text, "grown");
+  EXPECT_THAT(search("grown").text, HasSubstr("scripted grown: Came later"));
+}
+
+TEST_F(Mcp, LinesThatAreNoMessagesAreIgnored) {
+  for (const char* mode : {"garbage", "deep", "binary", "wrong_id"}) {
+    SCOPED_TRACE(mode);
+    use(mode);
+    EXPECT_EQ(call("echo", {{"text", "still here"}}).text, "still here");
+    EXPECT_THAT(search("echo").text, HasSubstr("scripted echo"));
+  }
+}
+
+TEST_F(Mcp, ToomuchGarbageEndsTheServer) {
+  use("flood");
+  EXPECT_THAT(call("echo").text,
+              HasSubstr("the server sent 101 lines that are no JSON-RPC, and was ended"));
+}
+
+TEST_F(Mcp, AHugeLineEndsTheServer) {
+  use("huge");
+  EXPECT_THAT(search("").text,
+              HasSubstr("[scripted sent a line longer than 1048576 bytes, and was ended]"));
+  EXPECT_EQ(call("echo", {{"text", "again"}}).text, "again");  // by a fresh process
+  EXPECT_EQ(n_starts(), 2);
+}
+
+TEST_F(Mcp, OddListsDoNoHarm) {
+  use("same_cursor");
+  EXPECT_THAT(search("").text, StartsWith("scripted echo"));
+  use("odd_tools");
+  EXPECT_EQ(search("").text, "scripted ok: \n  \"?\"\n");
+  use("no_tools");
+  EXPECT_EQ(search("").text,
+            "no tool is available\n[scripted answered tools/list without \"tools\"]\n");
+}
+
+TEST_F(Mcp, DeathInACallIsToldWithItsLastWords) {
+  use("good");
+  const auto died = call("die");
+  EXPECT_FALSE(died.ok);
+  EXPECT_EQ(
+      died.text,
+      "mcp_call scripted die: the server died: exit status 3; its last words:\nout of cheese");
+  EXPECT_EQ(call("echo", {{"text", "back"}}).text, "back");
+  EXPECT_EQ(n_starts(), 2);
+}
+
+TEST_F(Mcp, RepeatedDeathIsAnsweredWithABackoff) {
+  limits_.backoff_ms = 60'000;
+  use("exit");
+  EXPECT_THAT(call("echo").text,
+              HasSubstr("died: exit status 1; its last words:\ncannot find my database"));
+  EXPECT_THAT(call("echo").text, HasSubstr("died: exit status 1"));
+  EXPECT_THAT(call("echo").text,
+              HasSubstr("is started again in 60 s at the earliest: it ended 2 times in a row"));
+  EXPECT_EQ(n_starts(), 2);
+}
+
+TEST_F(Mcp, AServerThatCannotStartSaysWhy) {
+  use(Config{{{"scripted", "no-such-program-here", "", {}, {}}}, {}});
+  EXPECT_EQ(call("x").text,
+            "mcp_call scripted x: the server could not be started: execute no-such-program-here: "
+            "No such file or directory");
+  use(Config{{{"scripted", "python3", "no-such-directory", {}, {}}}, {}});
+  EXPECT_THAT(call("x").text,
+              HasSubstr("could not be started: chdir " + dir_.string() + "/no-such-directory"));
+  use("future");
+  EXPECT_THAT(search("").text, HasSubstr("[scripted speaks MCP version \"2999-01-01\""));
+  use("refuse");
+  EXPECT_THAT(search("").text, HasSubstr("[scripted refused to start: error -32000: no licence]"));
+}
+
+TEST_F(Mcp, SilenceEndsAfterTheTimeout) {
+  limits_.start_timeout_ms = 200;
+  use("silent");
+  EXPECT_THAT(search("").text, HasSubstr("[scripted did not answer initialize within 0.2 s]"));
+  limits_.start_timeout_ms = 20'000;
+  limits_.call_timeout_ms = 200;
+  use("good");
+  EXPECT_THAT(call("hang").text, HasSubstr("did not answer tools/call within 0.2 s"));
+  EXPECT_THAT(search("echo").text,
+              HasSubstr("scripted echo"));  // the connection lives on, and read what was before:
+  EXPECT_THAT(log(), HasSubstr("\"method\":\"notifications/cancelled\""));
+}
+
+TEST_F(Mcp, CancellingACallTellsTheServer) {
+  use("good");
+  search("");
+  boost::asio::cancellation_signal cancel;
+  std::optional<Result<Outcome>> result;
+  boost::asio::co_spawn(
+      io_,
+      tools_[1]->run({{"server", "scripted"}, {"tool", "hang"}, {"arguments", json::object()}}, {}),
+      boost::asio::bind_cancellation_slot(cancel.slot(),
+                                          [&](std::exception_ptr thrown, Result<Outcome> r) {
+                                            EXPECT_FALSE(thrown);
+                                            result = std::move(r);
+                                          }));
+  io_.restart();
+  while (log().find("hanging") == std::string::npos) io_.run_for(std::chrono::milliseconds(20));
+  cancel.emit(boost::asio::cancellation_type::terminal);
+  while (!result && io_.run_one() > 0) {
+  }
+  ASSERT_TRUE(result && !*result);
+  EXPECT_EQ(result->error().code, tools::Errc::cancelled);
+  EXPECT_THAT(search("echo").text, HasSubstr("scripted echo"));
+  EXPECT_THAT(log(), HasSubstr("\"reason\":\"cancelled\""));
+}
+
+TEST_F(Mcp, CallsAtOnceShareOneServer) {
+  use("good");
+  int n_done = 0;
+  for (int i = 0; i < 5; ++i) {
+    const auto text = std::to_string(i);
+    json args{{"server", "scripted"}, {"tool", "echo"}, {"arguments", {{"text", text}}}};
+    boost::asio::co_spawn(io_, tools_[1]->run(args, {}),
+                          [&n_done, text](std::exception_ptr, Result<Outcome> r) {
+                            ASSERT_TRUE(r);
+                            EXPECT_EQ(r->text, text);
+                            ++n_done;
+                          });
+  }
+  io_.restart();
+  while (n_done < 5 && io_.run_one() > 0) {
+  }
+  EXPECT_EQ(n_done, 5);
+  EXPECT_EQ(n_starts(), 1);
+}
+
+TEST_F(Mcp, TheWholeProcessGroupEndsWithTheTools) {
+  for (const char* mode : {"child", "stubborn"}) {
+    SCOPED_TRACE(mode);
+    std::filesystem::remove(log_path());
+    use(mode);
+    search("");
+    std::vector<pid_t> pids;
+    std::istringstream lines(log());
+    for (std::string word; lines >> word;) {
+      if (word == "start" || word == "child") {
+        lines >> word;
+        pids.push_back(std::stoi(word));
+      }
+    }
+    ASSERT_EQ(pids.size(), mode == std::string("child") ? 2u : 1u);
+    for (const pid_t pid : pids) EXPECT_TRUE(alive(pid));
+    const auto before = Clock::now();
+    tools_.clear();
+    EXPECT_LT(Clock::now() - before, std::chrono::seconds(5));
+    io_.restart();
+    io_.run_for(std::chrono::milliseconds(500));
+    for (const pid_t pid : pids) {
+      for (int i = 0; i < 200 && alive(pid); ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      EXPECT_FALSE(alive(pid)) << pid;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lares::mcp
