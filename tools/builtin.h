@@ -24,4 +24,9 @@ asio::awaitable<std::string> shell_unavailable_reason(const BuiltinOptions& opti
 
 std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io, const BuiltinOptions& options);
 
+// The session's prompt shows these files (list_files): an edit of one that has changed since is refused, once, with the
+// difference. Without this a file counts as seen from its first view or edit on.
+struct File;
+void note_shown(const std::vector<std::unique_ptr<Tool>>& tools, const std::vector<File>& files);
+
 }  // namespace lares::tools

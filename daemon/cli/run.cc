@@ -50,7 +50,6 @@ int status_of(const std::string& reason) {
 
 Transcript::Options view_options(const DaemonOptions& daemon, const TurnOptions& turn) {
   Transcript::Options o;
-  o.root = turn.root;
   o.answer_live = ::isatty(STDOUT_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1 && !daemon.json;
   o.show_thinking = !turn.hide_thinking;
   return o;
@@ -132,6 +131,7 @@ class Turn {
     }
     if (session_.settings.think_tokens_max) view_.think_limit(*session_.settings.think_tokens_max);
     last_seq_ = session_.last_seq;
+    transcript_.set_root(session_.root);
     return subscribe_and_send();
   }
 

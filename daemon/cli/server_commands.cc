@@ -61,7 +61,7 @@ void print_status(const protocol::ServerStatusResult& s) {
                         bytes_text(static_cast<double>(s.model.weight_bytes)),
                         grouped(s.model.n_context_max)));
   }
-  row("work", fmt::format("{} turns running, {} steps waiting, {} sessions, {} clients",
+  row("work", fmt::format("turns running {}, steps waiting {}, sessions {}, clients {}",
                           s.n_running, s.n_queued, s.n_sessions, s.n_clients));
   row("shell", s.shell.empty() ? "commands run in the sandbox" : s.shell);
 }

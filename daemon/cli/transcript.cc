@@ -150,8 +150,9 @@ void Transcript::call(std::string_view tool, const nlohmann::json& arguments) {
   close();
   open_paragraph();
   const Terminal& t = screen_.terminal();
+  tool_ = tool;
   const std::string name = one_line(tool);
-  std::string summary = summarise_call(tool, arguments, options_.root);
+  std::string summary = summarise_call(tool, arguments, root_);
   if (t.width > 0) summary = clip(summary, t.width - 1 - columns(name) - 3, mark("…", "~"));
   screen_.line(t.paint(Style::cyan, mark("●", "*")) + " " + t.paint(Style::bold, name) +
                (summary.empty() ? "" : " " + summary));
@@ -160,7 +161,9 @@ void Transcript::call(std::string_view tool, const nlohmann::json& arguments) {
 void Transcript::result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes) {
   close();
   // An edit that worked says no more than its diff does.
-  if (!ok || changes.empty() || changes.front().diff.empty()) show_output(ok, output);
+  const bool said_by_diff =
+      ok && tool_ == "str_replace_editor" && !changes.empty() && !changes.front().diff.empty();
+  if (!said_by_diff) show_output(ok, output);
   for (const auto& change : changes) show_diff(change);
 }
 
@@ -196,10 +199,13 @@ void Transcript::show_diff(const ChangedFile& change) {
   std::size_t shown = 0, skipped = 0;
   bool in_hunk = false;
   const auto most = static_cast<std::size_t>(options_.output_lines_max) * 3;
-  if (lines.empty()) screen_.line(indent + t.paint(Style::dim, "changed " + one_line(change.path)));
+  // An editor's call names its file; what a command changed, nobody has said yet.
+  if (lines.empty() || tool_ != "str_replace_editor") {
+    screen_.line(indent + t.paint(Style::dim, "changed " + one_line(change.path)));
+  }
   for (const auto line : lines) {
     in_hunk = in_hunk || line.starts_with("@@");
-    if (!in_hunk) continue;  // ---, +++ and git's own headers: the call above names the file
+    if (!in_hunk) continue;  // ---, +++ and git's own headers: the file is named already
     if (shown == most) {
       ++skipped;
       continue;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/cli/screen.h"
@@ -27,12 +28,14 @@ struct ChangedFile {
 class Transcript {
  public:
   struct Options {
-    std::string root;          // shortened in summaries
     bool answer_live = false;  // stdout is the same terminal: show the answer while it is written
     bool show_thinking = true;
     int output_lines_max = 14;  // of one call; a diff gets three times as many
   };
   Transcript(Screen& screen, Options options);
+
+  // Paths below `root` are shown without it.
+  void set_root(std::string root) { root_ = std::move(root); }
 
   void think(std::string_view delta);
   void text(std::string_view delta);
@@ -51,6 +54,7 @@ class Transcript {
 
   Screen& screen_;
   Options options_;
+  std::string root_, tool_;
   Open open_ = Open::nothing;
   std::optional<Wrap> wrap_;
   std::string held_text_;  // text that is not live: an answer or, if a call follows, a comment

@@ -195,7 +195,8 @@ std::string TurnView::summary(const protocol::TurnEnded& ended,
   }
   line += dot + "session " + session_id;
   Wrap wrap("", t.width);
-  return wrap.feed(line) + wrap.end();
+  std::string wrapped = wrap.feed(line);
+  return wrapped + wrap.end();
 }
 
 }  // namespace lares::cli

@@ -1,5 +1,5 @@
 /* The memory-bound part of manifold hyper-connections, four streams, float32.
- * gcc -O3 -march=native -ffast-math -fopenmp -shared -fPIC nano_kernels.c -o kernels.so
+ * train.sh compiles this.
  * N tokens, S = 4 streams, D hidden. X [N,4,D]; M [N,4,4]. */
 #include <math.h>
 #include <string.h>

@@ -39,7 +39,8 @@ class Skeleton:
 
 def load(path=None):
     """All skeletons, in file order, each with its bugs."""
-    text = open(path or os.path.join(os.path.dirname(os.path.abspath(__file__)), "skeletons.txt")).read()
+    with open(path or os.path.join(os.path.dirname(os.path.abspath(__file__)), "skeletons.txt"), encoding="utf-8") as f:
+        text = f.read()
     out = []
     for block in ("\n" + text).split("\n## ")[1:]:
         head, body = block.split("\n", 1)

@@ -57,7 +57,8 @@ class Tokenizer:
 
     @staticmethod
     def load(path):
-        return Tokenizer(json.load(open(path)))
+        with open(path, encoding="utf-8") as f:
+            return Tokenizer(json.load(f))
 
     def piece(self, text):
         ids = self.cache.get(text)

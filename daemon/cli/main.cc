@@ -1,0 +1,85 @@
+// lares: the command line of Lares.
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/version.h"
+
+namespace {
+
+namespace cli = lares::cli;
+
+struct Command {
+  std::string_view name, what;
+  int (*run)(int argc, const char* const* argv);
+};
+constexpr Command kCommands[] = {
+    {"run", "work on a task in this repository", cli::run_command},
+    {"ask", "answer a question about this repository; changes nothing", cli::ask_command},
+    {"status", "what the daemon does", cli::status_command},
+    {"sessions", "what was worked on, newest first", cli::sessions_command},
+    {"shutdown", "end the daemon; sessions stay on disk", cli::shutdown_command},
+    {"prompt", "what every prompt begins with", cli::prompt_command},
+    {"model", "inspect a checkpoint, compute its logits, generate", cli::model_command},
+    {"tokenize", "text to token ids and back", cli::tokenize_command},
+};
+
+void help(std::FILE* to) {
+  std::fputs("lares: a coding agent that lives in your repository\n\nUsage: lares COMMAND ...\n\n",
+             to);
+  for (const Command& c : kCommands) {
+    std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
+                 static_cast<int>(c.what.size()), c.what.data());
+  }
+  std::fputs(
+      "\n  lares COMMAND --help says what it takes; lares --version, lares help.\n"
+      "\nThe daemon, laresd, starts when it is needed.\n"
+      "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
+      "interrupted.\n",
+      to);
+}
+
+int dispatch(int argc, const char* const* argv) {
+  const std::string_view name = argc > 1 ? argv[1] : "";
+  if (name == "--version" || name == "version") {
+    std::printf("lares %s\n", cli::kVersion);
+    return cli::kExitFinished;
+  }
+  if (name == "help" && argc > 2) {  // lares help run
+    const char* const rewritten[] = {argv[0], argv[2], "--help"};
+    return dispatch(3, rewritten);
+  }
+  if (name == "help" || name == "--help" || name == "-h") {
+    help(stdout);
+    return cli::kExitFinished;
+  }
+  for (const Command& c : kCommands) {
+    if (c.name != name) continue;
+    const std::string full = "lares " + std::string(name);
+    std::vector<const char*> words(argv + 1, argv + argc);
+    words[0] = full.c_str();
+    return c.run(static_cast<int>(words.size()), words.data());
+  }
+  if (name.empty()) {
+    help(stderr);
+  } else {
+    std::fprintf(stderr, "lares: no command is called %.*s; lares help lists them\n",
+                 static_cast<int>(name.size()), name.data());
+  }
+  return cli::kExitUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return dispatch(argc, argv);
+  } catch (const std::exception& e) {  // out of memory, or a bug
+    std::fprintf(stderr, "lares: %s\n", e.what());
+    return cli::kExitError;
+  }
+}

@@ -1,0 +1,43 @@
+// Two ways a model gets stuck: its token stream becomes periodic, or it makes the same call again and again.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace lares::daemon {
+
+inline constexpr std::size_t kPeriodWindow = 4096;      // tokens looked at
+inline constexpr std::size_t kPeriodTokensMin = 192;    // shorter runs occur in honest code (tables, rules, blank padding)
+inline constexpr std::size_t kPeriodRepeatsMin = 4;
+inline constexpr std::size_t kPeriodCheckEvery = 64;    // tokens; a check is linear in the window
+
+struct Period {
+  std::size_t length = 0;   // tokens in one period
+  std::size_t covered = 0;  // tokens at the end that are periodic
+};
+// The smallest period the end of `tokens` has had for at least kPeriodTokensMin tokens and kPeriodRepeatsMin repeats.
+std::optional<Period> find_period(std::span<const engine::Token> tokens);
+
+inline constexpr int kCallsRemind = 3, kCallsRemindAgain = 5, kCallsStop = 8;
+
+// Counts identical calls of a turn. A call that may have changed something makes every other call worth repeating, so it resets
+// their counts, but not its own: test, edit, test, edit is work; test, test, test is not.
+class CallCounter {
+ public:
+  // `arguments` is JSON text; key order and blanks do not matter. Returns how often this call was made, this time included.
+  int count(const std::string& name, const std::string& arguments, bool mutates);
+
+ private:
+  std::map<std::string, int> counts_;
+};
+
+// What the model is told after the results of the `n`-th identical call; empty when nothing.
+std::string call_reminder(const std::string& name, int n);
+
+}  // namespace lares::daemon

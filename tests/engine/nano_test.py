@@ -1,0 +1,152 @@
+"""nano's generator, tokenizer and committed checkpoint, with nothing but Python; number formats where torch is installed.
+
+Run by CTest with the source directory as its argument.
+"""
+import json
+import os
+import random
+import shutil
+import struct
+import sys
+import unittest
+
+ROOT = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else os.getcwd()
+NANO = os.path.join(ROOT, "engine", "nano")
+sys.path.insert(0, NANO)
+sys.dont_write_bytecode = True
+
+import check  # noqa: E402
+import render  # noqa: E402
+import sessions  # noqa: E402
+import tokenizer  # noqa: E402
+
+CHECKPOINT = os.path.join(NANO, "checkpoint")
+POOL = render.load()
+
+
+def load(name):
+    with open(os.path.join(CHECKPOINT, name), encoding="utf-8") as f:
+        return json.load(f)
+
+
+class Generator(unittest.TestCase):
+    def test_every_skeleton_prints_in_its_languages(self):
+        for s in POOL:
+            for lang in s.langs:
+                self.assertTrue(render.show(s.tree, lang, "f", {}, s.params)[0])
+
+    def test_bugs_change_results(self):
+        r = random.Random(1)
+        for s in POOL:
+            if s.is_class:
+                continue
+            for _, _, run in s.bugs[:2]:
+                tries = [render.arguments(r, s) for _ in range(200)]
+                pairs = [(render.call(s.run, a), render.call(run, a)) for a in tries]
+                self.assertTrue(any(g[0] and b[0] and g[1] != b[1] for g, b in pairs), s.key)
+
+    def test_guards_refuse_what_languages_disagree_on(self):
+        import ast
+        for body in ("return a // b", "return a % b"):
+            run = render.compile_tree(ast.parse(f"def f(a, b):\n    {body}").body[0])
+            self.assertEqual(render.call(run, (7, 2))[0], True)
+            self.assertEqual(render.call(run, (-7, 2))[0], False)
+        run = render.compile_tree(ast.parse("def f(xs):\n    for x in xs:\n        xs.append(x)\n    return 0").body[0])
+        self.assertEqual(render.call(run, ([1],))[0], False)  # never ends
+
+    def test_split_is_kept(self):
+        r = random.Random(2)
+        held = {s.key for s in POOL if s.held}
+        self.assertGreater(len(held), 15)
+        for _ in range(60):
+            self.assertNotIn(sessions.draw(r, POOL).skeleton, held)
+            self.assertIn(sessions.draw(r, POOL, held_skeleton=True).skeleton, held)
+        names = sessions.Names(r, False)
+        self.assertFalse(any(sessions.is_held(names.word()) for _ in range(300)))
+
+    def test_the_edit_is_unique_and_repairs(self):
+        r = random.Random(3)
+        for _ in range(120):
+            R = sessions.draw(r, POOL)
+            self.assertEqual(R.broken[R.path].count(R.old), 1)
+            self.assertEqual(R.broken[R.path].replace(R.old, R.new), R.fixed[R.path])
+
+    def test_real_runners_agree(self):
+        r = random.Random(4)
+        tools = {"p": "python3", "c": "make", "j": "node"}
+        langs = [lang for lang, tool in tools.items() if shutil.which(tool) and (lang != "c" or shutil.which("cc"))]
+        for k in range(6):
+            R = sessions.draw(r, POOL, lang=langs[k % len(langs)])
+            self.assertEqual(check.disagreement(R), "")
+
+
+class Text(unittest.TestCase):
+    def setUp(self):
+        self.tok = tokenizer.Tokenizer.load(os.path.join(CHECKPOINT, "tokenizer.json"))
+
+    def test_round_trip(self):
+        for text in ("def f(a):\n\treturn 'é｜' + \"\\0\"\n", "  \n\n x", "a_b  c1d22", "｜DSML｜<think>\U0001f600"):
+            self.assertEqual(self.tok.decode(self.tok.encode(text)), text)
+
+    def test_a_name_has_one_spelling(self):
+        for name in ("zuvofa", "clamp", "count_even", "qxwz"):
+            alone = self.tok.encode(name)
+            for before, after in ((" ", ""), ("(", ")"), ("\n    ", " = 1"), ('"', '"'), ("/tmp/", "/x"), ("return ", "\n")):
+                ids = self.tok.encode(before + name + after)
+                n = len(self.tok.encode(before))
+                self.assertEqual(ids[n:n + len(alone)], alone, before + name)
+
+    def test_control_tokens_are_ids_only_when_trusted(self):
+        self.assertEqual(self.tok.encode(sessions.BOS, True), [0])
+        self.assertEqual(self.tok.encode(sessions.EOS, True), [1])
+        self.assertNotIn(1, self.tok.encode(sessions.EOS))
+
+    def test_file_uses_this_pattern(self):
+        spec = load("tokenizer.json")
+        self.assertEqual(spec["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"], tokenizer.PATTERN)
+
+
+class Checkpoint(unittest.TestCase):
+    def test_layout(self):
+        c, index = load("config.json"), load("model.safetensors.index.json")
+        tensors, total = {}, 0
+        for shard in sorted(set(index["weight_map"].values())):
+            with open(os.path.join(CHECKPOINT, shard), "rb") as f:
+                head = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+            for name, t in head.items():
+                self.assertEqual(index["weight_map"][name], shard)
+                tensors[name] = t
+                total += t["data_offsets"][1] - t["data_offsets"][0]
+        self.assertEqual(set(tensors), set(index["weight_map"]))
+        self.assertEqual(total, index["metadata"]["total_size"])
+        D, H, C, V = c["hidden_size"], c["num_attention_heads"], c["head_dim"], c["vocab_size"]
+        self.assertEqual(len(c["compress_ratios"]), c["num_hidden_layers"] + 1)
+        for name, dtype, shape in (("embed.weight", "BF16", [V, D]), ("layers.0.attn.wq_b.weight", "F8_E4M3", [H * C, c["q_lora_rank"]]),
+                                   ("layers.0.ffn.gate.tid2eid", "I64", [V, c["num_experts_per_tok"]]),
+                                   ("layers.1.ffn.experts.7.w2.weight", "I8", [D, c["moe_intermediate_size"] // 2]),
+                                   ("mtp.0.e_proj.scale", "F8_E8M0", [D // 128, D // 128]), ("hc_head_fn", "F32", [4, 4 * D])):
+            self.assertEqual((tensors[name]["dtype"], tensors[name]["shape"]), (dtype, shape), name)
+        self.assertLess(total, 25 << 20)
+        self.assertLessEqual(tokenizer.Tokenizer(load("tokenizer.json")).size, V)
+
+
+class Formats(unittest.TestCase):
+    def test_grids(self):
+        try:
+            import torch
+        except ImportError:
+            self.skipTest("torch is not installed")
+        import formats
+        g = torch.Generator().manual_seed(0)
+        w = torch.randn(128, 256, generator=g)
+        for kind, worst in (("fp8", 2.0 ** -4), ("fp4", 0.5)):
+            q = formats.fake_quant(w, kind)
+            self.assertTrue(torch.equal(formats.fake_quant(q, kind), q), kind)  # a value on the grid stays
+            # relative to the block's largest value: half a step of the coarsest binade
+            self.assertLess(((q - w).abs().max() / w.abs().max()).item(), worst, kind)
+        ties = torch.tensor([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, 6.0] * 4).view(1, 32)
+        self.assertEqual(formats.fake_quant(ties, "fp4")[0, :8].tolist(), [0, 1, 1, 2, 2, 4, 4, 6])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=["nano_test", "-v"])

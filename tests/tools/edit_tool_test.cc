@@ -1,0 +1,298 @@
+#include "tools/edit_tool.h"
+
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/tools/scratch.h"
+#include "tools/text.h"
+
+namespace lares::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class Edit : public testing::Test {
+ protected:
+  Outcome run(json args) {
+    auto result = test::call(io_, tool_, std::move(args));
+    return result ? *result : Outcome{"BROKEN: " + result.error().message, false, {}};
+  }
+  Outcome replace(const std::string& path, const std::string& from, const std::string& to) {
+    return run({{"command", "str_replace"}, {"path", path}, {"old_str", from}, {"new_str", to}});
+  }
+  Outcome view(const std::string& path) { return run({{"command", "view"}, {"path", path}}); }
+
+  test::Scratch dir_, state_;
+  asio::io_context io_;
+  EditTool tool_{BuiltinOptions{.root = dir_.root(), .state_dir = state_.root()}};
+};
+
+TEST_F(Edit, ViewNumbersTheLines) {
+  const auto path = dir_.write("a.py", "x = 1\n\ny = 2\n");
+  const Outcome out = view(path);
+  EXPECT_TRUE(out.ok);
+  EXPECT_EQ(out.text, "     1  x = 1\n     2  \n     3  y = 2\n");
+  EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {2, -1}}}).text, "     2  \n     3  y = 2\n");
+  EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {3, 99}}}).text, "     3  y = 2\n");
+}
+TEST_F(Edit, ViewRangeErrors) {
+  const auto path = dir_.write("a", "1\n2\n");
+  for (const json& range : {json{0, 1}, json{3, 4}, json{2, 1}, json{1}, json("x")}) {
+    const Outcome out = run({{"command", "view"}, {"path", path}, {"view_range", range}});
+    EXPECT_FALSE(out.ok);
+    EXPECT_TRUE(out.text.starts_with("Invalid `view_range`: ")) << out.text;
+  }
+}
+TEST_F(Edit, ViewClipsAtALine) {
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += "some line of text\n";
+  const Outcome out = view(dir_.write("big", text));
+  EXPECT_LT(out.text.size(), 16'600u);
+  EXPECT_NE(out.text.find("<response clipped><NOTE>"), std::string::npos);
+  EXPECT_NE(out.text.find("of 3000 are not shown]"), std::string::npos);
+}
+TEST_F(Edit, ViewOfADirectoryAndOfAnEmptyFile) {
+  dir_.write("src/a/b/c.py", "1\n");
+  dir_.write("src/d.py", "");
+  const Outcome out = view(dir_.at("src"));
+  EXPECT_NE(out.text.find(dir_.at("src/a/b/\n")), std::string::npos) << out.text;
+  EXPECT_EQ(out.text.find("c.py"), std::string::npos) << out.text;
+  EXPECT_NE(view(dir_.at("src/d.py")).text.find("is empty"), std::string::npos);
+}
+
+TEST_F(Edit, ReplaceSaysOneLineAndGivesTheDiff) {
+  const auto path = dir_.write("src/a.py", "def f(x):\n    return x < 1\n");
+  const Outcome out = replace(path, "x < 1", "x <= 1");
+  EXPECT_TRUE(out.ok);
+  EXPECT_EQ(out.text, "The file " + path + " has been edited successfully.");
+  EXPECT_EQ(dir_.read("src/a.py"), "def f(x):\n    return x <= 1\n");
+  ASSERT_EQ(out.changes.size(), 1u);
+  EXPECT_EQ(out.changes[0].path, "src/a.py");
+  EXPECT_EQ(out.changes[0].diff,
+            "--- a/src/a.py\n+++ b/src/a.py\n@@ -1,2 +1,2 @@\n def f(x):\n-    return x < 1\n+    return x <= 1\n");
+}
+TEST_F(Edit, ExactErrorTexts) {
+  const auto path = dir_.write("a", "one\ntwo\none\n");
+  EXPECT_EQ(replace(path, "one", "x").text,
+            "No replacement was performed. Multiple occurrences of old_str `one` in lines [1, 3]. Please ensure it is unique");
+  EXPECT_TRUE(replace(path, "zzzz", "x").text.starts_with(
+      "No replacement was performed, old_str `zzzz` did not appear verbatim in " + path + "."));
+  EXPECT_EQ(replace("src/a", "one", "x").text, "The path src/a is not an absolute path, it should start with `/`. Maybe you meant " +
+                                                   dir_.at("src/a") + "?");
+  EXPECT_EQ(run({{"command", "create"}, {"path", path}, {"file_text", "x"}}).text,
+            "File already exists at: " + path + ". Cannot overwrite files using command `create`.");
+  EXPECT_EQ(replace(path, "two", "two").text, "No replacement was performed, old_str and new_str are the same.");
+  EXPECT_FALSE(replace(path, "", "two").ok);
+  EXPECT_EQ(dir_.read("a"), "one\ntwo\none\n");
+}
+TEST_F(Edit, UnusableArgumentsAreOutcomes) {
+  const auto path = dir_.write("a", "1\n");
+  for (const json& args : {json(nullptr), json(3), json::object(), json{{"command", 1}}, json{{"command", "view"}},
+                           json{{"command", "dance"}, {"path", path}}, json{{"command", "str_replace"}, {"path", path}},
+                           json{{"command", "insert"}, {"path", path}, {"insert_line", "x"}, {"new_str", "q"}},
+                           json{{"command", "create"}, {"path", path}}}) {
+    const Outcome out = run(args);
+    EXPECT_FALSE(out.ok) << args.dump();
+    EXPECT_FALSE(out.text.starts_with("BROKEN")) << out.text;
+  }
+}
+TEST_F(Edit, CreateMakesDirectories) {
+  const auto path = dir_.at("new/deep/f.txt");
+  const Outcome out = run({{"command", "create"}, {"path", path}, {"file_text", "hello\n"}});
+  EXPECT_EQ(out.text, "File created successfully at: " + path);
+  EXPECT_EQ(dir_.read("new/deep/f.txt"), "hello\n");
+  EXPECT_EQ(out.changes.at(0).path, "new/deep/f.txt");
+  EXPECT_TRUE(replace(path, "hello", "bye").ok);
+}
+TEST_F(Edit, InsertKeepsLinesWhole) {
+  const auto path = dir_.write("a", "1\n2\n");
+  EXPECT_TRUE(run({{"command", "insert"}, {"path", path}, {"insert_line", 0}, {"new_str", "0"}}).ok);
+  EXPECT_TRUE(run({{"command", "insert"}, {"path", path}, {"insert_line", 3}, {"new_str", "3\n"}}).ok);
+  EXPECT_EQ(dir_.read("a"), "0\n1\n2\n3\n");
+  EXPECT_EQ(run({{"command", "insert"}, {"path", path}, {"insert_line", 5}, {"new_str", "x"}}).text,
+            "Invalid `insert_line` parameter: 5. It should be within the range of lines of the file: [0, 4]");
+  const auto open = dir_.write("b", "1\r\n2");
+  EXPECT_TRUE(run({{"command", "insert"}, {"path", open}, {"insert_line", 2}, {"new_str", "3\n"}}).ok);
+  EXPECT_EQ(dir_.read("b"), "1\r\n2\r\n3");
+  const auto empty = dir_.write("c", "");
+  EXPECT_TRUE(run({{"command", "insert"}, {"path", empty}, {"insert_line", 0}, {"new_str", "x"}}).ok);
+  EXPECT_EQ(dir_.read("c"), "x\n");
+}
+TEST_F(Edit, RelaxedMatchIsSaidAndShown) {
+  const auto path = dir_.write("a.py", "def f():\n    if x:   \n        y()\n");
+  const Outcome out = replace(path, "    if x:\n        y()", "    if x:\n        z()");
+  EXPECT_TRUE(out.ok);
+  EXPECT_NE(out.text.find("lines 2-3 when trailing blanks are ignored"), std::string::npos) << out.text;
+  EXPECT_NE(out.text.find("     3          z()\n"), std::string::npos) << out.text;
+  EXPECT_NE(replace(path, "      z()\n", "      w()\n").text, "");
+}
+
+TEST_F(Edit, StaleFileIsRefusedOnceWithTheDifference) {
+  const auto path = dir_.write("a", "one\ntwo\n");
+  tool_.note_seen("a", "one\ntwo\n");
+  dir_.write("a", "one\nTWO\n");
+  const Outcome out = replace(path, "one", "1");
+  EXPECT_FALSE(out.ok);
+  EXPECT_NE(out.text.find("changed since you last saw it"), std::string::npos) << out.text;
+  EXPECT_NE(out.text.find("-two\n+TWO\n"), std::string::npos) << out.text;
+  EXPECT_EQ(dir_.read("a"), "one\nTWO\n");
+  EXPECT_TRUE(replace(path, "one", "1").ok);  // the error was the new view
+  EXPECT_TRUE(replace(path, "1", "one").ok);  // its own edits are no surprise
+}
+TEST_F(Edit, AnotherSessionsEditIsNoticed) {
+  EditTool other{BuiltinOptions{.root = dir_.root(), .state_dir = state_.root()}};
+  const auto path = dir_.write("a", "one\ntwo\n");
+  view(path);
+  ASSERT_TRUE(test::call(io_, other, {{"command", "str_replace"}, {"path", path}, {"old_str", "two"}, {"new_str", "2"}})->ok);
+  EXPECT_FALSE(replace(path, "one", "1").ok);
+}
+
+TEST_F(Edit, ModeLineEndsBomAndFinalNewlineStay) {
+  const auto path = dir_.write("run.sh", "\xef\xbb\xbf#!/bin/sh\r\necho a\r\necho b");
+  fs::permissions(path, fs::perms(0755));
+  const bool xattr = ::setxattr(path.c_str(), "user.note", "kept", 4, 0) == 0;
+  EXPECT_EQ(view(path).text, "     1  #!/bin/sh\n     2  echo a\n     3  echo b\n");
+  EXPECT_TRUE(replace(path, "echo a\necho b", "echo c\necho b").ok);
+  EXPECT_EQ(dir_.read("run.sh"), "\xef\xbb\xbf#!/bin/sh\r\necho c\r\necho b");
+  struct stat st {};
+  ::stat(path.c_str(), &st);
+  EXPECT_EQ(st.st_mode & 07777, 0755u);
+  char value[8] = {};
+  if (xattr) {
+    EXPECT_EQ(::getxattr(path.c_str(), "user.note", value, sizeof value), 4);
+  }
+}
+TEST_F(Edit, ReadOnlyFileIsRefused) {
+  const auto path = dir_.write("a", "1\n");
+  fs::permissions(path, fs::perms(0444));
+  EXPECT_NE(replace(path, "1", "2").text.find("read-only (mode 0444)"), std::string::npos);
+  EXPECT_EQ(dir_.read("a"), "1\n");
+}
+TEST_F(Edit, HardLinksStayOneFile) {
+  const auto path = dir_.write("a", "1234\n");
+  fs::create_hard_link(path, dir_.at("b"));
+  EXPECT_TRUE(replace(path, "1234", "2").ok);
+  EXPECT_EQ(dir_.read("b"), "2\n");
+}
+TEST_F(Edit, SymlinkInsideEditsItsTarget) {
+  dir_.write("real/a", "1\n");
+  fs::create_symlink("real/a", dir_.at("link"));
+  const Outcome out = replace(dir_.at("link"), "1", "2");
+  EXPECT_TRUE(out.ok) << out.text;
+  EXPECT_TRUE(fs::is_symlink(dir_.at("link")));
+  EXPECT_EQ(dir_.read("real/a"), "2\n");
+  EXPECT_EQ(out.changes.at(0).path, "real/a");
+}
+TEST_F(Edit, NothingOutsideTheRoot) {
+  test::Scratch outside;
+  const auto secret = outside.write("secret", "1\n");
+  fs::create_symlink(secret, dir_.at("file"));
+  fs::create_directory_symlink(outside.root(), dir_.at("dir"));
+  fs::create_symlink("nowhere", dir_.at("dangling"));
+  for (const std::string& path : {secret, dir_.at("file"), dir_.at("dir/secret"), dir_.root() + "/../" + fs::path(secret).parent_path().filename().string() + "/secret",
+                                  dir_.at("dangling"), std::string("/etc/passwd"), dir_.root() + "x/secret", std::string("/proc/self/mem")}) {
+    EXPECT_FALSE(view(path).ok) << path;
+    EXPECT_FALSE(replace(path, "1", "2").ok) << path;
+  }
+  EXPECT_FALSE(run({{"command", "create"}, {"path", dir_.at("dir/new")}, {"file_text", "x"}}).ok);
+  EXPECT_FALSE(fs::exists(outside.at("new")));
+  EXPECT_EQ(outside.read("secret"), "1\n");
+}
+TEST_F(Edit, SwappingADirectoryForASymlinkNeverEscapes) {
+  test::Scratch outside;
+  outside.write("a", "out\n");
+  dir_.write("d/a", "in\n");
+  fs::create_directory_symlink(outside.root(), dir_.at("l"));
+  std::atomic<bool> stop{false};
+  std::thread flipper([&] {
+    while (!stop) ::renameat2(AT_FDCWD, dir_.at("d").c_str(), AT_FDCWD, dir_.at("l").c_str(), RENAME_EXCHANGE);
+  });
+  int escaped = 0, inside = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const auto rooted = RootedFs::open(dir_.root());
+    const auto data = rooted->read("d/a");
+    if (data && data->bytes == "out\n") ++escaped;
+    if (data && data->bytes == "in\n") ++inside;
+  }
+  stop = true;
+  flipper.join();
+  EXPECT_EQ(escaped, 0);
+  EXPECT_GT(inside, 0);
+}
+TEST_F(Edit, RefusesGitSecretsBinariesAndDevices) {
+  dir_.write(".git/config", "[core]\n");
+  dir_.write(".env", "TOKEN=1\n");
+  dir_.write("key.txt", "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n");
+  dir_.write("bin", std::string("a\0b", 3));
+  ::mkfifo(dir_.at("fifo").c_str(), 0600);
+  fs::create_symlink(".git/config", dir_.at("cfg"));
+  fs::create_directory_symlink(".git", dir_.at("g"));
+  for (const char* name : {".git/config", ".GIT/config", "cfg", ".env", "bin", "fifo", "g/config"}) {
+    EXPECT_FALSE(view(dir_.at(name)).ok) << name;
+    EXPECT_FALSE(replace(dir_.at(name), "1", "2").ok) << name;
+  }
+  EXPECT_FALSE(view(dir_.at("key.txt")).ok);
+  EXPECT_FALSE(run({{"command", "create"}, {"path", dir_.at(".git/hooks/x")}, {"file_text", "x"}}).ok);
+  EXPECT_FALSE(run({{"command", "create"}, {"path", dir_.at("g/hooks/x")}, {"file_text", "x"}}).ok);
+  EXPECT_FALSE(fs::exists(dir_.at(".git/hooks")));
+}
+TEST_F(Edit, OddNamesWork) {
+  for (const std::string& name : {std::string("a\nb"), std::string("-rf"), std::string("\xff\xfe"), std::string(250, 'n')}) {
+    const auto path = dir_.write(name, "1\n");
+    EXPECT_TRUE(replace(path, "1", "2").ok);
+    EXPECT_EQ(dir_.read(name), "2\n");
+  }
+  EXPECT_FALSE(view(dir_.at(std::string(5000, 'p'))).ok);
+  EXPECT_FALSE(view(dir_.at(std::string("a\0b", 3))).ok);
+}
+TEST_F(Edit, InvalidUtf8ElsewhereSurvives) {
+  const auto path = dir_.write("a", "one\n\xff\xfe\xe2\x28\n");
+  EXPECT_TRUE(is_utf8(view(path).text));
+  EXPECT_TRUE(replace(path, "one", "two").ok);
+  EXPECT_EQ(dir_.read("a"), "two\n\xff\xfe\xe2\x28\n");
+}
+TEST_F(Edit, NoTemporaryIsLeft) {
+  const auto path = dir_.write("a", "1\n");
+  replace(path, "1", "2");
+  replace(path, "nothing", "3");
+  int n = 0;
+  for (const auto& entry : fs::directory_iterator(dir_.root())) n += entry.path().filename() != "a";
+  EXPECT_EQ(n, 0);
+}
+TEST_F(Edit, ReplaceFailsWhenTheFileChangedAfterTheRead) {
+  dir_.write("a", "1\n");
+  const auto rooted = RootedFs::open(dir_.root());
+  const auto data = rooted->read("a");
+  dir_.write("a", "22\n");
+  EXPECT_FALSE(rooted->replace(*data, "x"));
+  EXPECT_EQ(dir_.read("a"), "22\n");
+}
+
+TEST_F(Edit, ChoicesNameFilesAndText) {
+  dir_.write("src/a.py", "x = 1\r\n");
+  dir_.write("logo.png", std::string("\0\1", 2));
+  const auto paths = tool_.choices("path", {{"command", "str_replace"}});
+  ASSERT_TRUE(paths);
+  EXPECT_EQ(paths->one_of, std::vector<std::string>{dir_.at("src/a.py")});
+  EXPECT_FALSE(tool_.choices("path", {{"command", "create"}}));
+  EXPECT_FALSE(tool_.choices("path", {}));
+  const auto text = tool_.choices("old_str", {{"command", "str_replace"}, {"path", dir_.at("src/a.py")}});
+  ASSERT_TRUE(text);
+  EXPECT_EQ(text->substring_of, "x = 1\n");
+  EXPECT_TRUE(text->unique);
+  EXPECT_FALSE(tool_.choices("old_str", {{"command", "insert"}, {"path", dir_.at("src/a.py")}}));
+  EXPECT_FALSE(tool_.choices("old_str", {{"command", "str_replace"}, {"path", "/etc/passwd"}}));
+}
+TEST_F(Edit, OnlyViewLeavesThingsAlone) {
+  EXPECT_FALSE(tool_.mutates({{"command", "view"}}));
+  EXPECT_TRUE(tool_.mutates({{"command", "insert"}}));
+  EXPECT_TRUE(tool_.mutates(nullptr));
+}
+
+}  // namespace
+}  // namespace lares::tools

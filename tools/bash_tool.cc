@@ -1,0 +1,276 @@
+#include "tools/bash_tool.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/clip.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
+constexpr std::size_t kCommandBytesMax = 1 << 20;
+constexpr int kPipeBytes = 1 << 20;  // what background jobs may print while no command runs
+constexpr auto kLivenessEvery = std::chrono::milliseconds(250), kDrain = std::chrono::milliseconds(100);
+
+constexpr const char* kDescription =
+    "Run commands in a bash shell.\n"
+    "* The contents of `command` do NOT need to be XML-escaped.\n"
+    "* There is no access to the internet, and only the repository can be written.\n"
+    "* State is persistent across calls: directory, environment, functions and background jobs.\n"
+    "* To inspect a range of lines of a file, e.g. lines 10-25, try 'sed -n 10,25p /path/to/the/file'.\n"
+    "* Avoid commands that print very much; long output is clipped.\n"
+    "* Commands read from /dev/null. Run long lived commands in the background, e.g. 'sleep 10 &'.";
+
+constexpr const char* kSchema =
+    R"({"type":"object","properties":{"command":{"type":"string","description":"The bash command to run."}},"required":["command"]})";
+
+constexpr std::string_view kResetNote =
+    "The persistent bash shell was reset; the next bash call starts from the workspace with a fresh current directory and "
+    "environment.";
+
+std::string make_nonce() {
+  unsigned char bytes[12] = {};
+  std::string out;
+  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return out;
+  for (unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
+  return out;
+}
+
+// $'...': the whole command on one line, so that the shell has read all of it before it runs any of it.
+std::string quoted(std::string_view command) {
+  std::string out = "$'";
+  for (char c : command) {
+    if (c == '\\' || c == '\'') out += '\\';
+    if (c == '\n') out += "\\n";
+    else out += c;
+  }
+  return out + "'";
+}
+
+// The marks are written as octal escapes, so what `set -x` echoes of them is not a mark, and they carry a number that
+// the command could not know. File descriptor 250 is the shell's own output, whatever the command redirects.
+std::string script_for(std::string_view command, const std::string& nonce) {
+  return fmt::format(
+      "{{ builtin printf '\\036%s<\\036' {0} >&250; }} 2>/dev/null; eval -- {1} </dev/null; "
+      "{{ builtin printf '\\036%s:%d\\036' {0} \"$?\" >&250; }} 2>/dev/null\n",
+      nonce, quoted(command));
+}
+
+// What came between the marks, as it comes.
+class Reply {
+ public:
+  explicit Reply(const std::string& nonce) : begin_("\036" + nonce + "<\036"), end_("\036" + nonce + ":") {}
+
+  // Takes from `raw` what can be decided; `before` and `text` get the bytes before and after the first mark.
+  void feed(std::string& raw, std::string& before, std::string& text) {
+    if (!begun_) {
+      const std::size_t at = raw.find(begin_);
+      if (at == std::string::npos) return take(raw, begin_.size(), before);
+      before.append(raw, 0, at);
+      raw.erase(0, at + begin_.size());
+      begun_ = true;
+    }
+    const std::size_t at = raw.find(end_);
+    if (at == std::string::npos) return take(raw, end_.size(), text);
+    const std::size_t close = raw.find('\036', at + end_.size());
+    text.append(raw, 0, at);
+    raw.erase(0, at);
+    if (close == std::string::npos) return;
+    status_ = std::atoi(raw.c_str() + end_.size());
+    raw.erase(0, close - at + 1);
+    ended_ = true;
+  }
+  // The bytes held back as a possible mark, when no more will come.
+  void finish(std::string& raw, std::string& text) {
+    if (begun_ && !ended_) text.append(raw);
+    raw.clear();
+  }
+  bool ended() const { return ended_; }
+  int status() const { return status_; }
+
+ private:
+  // All but the bytes that may be the beginning of a mark.
+  static void take(std::string& raw, std::size_t mark, std::string& to) {
+    const std::size_t keep = std::min(raw.size(), mark - 1);
+    to.append(raw, 0, raw.size() - keep);
+    raw.erase(0, raw.size() - keep);
+  }
+  std::string begin_, end_;
+  bool begun_ = false, ended_ = false;
+  int status_ = 0;
+};
+
+void add_line(std::string& text, std::string_view line) {
+  if (!text.empty() && !text.ends_with('\n')) text += '\n';
+  text += line;
+}
+
+}  // namespace
+
+BashTool::BashTool(asio::any_io_executor io, const BuiltinOptions& options)
+    : options_(options), spec_{"bash", kDescription, kSchema}, turn_(io, 1) {}
+
+asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_output) {
+  const bool throwing = co_await enter_cancellation();
+  Result<Outcome> out = tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
+  std::string command;
+  std::string wrong;
+  const auto it = args.is_object() ? args.find("command") : args.end();
+  if (!args.is_object() || it == args.end() || !it->is_string()) wrong = "Parameter `command` is missing; it is the command to run.";
+  else command = it->get<std::string>();
+  if (command.find('\0') != std::string::npos) wrong = "The command contains a NUL byte, which no shell can read.";
+  if (command.size() > kCommandBytesMax) {
+    wrong = fmt::format("The command has {} bytes; at most {} are taken. Write a file instead.", command.size(), kCommandBytesMax);
+  }
+  if (!wrong.empty()) {
+    out = Outcome{wrong, false, {}};
+  } else {
+    const auto [ec] = co_await turn_.async_send(boost::system::error_code(), kIo);
+    if (!ec) {
+      std::string failed;
+      try {
+        out = co_await locked(std::move(command), std::move(on_output));
+      } catch (const std::exception& e) {
+        failed = e.what();
+      }
+      if (!failed.empty()) {
+        shell_ = Shell();
+        out = tl::unexpected(Error{Errc::broken, "bash: " + failed});
+      }
+      turn_.try_receive([](boost::system::error_code) {});
+    }
+  }
+  co_await leave_cancellation(throwing);
+  co_return out;
+}
+
+asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
+  if (shell_.process && !has_ended(shell_.process->pid())) co_return tl::expected<void, std::string>();
+  shell_ = Shell();
+  std::vector<std::string> argv;
+  for (const char* word : {"bash", "--noprofile", "--norc"}) argv.emplace_back(word);
+  auto started = co_await start_command(options_, std::move(argv), options_.root);
+  if (!started) co_return tl::unexpected(started.error());
+  shell_.process = std::move(*started);
+  (void)::fcntl(shell_.process->out().native_handle(), F_SETPIPE_SZ, kPipeBytes);  // fails on a socket, which is no loss
+  const std::string setup = "exec 250>&1\n";
+  const auto [ec, n] = co_await asio::async_write(shell_.process->in(), asio::buffer(setup), kIo);
+  if (ec) co_return tl::unexpected("the shell did not start: " + ec.message());
+  co_return tl::expected<void, std::string>();
+}
+
+asio::awaitable<sandbox::Exit> BashTool::end_shell() {
+  Shell ending = std::move(shell_);
+  shell_ = Shell();
+  ending.process->kill();
+  const sandbox::Exit exit = co_await ending.process->wait();
+  co_return exit;
+}
+
+asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput on_output) {
+  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
+  const auto ready = co_await ensure_shell();
+  if (!ready) {
+    shell_ = Shell();
+    co_return Outcome{ready.error(), false, {}};
+  }
+  const std::string nonce = make_nonce();
+  if (nonce.empty()) co_return tl::unexpected(Error{Errc::broken, "bash: no random numbers to be had"});
+  const std::string script = script_for(command, nonce);
+  const auto deadline = Clock::now() + std::chrono::milliseconds(options_.command_timeout_ms);
+  sandbox::Process& process = *shell_.process;
+
+  // The shell reads a long script only as fast as it gets to it; a shell that is gone shows in the read below.
+  const auto [write_error, n_written] = co_await asio::async_write(process.in(), asio::buffer(script), kIo);
+  (void)write_error;
+  (void)n_written;
+
+  Reply reply(nonce);
+  OutputCleaner cleaner, job_cleaner;
+  Clip clip(options_.state_dir, "bash");
+  Throttle throttle(std::move(on_output));
+  const auto take = [&](std::string_view text) {
+    clip.append(text);
+    throttle.add(text);
+    throttle.flush_if_due();
+  };
+  bool from_jobs = false;
+  ReadEnd end = ReadEnd::data;
+  auto give_up = deadline;
+  bool draining = false;
+  while (!reply.ended()) {
+    const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
+    end = co_await read_before(process.out(), shell_.pending, until);
+    if (end == ReadEnd::data) {
+      std::string before, text;
+      reply.feed(shell_.pending, before, text);
+      if (const std::string clean = job_cleaner.feed(before); !clean.empty()) from_jobs = true, take(clean);
+      if (!text.empty() && from_jobs) {
+        take(job_cleaner.finish() + "[so far: output of background jobs since the last command]\n");
+        from_jobs = false;
+      }
+      take(cleaner.feed(text));
+      // A flood never leaves the read waiting, so the deadline is looked at here too.
+      if (Clock::now() < give_up || reply.ended()) continue;
+      end = ReadEnd::deadline;
+      break;
+    }
+    if (end != ReadEnd::deadline) break;
+    throttle.flush_if_due();
+    if (Clock::now() >= give_up) break;
+    // A background job may hold the pipe open after the shell itself has ended.
+    if (!draining && has_ended(process.pid())) draining = true, give_up = Clock::now() + kDrain;
+  }
+  if (!reply.ended()) {
+    std::string text;
+    reply.finish(shell_.pending, text);
+    take(cleaner.feed(text));
+  }
+  take(cleaner.finish());
+  throttle.flush();
+
+  if (end == ReadEnd::cancelled) {
+    co_await end_shell();
+    co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
+  }
+  std::string text = clip.finish();
+  if (reply.ended()) {
+    if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));
+    co_return Outcome{std::move(text), reply.status() == 0, {}};
+  }
+  if (end == ReadEnd::deadline && !draining) {
+    co_await end_shell();
+    std::string out = fmt::format(
+        "Your command timed out after {} seconds or experienced an OOM error. Below is partial output:\n",
+        std::max(1, options_.command_timeout_ms / 1000));
+    out += text;
+    add_line(out, kResetNote);
+    co_return Outcome{std::move(out), false, {}};
+  }
+  // The shell is gone. Asked for its end before it is killed, or every end would look like ours.
+  Shell ended = std::move(shell_);
+  shell_ = Shell();
+  if (!has_ended(ended.process->pid())) {
+    // It closed its output but lives on: nothing can be read from it any more.
+    asio::steady_timer patience(co_await asio::this_coro::executor, kDrain);
+    co_await patience.async_wait(kIo);
+    if (!has_ended(ended.process->pid())) ended.process->kill();
+  }
+  const sandbox::Exit exit = co_await ended.process->wait();
+  if (exit.exited) add_line(text, fmt::format("[shell exited: code {}]", exit.code));
+  else add_line(text, fmt::format("[shell killed by signal: SIG{}]", ::sigabbrev_np(exit.signal) ? ::sigabbrev_np(exit.signal) : "?"));
+  add_line(text, kResetNote);
+  co_return Outcome{std::move(text), false, {}};
+}
+
+}  // namespace lares::tools

@@ -1,0 +1,38 @@
+// `bash`: one persistent shell per session, started with the first command. Directory, environment, functions and
+// background jobs live until a timeout, a cancel or the shell's own end. The process ignores SIGPIPE, as daemons do.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/experimental/channel.hpp>
+
+#include "tools/builtin.h"
+#include "tools/command.h"
+
+namespace lares::tools {
+
+class BashTool : public Tool {
+ public:
+  BashTool(asio::any_io_executor io, const BuiltinOptions& options);
+  const Spec& spec() const override { return spec_; }
+  bool mutates(const nlohmann::json&) const override { return true; }
+  asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
+
+ private:
+  struct Shell {
+    std::unique_ptr<sandbox::Process> process;
+    std::string pending;  // read, but not yet part of a result
+  };
+  asio::awaitable<Result<Outcome>> locked(std::string command, OnOutput on_output);
+  asio::awaitable<tl::expected<void, std::string>> ensure_shell();
+  asio::awaitable<sandbox::Exit> end_shell();
+
+  BuiltinOptions options_;
+  Spec spec_;
+  Shell shell_;
+  asio::experimental::channel<void(boost::system::error_code)> turn_;  // holds one: calls run one after the other
+};
+
+}  // namespace lares::tools

@@ -1,0 +1,31 @@
+#include "tools/builtin.h"
+
+#include "tools/bash_tool.h"
+#include "tools/edit_tool.h"
+#include "tools/git_tool.h"
+#include "tools/outline_tool.h"
+#include "tools/test_tool.h"
+
+namespace lares::tools {
+
+std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io, const BuiltinOptions& options) {
+  std::vector<std::unique_ptr<Tool>> out;
+  out.push_back(std::make_unique<BashTool>(io, options));
+  out.push_back(std::make_unique<EditTool>(options));
+  out.push_back(std::make_unique<TestTool>(options));
+  out.push_back(make_git_tool(io, options));
+  out.push_back(make_outline_tool(io, options));
+  return out;
+}
+
+void note_shown(const std::vector<std::unique_ptr<Tool>>& tools, const std::vector<File>& files) {
+  for (const auto& tool : tools) {
+    auto* editor = dynamic_cast<EditTool*>(tool.get());
+    if (!editor) continue;
+    for (const File& file : files) {
+      if (file.skipped.empty()) editor->note_seen(file.path, file.content);
+    }
+  }
+}
+
+}  // namespace lares::tools

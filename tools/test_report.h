@@ -1,0 +1,51 @@
+// What a test run is told as: counts, and of every failure the place, the line and the message.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/rooted_fs.h"
+#include "tools/test_runner.h"
+
+namespace lares::tools {
+
+struct TestFailure {
+  std::string file;  // relative to the root; "" when not known
+  int line = 0;
+  std::string name;
+  std::vector<std::string> detail;  // the source line, then what was said
+};
+
+struct TestCounts {
+  bool known = false;  // the output was understood
+  int total = 0;       // run: passed and failed
+  int failed = 0, skipped = 0;
+  std::vector<TestFailure> failures;
+};
+
+// `output` is clean text. `files` is the root, for the source lines; `cwd` the directory that the runner ran in.
+TestCounts parse_unittest(std::string_view output, const RootedFs& files, const std::string& cwd);
+TestCounts parse_pytest(std::string_view output, const RootedFs& files, const std::string& cwd);
+TestCounts parse_node(std::string_view output, const RootedFs& files, const std::string& cwd);
+TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std::string& cwd);
+TestCounts parse_go(std::string_view output, const RootedFs& files, const std::string& cwd);
+TestCounts parse_ctest(std::string_view output);
+
+struct TestReport {
+  std::string text;
+  bool ok = false;
+};
+
+inline constexpr std::size_t kFailuresMax = 10, kReportBytesMax = 8000;
+
+// `status`: "exit status 2", "killed by signal 9"; "" when the command succeeded.
+TestReport report(const Runner& runner, std::string_view output, const std::string& status, const RootedFs& files);
+
+// Helpers that the parsers share.
+std::string relative_to_root(std::string path, const RootedFs& files, const std::string& cwd);  // "" when outside
+std::string source_line(const RootedFs& files, const std::string& path, int line);              // trimmed
+std::string_view trim(std::string_view text);
+std::string bounded_line(std::string_view text);
+
+}  // namespace lares::tools

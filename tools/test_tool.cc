@@ -1,0 +1,146 @@
+#include "tools/test_tool.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/clip.h"
+#include "tools/rooted_fs.h"
+#include "tools/test_report.h"
+#include "tools/test_runner.h"
+#include "tools/text.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr std::size_t kHeadMax = 8 << 20, kTailMax = 4 << 20;  // of the output; counts stand at its end
+constexpr auto kLivenessEvery = std::chrono::milliseconds(250), kDrain = std::chrono::milliseconds(200);
+constexpr std::size_t kTimeoutLines = 20;
+
+constexpr const char* kDescription =
+    "Run the repository's tests and get a short summary: what failed, where, and the message. Finds the runner itself (unittest, "
+    "pytest, node, npm, cargo, go, ctest, make, or the script .lares/test).";
+constexpr const char* kSchema =
+    R"({"type":"object","properties":{)"
+    R"("path":{"type":"string","description":"Only the tests in this file or directory."},)"
+    R"("filter":{"type":"string","description":"Only tests whose name contains this."}}})";
+
+// The head and the tail of a long output, with a line between them where something is missing.
+class Kept {
+ public:
+  void add(std::string_view text) {
+    const std::size_t room = kHeadMax - std::min(kHeadMax, head_.size());
+    head_ += text.substr(0, room);
+    if (text.size() <= room) return;
+    tail_ += text.substr(room);
+    if (tail_.size() > 2 * kTailMax) tail_.erase(0, tail_.size() - kTailMax), cut_ = true;
+  }
+  std::string text() const {
+    if (!cut_) return head_ + tail_;
+    return head_ + "\n" + tail_.substr(tail_.find('\n') == std::string::npos ? 0 : tail_.find('\n'));
+  }
+
+ private:
+  std::string head_, tail_;
+  bool cut_ = false;
+};
+
+std::string last_lines(std::string_view text, std::size_t n) {
+  const auto lines = split_lines(text);
+  std::string out;
+  for (std::size_t i = lines.size() - std::min(lines.size(), n); i < lines.size(); ++i) out += "\n  " + bounded_line(lines[i]);
+  return out;
+}
+
+}  // namespace
+
+TestTool::TestTool(const BuiltinOptions& options) : options_(options), spec_{"test", kDescription, kSchema} {}
+
+asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_output) {
+  const bool throwing = co_await enter_cancellation();
+  std::string path, filter, wrong;
+  Result<Outcome> out = tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  if (args.is_object()) {
+    for (const char* key : {"path", "filter"}) {
+      const auto it = args.find(key);
+      if (it == args.end() || it->is_null()) continue;
+      if (!it->is_string()) wrong = fmt::format("Parameter `{}` must be a string.", key);
+      else (*key == 'p' ? path : filter) = it->get<std::string>();
+    }
+  } else if (!args.is_null()) {
+    wrong = "The arguments must be an object with `path` and `filter`, both optional.";
+  }
+  if (!wrong.empty()) {
+    out = Outcome{wrong, false, {}};
+  } else {
+    std::string failed;
+    try {
+      out = co_await execute(std::move(path), std::move(filter), std::move(on_output));
+    } catch (const std::exception& e) {
+      failed = e.what();
+    }
+    if (!failed.empty()) out = tl::unexpected(Error{Errc::broken, "test: " + failed});
+  }
+  co_await leave_cancellation(throwing);
+  co_return out;
+}
+
+asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter, OnOutput on_output) {
+  const auto files = RootedFs::open(options_.root);
+  if (!files) co_return Outcome{files.error(), false, {}};
+  const auto runner = find_runner(options_.root, path, filter);
+  if (!runner) co_return Outcome{runner.error(), false, {}};
+  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  auto started = co_await start_command(options_, runner->argv, runner->cwd);
+  if (!started) co_return Outcome{started.error(), false, {}};
+  const std::unique_ptr<sandbox::Process> process = std::move(*started);
+  boost::system::error_code ignored;
+  process->in().close(ignored);
+
+  const auto deadline = Clock::now() + std::chrono::milliseconds(options_.command_timeout_ms);
+  auto give_up = deadline;
+  OutputCleaner cleaner;
+  Kept kept;
+  Throttle throttle(std::move(on_output));
+  bool draining = false, timed_out = false, cancelled = false;
+  for (std::string raw;;) {
+    raw.clear();
+    const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
+    const ReadEnd end = co_await read_before(process->out(), raw, until);
+    if (end == ReadEnd::data) {
+      const std::string text = cleaner.feed(raw);
+      kept.add(text);
+      throttle.add(text);
+    }
+    throttle.flush_if_due();
+    if (end == ReadEnd::closed) break;
+    cancelled = end == ReadEnd::cancelled;
+    if (cancelled) break;
+    if (Clock::now() >= give_up) {
+      timed_out = !draining;
+      break;
+    }
+    // What the tests left in the background may keep the pipe open.
+    if (end == ReadEnd::deadline && !draining && has_ended(process->pid())) draining = true, give_up = Clock::now() + kDrain;
+  }
+  kept.add(cleaner.finish());
+  throttle.flush();
+  if (timed_out || cancelled) process->kill();
+  const sandbox::Exit exit = co_await process->wait();
+  if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  const std::string output = kept.text();
+  if (timed_out) {
+    co_return Outcome{fmt::format("tests timed out after {} seconds ({})", std::max(1, options_.command_timeout_ms / 1000), runner->shown) +
+                          last_lines(output, kTimeoutLines),
+                      false, {}};
+  }
+  const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
+                             : exit.code != 0 ? fmt::format("exit status {}", exit.code)
+                                              : "";
+  TestReport done = report(*runner, output, status, *files);
+  co_return Outcome{std::move(done.text), done.ok, {}};
+}
+
+}  // namespace lares::tools

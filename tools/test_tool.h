@@ -1,0 +1,25 @@
+// `test`: runs the project's tests in the sandbox and says what failed, and nothing else.
+#pragma once
+
+#include <string>
+
+#include "tools/builtin.h"
+#include "tools/command.h"
+
+namespace lares::tools {
+
+class TestTool : public Tool {
+ public:
+  explicit TestTool(const BuiltinOptions& options);
+  const Spec& spec() const override { return spec_; }
+  // Project code runs, with the worktree writable: build products, caches, and whatever a test likes to write.
+  bool mutates(const nlohmann::json&) const override { return true; }
+  asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
+
+ private:
+  asio::awaitable<Result<Outcome>> execute(std::string path, std::string filter, OnOutput on_output);
+  BuiltinOptions options_;
+  Spec spec_;
+};
+
+}  // namespace lares::tools
