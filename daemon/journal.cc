@@ -130,7 +130,8 @@ tl::expected<void, std::string> Journal::load(const OnFrame& on_frame) {
     const std::uint64_t left = all.size() - at;
     if (left < kHeaderBytes) return cut_tail(all, at, "the file ends inside a frame header");
     const std::uint32_t n = get_u32(all.data() + at), crc = get_u32(all.data() + at + 4);
-    if (n > kFrameBytesMax) return cut_tail(all, at, fmt::format("a frame claims {} bytes", n));
+    // No frame is empty: zeros are what some file systems leave of a write that a power loss cut.
+    if (n == 0 || n > kFrameBytesMax) return cut_tail(all, at, fmt::format("a frame claims {} bytes", n));
     if (left - kHeaderBytes < n) return cut_tail(all, at, "the file ends inside a frame");
     const std::string_view payload = all.substr(at + kHeaderBytes, n);
     if (crc32c(payload) != crc) return cut_tail(all, at, "a frame's checksum is wrong");
@@ -166,8 +167,8 @@ tl::expected<void, std::string> Journal::cut_tail(std::string_view contents, std
 
 tl::expected<void, std::string> Journal::append(std::string_view payload) {
   if (broken_) return tl::unexpected(fmt::format("write {}: an earlier write failed; restart the daemon when the disk is well", path_));
-  if (payload.size() > kFrameBytesMax)
-    return tl::unexpected(fmt::format("write {}: a record of {} bytes is over the limit of {}", path_, payload.size(), kFrameBytesMax));
+  if (payload.empty() || payload.size() > kFrameBytesMax)
+    return tl::unexpected(fmt::format("write {}: a record of {} bytes; 1 to {} are allowed", path_, payload.size(), kFrameBytesMax));
   std::string frame(kHeaderBytes, '\0');
   const std::uint32_t crc = crc32c(payload);
   put_u32(frame.data(), static_cast<std::uint32_t>(payload.size()));
