@@ -208,13 +208,13 @@ def main():
             m.rounded.clear()
             say(f"EVAL {tokens / 1e6:.2f}M names: {evaluate(m, pool, tok, False)}")
             say(f"EVAL {tokens / 1e6:.2f}M skeletons: {evaluate(m, pool, tok, True)}")
-            evaluated = time.time()
+            evaluated = clock()
         if trunk and frac > 0.6:  # the learning rate falls from here: a longer run would go on from this state
             save(os.path.join(a.out, "trunk.pt"))
             trunk = False
         if now - saved > 120:
             save()
-            saved = time.time()
+            saved = clock()
     m.qat, m.c["index_topk"] = True, topk
     m.rounded.clear()
     save()
