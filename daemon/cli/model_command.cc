@@ -34,7 +34,7 @@ struct Options {
 
 int failed(const std::string& message) {
   fmt::print(stderr, "lares model: {}\n", message);
-  return exit_error;
+  return kExitError;
 }
 
 // One line on stderr that overwrites itself; nothing when stderr is not a terminal.
@@ -96,12 +96,12 @@ int inspect_model(const Options& o) {
     const auto text = engine::inspect_json(o.directory);
     if (!text) return failed(text.error().message);
     fmt::print("{}\n", *text);
-    return exit_finished;
+    return kExitFinished;
   }
   const auto inspection = engine::inspect(o.directory);
   if (!inspection) return failed(inspection.error().message);
   fmt::print("{}", engine::inspect_text(*inspection));
-  return exit_finished;
+  return kExitFinished;
 }
 
 int logits_of_model(const Options& o) {
@@ -113,7 +113,7 @@ int logits_of_model(const Options& o) {
                                           .threads = o.threads, .mtp = o.mtp, .streams = o.streams, .out_path = o.out_path, .kernels = o.kernels},
                                          line.callback("tokens"));
   line.clear();
-  return done ? exit_finished : failed(done.error().message);
+  return done ? kExitFinished : failed(done.error().message);
 }
 
 volatile std::sig_atomic_t interrupted = 0;
@@ -150,7 +150,7 @@ int generate_with_model(const Options& o) {
     report(done, total);
   });
   prefill.clear();
-  if (!synced && synced.error().code == engine::Errc::cancelled) return exit_interrupted;
+  if (!synced && synced.error().code == engine::Errc::cancelled) return kExitInterrupted;
   if (!synced) return failed(synced.error().message);
   const auto began = std::chrono::steady_clock::now();
   int drawn = 0;
@@ -161,7 +161,7 @@ int generate_with_model(const Options& o) {
       return failed(token.error().message);
     }
     ++drawn;
-    if (token == end) break;
+    if (end && *token == *end) break;
     const auto bytes = tokenizer.bytes(*token);
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
     std::fflush(stdout);
@@ -171,7 +171,7 @@ int generate_with_model(const Options& o) {
     const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     fmt::print(stderr, "{} tokens, {:.1f}/s\n", drawn, drawn / s);
   }
-  return interrupted ? exit_interrupted : exit_finished;
+  return interrupted ? kExitInterrupted : kExitFinished;
 }
 
 }  // namespace
@@ -215,7 +215,7 @@ int model_command(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    return failed(e.what()), exit_usage;
+    return failed(e.what()), kExitUsage;
   }
   if (inspect->parsed()) return inspect_model(o);
   if (logits->parsed()) return logits_of_model(o);

@@ -8,6 +8,7 @@ import ast
 import copy
 import os
 import random
+import types
 
 KINDS = ("wrong operator", "off by one", "inverted condition", "wrong constant", "wrong variable", "missing return",
          "wrong order")
@@ -357,6 +358,42 @@ def _edits(s):
             yield "wrong order", k, "swap"
 
 
+def seeded(tree, k, change):
+    """A copy of the tree with one of the changes of _edits made at its site."""
+    tree = copy.deepcopy(tree)
+    parent, field, index, node = list(_sites(tree))[k]
+    if change is None:
+        new = node.operand
+    elif change == "minus":
+        new = ast.BinOp(node, ast.Sub(), ast.Constant(1))
+    elif change == "bare":
+        new = ast.Expr(node.value)
+    elif change == "swap":
+        parent.body[index], parent.body[index + 1] = parent.body[index + 1], parent.body[index]
+        return tree
+    else:
+        change(node)
+        new = node
+    if index is None:
+        setattr(parent, field, new)
+    else:
+        getattr(parent, field)[index] = new
+    return tree
+
+
+def mistakes(r, tree, n):
+    """Up to n random changes to a tree, as (kind, tree, compiled): what a repair that misses may do."""
+    edits = list(_edits(types.SimpleNamespace(tree=tree)))
+    out = []
+    for kind, k, change in r.sample(edits, min(n, len(edits))):
+        t = seeded(tree, k, change)
+        try:
+            out.append((kind, t, compile_tree(t)))
+        except SyntaxError:
+            continue
+    return out
+
+
 def find_bugs(s):
     """Bugs that some test can see and that the languages agree on."""
     r = random.Random(s.key)
@@ -365,25 +402,7 @@ def find_bugs(s):
     ok = [g is not None if s.is_class else g[0] for g in good]
     out, seen = [], set()
     for kind, k, change in _edits(s):
-        tree = copy.deepcopy(s.tree)
-        parent, field, index, node = list(_sites(tree))[k]
-        if change is None:
-            new = node.operand
-        elif change == "minus":
-            new = ast.BinOp(node, ast.Sub(), ast.Constant(1))
-        elif change == "bare":
-            new = ast.Expr(node.value)
-        elif change == "swap":
-            parent.body[index], parent.body[index + 1] = parent.body[index + 1], parent.body[index]
-            new = None
-        else:
-            change(node)
-            new = node
-        if new is not None:
-            if index is None:
-                setattr(parent, field, new)
-            else:
-                getattr(parent, field)[index] = new
+        tree = seeded(s.tree, k, change)
         text = ast.dump(tree)
         if text in seen:
             continue

@@ -131,7 +131,7 @@ def _char_args(s, args, lang):
 
 
 def _checks(r, s, name, bug, lang):
-    """[(source lines before, call text, want, got)]: one to three checks of a function; with a bug, at least one sees it."""
+    """[(source lines before, call text, want, got, arguments)]: one to three checks of a function; with a bug, at least one sees it."""
     if s.is_class:
         for _ in range(60):
             init, script = render.steps(r, s)
@@ -145,7 +145,7 @@ def _checks(r, s, name, bug, lang):
             for check, m, args in script:
                 call = f"o.{m[1:]}" if m.startswith(".") else f"o.{m}({_args(args, lang)})"
                 if check:
-                    out.append((lines, call, want[k], got[k]))
+                    out.append((lines, call, want[k], got[k], (init, script, k)))
                     lines, k = [], k + 1
                 else:
                     lines.append(call)
@@ -171,7 +171,7 @@ def _checks(r, s, name, bug, lang):
         call = f"{name}({_char_args(s, args, lang)})"
         if any(call == o[1] for o in out):
             continue
-        out.append(([], call, want, got))
+        out.append(([], call, want, got, args))
         if len(out) == n and seen:
             return out
         if len(out) == n:
@@ -247,7 +247,7 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
                 if lo is None or len(g) != len(b) or len(b) - hi - lo not in (1, 2):
                     return None
                 R.span = (len(b), lo, len(b) - hi)
-                R.function, R.path = fn[id(m)], path
+                R.function, R.path, loc_of_bug = fn[id(m)], path, loc
             if good:
                 gap = ["", ""] if lang == "p" else [""]
                 good, bad = good + gap, bad + gap
@@ -267,7 +267,9 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
             R.offset += len(pre)
         R.fixed[path] = "\n".join(pre + good + post) + "\n"
         R.broken[path] = "\n".join(pre + bad + post) + "\n"
+    state = r.getstate()
     _tests(r, R, tests, folder)
+    R.attempts = lambda r, n: _attempts(r, R, s, bug, tests, (folder, state), loc_of_bug, n)
     if not small and r.random() < 0.3:
         R.fixed["README.md"] = R.broken["README.md"] = f"# {names.word()}\n\n{r.choice(('Small helpers.', 'A few small functions.', 'Notes and tools.'))}\n"
     lines = R.broken[R.path].split("\n")
@@ -290,6 +292,68 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
     return R
 
 
+class Attempt:
+    """A repair that misses: one line changed, and what the tests say then."""
+    old = new = kind = summary = ""
+
+
+def _attempts(r, R, s, bug, tests, how, loc, n):
+    """Up to n repairs that miss, each of the broken file. They change one line of the broken function, no two the same one."""
+    folder, state = how
+    before = render.show(bug[1], R.lang, R.function, loc, s.params)[0]
+    checks = next(c for _, m, _, c in tests if m is s)
+    out, tried = [], set()
+    for kind, tree, run in render.mistakes(r, bug[1], 12):
+        try:
+            after = render.show(tree, R.lang, R.function, loc, s.params)[0]
+        except (render.Refused, NotImplementedError):
+            continue
+        changed = [k for k in range(min(len(before), len(after))) if before[k] != after[k]]
+        if len(before) != len(after) or len(changed) != 1:
+            continue
+        a = Attempt()
+        a.old, a.new, a.kind = before[changed[0]].lstrip(), after[changed[0]].lstrip(), kind
+        text = R.broken[R.path]
+        edited = text.replace(a.old, a.new)
+        if text.count(a.old) != 1 or edited.count(a.new) != 1 or a.old in tried or not a.new or a.new == R.new:
+            continue
+        again = _again(R.lang, s, checks, run)
+        if again is None:
+            continue
+        seen = Repository()
+        seen.lang, seen.broken, seen.fixed = R.lang, {}, {}
+        tests_now = [(module, m, f, again if m is s else c) for module, m, f, c in tests]
+        r2 = random.Random()
+        r2.setstate(state)
+        _tests(r2, seen, tests_now, folder)
+        a.summary = seen.summary
+        tried.add(a.old)
+        out.append(a)
+        if len(out) == n:
+            break
+    return out
+
+
+def _again(lang, s, checks, run):
+    """The checks with what another version of the function gives; None when it passes them or cannot be told."""
+    out, differs = [], False
+    for before, call, want, _, given in checks:
+        if s.is_class:
+            values = render.play(run, *given[:2])
+            if values is None:
+                return None
+            got = values[given[2]]
+        else:
+            ok, got = render.call(run, given)
+            if not ok:
+                return None
+        if type(got) is not type(want) and (got is not None or lang == "c"):
+            return None
+        differs = differs or got != want
+        out.append((before, call, want, got, given))
+    return out if differs else None
+
+
 def _tests(r, R, tests, folder):
     """Adds the test file (one for all functions) and what the `test` tool reports."""
     lang = R.lang
@@ -307,7 +371,7 @@ def _tests(r, R, tests, folder):
             if k:
                 lines.append("")
             lines.append(f"    def test_{f}(self):")
-            for before, call, want, got in checks:
+            for before, call, want, got, _ in checks:
                 lines += ["        " + b for b in before]
                 lines.append(f"        self.assertEqual({call}, {render.literal(want, 'p')})")
                 if want != got and not failure:
@@ -324,7 +388,7 @@ def _tests(r, R, tests, folder):
             if k:
                 lines.append("")
             lines.append(f'test("{f}", () => {{')
-            for before, call, want, got in checks:
+            for before, call, want, got, _ in checks:
                 lines += ["  " + b + ";" for b in before]
                 call, want = _js(call, want)
                 got = _js("", got)[1] if isinstance(got, list) else got
@@ -341,7 +405,7 @@ def _tests(r, R, tests, folder):
         lines += ["", "#define CHECK(call, want) if ((call) != (want)) return printf(\"%s:%d: %s is %d, expected %d\\n\", __FILE__, "
                   "__LINE__, #call, call, want), 1", "", "int main(void) {"]
         for _, s, f, checks in tests:
-            for before, call, want, got in checks:
+            for before, call, want, got, _ in checks:
                 lines.append(f"    CHECK({call}, {render.literal(want, 'c')});")
                 if want != got and not failure:
                     failure = (call, want, got)
@@ -393,11 +457,13 @@ def result(text):
     return [(USER, False, ""), (f"<tool_result>{text}</tool_result>", False, ""), (ASSISTANT + THINK, False, "")]
 
 
-def transcript(r, R, mini=False, micro=False):
-    """The session that repairs R. A mini session starts at the test result and ends with the edit; a micro session starts
-    with the file already in view. Both exist only to learn from: they pack more decisions into the same tokens."""
+def transcript(r, R, mini=False, micro=False, misses=0):
+    """The session that repairs R, after up to `misses` repairs that did not help and were undone. A mini session starts at the
+    test result and ends with the edit; a micro session starts with the file already in view. Both exist only to learn from:
+    they pack more decisions into the same tokens."""
     path = f"{R.root}/{R.path}"
     out = [(BOS + EFFORT + HEAD, False, "")]
+    tried = R.attempts(r, misses) if misses else []
     if not mini:
         task = r.choice(TASKS).format(f=R.function)
         out += [(catalogue(r, R.broken), False, ""), (USER, False, ""), (f"The repository is at {R.root}.\n\n{task}", False, ""),
@@ -405,26 +471,44 @@ def transcript(r, R, mini=False, micro=False):
     if micro:
         out += [(USER, False, ""), (f"The repository is at {R.root}.\n\n<tool_result>{R.summary}</tool_result>\n\n{R.path}\n\n"
                                     f"<tool_result>{view(R.broken[R.path])}</tool_result>", False, ""), (ASSISTANT + THINK, False, "")]
+        for a in tried:
+            out += _miss(R, path, a)
         return out + (_edit(R, path) if r.random() < 0.5 else _edit(R, path)[:5])  # half end with the thought
     where = "given" if mini else "file"  # a mini session shows no repository
     out += result(R.summary) if not mini else [(USER, False, ""), (f"The repository is at {R.root}.\n\n<tool_result>{R.summary}</tool_result>", False, ""),
                                                 (ASSISTANT + THINK, False, "")]
     out += [(f"{R.call} is {R.got}, not {R.want}. Look at ", True, ""), (R.path, True, where), (f".{THINK_END}", True, "")]
     out += invoke("str_replace_editor", ("command", "view", ""), ("path", path, "path"))
-    out += result(view(R.broken[R.path])) + _edit(R, path)
+    out += result(view(R.broken[R.path]))
+    for a in tried:
+        out += _miss(R, path, a)
+    out += _edit(R, path)
     if mini:
         return out
-    out += result(f"The file {path} has been edited successfully.") + [("Run the tests again." + THINK_END, True, "")] + invoke("test")
+    out += _test_again(path)
     out += result(R.passed) + [(f"The tests pass.{THINK_END}Fixed {R.function} in {R.path}: {WRONG[R.kind]}.{EOS}", True, "")]
     return out
 
 
-def _edit(R, path):
-    """What the model says once it sees the file."""
-    return [(f"{R.call} should be {R.want}. This line is wrong:\n", True, ""), (R.old, True, "line"),
-            (f"\nIn it {WRONG[R.kind]}. It should be:\n", True, "kind"), (R.new, True, "repair"), (THINK_END, True, "")] + \
-        invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", R.old, "old_str"),
-               ("new_str", R.new, "new_str"))
+def _test_again(path):
+    return result(f"The file {path} has been edited successfully.") + [("Run the tests again." + THINK_END, True, "")] + invoke("test")
+
+
+def _edit(R, path, a=None):
+    """What the model says once it sees the file; with an attempt, what it says when it is mistaken, which teaches nothing."""
+    old, new, kind = (a.old, a.new, a.kind) if a else (R.old, R.new, R.kind)
+    tag = (lambda t: "given") if a else (lambda t: t)
+    return [(f"{R.call} should be {R.want}. This line is wrong:\n", True, ""), (old, True, tag("line")),
+            (f"\nIn it {WRONG[kind]}. It should be:\n", True, tag("kind")), (new, True, tag("repair")), (THINK_END, True, "")] + \
+        invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", old, "old_str"),
+               ("new_str", new, "new_str"))
+
+
+def _miss(R, path, a):
+    """A repair that does not help, and how it is taken back."""
+    return _edit(R, path, a) + _test_again(path) + result(a.summary) + [(f"That was not it. Put back:\n{a.old}{THINK_END}", True, "undo")] + \
+        invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", a.new, "old_str"),
+               ("new_str", a.old, "new_str")) + result(f"The file {path} has been edited successfully.")
 
 
 def question(r, R):
