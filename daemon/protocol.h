@@ -258,23 +258,23 @@ struct Stamp {
 // Durable. The first fact of every session.
 struct SessionCreated {
   static constexpr std::string_view kNotification = "session/created";
-  Stamp at;
+  Stamp at{};
   SessionInfo session;
 };
 // Durable. Title or another property changed.
 struct SessionUpdated {
   static constexpr std::string_view kNotification = "session/updated";
-  Stamp at;
+  Stamp at{};
   std::string title;
 };
 struct SessionClosed {  // durable
   static constexpr std::string_view kNotification = "session/closed";
-  Stamp at;
+  Stamp at{};
 };
 // Ephemeral.
 struct SessionState {
   static constexpr std::string_view kNotification = "session/state";
-  Stamp at;
+  Stamp at{};
   std::string state = "idle";  // idle | loading (waits for the model to load) | queued (for the engine) | prefill | decode | tool | waiting (for an answer)
   std::int64_t turn_id = 0;
   int n_queued = 0;  // prompts waiting
@@ -282,19 +282,19 @@ struct SessionState {
 // Durable. The prompt will be delivered, come what may.
 struct PromptAccepted {
   static constexpr std::string_view kNotification = "prompt/accepted";
-  Stamp at;
+  Stamp at{};
   std::string id, content, delivery;
 };
 struct TurnStarted {  // durable
   static constexpr std::string_view kNotification = "turn/started";
-  Stamp at;
+  Stamp at{};
   std::int64_t turn_id = 0;
   std::string prompt_id;
 };
 // Ephemeral, at most ten a second and once at the end: evaluation of new prompt tokens.
 struct TurnPrefill {
   static constexpr std::string_view kNotification = "turn/prefill";
-  Stamp at;
+  Stamp at{};
   std::int64_t turn_id = 0, step = 0;
   std::int64_t done = 0, total = 0;  // tokens to evaluate in this step; what is cached is not counted
 };
@@ -312,7 +312,7 @@ struct Usage {
 // Durable. One answer of the model is complete; its tool calls, if any, run next.
 struct TurnStep {
   static constexpr std::string_view kNotification = "turn/step";
-  Stamp at;
+  Stamp at{};
   std::int64_t turn_id = 0, step = 0;
   std::string reason;  // end | calls | max_tokens | cancelled | context_full | repetition | error
   Usage usage;         // of this step
@@ -321,7 +321,7 @@ struct TurnStep {
 // crashed (the daemon died during the turn; written when it loads the session again).
 struct TurnEnded {
   static constexpr std::string_view kNotification = "turn/ended";
-  Stamp at;
+  Stamp at{};
   std::int64_t turn_id = 0;
   std::string reason;
   std::string message;  // one line for people when reason is not end_turn or cancelled
@@ -349,7 +349,7 @@ struct Item {
 };
 struct ItemStarted {  // ephemeral
   static constexpr std::string_view kNotification = "item/started";
-  Stamp at;
+  Stamp at{};
   Item item;
 };
 // Ephemeral. Append `text` to `field` at byte offset `off`. A slow client gets neighbouring deltas joined (outbox above half),
@@ -357,7 +357,7 @@ struct ItemStarted {  // ephemeral
 // or whose outbox overflows gets connection/evicted and is disconnected.
 struct ItemDelta {
   static constexpr std::string_view kNotification = "item/delta";
-  Stamp at;
+  Stamp at{};
   std::int64_t turn_id = 0;
   std::string item_id;
   std::string field;  // "text" | "arguments" | "output" (live output of a command; not what the model reads in the end)
@@ -367,17 +367,17 @@ struct ItemDelta {
 };
 struct ItemUpdated {  // durable: a tool's state is now "running" (or "waiting")
   static constexpr std::string_view kNotification = "item/updated";
-  Stamp at;
+  Stamp at{};
   Item item;
 };
 struct ItemCompleted {  // durable
   static constexpr std::string_view kNotification = "item/completed";
-  Stamp at;
+  Stamp at{};
   Item item;
 };
 struct ItemSnapshot {  // ephemeral: the whole open item as it is now
   static constexpr std::string_view kNotification = "item/snapshot";
-  Stamp at;
+  Stamp at{};
   Item item;
   bool resync = false;
 };

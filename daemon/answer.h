@@ -1,0 +1,64 @@
+// One answer of the model while it is sampled: the grammar that constrains it, the parser that reads it, and the limits that
+// end it. Runs on the engine's thread, a slice at a time; what it produced is looked at between slices.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "daemon/turn.h"
+#include "engine/chat.h"
+#include "engine/grammar.h"
+
+namespace lares::daemon {
+
+class Answer {
+ public:
+  enum class End { open, end, max_tokens, cancelled, context_full, repetition, error };
+
+  struct Limits {
+    std::int64_t tokens_max = 0, think_tokens_max = 0;
+    std::int64_t context_max = 0;  // tokens of the transcript, this answer included
+  };
+  // `timeline` has been synced to the prompt. Both outlive the answer.
+  Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar, engine::Sampling sampling,
+         Limits limits);
+
+  // Samples until the slice's time is over or the answer ends. The events are the parser's.
+  std::vector<engine::Event> slice(std::stop_token stop);
+  // After the end: what the parser held back.
+  std::vector<engine::Event> finish();
+
+  End end() const { return end_; }
+  const std::string& error() const { return error_; }
+  bool think_forced() const { return think_forced_; }
+  std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
+  std::int64_t n_thinking() const { return n_thinking_; }
+  // What the transcript gets: the sampled ids, closed where the answer was broken off, so that a next turn can follow.
+  std::vector<engine::Token> tokens() const;
+
+ private:
+  void sample_one();
+  engine::TokenMask only(engine::Token token) const;
+
+  const engine::Engine& engine_;
+  engine::Timeline& timeline_;
+  engine::Sampling sampling_;
+  Limits limits_;
+  std::unique_ptr<engine::Grammar> grammar_;
+  engine::StreamParser parser_;
+  std::optional<engine::Token> eos_, think_end_;
+  std::vector<engine::Token> tokens_;
+  std::optional<std::size_t> calls_at_;  // where the call block began
+  std::string undecoded_;                // the beginning of a code point
+  std::int64_t n_thinking_ = 0;
+  bool think_forced_ = false;
+  End end_ = End::open;
+  std::string error_;
+};
+
+std::string_view reason_of(Answer::End end);  // see protocol::TurnStep; "end" for one that may have called tools
+
+}  // namespace lares::daemon

@@ -1,0 +1,81 @@
+// The one thread the engine runs on: loads the model in the background, then runs what sessions send it, first come first
+// served, in pieces short enough that they take turns.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "daemon/gate.h"
+#include "daemon/protocol.h"
+#include "engine/engine.h"
+
+namespace lares::daemon {
+
+class EngineHost {
+ public:
+  using Load = std::function<engine::Result<std::unique_ptr<engine::Engine>>(const engine::Progress& progress)>;
+  using OnState = std::function<void(const protocol::ServerState&)>;
+
+  explicit EngineHost(asio::any_io_executor io);
+  ~EngineHost();  // waits for what runs on the engine's thread
+  EngineHost(const EngineHost&) = delete;
+  EngineHost& operator=(const EngineHost&) = delete;
+
+  // Begins to load; `on_state` hears of every change, at most ten times a second, on the io executor.
+  void start(Load load, OnState on_state);
+  const protocol::ServerState& state() const { return state_; }
+  asio::awaitable<void> settled() { return settled_.wait(); }  // ready or failed
+  engine::Engine* engine() const { return engine_.get(); }     // null unless ready
+  int n_queued() const { return n_queued_; }
+
+  // Runs `work` on the engine's thread and resumes here with what it returns (not void).
+  template <class Work>
+  asio::awaitable<std::invoke_result_t<Work>> run(Work work) {
+    using R = std::invoke_result_t<Work>;
+    ++n_queued_;
+    auto initiate = [this](auto handler, Work job) {
+      auto home = asio::prefer(asio::get_associated_executor(handler, io_), asio::execution::outstanding_work.tracked);
+      asio::post(pool_, [this, handler = std::move(handler), job = std::move(job), home]() mutable {
+        asio::post(io_, [this] { --n_queued_; });
+        std::exception_ptr error;
+        std::optional<R> result;
+        try {
+          result.emplace(job());
+        } catch (...) {
+          error = std::current_exception();
+        }
+        asio::post(home, [handler = std::move(handler), error, result = std::move(result)]() mutable {
+          std::move(handler)(error, std::move(result));
+        });
+      });
+    };
+    auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr, std::optional<R>)>(
+        initiate, asio::use_awaitable, std::move(work));
+    co_return std::move(*result);
+  }
+
+ private:
+  asio::any_io_executor io_;
+  protocol::ServerState state_;
+  std::unique_ptr<engine::Engine> engine_;
+  Gate settled_;
+  int n_queued_ = 0;
+  asio::thread_pool pool_{1};
+};
+
+}  // namespace lares::daemon

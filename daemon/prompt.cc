@@ -1,0 +1,54 @@
+#include "daemon/prompt.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include "daemon/toolbox.h"
+#include "engine/chat.h"
+
+namespace lares::daemon {
+
+const std::vector<engine::ToolSpec>& catalogue() {
+  static const std::vector<engine::ToolSpec> kSpecs = [] {
+    boost::asio::io_context io;  // nothing runs: only the tools' own descriptions are read
+    std::vector<engine::ToolSpec> specs;
+    for (const auto& tool : make_tools(io.get_executor(), {}, nullptr)) {
+      specs.push_back({tool->spec().name, tool->spec().description, tool->spec().schema});
+    }
+    return specs;
+  }();
+  return kSpecs;
+}
+
+std::string prompt_head() {
+  return std::string(engine::kBos) + engine::effort_text(kEffort, kGeneration) + std::string(kSystem) +
+         engine::tools_text(catalogue());
+}
+
+namespace {
+
+void open_answer(std::vector<engine::Segment>& out) {
+  out.push_back({std::string(engine::kAssistant) + std::string(engine::kThink), true});
+}
+
+}  // namespace
+
+std::vector<engine::Segment> begin_session(const std::string& repository, const std::string& root, const std::string& task) {
+  std::vector<engine::Segment> out{{prompt_head(), true},
+                                   {repository, false},
+                                   {std::string(engine::kUser), true},
+                                   {"The repository is at " + root + ".\n\n" + task, false}};
+  open_answer(out);
+  return out;
+}
+
+std::vector<engine::Segment> continue_session(const std::vector<std::string>& results, const std::vector<std::string>& said) {
+  std::string text;
+  const auto part = [&](const std::string& s) { text += (text.empty() ? "" : "\n\n") + s; };
+  for (const auto& result : results) part("<tool_result>" + result + "</tool_result>");
+  for (const auto& s : said) part(s);
+  std::vector<engine::Segment> out{{std::string(engine::kUser), true}, {text, false}};
+  open_answer(out);
+  return out;
+}
+
+}  // namespace lares::daemon

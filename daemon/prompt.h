@@ -1,0 +1,35 @@
+// The prompt, byte for byte: what stands before every session, and how its turns are written behind it (SPEC section 5.3).
+//
+//   BOS effort SYSTEM "\n\n" TOOLS                                     constant: prompt_head()
+//   REPOSITORY                                                         plain text: tools/workspace.h
+//   <｜User｜>The repository is at ROOT.\n\nTASK<｜Assistant｜><think>      begin_session()
+//   ... the model's answer, EOS ...
+//   <｜User｜><tool_result>...</tool_result>...<｜Assistant｜><think>       continue_session()
+//
+// What people, files and tools wrote is plain text: a control token spelled there is ordinary characters (SPEC section 4.4).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/grammar.h"
+#include "engine/tokenizer.h"
+
+namespace lares::daemon {
+
+inline constexpr std::string_view kSystem = "You are a helpful software engineer assistant.";
+inline constexpr std::string_view kEffort = "max", kGeneration = "preview";
+
+// The tools in the order every prompt shows them.
+const std::vector<engine::ToolSpec>& catalogue();
+
+std::string prompt_head();
+
+std::vector<engine::Segment> begin_session(const std::string& repository, const std::string& root, const std::string& task);
+
+// After an answer that called tools, `results` has one text per call, in order; after one that did not it is empty. `said` are
+// texts for the model behind them: what the user wrote meanwhile, reminders, or the next task.
+std::vector<engine::Segment> continue_session(const std::vector<std::string>& results, const std::vector<std::string>& said);
+
+}  // namespace lares::daemon

@@ -1,0 +1,26 @@
+#include "daemon/repository.h"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+namespace lares::daemon {
+
+tl::expected<RepositoryRoot, std::string> repository_root(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::error_code ec;
+  if (!fs::path(directory).is_absolute()) {
+    return tl::unexpected(fmt::format("open the repository {}: the path must be absolute", directory));
+  }
+  const fs::path start = fs::canonical(directory, ec);
+  if (ec || !fs::is_directory(start, ec)) {
+    return tl::unexpected(fmt::format("open the repository {}: {}", directory, ec ? ec.message() : "it is no directory"));
+  }
+  // A worktree's .git is a directory, in linked worktrees and submodules a file.
+  for (fs::path at = start;; at = at.parent_path()) {
+    if (fs::exists(at / ".git", ec)) return RepositoryRoot{at.string(), true};
+    if (at == at.root_path()) return RepositoryRoot{start.string(), false};
+  }
+}
+
+}  // namespace lares::daemon

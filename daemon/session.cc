@@ -1,0 +1,461 @@
+#include "daemon/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "daemon/on_disk_pool.h"
+#include "daemon/prompt.h"
+#include "daemon/repository.h"
+#include "daemon/utf8.h"
+
+namespace lares::daemon {
+namespace {
+
+using protocol::Json;
+
+constexpr std::string_view kAppended = "lares/appended";
+constexpr std::size_t kTitleBytesMax = 80;
+constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string first_line(const std::string& text) {
+  const auto begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) return "";
+  const auto end = text.find_first_of("\r\n", begin);
+  return std::string(utf8_prefix(std::string_view(text).substr(begin, end - begin), kTitleBytesMax));
+}
+
+protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
+  return {.code = code, .message = std::move(message), .hint = std::move(hint)};
+}
+
+}  // namespace
+
+// ---- facts
+
+template <class T>
+void Session::fact(T notification) {
+  notification.at = {.session_id = info_.session_id, .seq = static_cast<std::int64_t>(journal_.size()) + 1, .t = now_ms()};
+  const Json params = protocol::to_json(notification);
+  record(T::kNotification, params);
+  info_.updated_ms = notification.at.t;
+  const std::string line = protocol::notification_line(T::kNotification, params);
+  for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, Subscriber::Weight::fact);
+}
+
+template <class T>
+void Session::ephemeral(T notification, Subscriber::Weight weight) {
+  if (subscribers_.empty()) return;
+  notification.at = {.session_id = info_.session_id, .t = now_ms()};
+  const std::string line = protocol::notification_line(notification);
+  for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, weight);
+}
+
+void Session::record(std::string_view method, const Json& params) {
+  Json frame;
+  frame["method"] = method;
+  frame["params"] = params;
+  if (const auto done = journal_.append(protocol::dump(frame)); !done) {
+    // Nobody may see what is not on disk, so the turn cannot go on.
+    failure_ = done.error();
+    world_.log->event("journal_failed", {{"session", info_.session_id}, {"why", done.error()}});
+    if (turn_) turn_->stop.request();
+  }
+  info_.last_seq = static_cast<std::int64_t>(journal_.size());
+}
+
+Reply<std::shared_ptr<Session>> Session::create(const SessionWorld& world, protocol::SessionInfo info) {
+  const std::string path = world.state_dir + "/sessions/" + info.session_id + ".journal";
+  auto journal = Journal::create(path);
+  if (!journal) return tl::unexpected(refusal(protocol::Code::internal, journal.error()));
+  std::shared_ptr<Session> session(new Session(world, std::move(*journal)));
+  info.created_ms = info.updated_ms = now_ms();
+  session->info_ = info;
+  session->idle_.open();
+  session->fact(protocol::SessionCreated{.session = info});
+  if (!session->failure_.empty()) return tl::unexpected(refusal(protocol::Code::internal, session->failure_));
+  return session;
+}
+
+tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionWorld& world, const std::string& path) {
+  std::vector<std::string> payloads;  // the session exists only once the journal does
+  auto journal = Journal::open(path, [&](std::size_t, std::string_view payload) { payloads.emplace_back(payload); });
+  if (!journal) return tl::unexpected(journal.error());
+  if (const auto& repair = journal->repair(); repair.bytes_cut > 0) {
+    world.log->event("journal_repaired", {{"path", path}, {"bytes_cut", repair.bytes_cut}, {"kept_in", repair.kept_in}, {"why", repair.why}});
+  }
+  std::shared_ptr<Session> session(new Session(world, std::move(*journal)));
+  session->idle_.open();
+  for (std::size_t i = 0; i < payloads.size(); ++i) session->replay(payloads[i], static_cast<std::int64_t>(i) + 1);
+  if (session->info_.session_id.empty()) return tl::unexpected(fmt::format("open the session {}: it does not begin with its creation", path));
+  session->info_.last_seq = static_cast<std::int64_t>(session->journal_.size());
+  session->mend();
+  return session;
+}
+
+Session::~Session() = default;
+
+// One recorded event, into what this object knows.
+void Session::replay(std::string_view payload, std::int64_t seq) {
+  const Json frame = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
+  if (!frame.is_object() || !frame.contains("method") || !frame.contains("params") || !frame["method"].is_string()) return;
+  const std::string method = frame["method"].get<std::string>();
+  const Json& params = frame["params"];
+  const auto with = [&]<class T>(auto f, std::type_identity<T>) {
+    if (method != T::kNotification) return;
+    if (auto typed = protocol::from_json<T>(params)) {
+      if (typed->at.t > 0) info_.updated_ms = typed->at.t;
+      f(*typed);
+    }
+  };
+  if (method == kAppended) {
+    const auto ids = params.find("ids");
+    if (ids != params.end() && ids->is_array()) {
+      for (const auto& id : *ids) {
+        if (id.is_number_integer()) transcript_.ids.push_back(id.get<engine::Token>());
+      }
+    }
+    transcript_.results.clear();
+    if (const auto results = params.find("results"); results != params.end() && results->is_array()) {
+      for (const auto& text : *results) transcript_.results.push_back(text.is_string() ? text.get<std::string>() : "");
+    }
+    info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+    return;
+  }
+  with([&](auto& x) { info_ = x.session; info_.last_seq = seq; }, std::type_identity<protocol::SessionCreated>{});
+  with([&](auto& x) { info_.title = x.title; }, std::type_identity<protocol::SessionUpdated>{});
+  with([&](auto&) { info_.closed = true; }, std::type_identity<protocol::SessionClosed>{});
+  with([&](auto& x) {
+    prompts_.push_back({.send = {.session_id = info_.session_id, .id = x.id, .content = x.content, .delivery = x.delivery}, .seq = seq});
+  }, std::type_identity<protocol::PromptAccepted>{});
+  with([&](auto& x) {
+    info_.n_turns = info_.turn_id = x.turn_id;
+    for (auto& p : prompts_) {
+      if (p.send.id == x.prompt_id) p.turn_id = x.turn_id;
+    }
+  }, std::type_identity<protocol::TurnStarted>{});
+  with([&](auto& x) { open_[x.item.id] = x.item; }, std::type_identity<protocol::ItemUpdated>{});
+  with([&](auto& x) {
+    open_.erase(x.item.id);
+    for (auto& p : prompts_) {
+      if (x.item.kind == "user" && p.send.id == x.item.prompt_id) p.delivered = true, p.turn_id = x.item.turn_id;
+    }
+  }, std::type_identity<protocol::ItemCompleted>{});
+  with([&](auto&) { info_.turn_id = 0; }, std::type_identity<protocol::TurnEnded>{});
+}
+
+void Session::mend() {
+  info_.state = "idle";
+  if (info_.turn_id == 0) return;
+  for (auto& [id, item] : std::map(open_)) {
+    protocol::Item lost = item;
+    lost.state = "interrupted", lost.output = kUnknownOutcome;
+    fact(protocol::ItemCompleted{.item = lost});
+  }
+  open_.clear();
+  fact(protocol::TurnEnded{.turn_id = info_.turn_id, .reason = "crashed", .message = "the daemon died during this turn"});
+  for (auto& p : prompts_) {
+    if (p.turn_id == info_.turn_id) p.delivered = true;  // it was begun; to begin it again is the user's to say
+  }
+  info_.turn_id = 0;
+}
+
+std::optional<std::string> Session::event_after(std::int64_t after, std::int64_t& seq) const {
+  for (std::size_t i = static_cast<std::size_t>(std::max<std::int64_t>(0, after)); i < journal_.size(); ++i) {
+    auto payload = journal_.read(i);
+    seq = static_cast<std::int64_t>(i) + 1;
+    if (!payload || payload->starts_with(R"({"method":"lares/)")) continue;
+    return std::move(*payload);
+  }
+  seq = static_cast<std::int64_t>(journal_.size());
+  return std::nullopt;
+}
+
+// ---- prompts and turns
+
+std::size_t Session::n_waiting() const {
+  return static_cast<std::size_t>(std::count_if(prompts_.begin(), prompts_.end(), [](const Prompt& p) { return p.turn_id == 0 && !p.delivered; }));
+}
+
+asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::PromptSend prompt) {
+  using protocol::Code;
+  for (const Prompt& p : prompts_) {
+    if (p.send.id != prompt.id) continue;
+    if (p.send.content != prompt.content) {
+      co_return tl::unexpected(refusal(Code::conflict, fmt::format("prompt/send {}: this id was used with another content", prompt.id)));
+    }
+    co_return protocol::PromptSendResult{.id = prompt.id, .seq = p.seq, .turn_id = p.turn_id};
+  }
+  const std::string& delivery = prompt.delivery;
+  if (delivery != "start" && delivery != "queue" && delivery != "steer" && delivery != "interrupt") {
+    co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("delivery must be start, queue, steer or interrupt, not {}", delivery)));
+  }
+  if (info_.closed) co_return tl::unexpected(refusal(Code::not_found, fmt::format("prompt/send: session {} is closed", info_.session_id)));
+  if (prompt.id.empty() || prompt.content.empty()) co_return tl::unexpected(refusal(Code::invalid_params, "id and content must not be empty"));
+  if (prompt.content.size() > protocol::kPromptBytesMax) {
+    co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("content is longer than {} bytes", protocol::kPromptBytesMax),
+                                     "put it into a file of the repository and name that"));
+  }
+  if (world_.host->state().state == "failed") {
+    co_return tl::unexpected(refusal(Code::not_ready, "load the model: " + world_.host->state().message));
+  }
+  if (turn_ && delivery == "start") {
+    co_return tl::unexpected(refusal(Code::busy, fmt::format("session {} works on turn {}", info_.session_id, turn_->id),
+                                     "deliver it with queue, steer or interrupt"));
+  }
+  if (prompt.expect_turn != 0 && (!turn_ || turn_->id != prompt.expect_turn)) {
+    co_return tl::unexpected(refusal(Code::busy, fmt::format("turn {} is not the running one", prompt.expect_turn)));
+  }
+  if (n_waiting() >= protocol::kPromptsQueuedMax) {
+    auto full = refusal(Code::overloaded, fmt::format("{} prompts wait in session {}", protocol::kPromptsQueuedMax, info_.session_id));
+    full.retry_after_ms = 1000;
+    co_return tl::unexpected(std::move(full));
+  }
+  const auto self = shared_from_this();
+  if (info_.title.empty()) {
+    info_.title = first_line(prompt.content);
+    fact(protocol::SessionUpdated{.title = info_.title});
+  }
+  fact(protocol::PromptAccepted{.id = prompt.id, .content = prompt.content, .delivery = delivery});
+  if (!failure_.empty()) co_return tl::unexpected(refusal(Code::internal, "write the session's journal: " + failure_));
+  const std::int64_t seq = info_.last_seq;
+  prompts_.push_back({.send = prompt, .seq = seq});
+  if (turn_ && delivery == "interrupt") turn_->stop.request();
+  start_next();
+  protocol::PromptSendResult result{.id = prompt.id, .seq = seq, .turn_id = prompts_.back().turn_id};
+  for (const Prompt& p : prompts_) {
+    if (p.send.id == prompt.id) result.turn_id = p.turn_id;
+  }
+  if (turn_ && delivery == "steer" && result.turn_id == 0) result.turn_id = turn_->id;
+  co_await on_disk_pool(*world_.disk, [this] { (void)journal_.sync(); });
+  co_return result;
+}
+
+void Session::start_next() {
+  if (turn_ || info_.closed || !failure_.empty()) return;
+  for (Prompt& p : prompts_) {
+    if (p.turn_id != 0 || p.delivered) continue;
+    p.turn_id = info_.turn_id = ++info_.n_turns;
+    turn_ = std::make_unique<Running>();
+    turn_->id = p.turn_id;
+    idle_.close();
+    fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
+    asio::co_spawn(world_.io, [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); }, asio::detached);
+    return;
+  }
+}
+
+TurnSettings Session::settings() const {
+  TurnSettings s = world_.defaults;
+  const auto& given = info_.settings;
+  if (given.temperature) s.sampling.temperature = static_cast<float>(*given.temperature);
+  if (given.top_p) s.sampling.top_p = static_cast<float>(*given.top_p);
+  if (given.seed) s.sampling.seed = *given.seed;
+  if (given.steps_max) s.steps_max = *given.steps_max;
+  if (given.step_tokens_max) s.step_tokens_max = *given.step_tokens_max;
+  if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
+  s.tools = given.mode != "ask";
+  return s;
+}
+
+void Session::make_toolbox() {
+  if (!tools_.empty()) return;
+  tools::BuiltinOptions builtin;
+  builtin.root = info_.root;
+  builtin.state_dir = world_.state_dir + "/outputs/" + info_.session_id;
+  builtin.sandbox_launcher = world_.sandbox_launcher;
+  builtin.no_sandbox = info_.settings.no_sandbox;
+  std::error_code ec;
+  std::filesystem::create_directories(builtin.state_dir, ec);  // where it fails, the tool that needs it says so
+  tools_ = make_tools(world_.io, {builtin, world_.mcp_config}, [this](std::string question) { return ask(std::move(question)); });
+}
+
+asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
+  TurnResult result;
+  try {
+    if (!world_.host->engine()) {
+      state("loading");
+      co_await world_.host->settled();
+    }
+    if (turn_->stop.requested()) {
+      result.reason = "cancelled";
+    } else if (!world_.host->engine()) {
+      result = {"error", "load the model: " + world_.host->state().message, {}};
+    } else {
+      make_toolbox();
+      TurnInput input{.turn_id = turn_id, .said = {prompt->send.id, prompt->send.content}, .settings = settings()};
+      prompt->delivered = true;
+      std::string failed;
+      if (transcript_.ids.empty()) {
+        auto files = co_await on_disk_pool(*world_.disk, [root = info_.root] { return tools::list_files({.root = root}); });
+        if (files) {
+          tools::note_shown(tools_, *files);
+          input.beginning = begin_session(tools::render_repository(*files), info_.root, prompt->send.content);
+        } else {
+          failed = files.error().message;
+        }
+      }
+      if (failed.empty()) {
+        result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input));
+      } else {
+        result = {"error", "read the repository: " + failed, {}};
+      }
+    }
+  } catch (const std::exception& e) {
+    result = {"error", e.what(), {}};
+    world_.log->event("turn_failed", {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
+  }
+  if (!failure_.empty()) result = {"error", "write the session's journal: " + failure_, result.usage};
+  open_.clear();
+  info_.turn_id = 0;
+  info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+  turn_ = nullptr;
+  fact(protocol::TurnEnded{.turn_id = turn_id, .reason = result.reason, .message = result.message, .usage = result.usage});
+  co_await on_disk_pool(*world_.disk, [this] { (void)journal_.sync(); });
+  start_next();
+  if (!turn_) {
+    state("idle");
+    idle_.open();
+  }
+}
+
+std::int64_t Session::interrupt(std::int64_t turn_id) {
+  if (!turn_ || (turn_id != 0 && turn_->id != turn_id)) return 0;
+  turn_->stop.request();
+  if (answered_) answered_->open();
+  return turn_->id;
+}
+
+void Session::close() {
+  interrupt(0);
+  if (info_.closed) return;
+  info_.closed = true;
+  fact(protocol::SessionClosed{});
+  if (!turn_) tools_.clear();
+}
+
+asio::awaitable<void> Session::ended() {
+  const auto self = shared_from_this();
+  co_await idle_.wait();
+  if (info_.closed) tools_.clear();
+}
+
+void Session::sleep() {
+  if (turn_ || !timeline_) return;
+  timeline_ = nullptr;
+}
+
+// ---- questions
+
+asio::awaitable<std::optional<std::string>> Session::ask(std::string) {
+  const bool somebody = std::any_of(subscribers_.begin(), subscribers_.end(),
+                                    [&](Subscriber* s) { return s->interactive(info_.session_id); });
+  if (!somebody) co_return std::nullopt;
+  answered_ = std::make_unique<Gate>(world_.io);
+  answer_.reset();
+  for (const auto& [id, item] : open_) {
+    if (item.state == "waiting") waiting_item_ = id;
+  }
+  co_await answered_->wait();
+  answered_ = nullptr;
+  waiting_item_.clear();
+  co_return std::exchange(answer_, std::nullopt);
+}
+
+Reply<> Session::reply(const std::string& item_id, const std::string& text) {
+  if (!answered_ || answered_->is_open() || waiting_item_ != item_id) {
+    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("question/reply: {} does not wait for an answer", item_id)));
+  }
+  answer_ = text;
+  answered_->open();
+  return {};
+}
+
+// ---- what the turn tells
+
+void Session::state(std::string_view state) {
+  info_.state = state;
+  ephemeral(protocol::SessionState{.state = info_.state, .turn_id = info_.turn_id, .n_queued = static_cast<int>(n_waiting())},
+            Subscriber::Weight::state);
+  world_.changed();
+}
+
+void Session::prefill(std::int64_t step, std::int64_t done, std::int64_t total) {
+  ephemeral(protocol::TurnPrefill{.turn_id = info_.turn_id, .step = step, .done = done, .total = total}, Subscriber::Weight::delta);
+}
+
+void Session::item_started(const protocol::Item& item) {
+  open_[item.id] = item;
+  ephemeral(protocol::ItemStarted{.item = item}, Subscriber::Weight::state);
+}
+
+void Session::item_delta(const std::string& item_id, std::string_view field, const std::string& text, std::int64_t tokens) {
+  const auto it = open_.find(item_id);
+  if (it == open_.end()) return;
+  std::string& whole = field == "text" ? it->second.text : field == "arguments" ? it->second.arguments : it->second.output;
+  const auto off = static_cast<std::int64_t>(whole.size());
+  if (field == "output" && whole.size() > kOpenOutputBytesMax) return;  // the result has it, clipped
+  whole += text;
+  ephemeral(protocol::ItemDelta{.turn_id = info_.turn_id, .item_id = item_id, .field = std::string(field), .off = off, .text = text, .tokens = tokens},
+            Subscriber::Weight::delta);
+}
+
+void Session::item_updated(const protocol::Item& item) {
+  open_[item.id] = item;
+  fact(protocol::ItemUpdated{.item = item});
+}
+
+void Session::item_completed(const protocol::Item& item) {
+  open_.erase(item.id);
+  fact(protocol::ItemCompleted{.item = item});
+}
+
+void Session::step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) {
+  info_.context_tokens = usage.context;
+  fact(protocol::TurnStep{.turn_id = info_.turn_id, .step = step, .reason = reason, .usage = usage});
+}
+
+void Session::appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) {
+  Json params;
+  params["ids"] = ids;
+  params["results"] = results;
+  record(kAppended, params);
+}
+
+std::vector<Said> Session::steering() {
+  std::vector<Said> out;
+  for (Prompt& p : prompts_) {
+    if (p.turn_id != 0 || p.delivered || p.send.delivery != "steer") continue;
+    p.turn_id = info_.turn_id, p.delivered = true;
+    out.push_back({p.send.id, p.send.content});
+  }
+  return out;
+}
+
+// ---- subscribers
+
+std::vector<std::string> Session::snapshots(bool resync) const {
+  std::vector<std::string> lines;
+  for (const auto& [id, item] : open_) {
+    protocol::ItemSnapshot snapshot{.at = {.session_id = info_.session_id, .t = now_ms()}, .item = item, .resync = resync};
+    lines.push_back(protocol::notification_line(snapshot));
+  }
+  return lines;
+}
+
+void Session::subscribe(Subscriber* subscriber) {
+  for (const auto& line : snapshots(false)) subscriber->notify(info_.session_id, line, Subscriber::Weight::state);
+  subscribers_.insert(subscriber);
+}
+
+}  // namespace lares::daemon

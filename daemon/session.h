@@ -1,0 +1,137 @@
+// One conversation about one repository: its facts on disk, its turns, its subscribers. The journal's frames are the session's
+// events as they were notified, {"method", "params"}, and between them the daemon's own ones (method "lares/..."), which
+// clients do not see. An event's seq is its frame's number, from 1.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <tl/expected.hpp>
+
+#include "daemon/engine_host.h"
+#include "daemon/gate.h"
+#include "daemon/journal.h"
+#include "daemon/log.h"
+#include "daemon/protocol.h"
+#include "daemon/toolbox.h"
+#include "daemon/transcript.h"
+#include "daemon/turn.h"
+#include "daemon/wire.h"
+
+namespace lares::daemon {
+
+// A connection that follows a session. Called on the io executor; lines end with their newline.
+class Subscriber {
+ public:
+  enum class Weight { fact, state, delta };  // what a slow client may lose: nothing, nothing, deltas (it then gets snapshots)
+  virtual ~Subscriber() = default;
+  virtual void notify(const std::string& session_id, const std::string& line, Weight weight) = 0;
+  virtual bool interactive(const std::string& session_id) const = 0;
+};
+
+// What every session of this daemon is made with.
+struct SessionWorld {
+  asio::any_io_executor io;
+  asio::thread_pool* disk = nullptr;  // blocking file work
+  EngineHost* host = nullptr;
+  const Log* log = nullptr;
+  std::string state_dir, sandbox_launcher, mcp_config;
+  TurnSettings defaults;
+  std::function<void()> changed;  // some session's state changed
+};
+
+// Where an answer is refused: what the client is told.
+template <class T = void>
+using Reply = tl::expected<T, protocol::Error>;
+
+class Session final : public std::enable_shared_from_this<Session>, private TurnEvents {
+ public:
+  static Reply<std::shared_ptr<Session>> create(const SessionWorld& world, protocol::SessionInfo info);
+  // A journal that cannot be read at all is an error; a torn tail is cut off and logged.
+  static tl::expected<std::shared_ptr<Session>, std::string> open(const SessionWorld& world, const std::string& path);
+  ~Session() override;
+
+  const protocol::SessionInfo& info() const { return info_; }
+  bool running() const { return turn_ != nullptr; }
+  bool awake() const { return timeline_ != nullptr; }
+  void sleep();  // gives its KV cache back; the next turn evaluates the transcript again
+
+  asio::awaitable<Reply<protocol::PromptSendResult>> send(protocol::PromptSend prompt);
+  std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
+  Reply<> reply(const std::string& item_id, const std::string& text);
+  void close();
+  asio::awaitable<void> ended();  // when no turn runs
+
+  // Prompts that were on disk and had not been answered when the daemon died.
+  void resume() { start_next(); }
+
+  void subscribe(Subscriber* subscriber);  // live from now on; begins with snapshots of what is open
+  void unsubscribe(Subscriber* subscriber) { subscribers_.erase(subscriber); }
+  std::vector<std::string> snapshots(bool resync) const;  // notification lines
+
+  // The first public event with seq > after, or nullopt. `seq` is set to it.
+  std::optional<std::string> event_after(std::int64_t after, std::int64_t& seq) const;
+
+ private:
+  Session(const SessionWorld& world, Journal journal) : world_(world), journal_(std::move(journal)), idle_(world.io) {}
+
+  struct Prompt {
+    protocol::PromptSend send;
+    std::int64_t seq = 0, turn_id = 0;
+    bool delivered = false;
+  };
+  struct Running {
+    std::int64_t id = 0;
+    TurnStop stop;
+  };
+
+  // TurnEvents
+  void state(std::string_view state) override;
+  void prefill(std::int64_t step, std::int64_t done, std::int64_t total) override;
+  void item_started(const protocol::Item& item) override;
+  void item_delta(const std::string& item_id, std::string_view field, const std::string& text, std::int64_t tokens) override;
+  void item_updated(const protocol::Item& item) override;
+  void item_completed(const protocol::Item& item) override;
+  void step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) override;
+  void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) override;
+  std::vector<Said> steering() override;
+
+  template <class T> void fact(T notification);
+  template <class T> void ephemeral(T notification, Subscriber::Weight weight);
+  void record(std::string_view method, const protocol::Json& params);
+  void replay(std::string_view payload, std::int64_t seq);
+  void mend();  // after a crash
+  void start_next();
+  asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
+  asio::awaitable<std::optional<std::string>> ask(std::string question);
+  void make_toolbox();
+  std::size_t n_waiting() const;
+  TurnSettings settings() const;
+
+  const SessionWorld& world_;
+  Journal journal_;
+  protocol::SessionInfo info_;
+  Transcript transcript_;
+  Tools tools_;
+  std::unique_ptr<engine::Timeline> timeline_;
+  std::deque<Prompt> prompts_;  // all there ever were, in order of acceptance
+  std::unique_ptr<Running> turn_;
+  std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id
+  std::string waiting_item_;                    // the ask_user call that waits
+  std::optional<std::string> answer_;
+  std::unique_ptr<Gate> answered_;
+  std::set<Subscriber*> subscribers_;
+  std::string failure_;  // the journal could not be written: the turn must end
+  Gate idle_;
+};
+
+}  // namespace lares::daemon

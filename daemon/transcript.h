@@ -1,0 +1,20 @@
+// What the model has read and said in a session, as token ids: only ever appended to, never written anew.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace lares::daemon {
+
+struct Transcript {
+  std::vector<engine::Token> ids;    // ends with an answer's end-of-sentence token between turns; empty before the first
+  std::vector<std::string> results;  // of the last answer's calls, in order, while the model has not read them
+};
+
+// Stands for the result of a call that the death of the daemon cut off.
+inline constexpr std::string_view kUnknownOutcome =
+    "Lares was stopped before this call was finished: whether it did anything is unknown. Look before you go on.";
+
+}  // namespace lares::daemon

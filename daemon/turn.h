@@ -1,0 +1,87 @@
+// One turn: the model answers, its calls run, it reads their results, until it calls nothing or a limit is reached. Knows no
+// socket and no file; whoever runs it hears of everything through TurnEvents.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+
+#include "daemon/engine_host.h"
+#include "daemon/protocol.h"
+#include "daemon/toolbox.h"
+#include "daemon/transcript.h"
+#include "engine/engine.h"
+#include "engine/tokenizer.h"
+
+namespace lares::daemon {
+
+inline constexpr std::int64_t kStepsMax = 200;              // steps of a turn
+inline constexpr std::int64_t kStepTokensMax = 131'072;     // tokens of a step ...
+inline constexpr std::int64_t kThinkTokensMax = 98'304;     // ... of them reasoning: then </think> is forced
+inline constexpr int kCallsPerStepMax = 8;
+inline constexpr int kResamplesMax = 2;                     // of an answer that is empty
+inline constexpr float kResampleTemperature = 0.6f;         // at least: the same draw would be empty again
+
+struct TurnSettings {
+  engine::Sampling sampling;
+  std::int64_t steps_max = kStepsMax, step_tokens_max = kStepTokensMax, think_tokens_max = kThinkTokensMax;
+  bool tools = true;  // false: the model only answers
+};
+
+struct TurnResult {
+  std::string reason;   // see protocol::TurnEnded
+  std::string message;  // one line for people; empty for end_turn and cancelled
+  protocol::Usage usage;
+};
+
+// A task, or what the user wrote while the turn ran.
+struct Said {
+  std::string prompt_id, text;
+};
+
+// Called on the io executor, in order. `durable` ones are to be on disk when they return.
+class TurnEvents {
+ public:
+  virtual ~TurnEvents() = default;
+  virtual void state(std::string_view state) = 0;  // see protocol::SessionState
+  virtual void prefill(std::int64_t step, std::int64_t done, std::int64_t total) = 0;
+  virtual void item_started(const protocol::Item& item) = 0;
+  virtual void item_delta(const std::string& item_id, std::string_view field, const std::string& text, std::int64_t tokens) = 0;
+  virtual void item_updated(const protocol::Item& item) = 0;    // durable
+  virtual void item_completed(const protocol::Item& item) = 0;  // durable
+  virtual void step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) = 0;  // durable
+  // Durable. `ids` were appended to the transcript, whose unread results are now `results`.
+  virtual void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) = 0;
+  virtual std::vector<Said> steering() = 0;  // what the user wrote since the last time; it is delivered now
+};
+
+// Stops a turn from outside: within one token, one prefill chunk or the kill of a command.
+struct TurnStop {
+  std::stop_source engine;
+  asio::cancellation_signal tool;
+  void request() {
+    engine.request_stop();
+    tool.emit(asio::cancellation_type::all);
+  }
+  bool requested() const { return engine.stop_requested(); }
+};
+
+struct TurnInput {
+  std::int64_t turn_id = 0;
+  Said said;
+  std::vector<engine::Segment> beginning;  // of an empty transcript: the whole prompt; else empty
+  TurnSettings settings;
+};
+
+// `transcript` and `timeline` belong to the session; the timeline may be null and is made when needed. The engine is ready.
+asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,
+                                     std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,
+                                     TurnInput input);
+
+}  // namespace lares::daemon
