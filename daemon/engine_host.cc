@@ -7,16 +7,22 @@ namespace {
 
 constexpr std::chrono::milliseconds kProgressEvery{100};
 
+struct Abandoned {};  // thrown through a load that nobody waits for any more
+
 }  // namespace
 
 EngineHost::EngineHost(asio::any_io_executor io) : io_(io), settled_(io) {}
 
-EngineHost::~EngineHost() { pool_.join(); }
+EngineHost::~EngineHost() {
+  abandoned_ = true;
+  pool_.join();
+}
 
 void EngineHost::start(Load load, OnState on_state) {
   asio::post(pool_, [this, load = std::move(load), on_state = std::move(on_state)] {
     auto told = std::chrono::steady_clock::time_point{};
     const auto progress = [&](std::int64_t done, std::int64_t total) {
+      if (abandoned_) throw Abandoned{};
       const auto now = std::chrono::steady_clock::now();
       if (now - told < kProgressEvery) return;
       told = now;
@@ -26,8 +32,15 @@ void EngineHost::start(Load load, OnState on_state) {
         on_state(state_);
       });
     };
-    // A shared holder, for a posted function must be copyable.
-    auto loaded = std::make_shared<engine::Result<std::unique_ptr<engine::Engine>>>(load(progress));
+    using Loaded = engine::Result<std::unique_ptr<engine::Engine>>;
+    auto loaded = std::make_shared<Loaded>(tl::unexpected(engine::Error{}));  // shared: a posted function must be copyable
+    try {
+      *loaded = load(progress);
+    } catch (const Abandoned&) {
+      return;
+    } catch (const std::exception& e) {
+      *loaded = tl::unexpected(engine::Error{engine::Errc::no_memory, e.what()});
+    }
     asio::post(io_, [this, on_state, loaded] {
       if (*loaded) {
         engine_ = std::move(**loaded);

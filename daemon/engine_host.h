@@ -2,6 +2,7 @@
 // served, in pieces short enough that they take turns.
 #pragma once
 
+#include <atomic>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -32,7 +33,7 @@ class EngineHost {
   using OnState = std::function<void(const protocol::ServerState&)>;
 
   explicit EngineHost(asio::any_io_executor io);
-  ~EngineHost();  // waits for what runs on the engine's thread
+  ~EngineHost();  // waits for what runs on the engine's thread; a load is abandoned at its next progress report
   EngineHost(const EngineHost&) = delete;
   EngineHost& operator=(const EngineHost&) = delete;
 
@@ -75,6 +76,7 @@ class EngineHost {
   std::unique_ptr<engine::Engine> engine_;
   Gate settled_;
   int n_queued_ = 0;
+  std::atomic<bool> abandoned_{false};
   asio::thread_pool pool_{1};
 };
 

@@ -352,9 +352,9 @@ struct ItemStarted {  // ephemeral
   Stamp at{};
   Item item;
 };
-// Ephemeral. Append `text` to `field` at byte offset `off`. A slow client gets neighbouring deltas joined (outbox above half),
-// then loses them (above nine tenths): it later gets an item/snapshot with resync true. A client that reads nothing for kStuckMsMax
-// or whose outbox overflows gets connection/evicted and is disconnected.
+// Ephemeral. Append `text` to `field` at byte offset `off`. A slow client (outbox above half) loses deltas: it later gets an
+// item/snapshot with resync true. A client that reads nothing for kStuckMsMax or whose outbox overflows gets
+// connection/evicted and is disconnected.
 struct ItemDelta {
   static constexpr std::string_view kNotification = "item/delta";
   Stamp at{};

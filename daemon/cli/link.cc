@@ -16,7 +16,7 @@
 #include <deque>
 #include <utility>
 
-#include "daemon/cli/version.h"
+#include "daemon/version.h"
 
 namespace lares::cli {
 
@@ -149,7 +149,7 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   state_->connection = fresh;
   state_->read(fresh);
   protocol::Initialize hello;
-  hello.client = std::string("lares/") + kVersion;
+  hello.client = std::string("lares/") + daemon::kVersion;
   auto answer = call<protocol::InitializeResult>(hello);
   if (!answer) {
     disconnect();

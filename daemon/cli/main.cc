@@ -7,7 +7,7 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/version.h"
+#include "daemon/version.h"
 
 namespace {
 
@@ -46,7 +46,7 @@ void help(std::FILE* to) {
 int dispatch(int argc, const char* const* argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
   if (name == "--version" || name == "version") {
-    std::printf("lares %s\n", cli::kVersion);
+    std::printf("lares %s\n", lares::daemon::kVersion);
     return cli::kExitFinished;
   }
   if (name == "help" && argc > 2) {  // lares help run

@@ -1,0 +1,80 @@
+#include "daemon/daemon.h"
+
+#include <signal.h>
+
+#include <cstdio>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "daemon/listener.h"
+#include "daemon/server.h"
+#include "daemon/sessions.h"
+#include "daemon/state_dir.h"
+#include "daemon/version.h"
+
+namespace lares::daemon {
+namespace {
+
+constexpr unsigned kDiskThreads = 2;
+constexpr std::size_t kBootIdLength = 16;
+constexpr std::chrono::milliseconds kLastWords{300};
+
+int failed(const std::string& why) {
+  fmt::print(stderr, "laresd: {}\n", why);
+  return 1;
+}
+
+}  // namespace
+
+int run_daemon(const DaemonOptions& options, const Log& log) {
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
+  asio::io_context io(1);
+  auto state = StateDir::open(options.state_dir);
+  if (!state) return failed(state.error());
+  auto listener = Listener::open(io.get_executor(), options.socket);
+  if (!listener) return failed(listener.error());
+  log.event("start", {{"version", kVersion}, {"socket", options.socket}, {"state_dir", options.state_dir}, {"model", options.model_directory}});
+
+  asio::thread_pool disk(kDiskThreads);
+  EngineHost host(io.get_executor());
+  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .state_dir = options.state_dir,
+                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .defaults = options.defaults});
+  sessions.load();
+  Server server(io.get_executor(), disk, host, sessions, log,
+                {.socket = options.socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
+                 .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
+                 .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher}});
+  host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });
+  sessions.resume();
+
+  asio::signal_set signals(io, SIGTERM, SIGINT);
+  const auto on_signal = [&]() -> asio::awaitable<void> {
+    auto [ec, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (ec) co_return;
+    log.event("signal", {{"number", number}});
+    co_await server.stop(/*now=*/true);
+  };
+  const auto serve = [&]() -> asio::awaitable<void> {
+    co_await server.serve(*listener);
+    boost::system::error_code ignored;
+    signals.cancel(ignored);
+    asio::steady_timer last_words(io, kLastWords);  // a client that does not read must not keep the daemon
+    co_await last_words.async_wait(asio::as_tuple(asio::use_awaitable));
+    io.stop();
+  };
+  asio::co_spawn(io, on_signal, asio::detached);
+  asio::co_spawn(io, serve, asio::detached);
+  io.run();
+  log.event("end");
+  return 0;
+}
+
+}  // namespace lares::daemon

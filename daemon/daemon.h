@@ -1,0 +1,26 @@
+// The whole daemon around an engine: builds every object and hands each what it needs. main() gives it the real engine, tests a
+// scripted one.
+#pragma once
+
+#include <string>
+
+#include "daemon/engine_host.h"
+#include "daemon/log.h"
+#include "daemon/turn.h"
+
+namespace lares::daemon {
+
+struct DaemonOptions {
+  std::string socket, state_dir;   // absolute
+  std::string model_directory;     // what server/status says
+  std::string sandbox_launcher;    // path of lares-sandbox
+  std::string mcp_config;          // the user's own; empty: no MCP servers
+  TurnSettings defaults;
+  EngineHost::Load load;
+};
+
+// Serves until a client or a signal (TERM, INT) ends it. Returns the exit status; what kept it from starting is one line on
+// stderr.
+int run_daemon(const DaemonOptions& options, const Log& log);
+
+}  // namespace lares::daemon

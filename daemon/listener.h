@@ -1,0 +1,37 @@
+// The daemon's Unix socket: in a private directory, one daemon per socket, or handed over by the service manager.
+#pragma once
+
+#include <string>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <tl/expected.hpp>
+
+namespace lares::daemon {
+
+namespace asio = boost::asio;
+
+class Listener {
+ public:
+  using Protocol = asio::local::stream_protocol;
+
+  // Directory 0700 (made when missing; another user's is refused), socket 0600, a lock file beside it held for as long as this
+  // lives. With $LISTEN_FDS (sd_listen_fds(3)) descriptor 3 is taken instead. The error is one line.
+  static tl::expected<Listener, std::string> open(asio::any_io_executor io, const std::string& path);
+  Listener(Listener&& other) noexcept;
+  Listener& operator=(Listener&&) = delete;
+  ~Listener();  // removes the socket it made
+
+  Protocol::acceptor& acceptor() { return acceptor_; }
+
+ private:
+  Listener(Protocol::acceptor acceptor, std::string path, int lock) : acceptor_(std::move(acceptor)), path_(std::move(path)), lock_(lock) {}
+  Protocol::acceptor acceptor_;
+  std::string path_;  // empty: not ours to remove
+  int lock_ = -1;
+};
+
+// The user at the other end, by the kernel's word; -1 when it cannot be told.
+long peer_uid(Listener::Protocol::socket& socket);
+
+}  // namespace lares::daemon

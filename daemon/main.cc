@@ -1,0 +1,95 @@
+// laresd: the daemon. Reads the command line and the environment, and hands everything to daemon.h.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "daemon/daemon.h"
+#include "daemon/generation_config.h"
+#include "daemon/nano_directory.h"
+#include "daemon/socket_path.h"
+#include "daemon/version.h"
+#include "engine/engine.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace lares;
+
+int failed(const std::string& why) {
+  fmt::print(stderr, "laresd: {}\n", why);
+  return 1;
+}
+
+std::string beside_this_executable(const char* name) {
+  std::error_code ec;
+  return (fs::read_symlink("/proc/self/exe", ec).parent_path() / name).string();
+}
+
+// The user's own list of MCP servers: a repository's would be run on the word of whoever wrote it.
+std::string mcp_config() {
+  const char* const home = std::getenv("HOME");
+  const char* const config = std::getenv("XDG_CONFIG_HOME");
+  const fs::path folder = config && *config ? fs::path(config) : fs::path(home ? home : "/") / ".config";
+  const fs::path path = folder / "lares" / "mcp.json";
+  std::error_code ec;
+  return fs::exists(path, ec) ? path.string() : "";
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"The Lares daemon: hosts the model, keeps sessions, serves a Unix socket.", "laresd"};
+  std::string socket, state_dir, model;
+  int threads = 0;
+  std::int64_t context = 0;
+  app.add_option("--socket", socket, "where to listen (default: $LARES_SOCKET, else the user's own)");
+  app.add_option("--state-dir", state_dir, "where sessions are kept (default: $LARES_STATE_DIR, else the user's own)");
+  app.add_option("--model", model, "checkpoint directory (default: $LARES_MODEL, else nano, which comes with Lares)");
+  app.add_option("--threads", threads, "threads of the engine; 0: the CPUs this process may use")->check(CLI::Range(0, 1024));
+  app.add_option("--context", context, "tokens a session may hold; 0: what the model can")->check(CLI::NonNegativeNumber);
+  app.set_version_flag("--version", std::string("laresd ") + daemon::kVersion);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    return failed(e.what()), 2;
+  }
+  if (model.empty()) {
+    const char* const given = std::getenv("LARES_MODEL");
+    model = given && *given ? given : daemon::nano_directory();
+  }
+  std::error_code ec;
+  if (const fs::path real = fs::canonical(model, ec); !ec) model = real.string();  // else the loader says what is missing
+  daemon::DaemonOptions options;
+  for (auto [given, resolved, into] : {std::tuple{&socket, daemon::socket_path(socket), &options.socket},
+                                       std::tuple{&state_dir, daemon::state_dir(state_dir), &options.state_dir}}) {
+    if (!resolved) return failed(resolved.error());
+    *into = fs::absolute(*resolved, ec).lexically_normal().string();
+  }
+  auto defaults = daemon::generation_defaults(model);
+  if (!defaults) return failed(defaults.error());
+  options.defaults = *defaults;
+  options.model_directory = model;
+  options.sandbox_launcher = beside_this_executable("lares-sandbox");
+  options.mcp_config = mcp_config();
+  options.load = [&](const engine::Progress& progress) {
+    return engine::load({.directory = model, .n_threads = threads, .n_context = context}, progress);
+  };
+  const daemon::Log log(STDERR_FILENO);
+  return daemon::run_daemon(options, log);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& e) {
+    return failed(e.what());
+  }
+}

@@ -1,0 +1,269 @@
+#include "daemon/server.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "daemon/connection.h"
+#include "daemon/on_disk_pool.h"
+#include "daemon/prompt.h"
+#include "daemon/repository.h"
+#include "tools/workspace.h"
+
+namespace lares::daemon {
+namespace {
+
+using namespace protocol;
+
+constexpr std::size_t kSkippedShown = 200;
+
+template <class T>
+Reply<Json> ok(T result) {
+  return to_json(std::move(result));
+}
+tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") {
+  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
+}
+
+bool changes_something(const std::string& method) {
+  return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
+         method == PromptSend::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod;
+}
+
+}  // namespace
+
+Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Sessions& sessions, const Log& log,
+               ServerOptions options)
+    : io_(io), disk_(disk), host_(host), sessions_(sessions), log_(log), options_(std::move(options)) {}
+
+Server::~Server() = default;
+
+asio::awaitable<void> Server::serve(Listener& listener) {
+  acceptor_ = &listener.acceptor();
+  while (!stopping_) {
+    auto [ec, socket] = co_await acceptor_->async_accept(asio::as_tuple(asio::use_awaitable));
+    if (stopping_) break;
+    if (ec) {  // out of descriptors: those that are there go on
+      log_.event("accept_failed", {{"why", ec.message()}});
+      asio::steady_timer pause(io_, std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+      continue;
+    }
+    const long uid = peer_uid(socket);
+    if (uid != static_cast<long>(::geteuid()) && uid != 0) {
+      log_.event("client_refused", {{"uid", uid}});
+      continue;
+    }
+    const auto connection = std::make_shared<Connection>(*this, std::move(socket));
+    joined(connection);
+    asio::co_spawn(io_, [connection] { return connection->run(); }, asio::detached);
+  }
+}
+
+asio::awaitable<void> Server::stop(bool now) {
+  if (stopping_) co_return;
+  stopping_ = true;
+  for (const auto& c : connections_) {
+    if (c->initialized()) c->send(notification_line(state()));
+  }
+  if (now) sessions_.interrupt_all();
+  co_await sessions_.all_ended();
+  const auto all = connections_;
+  for (const auto& c : all) c->close();
+  boost::system::error_code ignored;
+  if (acceptor_) acceptor_->cancel(ignored);
+}
+
+void Server::left(const std::shared_ptr<Connection>& connection) {
+  sessions_.forget(connection.get());
+  connections_.erase(connection);
+}
+
+ServerState Server::state() const {
+  if (stopping_) return {.state = "stopping"};
+  return host_.state();
+}
+
+void Server::engine_changed(const ServerState& state) {
+  for (const auto& c : connections_) {
+    if (c->initialized()) c->send(notification_line(state));
+  }
+  if (state.state == "ready") log_.event("ready", {{"model", options_.model_directory}});
+  if (state.state == "failed") log_.event("load_failed", {{"why", state.message}});
+}
+
+std::string Server::health() const {
+  const Json json = {{"status", state().state}, {"version", options_.version}, {"pid", ::getpid()}};
+  return dump(json) + "\n";
+}
+
+InitializeResult Server::greeting() const {
+  return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
+          .state_dir = options_.state_dir, .socket = options_.socket,
+          .capabilities = {"steer", "queue", "interrupt", "history", "question"}};
+}
+
+asio::awaitable<ServerStatusResult> Server::status() {
+  ServerStatusResult r;
+  r.engine = state();
+  r.model.directory = options_.model_directory;
+  if (const engine::Engine* engine = host_.engine()) {
+    const auto& info = engine->info();
+    r.model = {info.directory, info.model_type, info.n_layers, info.vocab_size, info.n_context_max,
+               static_cast<std::int64_t>(info.weight_bytes), static_cast<std::int64_t>(info.n_parameters)};
+  }
+  r.version = options_.version, r.socket = options_.socket, r.state_dir = options_.state_dir, r.pid = ::getpid();
+  r.uptime_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_).count();
+  r.n_clients = static_cast<int>(connections_.size());
+  r.n_sessions = sessions_.n_sessions(), r.n_running = sessions_.n_running(), r.n_queued = host_.n_queued();
+  r.shell = co_await tools::shell_unavailable_reason(options_.shell);
+  co_return r;
+}
+
+asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
+  const auto root = repository_root(request.root);
+  if (!root) co_return no(Code::not_found, root.error());
+  RepoOpenResult r{.root = root->root, .git = root->git};
+  const auto look = [path = root->root] { return tools::list_files({.root = path}); };
+  const auto files = co_await on_disk_pool(disk_, look);
+  if (!files) co_return no(Code::not_found, files.error().message);
+  r.n_files = static_cast<std::int64_t>(files->size());
+  for (const auto& file : *files) {
+    if (file.skipped.empty()) {
+      ++r.n_shown;
+      r.shown_bytes += static_cast<std::int64_t>(file.content.size());
+    } else if (r.skipped.size() < kSkippedShown) {
+      r.skipped.push_back({file.path, file.skipped});
+    }
+  }
+  if (const engine::Engine* engine = host_.engine()) {
+    const auto count = [&] { return engine->tokenizer().encode(tools::render_repository(*files), false).size(); };
+    r.n_tokens = static_cast<std::int64_t>(co_await on_disk_pool(disk_, count));
+  }
+  co_return ok(std::move(r));
+}
+
+asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method, const Json& params) {
+  if (!from.may_change() && changes_something(method)) co_return no(Code::denied, method + ": an observer changes nothing");
+  if (stopping_ && changes_something(method)) co_return no(Code::not_ready, method + ": the daemon is stopping");
+  // Reads the request's type, or answers what is wrong with it.
+  std::string wrong;
+  const auto read = [&]<class T>(T& into) {
+    auto typed = from_json<T>(params);
+    if (!typed) {
+      wrong = method + ": " + typed.error();
+      return false;
+    }
+    into = std::move(*typed);
+    return true;
+  };
+  const auto bad = [&] { return no(Code::invalid_params, wrong); };
+
+  if (method == Ping::kMethod) co_return ok(Nothing{});
+  if (method == ServerStatus::kMethod) co_return ok(co_await status());
+  if (method == PromptHead::kMethod) co_return ok(PromptHeadResult{prompt_head()});
+  if (method == ServerShutdown::kMethod) {
+    ServerShutdown request;
+    if (!read(request)) co_return bad();
+    if (request.when != "now" && request.when != "idle") co_return no(Code::invalid_params, method + ": when must be now or idle");
+    asio::co_spawn(io_, [this, now = request.when == "now"] { return stop(now); }, asio::detached);
+    co_return ok(Nothing{});
+  }
+  if (method == RepoOpen::kMethod) {
+    RepoOpen request;
+    if (!read(request)) co_return bad();
+    co_return co_await open_repository(std::move(request));
+  }
+  if (method == SessionCreate::kMethod) {
+    SessionCreate request;
+    if (!read(request)) co_return bad();
+    const auto session = sessions_.create(request);
+    if (!session) co_return tl::unexpected(session.error());
+    co_return ok((*session)->info());
+  }
+  if (method == SessionList::kMethod) {
+    SessionList request;
+    if (!read(request)) co_return bad();
+    std::string root;
+    if (!request.root.empty()) {
+      const auto resolved = repository_root(request.root);
+      root = resolved ? resolved->root : request.root;  // one that is gone still has sessions
+    }
+    co_return ok(SessionListResult{sessions_.list(root, request.closed)});
+  }
+  // The rest is about one session.
+  SessionGet which;
+  if (!method.starts_with("session/") && !method.starts_with("prompt/") && !method.starts_with("turn/") && !method.starts_with("question/")) {
+    co_return no(Code::unknown_method, "there is no method " + method);
+  }
+  if (!read(which)) co_return bad();
+  const auto found = sessions_.find(which.session_id);
+  if (!found) co_return tl::unexpected(found.error());
+  const std::shared_ptr<Session> session = *found;
+  const std::string& id = session->info().session_id;
+
+  if (method == SessionGet::kMethod) co_return ok(session->info());
+  if (method == SessionClose::kMethod) {
+    session->close();
+    co_await session->ended();
+    co_return ok(Nothing{});
+  }
+  if (method == SessionSubscribe::kMethod) {
+    SessionSubscribe request;
+    if (!read(request)) co_return bad();
+    from.follow(session, request.after, request.interactive);
+    co_return ok(SessionSubscribeResult{session->info(), session->info().last_seq});
+  }
+  if (method == SessionUnsubscribe::kMethod) {
+    from.unfollow(id);
+    co_return ok(Nothing{});
+  }
+  if (method == SessionHistory::kMethod) {
+    SessionHistory request;
+    if (!read(request)) co_return bad();
+    if (request.limit < 1 || request.limit > kHistoryMax) co_return no(Code::invalid_params, fmt::format("{}: limit must be in 1..{}", method, kHistoryMax));
+    SessionHistoryResult result;
+    std::int64_t at = request.after, seq = 0;
+    std::size_t bytes = 0;
+    while (auto event = session->event_after(at, seq)) {
+      bytes += event->size();
+      if (static_cast<std::int64_t>(result.events.size()) == request.limit || bytes > kOutboxBytesMax / 4) {
+        result.more = true;
+        break;
+      }
+      at = seq;
+      const Json frame = Json::parse(*event, nullptr, /*allow_exceptions=*/false);
+      if (frame.is_object()) result.events.push_back({frame["method"].get<std::string>(), frame["params"]});
+    }
+    co_return to_json(result);
+  }
+  if (method == PromptSend::kMethod) {
+    PromptSend request;
+    if (!read(request)) co_return bad();
+    request.session_id = id;
+    auto sent = co_await session->send(std::move(request));
+    if (!sent) co_return tl::unexpected(sent.error());
+    co_return ok(*sent);
+  }
+  if (method == TurnInterrupt::kMethod) {
+    TurnInterrupt request;
+    if (!read(request)) co_return bad();
+    co_return ok(TurnInterruptResult{session->interrupt(request.turn_id)});
+  }
+  if (method == QuestionReply::kMethod) {
+    QuestionReply request;
+    if (!read(request)) co_return bad();
+    const auto done = session->reply(request.item_id, request.text);
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(Nothing{});
+  }
+  co_return no(Code::unknown_method, "there is no method " + method);
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,64 @@
+// What clients can ask of the daemon, whatever carries their lines: the protocol's methods over sessions and engine.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "daemon/engine_host.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/protocol.h"
+#include "daemon/sessions.h"
+#include "daemon/wire.h"
+
+namespace lares::daemon {
+
+class Connection;
+
+struct ServerOptions {
+  std::string socket, state_dir, model_directory, version;
+  std::string daemon_id, boot_id;
+  tools::BuiltinOptions shell;  // how commands would run: what server/status says about the shell
+};
+
+class Server {
+ public:
+  Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Sessions& sessions, const Log& log,
+         ServerOptions options);
+  ~Server();
+
+  asio::awaitable<void> serve(Listener& listener);  // until stopped
+  // Turns end with "cancelled" ("now"), or are waited for ("idle"); then serve() returns.
+  asio::awaitable<void> stop(bool now);
+  void engine_changed(const protocol::ServerState& state);
+
+  // ---- for connections
+  asio::awaitable<Reply<protocol::Json>> call(Connection& from, const std::string& method, const protocol::Json& params);
+  protocol::InitializeResult greeting() const;
+  protocol::ServerState state() const;
+  std::string health() const;  // JSON
+  void joined(const std::shared_ptr<Connection>& connection) { connections_.insert(connection); }
+  void left(const std::shared_ptr<Connection>& connection);
+  asio::any_io_executor io() const { return io_; }
+  const Log& log() const { return log_; }
+
+ private:
+  asio::awaitable<protocol::ServerStatusResult> status();
+  asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
+
+  asio::any_io_executor io_;
+  asio::thread_pool& disk_;
+  EngineHost& host_;
+  Sessions& sessions_;
+  const Log& log_;
+  ServerOptions options_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  std::set<std::shared_ptr<Connection>> connections_;
+  Listener::Protocol::acceptor* acceptor_ = nullptr;
+  bool stopping_ = false;
+};
+
+}  // namespace lares::daemon

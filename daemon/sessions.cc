@@ -1,0 +1,146 @@
+#include "daemon/sessions.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/repository.h"
+
+namespace lares::daemon {
+namespace {
+
+constexpr std::size_t kIdLength = 12;
+constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: none is mistaken for another
+constexpr std::string_view kSuffix = ".journal";
+
+std::string fresh_id() {
+  std::random_device random;
+  std::string id;
+  for (std::size_t i = 0; i < kIdLength; ++i) id += kIdLetters[random() % kIdLetters.size()];
+  return id;
+}
+
+protocol::Error refusal(protocol::Code code, std::string message) { return {.code = code, .message = std::move(message)}; }
+
+template <class T, class U>
+bool out_of(const std::optional<T>& value, U low, U high) {
+  return value && (*value < static_cast<T>(low) || *value > static_cast<T>(high));
+}
+
+std::string wrong_setting(const protocol::SessionSettings& s) {
+  if (s.mode != "work" && s.mode != "ask") return "settings.mode must be work or ask";
+  if (out_of(s.temperature, 0.0, 100.0)) return "settings.temperature must be in 0..100";
+  if (out_of(s.top_p, 0.0, 1.0)) return "settings.topP must be in 0..1";
+  if (out_of(s.steps_max, 1, 1'000'000)) return "settings.stepsMax must be in 1..1000000";
+  if (out_of(s.step_tokens_max, 1, 10'000'000)) return "settings.stepTokensMax must be in 1..10000000";
+  if (out_of(s.think_tokens_max, 0, 10'000'000)) return "settings.thinkTokensMax must be in 0..10000000";
+  return "";
+}
+
+}  // namespace
+
+Sessions::Sessions(SessionWorld world) : world_(std::move(world)) {
+  const auto outer = std::move(world_.changed);
+  world_.changed = [this, outer] {
+    limit_timelines();
+    if (outer) outer();
+  };
+}
+
+void Sessions::load() {
+  std::error_code ec;
+  const std::string folder = world_.state_dir + "/sessions";
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ec)) {
+    const std::string path = entry.path().string();
+    if (!path.ends_with(kSuffix)) continue;
+    auto session = Session::open(world_, path);
+    if (!session) {
+      world_.log->event("session_unreadable", {{"path", path}, {"why", session.error()}});
+      continue;
+    }
+    sessions_[(*session)->info().session_id] = *session;
+  }
+  if (ec) world_.log->event("sessions_unreadable", {{"path", folder}, {"why", ec.message()}});
+}
+
+void Sessions::resume() {
+  for (const auto& [id, session] : sessions_) session->resume();
+}
+
+Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& request) {
+  if (const auto wrong = wrong_setting(request.settings); !wrong.empty()) {
+    return tl::unexpected(refusal(protocol::Code::invalid_params, wrong));
+  }
+  const auto root = repository_root(request.root);
+  if (!root) return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
+  protocol::SessionInfo info;
+  info.session_id = fresh_id();
+  info.root = root->root;
+  info.title = request.title;
+  info.settings = request.settings;
+  auto& s = info.settings;
+  const TurnSettings& d = world_.defaults;
+  if (!s.temperature) s.temperature = d.sampling.temperature;
+  if (!s.top_p) s.top_p = d.sampling.top_p;
+  if (!s.seed) s.seed = std::random_device{}();
+  if (!s.steps_max) s.steps_max = d.steps_max;
+  if (!s.step_tokens_max) s.step_tokens_max = d.step_tokens_max;
+  if (!s.think_tokens_max) s.think_tokens_max = std::min(d.think_tokens_max, *s.step_tokens_max);
+  auto session = Session::create(world_, info);
+  if (session) sessions_[info.session_id] = *session;
+  return session;
+}
+
+Reply<std::shared_ptr<Session>> Sessions::find(const std::string& id) const {
+  const auto first = sessions_.lower_bound(id);
+  if (id.empty() || first == sessions_.end() || !first->first.starts_with(id)) {
+    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("there is no session {}; session/list names them", id)));
+  }
+  const auto second = std::next(first);
+  if (first->first != id && second != sessions_.end() && second->first.starts_with(id)) {
+    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("more than one session begins with {}", id)));
+  }
+  return first->second;
+}
+
+std::vector<protocol::SessionInfo> Sessions::list(const std::string& root, bool closed) const {
+  std::vector<protocol::SessionInfo> out;
+  for (const auto& [id, session] : sessions_) {
+    const auto& info = session->info();
+    if ((root.empty() || info.root == root) && (closed || !info.closed)) out.push_back(info);
+  }
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.updated_ms > b.updated_ms; });
+  return out;
+}
+
+void Sessions::interrupt_all() {
+  for (const auto& [id, session] : sessions_) session->interrupt(0);
+}
+
+asio::awaitable<void> Sessions::all_ended() {
+  const auto all = sessions_;
+  for (const auto& [id, session] : all) co_await session->ended();
+}
+
+int Sessions::n_running() const {
+  return static_cast<int>(std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) { return s.second->running(); }));
+}
+
+void Sessions::forget(Subscriber* subscriber) {
+  for (const auto& [id, session] : sessions_) session->unsubscribe(subscriber);
+}
+
+void Sessions::limit_timelines() {
+  std::vector<Session*> awake;
+  for (const auto& [id, session] : sessions_) {
+    if (session->awake() && !session->running()) awake.push_back(session.get());
+  }
+  if (awake.size() <= kTimelinesMax) return;
+  std::sort(awake.begin(), awake.end(), [](Session* a, Session* b) { return a->info().updated_ms < b->info().updated_ms; });
+  for (std::size_t i = 0; i + kTimelinesMax < awake.size(); ++i) awake[i]->sleep();
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,41 @@
+// All sessions of a state directory.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/session.h"
+
+namespace lares::daemon {
+
+inline constexpr int kTimelinesMax = 8;  // KV caches kept between turns; the least recently used go first
+
+class Sessions {
+ public:
+  explicit Sessions(SessionWorld world);
+
+  // Reads every journal; one that cannot be read is logged and left alone.
+  void load();
+  // Turns that were promised before the daemon died.
+  void resume();
+
+  Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
+  // By id or an unambiguous beginning of one.
+  Reply<std::shared_ptr<Session>> find(const std::string& id) const;
+  std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest first
+  void interrupt_all();
+  asio::awaitable<void> all_ended();
+  int n_sessions() const { return static_cast<int>(sessions_.size()); }
+  int n_running() const;
+  void forget(Subscriber* subscriber);
+
+ private:
+  void limit_timelines();
+
+  SessionWorld world_;
+  std::map<std::string, std::shared_ptr<Session>> sessions_;
+};
+
+}  // namespace lares::daemon

@@ -1,0 +1,29 @@
+// The directory where a daemon keeps its sessions: one daemon at a time.
+#pragma once
+
+#include <string>
+
+#include <tl/expected.hpp>
+
+namespace lares::daemon {
+
+class StateDir {
+ public:
+  // Makes it (0700) with what belongs in it, and locks it. The error is one line.
+  static tl::expected<StateDir, std::string> open(const std::string& path);
+  StateDir(StateDir&& other) noexcept;
+  StateDir& operator=(StateDir&&) = delete;
+  ~StateDir();
+
+  const std::string& path() const { return path_; }
+  const std::string& id() const { return id_; }  // the same for every daemon that ever opened it
+
+ private:
+  StateDir(std::string path, std::string id, int lock) : path_(std::move(path)), id_(std::move(id)), lock_(lock) {}
+  std::string path_, id_;
+  int lock_;
+};
+
+std::string random_hex(std::size_t n);
+
+}  // namespace lares::daemon
