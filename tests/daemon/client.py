@@ -1,0 +1,116 @@
+"""A client of the native protocol, and a daemon with a scripted model to talk to."""
+import json
+import os
+import socket
+import subprocess
+
+DSML = "｜DSML｜"
+
+
+def call(tool, **arguments):
+    params = "\n".join(f'<{DSML}parameter name="{k}" string="true">{v}</{DSML}parameter>' for k, v in arguments.items())
+    return f'\n\n<{DSML}tool_calls>\n<{DSML}invoke name="{tool}">\n{params}\n</{DSML}invoke>\n</{DSML}tool_calls>'
+
+
+class Refused(Exception):
+    def __init__(self, error):
+        super().__init__(error["message"])
+        self.kind, self.error = error["data"]["kind"], error
+
+
+class Client:
+    """One connection. Notifications that arrive while an answer is awaited are kept, in order."""
+
+    def __init__(self, path, initialize=True, role="control"):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("rb")
+        self.n, self.kept = 0, []
+        if initialize:
+            self.greeting = self.call("initialize", protocol=1, role=role, client="test")
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+    def send_raw(self, data):
+        self.sock.sendall(data)
+
+    def read(self):
+        """The next message, or None when the daemon hung up."""
+        line = self.file.readline()
+        return json.loads(line) if line else None
+
+    def send(self, method, **params):
+        self.n += 1
+        self.send_raw(json.dumps({"jsonrpc": "2.0", "id": self.n, "method": method, "params": params}).encode() + b"\n")
+        return self.n
+
+    def answer(self, n):
+        while True:
+            message = self.read()
+            if message is None:
+                raise EOFError("the daemon hung up")
+            if "method" in message:
+                self.kept.append(message)
+            elif message["id"] == n:
+                if "error" in message:
+                    raise Refused(message["error"])
+                return message["result"]
+
+    def call(self, method, **params):
+        return self.answer(self.send(method, **params))
+
+    def next(self):
+        return self.kept.pop(0) if self.kept else self.read()
+
+    def until(self, method, **fields):
+        """All notifications up to the first of this method with these params."""
+        seen = []
+        while True:
+            message = self.next()
+            if message is None:
+                raise EOFError(f"the daemon hung up before {method}")
+            seen.append(message)
+            if message["method"] == method and all(message["params"].get(k) == v for k, v in fields.items()):
+                return seen
+
+
+class Daemon:
+    def __init__(self, executable, home, script):
+        self.executable, self.home = executable, home
+        self.socket, self.state = os.path.join(home, "run", "s"), os.path.join(home, "state")
+        self.start(script)
+
+    def start(self, script):
+        path = os.path.join(self.home, "script.json")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(script, f)
+        self.log = open(os.path.join(self.home, "log"), "ab")
+        self.process = subprocess.Popen([self.executable, self.socket, self.state, path], stderr=self.log)
+        self.wait_for_log("start", self.process)
+
+    def wait_for_log(self, event, process):
+        """The daemon listens when it has logged its start."""
+        with open(os.path.join(self.home, "log"), "rb") as f:
+            before = getattr(self, "logged", 0)
+            while True:
+                f.seek(before)
+                for line in f.read().splitlines():
+                    if f" {event} ".encode() in line or line.startswith(event.encode()):
+                        self.logged = f.tell()
+                        return
+                if process.poll() is not None:
+                    raise AssertionError(f"the daemon ended: {open(os.path.join(self.home, 'log')).read()}")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+        self.log.close()

@@ -1,0 +1,307 @@
+"""The daemon from outside, with a scripted model: protocol, sessions, journal, and what a kill leaves behind.
+
+daemon_test.py SCRIPTED_DAEMON [unittest arguments]
+"""
+import json
+import os
+import shutil
+import socket
+import stat
+import sys
+import tempfile
+import unittest
+
+from client import Client, Daemon, Refused, call
+
+EXECUTABLE = ""
+
+
+class DaemonTest(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-daemon-"))
+        self.addCleanup(shutil.rmtree, self.home)
+        self.root = os.path.join(self.home, "repo")
+        os.makedirs(os.path.join(self.root, ".git"))
+        with open(os.path.join(self.root, "a.txt"), "w") as f:
+            f.write("alpha\n")
+        self.daemon = None
+
+    def tearDown(self):
+        if self.daemon:
+            self.daemon.stop()
+
+    def start(self, *answers):
+        script = [a if isinstance(a, dict) else {"text": a} for a in answers]
+        if self.daemon:
+            self.daemon.start(script)
+        else:
+            self.daemon = Daemon(EXECUTABLE, self.home, script)
+        return self.connect()
+
+    def connect(self, **how):
+        c = Client(self.daemon.socket, **how)
+        self.addCleanup(c.close)
+        return c
+
+    def gate(self):
+        path = os.path.join(self.home, "gate")
+        os.mkfifo(path)
+        return path
+
+    def open_gate(self, path):
+        with open(path, "w") as f:
+            f.write("x")
+
+    def session(self, c, **settings):
+        s = c.call("session/create", root=self.root, settings=settings)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+        return s
+
+    def prompt(self, c, s, text, id="p1", **more):
+        return c.call("prompt/send", sessionId=s, id=id, content=text, **more)
+
+    # ---- one turn
+
+    def test_a_turn_from_prompt_to_file(self):
+        path = os.path.join(self.root, "b.txt")
+        c = self.start("I write it.</think>Writing." + call("str_replace_editor", command="create", path=path, file_text="beta\n"), "ok</think>Written.")
+        s = self.session(c)
+        sent = self.prompt(c, s, "Write b.txt.\nWith beta.")
+        self.assertEqual(sent["turnId"], 1)
+        seen = c.until("turn/ended")
+        self.assertEqual(seen[-1]["params"]["reason"], "end_turn")
+        self.assertEqual(open(path).read(), "beta\n")
+        done = [m["params"]["item"] for m in seen if m["method"] == "item/completed"]
+        self.assertEqual([(i["kind"], i.get("state")) for i in done],
+                         [("user", None), ("think", None), ("text", None), ("tool", "done"), ("think", None), ("text", None)])
+        self.assertIn("+beta", done[3]["changes"][0]["diff"])
+        # The deltas of an item make up its text.
+        text = "".join(m["params"]["text"] for m in seen if m["method"] == "item/delta" and m["params"]["itemId"] == done[2]["id"])
+        self.assertEqual(text, "Writing.")
+        info = c.call("session/get", sessionId=s[:5])
+        self.assertEqual((info["title"], info["nTurns"], info["state"]), ("Write b.txt.", 1, "idle"))
+
+    def test_replay_is_what_was_seen(self):
+        c = self.start("hm</think>One.", "hm</think>Two.")
+        s = self.session(c)
+        durable = []
+        for k in (1, 2):
+            self.prompt(c, s, f"Prompt {k}.", id=f"p{k}")
+            durable += [m for m in c.until("turn/ended") if "seq" in m["params"]]
+        again = self.connect()
+        again.call("session/subscribe", sessionId=s)
+        replayed = [m for m in again.until("turn/ended", turnId=2) if "seq" in m["params"]]
+        self.assertEqual(replayed, durable)
+        seqs = [m["params"]["seq"] for m in replayed]
+        self.assertEqual(seqs, sorted(set(seqs)))
+        late = self.connect()
+        late.call("session/subscribe", sessionId=s, after=seqs[-2])
+        self.assertEqual([m for m in late.until("turn/ended") if "seq" in m["params"]], durable[-1:])
+        history = late.call("session/history", sessionId=s, after=0, limit=3)
+        self.assertTrue(history["more"])
+        self.assertEqual([e["params"]["seq"] for e in history["events"]], seqs[:3])
+
+    def test_a_prompt_is_delivered_once(self):
+        c = self.start("hm</think>One.")
+        s = self.session(c)
+        first = self.prompt(c, s, "Once.")
+        self.assertEqual(self.prompt(c, s, "Once.")["seq"], first["seq"])
+        with self.assertRaises(Refused) as e:
+            self.prompt(c, s, "Other.")
+        self.assertEqual(e.exception.kind, "conflict")
+        c.until("turn/ended")
+
+    def test_busy_queue_steer_and_interrupt(self):
+        gate = self.gate()
+        c = self.start({"text": "hm</think>First.", "gate": gate}, "hm</think>Steered.", "hm</think>Queued.")
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        with self.assertRaises(Refused) as e:
+            self.prompt(c, s, "Second.", id="b")
+        self.assertEqual(e.exception.kind, "busy")
+        self.assertEqual(self.prompt(c, s, "Queued.", id="c", delivery="queue").get("turnId", 0), 0)
+        self.assertEqual(self.prompt(c, s, "Steer.", id="d", delivery="steer")["turnId"], 1)
+        self.open_gate(gate)
+        first = c.until("turn/ended")
+        users = [m["params"]["item"]["text"] for m in first if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "user"]
+        self.assertEqual(users, ["First.", "Steer."])
+        second = c.until("turn/ended", turnId=2)
+        self.assertIn("Queued.", [m["params"]["item"].get("text") for m in second if m["method"] == "item/completed"])
+
+    def test_interrupt_ends_the_turn(self):
+        c = self.start({"text": "again 1 2 3 4 5 6 7 8 9 ", "openEnded": True, "gate": (gate := self.gate())}, "hm</think>Next.")
+        s = self.session(c, thinkTokensMax=100000)
+        self.prompt(c, s, "Loop.")
+        n = c.send("turn/interrupt", sessionId=s)
+        self.open_gate(gate)
+        self.assertEqual(c.answer(n)["turnId"], 1)
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
+        self.assertEqual(c.call("turn/interrupt", sessionId=s), {})
+        self.prompt(c, s, "Next.", id="p2")
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+
+    # ---- after a kill
+
+    def test_a_session_survives_a_kill_between_turns(self):
+        c = self.start("hm</think>One.")
+        s = self.session(c)
+        self.prompt(c, s, "First.")
+        before = [m for m in c.until("turn/ended") if "seq" in m["params"]]
+        self.daemon.kill()
+        c = self.start("hm</think>Two.")
+        c.call("session/subscribe", sessionId=s)
+        self.prompt(c, s, "Second.", id="p2")
+        seen = [m for m in c.until("turn/ended", turnId=2) if "seq" in m["params"]]
+        self.assertEqual(seen[:len(before)], before)
+        usage = seen[-1]["params"]["usage"]
+        self.assertGreater(usage["context"], before[-1]["params"]["usage"]["context"])  # it goes on from the first turn
+        self.assertEqual(self.prompt(c, s, "First.")["turnId"], 1)  # known, not begun again
+
+    def test_a_kill_during_a_turn_is_written_down(self):
+        gate = self.gate()
+        c = self.start("hm</think>" + call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt")),
+                       {"text": "hm</think>Never.", "gate": gate})
+        s = self.session(c)
+        self.prompt(c, s, "First.")
+        c.until("turn/step")
+        self.prompt(c, s, "Queued.", id="q", delivery="queue")
+        self.daemon.kill()
+        c = self.start("hm</think>Queued answer.", "hm</think>Third.")
+        c.call("session/subscribe", sessionId=s)
+        seen = c.until("turn/ended", turnId=1)
+        self.assertEqual(seen[-1]["params"]["reason"], "crashed")
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")  # it was promised
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 2)
+
+    def test_a_torn_journal_is_mended(self):
+        c = self.start("hm</think>One.")
+        s = self.session(c)
+        self.prompt(c, s, "First.")
+        c.until("turn/ended")
+        self.daemon.kill()
+        path = os.path.join(self.daemon.state, "sessions", s + ".journal")
+        os.truncate(path, os.path.getsize(path) - 5)  # the end of turn/ended
+        c = self.start("hm</think>Two.")
+        c.call("session/subscribe", sessionId=s)
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "crashed")
+        self.prompt(c, s, "Second.", id="p2")
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+
+    # ---- protocol
+
+    def test_initialize_comes_first(self):
+        self.start()
+        c = self.connect(initialize=False)
+        with self.assertRaises(Refused) as e:
+            c.call("session/list")
+        self.assertEqual(e.exception.kind, "invalid_request")
+        with self.assertRaises(Refused):
+            c.call("initialize", protocol=2)
+        self.assertEqual(c.call("initialize", protocol=1)["protocol"], 1)
+        with self.assertRaises(Refused):
+            c.call("initialize", protocol=1)
+        self.assertEqual(c.call("ping"), {})
+
+    def test_nonsense_is_answered_not_fatal(self):
+        c = self.start()
+        for line, kind in ((b"{", "parse_error"), (b"[1]", "invalid_request"), (b'{"jsonrpc":"2.0","id":7,"method":"no/such"}', "unknown_method"),
+                           (b'{"jsonrpc":"2.0","id":8,"method":"session/create","params":{"root":5}}', "invalid_params"),
+                           (b'{"jsonrpc":"2.0","id":9,"method":"session/create","params":{"root":"/no/such"}}', "not_found"),
+                           (b'{"jsonrpc":"2.0","id":9,"method":"session/get","params":{"sessionId":"zzz"}}', "not_found"),
+                           (b'{"jsonrpc":"2.0","id":9,"method":"session/create","params":{"root":"/","settings":{"mode":"x"}}}', "invalid_params")):
+            c.send_raw(line + b"\n")
+            message = c.read()
+            while "method" in message:
+                message = c.read()
+            self.assertEqual(message["error"]["data"]["kind"], kind, line)
+        self.assertEqual(c.call("ping"), {})
+
+    def test_an_observer_changes_nothing(self):
+        self.start()
+        c = self.connect(role="observe")
+        self.assertEqual(c.call("session/list"), {"sessions": []})
+        for method, params in (("session/create", {"root": self.root}), ("server/shutdown", {}), ("prompt/send", {})):
+            with self.assertRaises(Refused) as e:
+                c.call(method, **params)
+            self.assertEqual(e.exception.kind, "denied")
+
+    def test_a_line_has_a_limit(self):
+        self.start()
+        c = self.connect(initialize=False)
+        try:
+            for _ in range(17):
+                c.send_raw(b"x" * (1 << 20))
+        except OSError:
+            pass  # it has hung up
+        message = c.read()
+        self.assertIn("longer than", message["error"]["message"])
+        self.assertEqual(self.connect().call("ping"), {})
+
+    def test_status_repository_and_health(self):
+        c = self.start()
+        status = c.call("server/status")
+        self.assertEqual(status["engine"]["state"], "ready")
+        self.assertEqual((status["nClients"], status["nSessions"]), (1, 0))
+        os.makedirs(os.path.join(self.root, "sub"))
+        repo = c.call("repo/open", root=os.path.join(self.root, "sub"))
+        self.assertEqual((repo["root"], repo["git"]), (self.root, True))
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.daemon.socket)
+            s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            head, body = s.makefile("rb").read().split(b"\r\n\r\n", 1)
+        self.assertTrue(head.startswith(b"HTTP/1.1 200"), head)
+        self.assertEqual(json.loads(body)["status"], "ready")
+
+    def test_a_model_that_does_not_load_is_said(self):
+        c = self.start({"fail": "open the checkpoint: no such file"})
+        s = self.session(c)
+        with self.assertRaises(Refused) as e:
+            self.prompt(c, s, "Go.")
+            c.until("turn/ended")
+        self.assertEqual(e.exception.kind, "not_ready")
+        self.assertIn("no such file", str(e.exception))
+
+    # ---- the socket
+
+    def test_the_socket_is_private_and_there_is_one_daemon(self):
+        self.start()
+        self.assertEqual(stat.S_IMODE(os.stat(self.daemon.socket).st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(self.daemon.socket)).st_mode), 0o700)
+        import subprocess
+        for state in (self.daemon.state, self.daemon.state + "2"):
+            other = subprocess.run([EXECUTABLE, self.daemon.socket if state.endswith("2") else self.daemon.socket + "2", state,
+                                    os.path.join(self.home, "script.json")], stderr=subprocess.PIPE)
+            self.assertEqual(other.returncode, 1)
+            self.assertIn(b"another laresd", other.stderr)
+        self.assertEqual(self.connect().call("ping"), {})
+
+    def test_shutdown_ends_it_and_leaves_no_socket(self):
+        gate = self.gate()
+        c = self.start({"text": "hm", "gate": gate})
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        c.until("session/state", state="prefill")
+        self.assertEqual(c.call("server/shutdown"), {})
+        self.open_gate(gate)
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
+        self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+        self.assertFalse(os.path.exists(self.daemon.socket))
+
+    def test_a_client_that_does_not_read_is_let_go(self):
+        c = self.start(*["hm</think>" + "x" * 1000 for _ in range(2)])
+        s = self.session(c)
+        deaf = self.connect()
+        deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # Answers of the size of the outbox, none of them read.
+        for _ in range(400):
+            try:
+                deaf.send("server/prompt_head")
+            except OSError:
+                break
+        self.prompt(c, s, "Others go on.")
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "end_turn")
+
+
+if __name__ == "__main__":
+    EXECUTABLE = sys.argv.pop(1)
+    unittest.main()

@@ -1,0 +1,36 @@
+// laresd with a scripted model: scripted_daemon SOCKET STATE_DIR SCRIPT. SCRIPT is a JSON array of answers:
+//   {"text": "...", "openEnded": false, "gate": "FIFO"}    gate: the answer begins when somebody opens the FIFO for writing
+// or {"fail": "why"} alone: the model cannot be loaded.
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "daemon/daemon.h"
+#include "tests/daemon/scripted_engine.h"
+
+int main(int argc, char** argv) {
+  using namespace lares;
+  if (argc != 4) return 2;
+  std::ifstream file(argv[3]);
+  const auto script = nlohmann::json::parse(file);
+  daemon::DaemonOptions options;
+  options.socket = argv[1], options.state_dir = argv[2], options.model_directory = "scripted";
+  options.sandbox_launcher = (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "lares-sandbox").string();
+  options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+    std::deque<daemon::Play> plays;
+    for (const auto& answer : script) {
+      if (answer.contains("fail")) return tl::unexpected(engine::Error{engine::Errc::malformed, answer["fail"]});
+      daemon::Play play{.text = answer.at("text"), .open_ended = answer.value("openEnded", false)};
+      if (const std::string gate = answer.value("gate", ""); !gate.empty()) {
+        play.at_sync = [gate] { std::ifstream(gate).get(); };
+      }
+      plays.push_back(std::move(play));
+    }
+    return std::make_unique<daemon::ScriptedEngine>(std::move(plays));
+  };
+  return daemon::run_daemon(options, daemon::Log(STDERR_FILENO));
+}

@@ -1,0 +1,153 @@
+#include "tests/daemon/scripted_engine.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "engine/chat.h"
+
+namespace lares::daemon {
+namespace {
+
+using engine::Token;
+
+constexpr int kBytes = 256;
+constexpr std::array kAdded = {engine::kBos, engine::kEos, engine::kUser, engine::kAssistant, engine::kThink, engine::kThinkEnd, engine::kDsml};
+
+class ByteTokenizer final : public engine::Tokenizer {
+ public:
+  ByteTokenizer() {
+    for (int b = 0; b < kBytes; ++b) bytes_.push_back(static_cast<char>(b));
+  }
+  void encode(std::string_view text, bool added, std::vector<Token>& out) const override {
+    while (!text.empty()) {
+      std::size_t n = 0;
+      for (std::size_t k = 0; added && k < kAdded.size(); ++k) {
+        if (!text.starts_with(kAdded[k])) continue;
+        out.push_back(kBytes + static_cast<Token>(k));
+        n = kAdded[k].size();
+        break;
+      }
+      if (n == 0) {
+        out.push_back(static_cast<unsigned char>(text[0]));
+        n = 1;
+      }
+      text.remove_prefix(n);
+    }
+  }
+  std::vector<Token> encode(const std::vector<engine::Segment>& segments) const override {
+    std::vector<Token> out;
+    for (const auto& s : segments) encode(s.text, s.trusted, out);
+    return out;
+  }
+  int vocab_size() const override { return kBytes + static_cast<int>(kAdded.size()); }
+  std::string_view bytes(Token id) const override {
+    if (id < kBytes) return std::string_view(bytes_).substr(static_cast<std::size_t>(id), 1);
+    return kAdded.at(static_cast<std::size_t>(id - kBytes));
+  }
+  std::optional<Token> added(std::string_view text) const override {
+    for (std::size_t k = 0; k < kAdded.size(); ++k) {
+      if (kAdded[k] == text) return kBytes + static_cast<Token>(k);
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::string bytes_;
+};
+
+}  // namespace
+
+class ScriptedTimeline final : public engine::Timeline {
+ public:
+  explicit ScriptedTimeline(ScriptedEngine& engine) : engine_(engine) {}
+
+  std::span<const Token> tokens() const override { return tokens_; }
+
+  engine::Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const engine::Progress& progress) override {
+    const auto common = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin();
+    tokens_.assign(prompt.begin(), prompt.end());
+    {
+      const std::lock_guard lock(engine_.mutex_);
+      engine_.prompts_.push_back(engine_.tokenizer().decode(tokens_));
+      if (engine_.plays_.empty()) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script has no more answers"});
+      play_ = std::move(engine_.plays_.front());
+      engine_.plays_.pop_front();
+    }
+    said_ = engine_.tokenizer().encode(play_.text, true);
+    at_ = 0;
+    if (play_.at_sync) play_.at_sync();
+    if (play_.fail_sync >= 0) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+    if (stop.stop_requested()) return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
+    const auto n = static_cast<std::int64_t>(prompt.size()) - common;
+    progress(n, n);
+    return n;
+  }
+
+  engine::Result<Token> next(const engine::Sampling&, const engine::TokenMask* mask) override {
+    if (play_.before_token) play_.before_token(at_);
+    if (at_ == play_.fail_at) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+    Token wanted = *engine_.tokenizer().added(engine::kEos);
+    if (play_.open_ended) wanted = said_[static_cast<std::size_t>(at_) % said_.size()];
+    else if (at_ < static_cast<std::int64_t>(said_.size())) wanted = said_[static_cast<std::size_t>(at_)];
+    const auto allowed = [&](Token t) { return !mask || ((*mask)[static_cast<std::size_t>(t) / 64] >> (t % 64) & 1) != 0; };
+    if (!allowed(wanted)) {
+      const std::lock_guard lock(engine_.mutex_);
+      ++engine_.n_masked_;
+      wanted = 0;
+      while (!allowed(wanted)) ++wanted;
+    } else {
+      ++at_;
+    }
+    tokens_.push_back(wanted);
+    return wanted;
+  }
+
+ private:
+  ScriptedEngine& engine_;
+  std::vector<Token> tokens_, said_;
+  Play play_;
+  std::int64_t at_ = 0;
+};
+
+ScriptedEngine::ScriptedEngine(std::deque<Play> plays, std::int64_t n_context)
+    : tokenizer_(std::make_unique<ByteTokenizer>()), plays_(std::move(plays)) {
+  info_.directory = "scripted", info_.model_type = "scripted";
+  info_.vocab_size = tokenizer_->vocab_size(), info_.n_context_max = n_context;
+}
+
+ScriptedEngine::~ScriptedEngine() = default;
+
+std::unique_ptr<engine::Timeline> ScriptedEngine::timeline() { return std::make_unique<ScriptedTimeline>(*this); }
+
+std::vector<std::string> ScriptedEngine::prompts() const {
+  const std::lock_guard lock(mutex_);
+  return prompts_;
+}
+
+std::size_t ScriptedEngine::n_left() const {
+  const std::lock_guard lock(mutex_);
+  return plays_.size();
+}
+
+int ScriptedEngine::n_masked() const {
+  const std::lock_guard lock(mutex_);
+  return n_masked_;
+}
+
+std::string scripted_call(const std::string& tool, const std::vector<std::pair<std::string, std::string>>& arguments) {
+  std::string out = "<｜DSML｜invoke name=\"" + tool + "\">\n";
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    out += (i ? "\n" : "") + ("<｜DSML｜parameter name=\"" + arguments[i].first + "\" string=\"true\">") + arguments[i].second + "</｜DSML｜parameter>";
+  }
+  return out + "\n</｜DSML｜invoke>";
+}
+
+std::string scripted_calls(const std::vector<std::string>& calls) {
+  std::string out = "\n\n<｜DSML｜tool_calls>\n";
+  for (const auto& call : calls) out += call + "\n";
+  return out + "</｜DSML｜tool_calls>";
+}
+
+}  // namespace lares::daemon

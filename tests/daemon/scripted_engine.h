@@ -1,0 +1,57 @@
+// An engine that says what it is told, with the faults it is told: for loop, tools, journal and socket without a model. Its
+// tokens are bytes and the control tokens of the chat format.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/tokenizer.h"
+
+namespace lares::daemon {
+
+// What the model says after one prompt. The end-of-sentence token follows the text unless `open_ended`.
+struct Play {
+  std::string text;
+  bool open_ended = false;            // the text begins again, for ever
+  std::int64_t fail_at = -1;          // next() fails before this token
+  std::int64_t fail_sync = -1;        // sync() fails (0)
+  std::function<void()> at_sync;      // called on the engine's thread
+  std::function<void(std::int64_t)> before_token;
+};
+
+class ScriptedEngine final : public engine::Engine {
+ public:
+  explicit ScriptedEngine(std::deque<Play> plays, std::int64_t n_context = 1 << 20);
+  ~ScriptedEngine() override;
+
+  const engine::ModelInfo& info() const override { return info_; }
+  const engine::Tokenizer& tokenizer() const override { return *tokenizer_; }
+  std::unique_ptr<engine::Timeline> timeline() override;
+
+  // ---- what a test looks at
+  std::vector<std::string> prompts() const;  // the decoded text of every sync
+  std::size_t n_left() const;
+  int n_masked() const;  // tokens the script wanted and the grammar forbade
+
+ private:
+  friend class ScriptedTimeline;
+  engine::ModelInfo info_;
+  std::unique_ptr<engine::Tokenizer> tokenizer_;
+  mutable std::mutex mutex_;
+  std::deque<Play> plays_;
+  std::vector<std::string> prompts_;
+  int n_masked_ = 0;
+};
+
+// A tool call as a model writes it; values are strings.
+std::string scripted_call(const std::string& tool, const std::vector<std::pair<std::string, std::string>>& arguments);
+std::string scripted_calls(const std::vector<std::string>& calls);  // the block around them
+
+}  // namespace lares::daemon
