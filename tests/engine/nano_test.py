@@ -79,6 +79,23 @@ class Generator(unittest.TestCase):
             R = sessions.draw(r, POOL, lang=langs[k % len(langs)])
             self.assertEqual(check.disagreement(R), "")
 
+    def test_a_repair_that_misses_fails_as_its_session_says(self):
+        r, n = random.Random(6), 0
+        while n < 4:
+            R = sessions.draw(r, POOL, lang="pj"[n % 2] if shutil.which("node") else "p")
+            attempts = R.attempts(r, 2)
+            if not attempts:
+                continue
+            n += 1
+            self.assertEqual(len({a.old for a in attempts}), len(attempts))
+            for a in attempts:
+                text = R.broken[R.path]
+                edited = text.replace(a.old, a.new)
+                self.assertEqual(edited.replace(a.new, a.old), text)  # it can be put back
+                status, out = check.run(R.lang, dict(R.broken, **{R.path: edited}))
+                self.assertNotEqual(status, 0)
+                self.assertIn(a.summary.split("\n")[3].strip(), out)
+
 
 class Text(unittest.TestCase):
     def setUp(self):
