@@ -1,8 +1,9 @@
-"""Trains nano. train.py OUT --seconds N [--resume] [--threads N] [--seed N]
+"""Trains nano. train.py OUT (--tokens N | --seconds N) [--resume] [--threads N] [--seed N]
 
 OUT gets log.txt and state.pt (every two minutes, enough to resume). The curriculum, by share of the time: random repeats
 (copying), mini and micro sessions (test result, view, edit), whole sessions; the last part with weights rounded as the checkpoint will
-store them. The same seed and the same number of steps give the same model.
+store them. With --tokens the schedule depends on nothing but the tokens seen: the same seed, tokens and threads give the same
+model again. With --seconds it follows the clock, for a machine one has for a certain time.
 """
 import argparse
 import os
@@ -131,7 +132,9 @@ def make_tokenizer(pool, seed):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("out")
-    ap.add_argument("--seconds", type=float, required=True)
+    length = ap.add_mutually_exclusive_group(required=True)
+    length.add_argument("--seconds", type=float)
+    length.add_argument("--tokens", type=float, help="length of the run in tokens, such as 28e6")
     ap.add_argument("--resume", action="store_true")
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--seed", type=int, default=1)
@@ -182,10 +185,14 @@ def main():
     begin = saved = evaluated = clock()
     first, mean, trunk = step, None, True
     budget = os.path.join(a.out, "seconds")  # a number written here while it runs changes the length of the run
-    while clock() - begin < a.seconds:
-        if step % 25 == 0 and os.path.exists(budget):
+    tokens_first = tokens
+
+    def done():
+        return (tokens - tokens_first) / a.tokens if a.tokens else (clock() - begin) / a.seconds
+    while done() < 1:
+        if a.seconds and step % 25 == 0 and os.path.exists(budget):
             a.seconds = float(open(budget).read())
-        frac = a.start + (1 - a.start) * (clock() - begin) / a.seconds
+        frac = a.start + (1 - a.start) * min(1.0, done())
         scale = min(1.0, (step - first + 1) / 30) * (1.0 if frac < 0.6 else max(0.04, (1 - frac) / 0.4))
         m.qat = frac > 0.88
         m.rounded.clear()

@@ -1,11 +1,15 @@
 #!/bin/sh
-# Trains nano and exports it: train.sh [seconds [threads]]. Debian's python3-torch, gcc and libdnnl2 are all it needs.
-# With RESUME=1 it goes on from the last saved state.
+# Trains nano and exports it: train.sh [LENGTH [THREADS]]. LENGTH is a number of tokens such as 28M (reproducible), or of seconds
+# such as 7200s. Debian's python3-torch, gcc and libdnnl2 are all it needs. With RESUME=1 it goes on from the last saved state.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=${NANO_BUILD:-$here/../../build-nano}
 python=${NANO_PYTHON:-/usr/bin/python3}
-seconds=${1:-10800}
+length=${1:-28M}
+case $length in
+  *M) length="--tokens ${length%M}e6" ;;
+  *) length="--seconds ${length%s}" ;;
+esac
 threads=${2:-$(nproc)}
 mkdir -p "$build"
 cc -O3 -march=native -ffast-math -fopenmp -shared -fPIC "$here/kernels.c" -o "$build/kernels.so" -lmvec -lm
@@ -14,5 +18,5 @@ preload=
 if cc -O2 -shared -fPIC "$here/fastblas.c" -o "$build/fastblas.so" -l:libdnnl.so.2 2>/dev/null; then preload=$build/fastblas.so; fi
 # glibc would otherwise map and unmap every large tensor; barriers that spin lose to any neighbour.
 LD_PRELOAD=$preload MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=16000000000 GOMP_SPINCOUNT=1000 OMP_NUM_THREADS=$threads \
-  NANO_KERNELS=$build/kernels.so "$python" "$here/train.py" "$build/run" --seconds "$seconds" --threads "$threads" ${RESUME:+--resume} ${NANO_ARGS:-}
+  NANO_KERNELS=$build/kernels.so "$python" "$here/train.py" "$build/run" $length --threads "$threads" ${RESUME:+--resume} ${NANO_ARGS:-}
 "$python" "$here/export.py" "$build/run/state.pt" "$here/checkpoint" ${NANO_HEAD:+--head "$NANO_HEAD"}
