@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build test test-slow asan bench nano-train format clean
+.PHONY: all deps build demo test test-slow asan nano-train nano-eval format clean
 
 all: build
 
@@ -13,6 +13,10 @@ deps:
 build: deps
 	@$(CONFIGURE) -DLARES_TESTS=OFF >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@ninja -C $(BUILD) -j $(JOBS)
+
+# Installs what it needs, builds, starts the daemon, and the agent repairs a failing test in a small repository.
+demo: build
+	@tests/e2e/demo.sh $(BUILD)/bin
 
 # Installs what it needs, builds, runs all tests but the slow ones.
 test: deps
@@ -31,8 +35,13 @@ asan: deps
 	@ninja -C $(BUILD)-asan -j $(JOBS)
 	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE 'slow|gpu'
 
+# Trains nano, the small model that comes with Lares: hours on two cores. Needs python3-torch.
 nano-train:
 	@engine/nano/train.sh
+
+# 200 failing tests in repositories that training never saw, repaired through the real daemon, tools and sandbox.
+nano-eval: build
+	@python3 engine/nano/eval.py --bin $(BUILD)/bin --tasks 200 --floor 60
 
 format:
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i

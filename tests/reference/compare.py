@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""The engine against the NumPy reference, on random checkpoints of random shapes of the family.
+
+  compare.py LARES [--seeds 1,2,3] [--tokens 300]
+
+For each seed: a checkpoint whose layer pattern, head counts, window, top-k and experts are drawn from the seed; `lares model
+logits --mode exact` with its logits, MTP logits and residual streams against the reference (relative L2 per position); then the
+same with other chunks and thread counts, which must give the same bytes.
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+except ImportError:
+    print("skipped: python3-numpy is not installed")
+    sys.exit(77)
+
+import make_checkpoint
+from v4_reference import V4Reference, read_safetensors
+
+TOLERANCE = 1e-4
+
+
+def shape(r):
+    """A preset with the variation the release's configs have among them, and more."""
+    heads, groups = r.choice(((4, 2), (8, 4), (4, 1), (8, 2)))
+    ratios = [r.choice((0, 4, 128)) for _ in range(r.randint(3, 5))] + [0]
+    return dict(vocab_size=r.choice((384, 512, 640)), hidden_size=256, num_hidden_layers=len(ratios) - 1, compress_ratios=ratios,
+                num_attention_heads=heads, head_dim=r.choice((128, 192)), q_lora_rank=r.choice((128, 256)), o_groups=groups, o_lora_rank=128,
+                index_n_heads=r.choice((16, 32)), index_topk=r.choice((8, 16, 24)), n_routed_experts=r.choice((4, 8)),
+                num_experts_per_tok=r.choice((1, 2, 3)), moe_intermediate_size=128, num_hash_layers=r.choice((0, 1, 2)),
+                routed_scaling_factor=r.choice((1.5, 2.5)))
+
+
+def floats(tensors, name):
+    dtype, a = tensors[name]
+    assert dtype == "F32", (name, dtype)
+    return a
+
+
+def error(ours, theirs):
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (ours, theirs))
+    return float((np.linalg.norm(a - b, axis=1) / np.maximum(np.linalg.norm(b, axis=1), 1e-30)).max())
+
+
+def logits(lares, model, tokens, out, *more):
+    subprocess.run([lares, "model", "logits", "--model", model, "--tokens", tokens, "--out", out, "--mode", "exact", "--mtp", "--streams", *more], check=True)
+    with open(out, "rb") as f:
+        return f.read()
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("lares")
+    ap.add_argument("--seeds", default="1,2,3")
+    ap.add_argument("--tokens", type=int, default=300)
+    a = ap.parse_args()
+    bad = 0
+    for seed in map(int, a.seeds.split(",")):
+        r = random.Random(seed)
+        with tempfile.TemporaryDirectory(prefix="lares-reference-") as work:
+            model, ids, out = (os.path.join(work, x) for x in ("model", "ids.json", "out.safetensors"))
+            make_checkpoint.PRESETS["drawn"] = preset = shape(r)
+            sys.argv = ["make_checkpoint.py", model, "--preset", "drawn", "--seed", str(seed)]
+            make_checkpoint.main()
+            tokens = [r.randrange(preset["vocab_size"]) for _ in range(a.tokens)]
+            with open(ids, "w") as f:
+                json.dump(tokens, f)
+            first = logits(a.lares, model, ids, out)
+            ours = read_safetensors(out)
+            m = V4Reference(model, rounding=False)
+            rows, streams = [], []
+            for t in tokens:
+                per_layer = []
+                row, _ = m.step(t, per_layer)
+                rows.append(row)
+                streams.append(per_layer)
+            mtp = [m.mtp_step(streams[i][-1], tokens[i + 1], i)[0] for i in range(a.tokens - 1)]
+            worst = {"logits": error(floats(ours, "logits"), np.stack(rows)), "mtp_logits": error(floats(ours, "mtp_logits"), np.stack(mtp))}
+            for n in range(preset["num_hidden_layers"]):
+                worst[f"streams.{n}"] = error(floats(ours, f"streams.{n}"), np.stack([s[n] for s in streams]))
+            same = all(logits(a.lares, model, ids, out, *how) == first
+                       for how in (("--chunk", "1"), ("--chunk", "7"), ("--chunk", "64"), ("--threads", "1"), ("--chunk", "33", "--threads", "3")))
+            ok = same and max(worst.values()) <= TOLERANCE
+            bad += not ok
+            print(f"seed {seed} {preset['compress_ratios']}: worst relative error {max(worst.values()):.1e} ({max(worst, key=worst.get)}), "
+                  f"chunks and threads {'give the same bytes' if same else 'DIFFER'}{'' if ok else '  FAILED'}", flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
