@@ -39,7 +39,7 @@ void Answer::sample_one() {
     end_ = End::max_tokens;
     return;
   }
-  if (static_cast<std::int64_t>(timeline_.tokens().size()) + 2 > limits_.context_max) {  // this token and the closing one
+  if (static_cast<std::int64_t>(timeline_.tokens().size()) + kClosingTokens >= limits_.context_max) {
     end_ = End::context_full;
     return;
   }
@@ -101,7 +101,11 @@ std::vector<engine::Event> Answer::finish() {
 std::vector<engine::Token> Answer::tokens() const {
   auto out = tokens_;
   if (end_ == End::end) return out;
-  if (calls_at_) out.resize(std::min(out.size(), *calls_at_));  // half a call is no call
+  if (calls_at_) {  // half a call is no call, nor is the opening bracket before its mark
+    out.resize(std::min(out.size(), *calls_at_));
+    const auto opener = [&](engine::Token t) { return engine_.tokenizer().bytes(t).find_first_not_of("\n<") == std::string_view::npos; };
+    while (!out.empty() && opener(out.back())) out.pop_back();
+  }
   if (grammar_->thinking() && think_end_) out.push_back(*think_end_);
   if (eos_) out.push_back(*eos_);
   return out;

@@ -14,6 +14,8 @@
 
 namespace lares::daemon {
 
+inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an answer that is broken off
+
 class Answer {
  public:
   enum class End { open, end, max_tokens, cancelled, context_full, repetition, error };

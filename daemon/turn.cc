@@ -171,7 +171,7 @@ class Turn {
   asio::awaitable<bool> prefill() {
     const std::int64_t total = static_cast<std::int64_t>(transcript_.ids.size());
     usage_.prompt = total;
-    if (total + 2 > context_limit()) {
+    if (total + kClosingTokens >= context_limit()) {
       failure_ = "context_full";
       co_return false;
     }

@@ -212,14 +212,14 @@ TEST_F(TurnTest, TokensAreLimitedAndHalfACallNeverRuns) {
   ASSERT_EQ(heard_.of("tool").size(), 1u);
   EXPECT_EQ(heard_.of("tool")[0].state, "rejected");
   turn({{"y</think>Again."}}, {}, "Go on.");
-  EXPECT_THAT(prompts_[0], HasSubstr("x</think>\n\n<｜end▁of▁sentence｜><｜User｜>Go on."));
+  EXPECT_THAT(prompts_[0], HasSubstr("x</think><｜end▁of▁sentence｜><｜User｜>Go on."));
 }
 
 TEST_F(TurnTest, ReasoningBeyondItsBudgetIsEnded) {
   std::string thought;
   for (int i = 0; i < 300; ++i) thought += "thought " + std::to_string(i) + ". ";
   // The script goes on with its thought behind the forced </think>: it is content then.
-  const auto result = turn({{thought + "</think>"}}, {.think_tokens_max = 100});
+  const auto result = turn({{thought}}, {.think_tokens_max = 100});
   EXPECT_EQ(result.reason, "end_turn");
   EXPECT_EQ(heard_.of("think")[0].text, thought.substr(0, 100));
   EXPECT_THAT(heard_.of("note")[0].text, HasSubstr("100 tokens"));
@@ -259,7 +259,7 @@ TEST_F(TurnTest, AFullContextEndsTheTurn) {
 }
 
 TEST_F(TurnTest, AFailingEngineEndsTheTurnWithItsReason) {
-  const auto result = turn({{.text = "x</think>Hello", .fail_at = 12}});
+  const auto result = turn({{.text = "x</think>Hello", .fail_at = 4}});
   EXPECT_EQ(result.reason, "error");
   EXPECT_EQ(result.message, "the script fails here");
   EXPECT_EQ(heard_.of("error")[0].text, "the script fails here");
