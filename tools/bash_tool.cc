@@ -101,7 +101,8 @@ class Reply {
  private:
   // All but the bytes that may be the beginning of a mark.
   static void take(std::string& raw, std::size_t mark, std::string& to) {
-    const std::size_t keep = std::min(raw.size(), mark - 1);
+    const std::size_t begin = raw.find('\036', raw.size() - std::min(raw.size(), mark - 1));
+    const std::size_t keep = begin == std::string::npos ? 0 : raw.size() - begin;
     to.append(raw, 0, raw.size() - keep);
     raw.erase(0, raw.size() - keep);
   }
@@ -208,7 +209,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   ReadEnd end = ReadEnd::data;
   auto give_up = deadline;
   bool draining = false;
-  while (!reply.ended()) {
+  while (!reply.ended() && !co_await is_cancelled()) {
     const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
     end = co_await read_before(process.out(), shell_.pending, until);
     if (end == ReadEnd::data) {
@@ -239,7 +240,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   take(cleaner.finish());
   throttle.flush();
 
-  if (end == ReadEnd::cancelled) {
+  if (end == ReadEnd::cancelled || co_await is_cancelled()) {
     co_await end_shell();
     co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
   }
