@@ -62,7 +62,8 @@ asio::awaitable<void> Connection::read_lines() {
     }
     if (ec) co_return;
     if (std::exchange(first, false) && is_http(buffer)) {
-      co_await answer_http(socket_, std::move(buffer), [this] { return server_.health(); });
+      std::function<std::string()> health = [this] { return server_.health(); };
+      co_await answer_http(socket_, std::move(buffer), std::move(health));
       co_return;
     }
     line_received(std::string_view(buffer).substr(0, n - 1));

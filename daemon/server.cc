@@ -130,7 +130,7 @@ asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
   const auto root = repository_root(request.root);
   if (!root) co_return no(Code::not_found, root.error());
   RepoOpenResult r{.root = root->root, .git = root->git};
-  const auto look = [path = root->root] { return tools::list_files({.root = path}); };
+  const auto look = [&] { return tools::list_files({.root = root->root}); };
   const auto files = co_await on_disk_pool(disk_, look);
   if (!files) co_return no(Code::not_found, files.error().message);
   r.n_files = static_cast<std::int64_t>(files->size());

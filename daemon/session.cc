@@ -240,7 +240,10 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     if (p.send.id == prompt.id) result.turn_id = p.turn_id;
   }
   if (turn_ && delivery == "steer" && result.turn_id == 0) result.turn_id = turn_->id;
-  co_await on_disk_pool(*world_.disk, [this] { (void)journal_.sync(); });
+  const auto sync = [this] { return journal_.sync(); };
+  if (const auto synced = co_await on_disk_pool(*world_.disk, sync); !synced) {
+    world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", synced.error()}});
+  }
   co_return result;
 }
 
@@ -300,7 +303,8 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       prompt->delivered = true;
       std::string failed;
       if (transcript_.ids.empty()) {
-        auto files = co_await on_disk_pool(*world_.disk, [root = info_.root] { return tools::list_files({.root = root}); });
+        const auto list = [this] { return tools::list_files({.root = info_.root}); };
+        auto files = co_await on_disk_pool(*world_.disk, list);
         if (files) {
           tools::note_shown(tools_, *files);
           input.beginning = begin_session(tools::render_repository(*files), info_.root, prompt->send.content);
@@ -324,7 +328,10 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
   turn_ = nullptr;
   fact(protocol::TurnEnded{.turn_id = turn_id, .reason = result.reason, .message = result.message, .usage = result.usage});
-  co_await on_disk_pool(*world_.disk, [this] { (void)journal_.sync(); });
+  const auto sync = [this] { return journal_.sync(); };
+  if (const auto synced = co_await on_disk_pool(*world_.disk, sync); !synced) {
+    world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", synced.error()}});
+  }
   start_next();
   if (!turn_) {
     state("idle");

@@ -27,7 +27,8 @@ class AskUser final : public tools::Tool {
     if (!args.contains("question") || !args["question"].is_string()) {
       co_return tools::Outcome{"ask_user needs a question: a string.", false, {}};
     }
-    const auto answer = co_await ask_(args["question"].get<std::string>());
+    std::string question = args["question"].get<std::string>();
+    const auto answer = co_await ask_(std::move(question));
     if (!answer) {
       co_return tools::Outcome{"Nobody is there to answer. Decide yourself, and say in the end what you assumed.", false, {}};
     }

@@ -335,9 +335,11 @@ class Turn {
     events_.item_updated(item);
     const auto began = Clock::now();
     const auto io = co_await asio::this_coro::executor;
-    const auto on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
-    auto [thrown, outcome] = co_await asio::co_spawn(io, tool->run(args, on_output),
-                                                     asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable)));
+    tools::OnOutput on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
+    // In steps, for g++ 12 destroys some temporaries of a co_await expression twice.
+    auto running = tool->run(args, std::move(on_output));
+    auto until_stopped = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
+    auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(until_stopped));
     if (thrown) outcome = tl::unexpected(stopped_by(thrown));
     item.elapsed_ms = ms_since(began);
     total_.tool_ms += item.elapsed_ms;

@@ -1,0 +1,123 @@
+// lares tokenize: text to token ids and back, with a checkpoint's tokenizer. Needs no daemon and no weights.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/options.h"
+#include "daemon/nano_directory.h"
+#include "daemon/utf8.h"
+#include "engine/tokenizer.h"
+
+namespace lares::cli {
+namespace {
+
+constexpr std::size_t kInputBytesMax = 1u << 30;
+
+Result<std::string> read_all(const std::string& path) {
+  std::string text;
+  std::FILE* const file = path == "-" ? stdin : std::fopen(path.c_str(), "rb");
+  if (!file) return tl::unexpected(Error{fmt::format("read {}: no such file, or not readable", path)});
+  char block[65536];
+  for (std::size_t n; (n = std::fread(block, 1, sizeof block, file)) > 0;) {
+    text.append(block, n);
+    if (text.size() > kInputBytesMax) break;
+  }
+  const bool failed = std::ferror(file) != 0;
+  if (file != stdin) std::fclose(file);
+  if (failed) return tl::unexpected(Error{fmt::format("read {}: it cannot be read as a file", path)});
+  if (text.size() > kInputBytesMax) return tl::unexpected(Error{fmt::format("read {}: more than {} bytes", path, kInputBytesMax)});
+  return text;
+}
+
+// A JSON array of ids, or ids with blanks or commas between.
+Result<std::vector<engine::Token>> read_ids(const std::string& text, int vocab_size) {
+  std::vector<engine::Token> ids;
+  std::string plain = text;
+  for (char& c : plain) {
+    if (c == '[' || c == ']' || c == ',') c = ' ';
+  }
+  std::istringstream in(plain);
+  for (std::string word; in >> word;) {
+    std::size_t used = 0;
+    long long id = -1;
+    try {
+      id = std::stoll(word, &used);
+    } catch (const std::exception&) {
+    }
+    if (used != word.size() || id < 0 || id >= vocab_size) {
+      return tl::unexpected(Error{fmt::format("decode: {} is no token id; they are 0 to {}", word, vocab_size - 1)});
+    }
+    ids.push_back(static_cast<engine::Token>(id));
+  }
+  return ids;
+}
+
+}  // namespace
+
+int tokenize_command(int argc, const char* const* argv) {
+  CLI::App app("Turns text into token ids, or token ids into text.", "lares tokenize");
+  std::string text, file, model;
+  bool added = false, decode = false, json = false, count = false;
+  auto* given = app.add_option("text", text, "the text (default: stdin)");
+  app.add_option("--file", file, "read the text from this file; - is stdin")->excludes(given);
+  app.add_option("--model", model, "checkpoint directory, or a tokenizer.json (default: nano's)");
+  app.add_flag("--added", added, "control tokens spelled in the text become those tokens");
+  app.add_flag("--decode", decode, "the input is token ids; prints their text");
+  app.add_flag("--count", count, "print only how many tokens there are");
+  app.add_flag("--json", json, "print an object with ids and the text of each");
+  app.footer(kExitStatusHelp);
+  if (const auto over = parse(app, argc, argv)) return *over;
+
+  if (given->count() == 0) {
+    auto read = read_all(file.empty() ? "-" : file);
+    if (!read) return fail(read.error(), json);
+    text = std::move(*read);
+  }
+  std::error_code ec;
+  std::string path = model.empty() ? daemon::nano_directory() : model;
+  if (std::filesystem::is_directory(path, ec)) path += "/tokenizer.json";
+  const auto tokenizer = engine::Tokenizer::from_file(path);
+  if (!tokenizer) return fail(Error{tokenizer.error().message}, json);
+
+  std::vector<engine::Token> ids;
+  if (decode) {
+    auto read = read_ids(text, (*tokenizer)->vocab_size());
+    if (!read) return fail(read.error(), json);
+    ids = std::move(*read);
+  } else {
+    (*tokenizer)->encode(text, added, ids);
+  }
+  if (json) {
+    nlohmann::ordered_json out;
+    out["count"] = ids.size();
+    out["ids"] = ids;
+    auto pieces = nlohmann::ordered_json::array();
+    for (const engine::Token id : ids) pieces.push_back(daemon::valid_utf8((*tokenizer)->bytes(id)));
+    out["pieces"] = std::move(pieces);
+    fmt::print("{}\n", out.dump());
+  } else if (count) {
+    fmt::print("{}\n", ids.size());
+  } else if (decode) {
+    const std::string whole = (*tokenizer)->decode(ids);
+    std::fwrite(whole.data(), 1, whole.size(), stdout);
+    if (::isatty(STDOUT_FILENO) == 1 && !whole.ends_with('\n')) std::fputc('\n', stdout);
+  } else {
+    fmt::print("{}\n", nlohmann::json(ids).dump());
+  }
+  return std::fflush(stdout) == 0 ? kExitFinished : kExitError;
+}
+
+}  // namespace lares::cli
