@@ -3,9 +3,9 @@
   crosscheck.py --bin build/bin [--state run/state.pt] [--tokens 700]
 
 Exports the model (without --state a fresh one with random weights, seed 1), has `lares model logits --mode exact` evaluate
-random tokens, and compares with the training code on the very weights of the export. Exit status 1 when the worst position's
-relative L2 error exceeds 1e-3, or the median's 1e-4: float32 sums in another order, and a top-k that now and then falls
-otherwise.
+random tokens, and compares with the training code on the very weights of the export. Exit status 1 when the median position's
+relative L2 error exceeds 1e-4, or more than 2 % of the positions exceed 1e-3: float32 sums in another order, and a top-k that now
+and then falls otherwise.
 """
 import argparse
 import json
@@ -23,7 +23,7 @@ import export
 import optim
 from model import V4
 
-WORST, MEDIAN = 1e-3, 1e-4
+TIPPED, TIPPED_SHARE, MEDIAN = 1e-3, 0.02, 1e-4
 
 
 def read_f32(path, name):
@@ -71,7 +71,7 @@ def main():
     worst, median = error.max(), np.median(error)
     print(f"{a.tokens} positions: relative L2 error median {median:.1e}, worst {worst:.1e} at {error.argmax()}; "
           f"the same likeliest token at {100 * (ours.argmax(1) == theirs.argmax(1)).mean():.1f} %")
-    return 0 if worst <= WORST and median <= MEDIAN else 1
+    return 0 if (error > TIPPED).mean() <= TIPPED_SHARE and median <= MEDIAN else 1
 
 
 def bf16(name, w):
