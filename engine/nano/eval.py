@@ -74,7 +74,9 @@ def repair(a, R, root, home):
         if event.get("type") == "result":
             stop = event.get("stop_reason", stop)
         if event.get("method") == "item/completed":
-            malformed += event["params"]["item"].get("state") == "rejected"
+            item = event["params"]["item"]
+            # What a limit cut off was never finished, and the limit is counted.
+            malformed += item.get("state") == "rejected" and "cut off" not in item["output"]
     return stop, malformed, time.time() - begin
 
 
