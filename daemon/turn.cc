@@ -77,7 +77,7 @@ class Turn {
 
   asio::awaitable<void> step() {
     if (total_.steps >= in_.settings.steps_max) {
-      end("max_steps", fmt::format("stopped after {} steps; say `go on` to continue", in_.settings.steps_max));
+      end("max_steps", fmt::format("{} steps; a prompt such as `go on` continues", in_.settings.steps_max));
       co_return;
     }
     ++total_.steps;
@@ -391,11 +391,11 @@ class Turn {
   std::int64_t context_limit() const { return engine_.info().n_context_max; }
 
   std::string explain(const std::string& reason) const {
-    if (reason == "max_tokens") return fmt::format("an answer reached {} tokens", in_.settings.step_tokens_max);
+    if (reason == "max_tokens") return fmt::format("{} tokens", in_.settings.step_tokens_max);
     if (reason == "context_full") {
-      return fmt::format("the session fills the model's context of {} tokens; begin a new one", context_limit());
+      return fmt::format("{} tokens; begin a new session", context_limit());
     }
-    if (reason == "repetition") return "the model repeated itself without end";
+    if (reason == "repetition") return "the same tokens again and again in one answer";
     return failure_message_;
   }
 
