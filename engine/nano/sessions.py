@@ -31,6 +31,22 @@ TASKS = ("Make the tests pass.", "A test fails. Find the bug and fix it.", "Fix 
          "The tests are red. Make them green.", "{f} is broken, please fix it.", "Get the test suite to pass again.",
          "Repair {f}.", "Run the tests, find the bug and fix it.", "One test fails since the last change. Fix it.")
 ROOTS = ("/tmp/lares-demo-{h}", "/tmp/{n}", "/home/{n}/work/{m}", "/home/{n}/{m}", "/srv/{m}", "/work/{m}", "/tmp/pytest-{d}/{m}", "/tmp/tmp{h}")
+ENGLISH = ("price order item cart invoice customer product stock shelf basket coupon discount tax fee payment balance account ledger budget "
+           "score player team match league season round winner record game board dice token level weapon enemy potion castle dragon "
+           "temperature weather rain wind cloud sensor pump valve engine wheel motor battery signal filter buffer packet socket router "
+           "server client session request response header cookie query table column row field schema index cursor page report chart "
+           "student teacher course grade lesson exam school library book author chapter title page letter mail parcel stamp route map "
+           "city street house garden flower tree leaf river lake bridge train station ticket seat flight pilot airport hotel guest room "
+           "kitchen recipe flour sugar butter bread cheese pizza coffee cup plate spoon meal menu dish soup fruit orange lemon cherry "
+           "music song album track tempo chord guitar piano drum concert video frame pixel colour brush canvas shadow light camera lens "
+           "doctor nurse patient dose clinic heart pulse muscle bone animal horse sheep rabbit eagle salmon turtle spider planet comet "
+           "orbit rocket moon star galaxy atom energy force speed distance weight height depth area volume angle circle square matrix "
+           "vector graph node edge branch stack queue heap cache memory disk file folder archive backup patch commit merge task job "
+           "worker thread timer clock alarm calendar week minute hour deadline project budget plan goal metric sample average median "
+           "chance random shuffle deal card deck poker chess pawn knight bishop tower paint wood stone metal copper silver gold coin "
+           "wallet bank loan rate profit loss trade market share bond offer bid auction ship boat anchor harbour island beach sand wave "
+           "storm winter summer spring harvest farm field barn tractor seed corn rice bean apple grape wine glass bottle box crate "
+           "truck cargo depot garage ramp lift floor wall roof door window lamp chair desk shelf paper pencil ruler marker sticker").split()
 MODULES = "core tools helpers calc basics lib shapes lists text numbers util ops common logic model".split()
 WRONG = {"wrong operator": "the operator is wrong", "off by one": "the bound is off by one", "inverted condition": "the condition is inverted",
          "wrong constant": "the constant is wrong", "wrong variable": "the variable is wrong", "missing return": "the return is missing",
@@ -51,7 +67,12 @@ class Names:
     def word(self):
         r = self.r
         while True:
-            if r.random() < 0.2:
+            kind = r.random()
+            if kind < 0.3:
+                w = r.choice(ENGLISH)
+                if r.random() < 0.2:
+                    w += "s"
+            elif kind < 0.45:
                 w = "".join(r.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(r.randint(2, 5)))
             else:
                 w = "".join(r.choice(CONSONANTS) + r.choice(VOWELS) for _ in range(r.choice((2, 2, 3))))
