@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <cstdio>
 #include <map>
 #include <set>
 
@@ -82,9 +80,9 @@ class GrammarImpl final : public Grammar {
     for (const std::uint64_t word : mask_) {
       if (word != 0) return &mask_;
     }
-    // A broken promise of this file: the caller would sample from nothing.
-    std::fprintf(stderr, "lares: grammar allows no token (phase %d)\n", int(phase_));
-    std::abort();
+    // A broken promise of this file. The answer ends here: its call is incomplete and will not run.
+    allow(mask_, vocabulary_->eos());
+    return &mask_;
   }
 
   void accept(Token id) override {
@@ -311,7 +309,7 @@ class GrammarImpl final : public Grammar {
         tool_ = way.index;
         written_.clear();
         std::vector<Way> ways = parameters("<");
-        if (may_close()) ways.push_back({std::string("\n</") + kMarker + "invoke>", Way::Then::after_invoke});
+        if (may_close()) ways.push_back({std::string("\n</") + kMarker + "invoke>\n", Way::Then::after_invoke});
         return set_ways(std::move(ways));
       }
       case Way::Then::value:
@@ -340,8 +338,8 @@ class GrammarImpl final : public Grammar {
   void after_invoke() {
     ++n_calls_;
     std::vector<Way> ways;
-    if (n_calls_ < options_.calls_max) ways = invokes(std::string("\n<") + kMarker);
-    ways.push_back({std::string("\n</") + kMarker + "tool_calls>", Way::Then::finish});
+    if (n_calls_ < options_.calls_max) ways = invokes(std::string("<") + kMarker);
+    ways.push_back({std::string("</") + kMarker + "tool_calls>", Way::Then::finish});
     set_ways(std::move(ways));
   }
 
@@ -412,7 +410,7 @@ class GrammarImpl final : public Grammar {
     }
     tail_.clear();
     std::vector<Way> ways = parameters("parameter>\n<");
-    if (may_close()) ways.push_back({std::string("parameter>\n</") + kMarker + "invoke>", Way::Then::after_invoke});
+    if (may_close()) ways.push_back({std::string("parameter>\n</") + kMarker + "invoke>\n", Way::Then::after_invoke});
     set_ways(std::move(ways));
   }
 
