@@ -275,7 +275,8 @@ struct SessionClosed {  // durable
 struct SessionState {
   static constexpr std::string_view kNotification = "session/state";
   Stamp at{};
-  std::string state = "idle";  // idle | loading (waits for the model to load) | queued (for the engine) | prefill | decode | tool | waiting (for an answer)
+  std::string state = "idle";  // idle | loading (waits for the model to load) | queued (for the engine) | prefill | decode | tool | waiting (for an answer) |
+                               // stopping (was interrupted)
   std::int64_t turn_id = 0;
   int n_queued = 0;  // prompts waiting
 };

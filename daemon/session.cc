@@ -233,7 +233,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   if (!failure_.empty()) co_return tl::unexpected(refusal(Code::internal, "write the session's journal: " + failure_));
   const std::int64_t seq = info_.last_seq;
   prompts_.push_back({.send = prompt, .seq = seq});
-  if (turn_ && delivery == "interrupt") turn_->stop.request();
+  if (delivery == "interrupt") interrupt(0);
   start_next();
   protocol::PromptSendResult result{.id = prompt.id, .seq = seq, .turn_id = prompts_.back().turn_id};
   for (const Prompt& p : prompts_) {
@@ -327,6 +327,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   info_.turn_id = 0;
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
   turn_ = nullptr;
+  info_.state = "idle";
   fact(protocol::TurnEnded{.turn_id = turn_id, .reason = result.reason, .message = result.message, .usage = result.usage});
   const auto sync = [this] { return journal_.sync(); };
   if (const auto synced = co_await on_disk_pool(*world_.disk, sync); !synced) {
@@ -343,6 +344,7 @@ std::int64_t Session::interrupt(std::int64_t turn_id) {
   if (!turn_ || (turn_id != 0 && turn_->id != turn_id)) return 0;
   turn_->stop.request();
   if (answered_) answered_->open();
+  state("stopping");
   return turn_->id;
 }
 
@@ -394,6 +396,7 @@ Reply<> Session::reply(const std::string& item_id, const std::string& text) {
 // ---- what the turn tells
 
 void Session::state(std::string_view state) {
+  if (turn_ && turn_->stop.requested()) state = "stopping";
   info_.state = state;
   ephemeral(protocol::SessionState{.state = info_.state, .turn_id = info_.turn_id, .n_queued = static_cast<int>(n_waiting())},
             Subscriber::Weight::state);

@@ -40,6 +40,7 @@ void Progress::count(std::int64_t done, std::int64_t total, std::string_view uni
 }
 
 std::string Progress::text(Clock::time_point now, bool utf8) const {
+  if (label_.empty()) return "";
   const std::string dot = utf8 ? " · " : " - ";
   std::string out = label_;
   const double elapsed = seconds(now - began_), counting = counted_ ? seconds(now - first_) : 0;

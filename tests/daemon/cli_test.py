@@ -1,0 +1,247 @@
+"""What a user of `lares` sees: against the real daemon with a scripted model, and a daemon made of a script where a fault is
+wanted. cli_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from cli_fake_daemon import FakeDaemon
+from client import Daemon, call
+
+LARES = EXECUTABLE = ""
+THINK = "hm</think>"
+
+
+class CliTest(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-cli-"))
+        self.addCleanup(shutil.rmtree, self.home)
+        self.root = os.path.join(self.home, "repo")
+        os.makedirs(os.path.join(self.root, ".git"))
+        self.write("a.txt", "alpha\nbeta\n")
+        self.daemon = None
+        self.state = os.path.join(self.home, "state")
+        self.socket = os.path.join(self.home, "run", "s")
+
+    def tearDown(self):
+        if self.daemon:
+            self.daemon.stop()
+
+    def write(self, path, text):
+        with open(os.path.join(self.root, path), "w") as f:
+            f.write(text)
+
+    def read(self, path):
+        with open(os.path.join(self.root, path)) as f:
+            return f.read()
+
+    def start(self, *answers):
+        script = [a if isinstance(a, dict) else {"text": a} for a in answers]
+        if self.daemon:
+            self.daemon.start(script)
+        else:
+            self.daemon = Daemon(EXECUTABLE, self.home, script)
+
+    def command(self, *args, lares=None):
+        return [lares or LARES, *args]
+
+    def env(self):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
+        return dict(env, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm")
+
+    def lares(self, *args, **how):
+        p = subprocess.run(self.command(*args, **how), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=60)
+        return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    def edit(self):
+        return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
+
+    # ---- run
+
+    def test_the_answer_is_on_stdout_and_the_work_on_stderr(self):
+        self.start("I look first.</think>Editing." + self.edit(), THINK + "It is gamma now.")
+        status, out, err = self.lares("run", "Make it gamma.")
+        self.assertEqual((status, self.read("a.txt")), (0, "alpha\ngamma\n"))
+        self.assertIn("It is gamma now.", out)
+        self.assertNotIn("I look first.", out)
+        for shown in ("I look first.", "str_replace_editor", "-beta", "+gamma", "finished", "a.txt"):
+            self.assertIn(shown, err)
+        self.assertNotIn("\x1b", out + err)  # no terminal, no control sequences
+
+    def test_json_is_the_daemons_lines_and_a_result(self):
+        self.start(THINK + self.edit(), THINK + "Done.")
+        status, out, _ = self.lares("run", "--json", "Make it gamma.")
+        lines = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(status, 0)
+        self.assertEqual(lines[-1]["type"], "result")
+        self.assertEqual(lines[-1]["stop_reason"], "end_turn")
+        self.assertEqual([c["path"] for c in lines[-1]["changes"]], ["a.txt"])
+        self.assertIn("turn/ended", [line.get("method") for line in lines])
+
+    def test_limits_and_errors_have_their_status(self):
+        view = call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt"))
+        self.start(THINK + view, THINK + view)
+        status, _, err = self.lares("run", "--steps", "1", "Look.")
+        self.assertEqual(status, 3, err)
+        self.assertIn("step limit", err)
+        self.assertEqual(self.lares("run", "--steps", "1", "Look.")[0], 3)
+        status, _, err = self.lares("run", "The script has nothing more to say.")
+        self.assertEqual(status, 1, err)
+        self.assertIn("the script has no more answers", err)
+
+    def test_a_session_is_continued(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        self.assertEqual(self.lares("run", "First.")[0], 0)
+        session = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]
+        self.assertEqual((session["title"], session["nTurns"]), ("First.", 1))
+        status, out, err = self.lares("run", "--session", session["sessionId"][:6], "Second.")
+        self.assertEqual((status, out.strip()), (0, "Two."), err)
+        self.assertEqual(json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["nTurns"], 2)
+
+    def test_ask_changes_nothing(self):
+        self.start(THINK + "It says alpha.")
+        status, out, _ = self.lares("ask", "What does it say?")
+        self.assertEqual((status, out.strip()), (0, "It says alpha."))
+
+    def test_ctrl_c_interrupts_the_turn_and_the_session_lives_on(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": "one two", "gate": gate}, THINK + "Next.")
+        p = subprocess.Popen(self.command("run", "--json", "Go."), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        for line in p.stdout:
+            message = json.loads(line)
+            if message.get("method") == "session/state" and message["params"]["state"] == "prefill":
+                break
+        session = message["params"]["sessionId"]
+        p.send_signal(signal.SIGINT)
+        for line in p.stdout:
+            message = json.loads(line)
+            if message.get("method") == "session/state" and message["params"]["state"] == "stopping":
+                break
+        with open(gate, "w") as f:
+            f.write("x")
+        rest = p.communicate(timeout=60)[0].decode()
+        self.assertEqual(p.returncode, 130)
+        self.assertEqual(json.loads(rest.splitlines()[-1])["stop_reason"], "cancelled")
+        self.assertEqual(self.lares("run", "--session", session, "Again.")[1].strip(), "Next.")
+
+    # ---- the daemon comes and goes
+
+    def test_a_daemon_that_dies_in_mid_turn_is_waited_for(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": "never", "gate": gate})
+        p = subprocess.Popen(self.command("run", "--json", "Go."), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        for line in p.stdout:
+            if json.loads(line).get("method") == "turn/started":
+                break
+        # Stopped while the daemon is replaced, so that the new one is there when it looks.
+        p.send_signal(signal.SIGSTOP)
+        self.daemon.kill()
+        self.start(THINK + "Later.")
+        p.send_signal(signal.SIGCONT)
+        out, err = (x.decode() for x in p.communicate(timeout=60))
+        self.assertEqual(json.loads(out.splitlines()[-1])["stop_reason"], "crashed")
+        self.assertEqual(p.returncode, 1, err)
+
+    def test_without_a_daemon_beside_it_one_line_says_so(self):
+        alone = os.path.join(self.home, "lares")
+        shutil.copy(LARES, alone)
+        status, out, err = self.lares("run", "Go.", lares=alone)
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("laresd belongs beside lares", err)
+        self.assertEqual(len(err.strip().splitlines()), 1, err)
+
+    def test_status_sessions_and_shutdown(self):
+        status, out, _ = self.lares("status")
+        self.assertEqual(status, 1)
+        self.assertIn("no daemon runs on", out)
+        self.start(THINK + "One.")
+        self.assertEqual(json.loads(self.lares("status", "--json")[1])["model"]["directory"], "scripted")
+        self.lares("run", "A title to see.")
+        self.assertIn("A title to see.", self.lares("sessions")[1])
+        self.assertEqual(self.lares("shutdown")[0], 0)
+        self.assertEqual(self.daemon.process.wait(timeout=60), 0)
+
+    def test_wrong_command_lines(self):
+        for args in (("run",), ("run", " "), ("no-such",), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("model", "logits"), ()):
+            status, out, err = self.lares(*args)
+            self.assertEqual((status, out), (2, ""), (args, err))
+            self.assertTrue(err)
+
+    # ---- at a terminal
+
+    def terminal(self, *args):
+        """Runs it on a terminal of its own; returns (pid, master)."""
+        pid, master = pty.fork()
+        if pid == 0:
+            os.chdir(self.root)
+            os.execve(LARES, self.command(*args), self.env())
+        return pid, master
+
+    def see(self, master, until):
+        """What the terminal shows up to a pattern."""
+        seen = b""
+        while not re.search(until.encode(), seen):
+            if not select.select([master], [], [], 60)[0]:
+                self.fail(f"{until} does not come: {seen.decode(errors='replace')}")
+            try:
+                seen += os.read(master, 65536)
+            except OSError:
+                break
+        return seen.decode(errors="replace")
+
+    def test_on_a_terminal_control_sequences_of_the_model_do_nothing(self):
+        self.start("hm \x1b[2J\x07</think>Title \x1b]0;owned\x07 and \x1b[31mred.")
+        pid, master = self.terminal("run", "Go.")
+        seen = self.see(master, "finished")
+        os.waitpid(pid, 0)
+        os.close(master)
+        self.assertNotIn("\x1b]0;owned", seen)
+        self.assertNotIn("\x1b[2J", seen)
+        self.assertNotIn("\x1b[31mred", seen)
+        self.assertIn("red.", seen)
+
+    def test_a_question_is_answered_at_the_terminal(self):
+        self.start(THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
+        pid, master = self.terminal("run", "Paint it.")
+        self.see(master, "Which colour\\?[^>]*> ")
+        os.write(master, b"blue\n")
+        self.see(master, "finished")
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        os.close(master)
+
+    def test_loading_is_shown_with_its_count(self):
+        os.makedirs(os.path.dirname(self.socket), exist_ok=True)
+
+        def turn(c, fake):
+            c.notify("server/state", state="loading", done=3, total=46)
+            fake.shown.acquire()
+            c.close()
+        import threading
+        fake = FakeDaemon(self.socket, turn, engine={"state": "loading", "done": 3, "total": 46})
+        fake.shown = threading.Semaphore(0)
+        pid, master = self.terminal("run", "Go.")
+        self.see(master, "loading the model 6%")
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGINT)
+        fake.shown.release()
+        self.see(master, "left without waiting|interrupt|lost")
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(master)
+
+
+if __name__ == "__main__":
+    LARES, EXECUTABLE = sys.argv.pop(1), sys.argv.pop(1)
+    unittest.main()
