@@ -137,7 +137,8 @@ void Transcript::close() {
     }
   }
   if (!held_text_.empty()) {  // a call follows, so it was a comment and no answer
-    const auto lines = lines_of(printable(std::exchange(held_text_, {})));
+    const std::string text = printable(std::exchange(held_text_, {}));
+    const auto lines = lines_of(text);
     if (!lines.empty()) open_paragraph();
     for (const auto line : lines) screen_.line(line);
   }

@@ -69,7 +69,7 @@ class CliTest(unittest.TestCase):
     def test_the_answer_is_on_stdout_and_the_work_on_stderr(self):
         self.start("I look first.</think>Editing." + self.edit(), THINK + "It is gamma now.")
         status, out, err = self.lares("run", "Make it gamma.")
-        self.assertEqual((status, self.read("a.txt")), (0, "alpha\ngamma\n"))
+        self.assertEqual((status, self.read("a.txt")), (0, "alpha\ngamma\n"), err)
         self.assertIn("It is gamma now.", out)
         self.assertNotIn("I look first.", out)
         for shown in ("I look first.", "str_replace_editor", "-beta", "+gamma", "finished", "a.txt"):
