@@ -25,7 +25,8 @@ constexpr std::chrono::seconds kWatchEvery{5};
 }  // namespace
 
 Connection::Connection(Server& server, Listener::Protocol::socket socket)
-    : server_(server), socket_(std::move(socket)), something_to_write_(server.io()), room_(server.io()), watchdog_(server.io()) {
+    : server_(server), socket_(std::move(socket)), something_to_write_(server.io()), room_(server.io()),
+      written_(server.io()), watchdog_(server.io()) {
   room_.open();
 }
 
@@ -35,6 +36,7 @@ asio::awaitable<void> Connection::run() {
   asio::co_spawn(server_.io(), [self] { return self->watch(); }, asio::detached);
   co_await read_lines();
   close();
+  co_await written_.wait();
   server_.left(self);
 }
 
@@ -161,6 +163,7 @@ asio::awaitable<void> Connection::write_lines() {
   boost::system::error_code ignored;
   socket_.shutdown(asio::socket_base::shutdown_both, ignored);
   if (!closed_) close();
+  written_.open();
 }
 
 // A client that reads nothing for kStuckMsMax while there is something to read.

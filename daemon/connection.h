@@ -61,7 +61,7 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   std::size_t outbox_bytes_ = 0;
   int n_outstanding_ = 0;
   std::chrono::steady_clock::time_point wrote_ = std::chrono::steady_clock::now();
-  Gate something_to_write_, room_;
+  Gate something_to_write_, room_, written_;
   asio::steady_timer watchdog_;
   std::map<std::string, Following> following_;
   int generations_ = 0;

@@ -24,7 +24,6 @@ namespace {
 
 constexpr unsigned kDiskThreads = 2;
 constexpr std::size_t kBootIdLength = 16;
-constexpr std::chrono::milliseconds kLastWords{300};
 
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
@@ -66,8 +65,6 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     co_await server.serve(*listener);
     boost::system::error_code ignored;
     signals.cancel(ignored);
-    asio::steady_timer last_words(io, kLastWords);  // a client that does not read must not keep the daemon
-    co_await last_words.async_wait(asio::as_tuple(asio::use_awaitable));
     io.stop();
   };
   asio::co_spawn(io, on_signal, asio::detached);

@@ -1,7 +1,6 @@
 #include "daemon/listener.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,7 +42,7 @@ tl::expected<Listener, std::string> Listener::open(asio::any_io_executor io, con
     ::fcntl(kListenFdsStart, F_SETFD, FD_CLOEXEC);
     acceptor.assign(Protocol(), kListenFdsStart, ec);
     if (ec) return failed("the socket handed over by the service manager", ec.message());
-    return Listener(std::move(acceptor), "", -1);
+    return Listener(std::move(acceptor), "", std::nullopt);
   }
   const std::string folder = std::filesystem::path(path).parent_path().string();
   std::error_code fs_error;
@@ -53,32 +52,23 @@ tl::expected<Listener, std::string> Listener::open(asio::any_io_executor io, con
   if (!folder.empty() && (::lstat(folder.c_str(), &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || (st.st_mode & 022) != 0)) {
     return failed(path, fmt::format("{} must be a directory of yours that nobody else can write to", folder));
   }
-  const std::string lock_path = path + ".lock";
-  const int lock = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock < 0) return failed(path, fmt::format("open {}: {}", lock_path, std::strerror(errno)));
-  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock);
-    return failed(path, "another laresd listens there; end it with `lares shutdown`, or give another --socket");
-  }
+  auto lock = FileLock::take(path + ".lock", "another laresd listens there; end it with `lares shutdown`, or give another --socket");
+  if (!lock) return failed(path, lock.error());
   ::unlink(path.c_str());  // left behind by one that was killed: the lock says that none lives
   const mode_t old = ::umask(0177);
   acceptor.open(Protocol(), ec);
   if (!ec) acceptor.bind(Protocol::endpoint(path), ec);
   if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
   ::umask(old);
-  if (ec) {
-    ::close(lock);
-    return failed(path, ec.message());
-  }
-  return Listener(std::move(acceptor), path, lock);
+  if (ec) return failed(path, ec.message());
+  return Listener(std::move(acceptor), path, std::move(*lock));
 }
 
 Listener::Listener(Listener&& other) noexcept
-    : acceptor_(std::move(other.acceptor_)), path_(std::exchange(other.path_, {})), lock_(std::exchange(other.lock_, -1)) {}
+    : acceptor_(std::move(other.acceptor_)), path_(std::exchange(other.path_, {})), lock_(std::move(other.lock_)) {}
 
 Listener::~Listener() {
   if (!path_.empty()) ::unlink(path_.c_str());
-  if (lock_ >= 0) ::close(lock_);
 }
 
 long peer_uid(Listener::Protocol::socket& socket) {

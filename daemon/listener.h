@@ -1,11 +1,14 @@
 // The daemon's Unix socket: in a private directory, one daemon per socket, or handed over by the service manager.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <tl/expected.hpp>
+
+#include "daemon/file_lock.h"
 
 namespace lares::daemon {
 
@@ -25,10 +28,11 @@ class Listener {
   Protocol::acceptor& acceptor() { return acceptor_; }
 
  private:
-  Listener(Protocol::acceptor acceptor, std::string path, int lock) : acceptor_(std::move(acceptor)), path_(std::move(path)), lock_(lock) {}
+  Listener(Protocol::acceptor acceptor, std::string path, std::optional<FileLock> lock)
+      : acceptor_(std::move(acceptor)), path_(std::move(path)), lock_(std::move(lock)) {}
   Protocol::acceptor acceptor_;
   std::string path_;  // empty: not ours to remove
-  int lock_ = -1;
+  std::optional<FileLock> lock_;
 };
 
 // The user at the other end, by the kernel's word; -1 when it cannot be told.

@@ -22,6 +22,7 @@ namespace {
 using namespace protocol;
 
 constexpr std::size_t kSkippedShown = 200;
+constexpr std::chrono::milliseconds kLastWords{500};
 
 template <class T>
 Reply<Json> ok(T result) {
@@ -40,7 +41,7 @@ bool changes_something(const std::string& method) {
 
 Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Sessions& sessions, const Log& log,
                ServerOptions options)
-    : io_(io), disk_(disk), host_(host), sessions_(sessions), log_(log), options_(std::move(options)) {}
+    : io_(io), disk_(disk), host_(host), sessions_(sessions), log_(log), options_(std::move(options)), last_words_(io) {}
 
 Server::~Server() = default;
 
@@ -64,6 +65,9 @@ asio::awaitable<void> Server::serve(Listener& listener) {
     joined(connection);
     asio::co_spawn(io_, [connection] { return connection->run(); }, asio::detached);
   }
+  if (connections_.empty()) co_return;
+  last_words_.expires_after(kLastWords);  // a client that does not read does not keep the daemon
+  co_await last_words_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 asio::awaitable<void> Server::stop(bool now) {
@@ -77,12 +81,13 @@ asio::awaitable<void> Server::stop(bool now) {
   const auto all = connections_;
   for (const auto& c : all) c->close();
   boost::system::error_code ignored;
-  if (acceptor_) acceptor_->cancel(ignored);
+  if (acceptor_) acceptor_->close(ignored);  // who comes now finds nobody, instead of waiting
 }
 
 void Server::left(const std::shared_ptr<Connection>& connection) {
   sessions_.forget(connection.get());
   connections_.erase(connection);
+  if (stopping_ && connections_.empty()) last_words_.cancel();
 }
 
 ServerState Server::state() const {

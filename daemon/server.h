@@ -7,6 +7,8 @@
 #include <set>
 #include <string>
 
+#include <boost/asio/steady_timer.hpp>
+
 #include "daemon/engine_host.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -30,7 +32,7 @@ class Server {
          ServerOptions options);
   ~Server();
 
-  asio::awaitable<void> serve(Listener& listener);  // until stopped
+  asio::awaitable<void> serve(Listener& listener);  // until stopped and the last words are with the clients
   // Turns end with "cancelled" ("now"), or are waited for ("idle"); then serve() returns.
   asio::awaitable<void> stop(bool now);
   void engine_changed(const protocol::ServerState& state);
@@ -58,6 +60,7 @@ class Server {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::set<std::shared_ptr<Connection>> connections_;
   Listener::Protocol::acceptor* acceptor_ = nullptr;
+  asio::steady_timer last_words_;
   bool stopping_ = false;
 };
 

@@ -15,9 +15,6 @@
 #include "daemon/repository.h"
 #include "daemon/utf8.h"
 
-// g++ 12 sees uninitialised members where a designated initialiser leaves one to its default.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-
 namespace lares::daemon {
 namespace {
 

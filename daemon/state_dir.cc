@@ -1,9 +1,6 @@
 #include "daemon/state_dir.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -35,12 +32,8 @@ tl::expected<StateDir, std::string> StateDir::open(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed(std::strerror(errno));
   std::filesystem::create_directories(path + "/sessions", ec);
   if (ec) return failed("create sessions: " + ec.message());
-  const int lock = ::open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock < 0) return failed(fmt::format("open lock: {}", std::strerror(errno)));
-  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock);
-    return failed("another laresd uses it; end it with `lares shutdown`, or give another --state-dir");
-  }
+  auto lock = FileLock::take(path + "/lock", "another laresd uses it; end it with `lares shutdown`, or give another --state-dir");
+  if (!lock) return failed(lock.error());
   std::string id;
   const std::string id_path = path + "/daemon-id";
   if (std::ifstream in(id_path); in) in >> id;
@@ -48,14 +41,7 @@ tl::expected<StateDir, std::string> StateDir::open(const std::string& path) {
     id = random_hex(kIdLength);
     std::ofstream(id_path) << id << "\n";
   }
-  return StateDir(path, id, lock);
-}
-
-StateDir::StateDir(StateDir&& other) noexcept
-    : path_(std::move(other.path_)), id_(std::move(other.id_)), lock_(std::exchange(other.lock_, -1)) {}
-
-StateDir::~StateDir() {
-  if (lock_ >= 0) ::close(lock_);
+  return StateDir(path, id, std::move(*lock));
 }
 
 }  // namespace lares::daemon

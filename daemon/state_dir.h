@@ -5,23 +5,21 @@
 
 #include <tl/expected.hpp>
 
+#include "daemon/file_lock.h"
+
 namespace lares::daemon {
 
 class StateDir {
  public:
   // Makes it (0700) with what belongs in it, and locks it. The error is one line.
   static tl::expected<StateDir, std::string> open(const std::string& path);
-  StateDir(StateDir&& other) noexcept;
-  StateDir& operator=(StateDir&&) = delete;
-  ~StateDir();
-
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }  // the same for every daemon that ever opened it
 
  private:
-  StateDir(std::string path, std::string id, int lock) : path_(std::move(path)), id_(std::move(id)), lock_(lock) {}
+  StateDir(std::string path, std::string id, FileLock lock) : path_(std::move(path)), id_(std::move(id)), lock_(std::move(lock)) {}
   std::string path_, id_;
-  int lock_;
+  FileLock lock_;
 };
 
 std::string random_hex(std::size_t n);
