@@ -171,8 +171,10 @@ int sessions_command(int argc, const char* const* argv) {
   });
   screen.status("");
   if (!there) return fail(there.error(), options.json);
-  const auto sessions = link.call<protocol::SessionListResult>(list);
+  auto sessions = link.call<protocol::SessionListResult>(list);
   if (!sessions) return fail(sessions.error(), options.json);
+  // One that never got a prompt, because the command that made it failed, is nothing to go on with.
+  std::erase_if(sessions->sessions, [](const auto& s) { return s.last_seq <= 1; });
   if (options.json) {
     print_json(protocol::to_json(*sessions));
   } else {

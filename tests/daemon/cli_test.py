@@ -173,6 +173,17 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.lares("shutdown")[0], 0)
         self.assertEqual(self.daemon.process.wait(timeout=60), 0)
 
+    def test_a_model_that_does_not_load_leaves_no_daemon_and_no_session(self):
+        env = dict(self.env(), LARES_MODEL="/nonexistent")
+        for _ in range(2):
+            p = subprocess.run(self.command("run", "Go."), cwd=self.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, timeout=60)
+            self.assertEqual((p.returncode, p.stdout), (1, b""))
+            self.assertIn(b"/nonexistent/config.json", p.stderr)
+            self.assertEqual(len(p.stderr.strip().splitlines()), 1, p.stderr)
+        self.assertEqual(json.loads(self.lares("sessions", "--json")[1])["sessions"], [])
+        self.assertEqual(self.lares("shutdown")[0], 0)
+
     def test_wrong_command_lines(self):
         for args in (("run",), ("run", " "), ("no-such",), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("model", "logits"), ()):
             status, out, err = self.lares(*args)
