@@ -55,7 +55,10 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
     auto [failed, n] = co_await process->out().async_read_some(asio::buffer(buffer), kIo);
     ran.output.append(buffer.data(), n);
     if (failed) break;
-    if (ran.output.size() > options.output_max) process->kill();
+    if (ran.output.size() > options.output_max) {
+      process->kill();
+      break;  // what nobody reads fills the pipe and no more, however long the kill takes
+    }
   }
   ran.exit = co_await process->wait();
   deadline.cancel();
