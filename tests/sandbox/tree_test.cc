@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -23,7 +24,9 @@ int n_processes_with(const std::string& mark) {
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", failed)) {
     std::ifstream file(entry.path() / "cmdline", std::ios::binary);
-    const std::string line(std::istreambuf_iterator<char>(file), {});
+    std::ostringstream text;
+    text << file.rdbuf();  // unlike an iterator, it does not throw when the process is gone by now
+    const std::string line = text.str();
     n += line.find(mark) != line.npos && entry.path().filename() != std::to_string(::getpid());
   }
   return n;
