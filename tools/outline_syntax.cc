@@ -3,19 +3,21 @@
 #include <tree_sitter/api.h>
 
 #include <algorithm>
-#include <cctype>
+#include <cstdint>
 #include <memory>
-#include <optional>
+#include <utility>
 
 #include "tools/outline_languages.h"
+#include "tools/outline_node.h"
+#include "tools/outline_signature.h"
 #include "tools/text.h"
 
 namespace lares::tools {
 namespace {
 
-constexpr std::size_t kSignatureBytesMax = 160;
 constexpr std::size_t kDefinitionsMax = 5000;  // of one file
-constexpr std::size_t kKeyDepthMax = 2;
+constexpr std::size_t kScopesMax = 8;          // the innermost ones count
+constexpr std::size_t kNameBytesMax = 200;     // longer ones are not asked for
 
 struct FreeParser {
   void operator()(TSParser* p) const { ts_parser_delete(p); }
@@ -50,84 +52,25 @@ Tree parse(const Language& language, Budget budget) {
   return Tree(ts_parser_parse_with_options(parser.get(), nullptr, input, options));
 }
 
-std::string_view type_of(TSNode node) { return ts_node_is_null(node) ? "" : ts_node_type(node); }
-
-TSNode field(TSNode node, std::string_view name) {
-  return ts_node_child_by_field_name(node, name.data(), static_cast<std::uint32_t>(name.size()));
-}
-
-bool has_field(TSNode node, std::string_view name) { return !ts_node_is_null(field(node, name)); }
-
-// Runs of blanks become one space; bounded, valid UTF-8, without the punctuation that led to the
-// body.
-std::string one_line(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (std::isspace(static_cast<unsigned char>(c))) {
-      if (!out.empty() && out.back() != ' ') out += ' ';
-    } else {
-      out += c;
-    }
-    if (out.size() > 4 * kSignatureBytesMax) break;
-  }
-  out = to_utf8(out);
-  while (!out.empty() && std::string_view(" ;:{=").find(out.back()) != std::string_view::npos)
-    out.pop_back();
-  if (out.ends_with("=>")) out.resize(out.find_last_not_of(" ", out.size() - 3) + 1);
-  if (out.size() > kSignatureBytesMax)
-    out.resize(utf8_floor(out, kSignatureBytesMax - 3)), out += "...";
-  return out;
-}
-
-bool is_annotation(std::string_view type) {
-  return type == "decorator" || type == "annotation" || type == "marker_annotation" ||
-         type == "attribute_declaration";
-}
-
-// Where the signature proper begins: after decorators and annotations, which often stand on lines
-// of their own.
-TSNode first_part(TSNode node) {
-  std::uint32_t i = 0;
-  const std::uint32_t n = ts_node_child_count(node);
-  for (; i < n; ++i) {
-    const TSNode child = ts_node_child(node, i);
-    if (is_annotation(type_of(child))) continue;
-    if (type_of(child) != "modifiers") break;
-    for (std::uint32_t j = 0; j < ts_node_child_count(child); ++j) {
-      const TSNode modifier = ts_node_child(child, j);
-      if (!is_annotation(type_of(modifier))) return modifier;
-    }
-  }
-  return i == 0 || i == n ? node : ts_node_child(node, i);
-}
-
-// The function that a C declarator declares, through pointers and references; a pointer to a
-// function is a variable.
-bool declares_function(TSNode declarator) {
-  for (int depth = 0; depth < 8 && !ts_node_is_null(declarator); ++depth) {
-    const auto type = type_of(declarator);
-    if (type == "function_declarator")
-      return type_of(field(declarator, "declarator")) != "parenthesized_declarator";
-    if (type != "pointer_declarator" && type != "reference_declarator") return false;
-    const TSNode inner = field(declarator, "declarator");
-    declarator = ts_node_is_null(inner) ? ts_node_named_child(declarator, 0) : inner;
-  }
-  return false;
-}
-
-// The right-hand side of `const f = ...`, `exports.f = ...`, `f: ...`, `f = ...` in a class.
-TSNode value_of(TSNode node) {
-  const auto type = type_of(node);
-  if (type == "assignment_expression") return field(node, "right");
-  if (type == "lexical_declaration" || type == "variable_declaration")
-    node = ts_node_named_child(node, 0);
-  return ts_node_is_null(node) ? node : field(node, "value");
-}
-
-struct Found {
-  std::uint32_t start, end;  // bytes of the signature
-  bool function = false, leaf = false;
+// What a node that is no definition means for one.
+enum class Role : std::uint8_t {
+  none,
+  prefix,   // a sibling before it that belongs to it
+  comment,  // may stand between
+  wrapper,  // a parent that it begins with
+  scope,    // encloses it and is not listed
 };
+
+Role role_of(std::string_view type) {
+  if (type == "decorator" || type == "attribute_item") return Role::prefix;
+  if (type == "comment" || type == "line_comment" || type == "block_comment") return Role::comment;
+  if (type == "decorated_definition" || type == "export_statement" ||
+      type == "ambient_declaration" || type == "template_declaration" ||
+      type == "linkage_specification" || type == "expression_statement")
+    return Role::wrapper;
+  if (type == "namespace_definition") return Role::scope;
+  return Role::none;
+}
 
 class Outliner {
  public:
@@ -135,6 +78,9 @@ class Outliner {
       : source_(source), out_(out) {
     const TSLanguage* grammar = language.grammar();
     rules_.resize(ts_language_symbol_count(grammar));
+    for (std::size_t i = 0; i < rules_.size(); ++i) {
+      roles_.push_back(role_of(ts_language_symbol_name(grammar, static_cast<TSSymbol>(i))));
+    }
     for (const Rule& rule : language.rules) {
       const auto symbol = ts_language_symbol_for_name(
           grammar, rule.node.data(), static_cast<std::uint32_t>(rule.node.size()), true);
@@ -168,103 +114,74 @@ class Outliner {
     int level;
     bool function, leaf;
   };
+  struct Scope {
+    int level;
+    std::string name;
+  };
+  struct Place {     // of the node last visited on its level
+    int start = 0;   // the line where it starts, with what belongs to it
+    int prefix = 0;  // the line where the prefixes before the next one start, 0: none
+    bool wrapper = false;
+  };
 
   void leave(int level) {
     while (!enclosing_.empty() && enclosing_.back().level >= level) enclosing_.pop_back();
+    while (!scopes_.empty() && scopes_.back().level >= level) scopes_.pop_back();
+  }
+
+  void place(TSNode node, Role role, int level) {
+    places_.resize(static_cast<std::size_t>(level) + 1);  // forgets the levels below
+    Place& here = places_.back();
+    here.start = static_cast<int>(ts_node_start_point(node).row) + 1;
+    if (here.prefix > 0) here.start = std::min(here.start, here.prefix);
+    if (level > 0 && places_[level - 1].wrapper)
+      here.start = std::min(here.start, places_[level - 1].start);
+    here.wrapper = role == Role::wrapper;
+    if (role == Role::prefix)
+      here.prefix = here.start;
+    else if (role != Role::comment)
+      here.prefix = 0;
   }
 
   void visit(TSNode node, int level) {
     if (ts_node_is_error(node) || ts_node_is_missing(node)) note_error(node);
     const auto symbol = ts_node_symbol(node);
     const Rule* rule = symbol < rules_.size() ? rules_[symbol] : nullptr;
+    const Role role = symbol < roles_.size() ? roles_[symbol] : Role::none;
+    place(node, role, level);
+    if (role == Role::scope) {
+      auto name = identifier_of(node, source_).name;
+      if (name.size() <= kNameBytesMax) scopes_.push_back({level, std::move(name)});
+    }
     if (!rule || (!enclosing_.empty() && enclosing_.back().leaf)) return;
     const bool in_function = std::ranges::any_of(enclosing_, &Enclosing::function);
     if (in_function && !rule->local) return;
-    const auto found = signature(*rule, node);
-    if (!found) return;
-    const auto text = one_line(source_.substr(found->start, found->end - found->start));
-    const auto line = static_cast<int>(line_of(found->start));
-    out_.definitions.push_back(
-        {line, static_cast<int>(enclosing_.size()), std::string(rule->lead) + text});
-    if (rule->shape == Shape::alias) elide_bodies(out_.definitions.back().text, node);
-    enclosing_.push_back({level, found->function, found->leaf});
+    if (const auto found = find_signature(*rule, node, enclosing_.size(), source_))
+      add(*rule, node, *found, level);
   }
 
-  std::optional<Found> signature(const Rule& rule, TSNode node) const {
-    const TSNode body = field(node, "body");
-    Found found{ts_node_start_byte(first_part(node)), ts_node_end_byte(node)};
-    switch (rule.shape) {
-      case Shape::body:
-        if (ts_node_is_null(body) || !(has_field(node, "name") || has_field(node, "type")))
-          return std::nullopt;
-        found.end = ts_node_start_byte(body);
-        break;
-      case Shape::function:
-      case Shape::declaration:
-        if (!ts_node_is_null(body)) found.end = ts_node_start_byte(body);
-        found.end = std::min(found.end, start_of_initializers(node, found.end));
-        found.function = rule.shape == Shape::function;
-        break;
-      case Shape::prototype:
-        if (!declares_function(field(node, "declarator"))) return std::nullopt;
-        found.leaf = true;
-        break;
-      case Shape::value: {
-        const TSNode value = value_of(node);
-        const auto type = type_of(value);
-        if (type != "arrow_function" && type != "function_expression" &&
-            type != "generator_function" && type != "class") {
-          return std::nullopt;
-        }
-        found.end = ts_node_start_byte(field(value, "body"));
-        found.function = type != "class";
-        break;
-      }
-      case Shape::alias:
-        found.leaf = true;
-        break;
-      case Shape::brace:
-        found.end = until('{', found);
-        break;
-      case Shape::line:
-        if (has_field(node, "parameters"))
-          found.end = ts_node_end_byte(field(node, "parameters"));
-        else
-          found.end = until('\n', found);
-        found.leaf = true;
-        break;
-      case Shape::key: {
-        const TSNode key = field(node, "key");
-        if (ts_node_is_null(key) || enclosing_.size() >= kKeyDepthMax) return std::nullopt;
-        found.end = ts_node_end_byte(key);
-        break;
-      }
+  void add(const Rule& rule, TSNode node, const Signature& found, int level) {
+    Definition definition{};
+    definition.line = static_cast<int>(line_of(found.start));
+    definition.depth = static_cast<int>(enclosing_.size());
+    definition.text = signature_text(rule, node, found, source_);
+    auto identifier = identifier_of(node, source_);
+    if (identifier.name.size() > kNameBytesMax) identifier.name.clear();
+    definition.scope.assign(1, '.');
+    for (auto i = scopes_.size() - std::min(scopes_.size(), kScopesMax); i < scopes_.size(); ++i)
+      definition.scope += scopes_[i].name + ".";
+    for (const auto& scope : identifier.scopes) {
+      if (scope.size() <= kNameBytesMax) definition.scope += scope + ".";
     }
-    if (found.end <= found.start) return std::nullopt;
-    return found;
-  }
-
-  // A C++ constructor's `: a_(a), b_(b)` is no part of its signature.
-  static std::uint32_t start_of_initializers(TSNode node, std::uint32_t otherwise) {
-    for (std::uint32_t i = 0; i < ts_node_named_child_count(node); ++i) {
-      const TSNode child = ts_node_named_child(node, i);
-      if (type_of(child) == "field_initializer_list") return ts_node_start_byte(child);
-    }
-    return otherwise;
-  }
-
-  std::uint32_t until(char c, const Found& found) const {
-    const auto at = source_.substr(found.start, found.end - found.start).find(c);
-    return at == std::string_view::npos ? found.end : found.start + static_cast<std::uint32_t>(at);
-  }
-
-  void elide_bodies(std::string& text, TSNode node) const {
-    const auto whole =
-        source_.substr(ts_node_start_byte(node), ts_node_end_byte(node) - ts_node_start_byte(node));
-    const auto open = whole.find('{'), close = whole.rfind('}');
-    if (open == std::string_view::npos || close == std::string_view::npos || close < open) return;
-    text = one_line(std::string(whole.substr(0, open)) + "{...}" +
-                    std::string(whole.substr(close + 1)));
+    definition.name = std::move(identifier.name);
+    const TSPoint end = ts_node_end_point(node);
+    definition.start_line = places_.back().start;
+    definition.end_line =
+        std::max(definition.start_line, static_cast<int>(end.row) + (end.column > 0 ? 1 : 0));
+    definition.has_body = has_body(rule, node, definition.text);
+    enclosing_.push_back({level, found.function, found.leaf});
+    scopes_.push_back({level, definition.name});
+    out_.definitions.push_back(std::move(definition));
   }
 
   // Definitions come in the order of the text, so counting line ends goes on from the last one.
@@ -287,7 +204,10 @@ class Outliner {
   std::string_view source_;
   SourceOutline& out_;
   std::vector<const Rule*> rules_;  // by symbol
+  std::vector<Role> roles_;         // by symbol
   std::vector<Enclosing> enclosing_;
+  std::vector<Scope> scopes_;  // those and the namespaces
+  std::vector<Place> places_;  // by level
   std::uint32_t counted_to_ = 0, line_ = 1;
 };
 

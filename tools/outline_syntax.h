@@ -10,9 +10,14 @@
 namespace lares::tools {
 
 struct Definition {
-  int line;          // 1-based, where the definition's text starts
-  int depth;         // how many listed definitions enclose it
-  std::string text;  // its signature on one line, bounded
+  int line;           // 1-based, where the definition's text starts
+  int depth;          // how many listed definitions enclose it
+  std::string text;   // its signature on one line, bounded
+  std::string name;   // its identifier alone, "" when it has none
+  std::string scope;  // ".A.B.": what encloses or qualifies it, namespaces included
+  int start_line;     // of the whole, with what stands before it: decorators, `export`
+  int end_line;       // of the whole
+  bool has_body;      // false: a prototype, a forward declaration, an abstract method
 };
 
 struct SourceOutline {

@@ -1,23 +1,21 @@
 #include "tools/outline_tool.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <git2.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "tools/clip.h"
 #include "tools/off_thread.h"
 #include "tools/rooted_fs.h"
-#include "tools/text.h"
-#include "tools/workspace_rules.h"
 #ifdef LARES_TREE_SITTER
+#include "tools/outline_listing.h"
+#include "tools/outline_name.h"
 #include "tools/outline_syntax.h"
 #endif
 
@@ -26,104 +24,22 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kOutputBytesMax = 16'000;
-constexpr std::size_t kFileBytesMax = 2 << 20;
-constexpr std::size_t kLineBytesMax =
-    20'000;  // longer lines are minified or generated: slow, and nobody edits them
-constexpr std::size_t kFilesMax = 2'000;
-constexpr std::size_t kEntriesMax = 100'000;  // looked at below one directory
-constexpr auto kFileTime = std::chrono::seconds(2);
-constexpr auto kTotalTime = std::chrono::seconds(20);
-
 const Spec kSpec{
     "outline",
     "List the definitions (functions, classes, methods, types) in a file or below a directory, "
-    "with line "
-    "numbers.",
-    R"({"type":"object","properties":{"path":{"type":"string","description":"File or directory, default: )"
-    R"(the repository"}}})"};
+    "with line numbers, or show the source of those of one name.",
+    R"({"type":"object","properties":{)"
+    R"("path":{"type":"string","description":"File or directory, default: the repository"},)"
+    R"("name":{"type":"string","description":"Show the source of the definitions of this name instead"}}})"};
 
 Outcome refused(std::string why) { return {.text = std::move(why), .ok = false, .changes = {}}; }
 
+struct Asked {
+  std::string path;
+  std::optional<std::string> name;
+};
+
 #ifdef LARES_TREE_SITTER
-
-// What git ignores; without a repository, the directories that tools fill.
-class Ignored {
- public:
-  explicit Ignored(const std::string& root) {
-    git_libgit2_init();
-    if (git_repository_open_ext(&repo_, root.c_str(), 0, nullptr) != 0) repo_ = nullptr;
-    if (!repo_ || !git_repository_workdir(repo_)) return;
-    std::error_code failed;
-    prefix_ =
-        std::filesystem::relative(root, git_repository_workdir(repo_), failed).generic_string();
-    prefix_ = failed || prefix_ == "." ? "" : prefix_ + "/";
-  }
-  Ignored(const Ignored&) = delete;
-  Ignored& operator=(const Ignored&) = delete;
-  ~Ignored() {
-    git_repository_free(repo_);
-    git_libgit2_shutdown();
-  }
-
-  bool operator()(const std::string& path, bool directory) const {
-    const auto name = std::string_view(path).substr(path.rfind('/') + 1);
-    if (name == ".git" || name == "node_modules" || name == "__pycache__") return true;
-    int ignored = 0;
-    const auto asked = prefix_ + path + (directory ? "/" : "");
-    return repo_ && git_ignore_path_is_ignored(&ignored, repo_, asked.c_str()) == 0 && ignored;
-  }
-
- private:
-  git_repository* repo_ = nullptr;
-  std::string prefix_;  // of the root inside the repository's worktree
-};
-
-struct Listing {
-  std::vector<std::string>
-      files;  // in languages that are built in, relative to the root, in bytewise order
-  std::size_t n_entries = 0;
-  bool complete = true;
-};
-
-// Symlinks are not followed: what they name is listed where it lies, or lies outside. Only names
-// come from here; the contents are opened beneath the root, so a directory swapped for a symlink
-// meanwhile gives no file away.
-void list_directory(const RootedFs& fs, const Ignored& ignored, const std::string& path,
-                    Listing& out) {
-  std::vector<std::string> pending{path};
-  while (!pending.empty()) {
-    const std::string directory = std::move(pending.back());
-    pending.pop_back();
-    const auto absolute = directory.empty() ? fs.root() : fs.root() + "/" + directory;
-    const int fd = ::open(absolute.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR* entries = fd < 0 ? nullptr : ::fdopendir(fd);
-    if (!entries) {
-      if (fd >= 0) ::close(fd);
-      continue;
-    }
-    while (const dirent* entry = ::readdir(entries)) {
-      const std::string_view name = entry->d_name;
-      if (name == "." || name == "..") continue;
-      if (++out.n_entries > kEntriesMax || out.files.size() >= kFilesMax) {
-        out.complete = false;
-        break;
-      }
-      const auto inner =
-          directory.empty() ? std::string(name) : directory + "/" + std::string(name);
-      struct stat st {};
-      if (!fs.lstat(inner, st)) continue;
-      if (S_ISDIR(st.st_mode)) {
-        if (!ignored(inner, true)) pending.push_back(inner);
-      } else if (S_ISREG(st.st_mode) && can_outline(name) && skipped_by_name(inner).empty() &&
-                 !ignored(inner, false)) {
-        out.files.push_back(inner);
-      }
-    }
-    ::closedir(entries);
-  }
-  std::ranges::sort(out.files);
-}
 
 struct Entry {
   std::string path;
@@ -131,28 +47,14 @@ struct Entry {
   std::string skipped;  // why there is no outline, as a predicate: "is binary"
 };
 
-std::string skip_reason(std::string_view bytes) {
-  if (is_binary(bytes)) return "is binary";
-  for (const auto line : split_lines(bytes)) {
-    if (line.size() > kLineBytesMax)
-      return fmt::format("has a line of {} bytes, so it is minified or generated", line.size());
-  }
-  return "";
-}
-
 Entry outline_file(const RootedFs& fs, const std::string& path, const Cancelled& cancelled,
                    Clock::time_point deadline) {
   Entry entry{path, {}, {}};
-  const auto data = fs.read(path, kFileBytesMax);
-  if (!data) {
-    entry.skipped = data.error();
-    return entry;
-  }
-  const auto text = shown_text(data->bytes);
-  entry.skipped = skip_reason(data->bytes);
+  const auto source = read_source(fs, path);
+  entry.skipped = source.skipped;
   if (!entry.skipped.empty()) return entry;
-  entry.outline =
-      outline_source(path, text, std::min(deadline, Clock::now() + kFileTime), cancelled);
+  entry.outline = outline_source(path, source.text,
+                                 std::min(deadline, Clock::now() + kOutlineFileTime), cancelled);
   if (!entry.outline.complete) entry.skipped = "took too long to parse";
   return entry;
 }
@@ -172,9 +74,10 @@ std::string render(const std::vector<Entry>& entries, int depth_max) {
   std::string out;
   for (const Entry& entry : entries) {
     out += heading(entry);
-    for (const auto& [line, depth, text] : entry.outline.definitions) {
-      if (depth > depth_max) continue;
-      out += fmt::format("{:6}  {:{}}{}\n", line, "", 2 * depth, text);
+    for (const auto& definition : entry.outline.definitions) {
+      if (definition.depth > depth_max) continue;
+      out += fmt::format("{:6}  {:{}}{}\n", definition.line, "", 2 * definition.depth,
+                         definition.text);
     }
   }
   return out;
@@ -209,12 +112,9 @@ std::string fit(const std::vector<Entry>& entries) {
   return counts + fmt::format("[counts only: {}]\n", advice);
 }
 
-std::string files_text(std::size_t n) { return n == 1 ? "1 file" : fmt::format("{} files", n); }
-
 Outcome outline_directory(const RootedFs& fs, const std::string& path, const Cancelled& cancelled) {
-  const auto deadline = Clock::now() + kTotalTime;
-  Listing listing;
-  list_directory(fs, Ignored(fs.root()), path, listing);
+  const auto deadline = Clock::now() + kOutlineTotalTime;
+  const Listing listing = list_sources(fs, path);
   std::vector<Entry> entries;
   std::size_t n_empty = 0, n_done = 0;
   for (const auto& file : listing.files) {
@@ -244,11 +144,7 @@ Outcome outline_directory(const RootedFs& fs, const std::string& path, const Can
 }
 
 Outcome outline_one(const RootedFs& fs, const std::string& path, const Cancelled& cancelled) {
-  if (!can_outline(path)) {
-    return refused(fmt::format("outline {}: no grammar for this extension; there are {}", path,
-                               outline_languages()));
-  }
-  Entry entry = outline_file(fs, path, cancelled, Clock::now() + kFileTime);
+  Entry entry = outline_file(fs, path, cancelled, Clock::now() + kOutlineFileTime);
   if (!entry.skipped.empty()) return refused(fmt::format("outline: {} {}", path, entry.skipped));
   if (entry.outline.definitions.empty() && entry.outline.n_errors == 0) {
     return {.text = fmt::format("{}: no definitions ({})", path, entry.outline.language)};
@@ -276,21 +172,27 @@ tl::expected<std::string, Outcome> inside(const RootedFs& fs, const std::string&
   return path;
 }
 
-Outcome outline(const std::string& root, const std::string& asked, const Cancelled& cancelled) {
+Outcome outline(const std::string& root, const Asked& asked, const Cancelled& cancelled) {
   const auto fs = RootedFs::open(root);
   if (!fs) return refused(fmt::format("outline {}: {}", root, fs.error()));
-  const auto path = inside(*fs, asked);
+  const auto path = inside(*fs, asked.path);
   if (!path) return path.error();
-  if (path->empty() || fs->is_directory(*path)) return outline_directory(*fs, *path, cancelled);
   struct stat st {};
-  if (!fs->lstat(*path, st))
+  const bool directory = path->empty() || fs->is_directory(*path);
+  if (!directory && !fs->lstat(*path, st))
     return refused(fmt::format("outline {}: no such file or directory", *path));
+  if (!directory && !can_outline(*path)) {
+    return refused(fmt::format("outline {}: no grammar for this extension; there are {}", *path,
+                               outline_languages()));
+  }
+  if (asked.name) return show_definitions(*fs, *path, *asked.name, cancelled);
+  if (directory) return outline_directory(*fs, *path, cancelled);
   return outline_one(*fs, *path, cancelled);
 }
 
 #else
 
-Outcome outline(const std::string&, const std::string&, const Cancelled&) {
+Outcome outline(const std::string&, const Asked&, const Cancelled&) {
   return refused(
       "outline: this build has no grammars (LARES_TREE_SITTER=OFF); use bash with grep -n");
 }
@@ -305,13 +207,18 @@ class OutlineTool final : public Tool {
   bool mutates(const nlohmann::json&) const override { return false; }
 
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput) override {
-    std::string path;
+    Asked asked;
     if (args.is_object() && args.contains("path")) {
       if (!args["path"].is_string()) co_return refused("outline: `path` must be a string");
-      path = args["path"].get<std::string>();
+      asked.path = args["path"].get<std::string>();
     }
-    auto work = [root = root_, path](const Cancelled& cancelled) -> Result<Outcome> {
-      return outline(root, path, cancelled);
+    if (args.is_object() && args.contains("name")) {
+      if (!args["name"].is_string()) co_return refused("outline: `name` must be a string");
+      asked.name = args["name"].get<std::string>();
+      if (asked.name->empty()) co_return refused("outline: `name` must not be empty");
+    }
+    auto work = [root = root_, asked](const Cancelled& cancelled) -> Result<Outcome> {
+      return outline(root, asked, cancelled);
     };
     auto result = co_await off_thread(pool_, std::move(work));
     co_return result;

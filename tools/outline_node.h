@@ -1,0 +1,39 @@
+// Questions about one node of a syntax tree, whatever its language.
+#pragma once
+
+#include <tree_sitter/api.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lares::tools {
+
+std::string_view type_of(TSNode node);             // "" of a null node
+TSNode field(TSNode node, std::string_view name);  // null: it has none
+bool has_field(TSNode node, std::string_view name);
+
+// Where the signature proper begins: after decorators and annotations, which often stand on lines
+// of their own.
+TSNode first_part(TSNode node);
+
+// The function that a C declarator declares, through pointers and references; a pointer to a
+// function is a variable.
+bool declares_function(TSNode declarator);
+
+// The right-hand side of `const f = ...`, `exports.f = ...`, `f: ...`, `f = ...` in a class.
+TSNode value_of(TSNode node);
+
+// The parts of `a.b`, `a::b`, `a#b`; none of them is empty.
+std::vector<std::string> name_parts(std::string_view name);
+
+struct Identifier {
+  std::string name;                 // "" when there is none
+  std::vector<std::string> scopes;  // what qualifies it: of `int A::f()`, A
+};
+
+// What a definition defines: a declarator's identifier, the last one of a left-hand side, the type
+// of a Rust impl. A Go method's receiver qualifies it.
+Identifier identifier_of(TSNode node, std::string_view source);
+
+}  // namespace lares::tools
