@@ -285,4 +285,29 @@ Outcome show_definitions(const RootedFs& fs, const std::string& path, const std:
   return {.text = std::move(text)};
 }
 
+std::optional<std::vector<std::string>> definition_names(const RootedFs& fs,
+                                                         std::chrono::milliseconds time) {
+  const auto deadline = Clock::now() + time;
+  const Cancelled never{false};
+  const Listing listing = list_sources(fs, "");
+  if (!listing.complete) return std::nullopt;
+  std::set<std::string> names;
+  for (const auto& file : listing.files) {
+    if (only_keys(file)) continue;
+    if (Clock::now() > deadline || names.size() > kNamesAskedMax) return std::nullopt;
+    const auto source = read_source(fs, file);
+    if (!kept_back(source).empty()) continue;
+    const auto outline = outline_source(file, source.text, deadline, never);
+    if (!outline.complete) return std::nullopt;
+    for (const auto& definition : outline.definitions) {
+      if (definition.name.empty()) continue;
+      names.insert(definition.name);
+      const auto scopes = name_parts(definition.scope);
+      if (!scopes.empty()) names.insert(scopes.back() + "." + definition.name);
+    }
+  }
+  if (names.empty() || names.size() > kNamesAskedMax) return std::nullopt;
+  return std::vector<std::string>(names.begin(), names.end());
+}
+
 }  // namespace lares::tools

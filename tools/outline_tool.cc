@@ -24,6 +24,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::milliseconds kNamesTime{100};
+
 const Spec kSpec{
     "outline",
     "List the definitions (functions, classes, methods, types) in a file or below a directory, "
@@ -205,6 +207,19 @@ class OutlineTool final : public Tool {
 
   const Spec& spec() const override { return kSpec; }
   bool mutates(const nlohmann::json&) const override { return false; }
+
+  // The name of something that is there, while finding out takes no time that anybody notices.
+  std::optional<Choices> choices(
+      const std::string& key,
+      const std::vector<std::pair<std::string, std::string>>& so_far) const override {
+#ifdef LARES_TREE_SITTER
+    if (key != "name" || !so_far.empty()) return std::nullopt;
+    const auto fs = RootedFs::open(root_);
+    auto names = fs ? definition_names(*fs, kNamesTime) : std::nullopt;
+    if (names) return Choices{std::move(*names), "", false};
+#endif
+    return std::nullopt;
+  }
 
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput) override {
     Asked asked;

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -55,17 +56,17 @@ def judge(R, root, stop, malformed):
     return "wrong replacement" if first == R.line else "wrong line"
 
 
-def repair(a, R, root, home):
-    """(stop reason, malformed calls, seconds) of one `lares run`."""
+def repair(a, R, root, home, seed):
+    """One `lares run`: dict(stop, malformed calls, edits, calls before the first edit or None, seconds)."""
     task = random.Random(R.root).choice(sessions.TASKS).format(f=R.function)
-    command = [os.path.join(a.bin, "lares"), "run", "--json", "--greedy", "--socket", os.path.join(home, "s"), "--state-dir",
+    command = [os.path.join(a.bin, "lares"), "run", "--json", "--seed", str(seed), "--socket", os.path.join(home, "s"), "--state-dir",
                os.path.join(home, "state"), "--model", a.model, "--steps", str(a.steps), "--root", root, task]
     begin = time.time()
     try:
         p = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TURN_SECONDS)
     except subprocess.TimeoutExpired:
-        return "timeout", 0, time.time() - begin
-    stop, malformed = f"exit {p.returncode}: {p.stderr.decode('utf-8', 'replace').strip()[-200:]}", 0
+        return dict(stop="timeout", malformed=0, edits=0, before=None, seconds=time.time() - begin)
+    stop, malformed, calls, edits, before = f"exit {p.returncode}: {p.stderr.decode('utf-8', 'replace').strip()[-200:]}", 0, 0, 0, None
     for line in p.stdout.decode("utf-8", "replace").splitlines():
         try:
             event = json.loads(line)
@@ -77,7 +78,11 @@ def repair(a, R, root, home):
             item = event["params"]["item"]
             # What a limit cut off was never finished, and the limit is counted.
             malformed += item.get("state") == "rejected" and "cut off" not in item["output"]
-    return stop, malformed, time.time() - begin
+            if item.get("changes"):
+                before = calls if before is None else before
+                edits += 1
+            calls += item.get("kind") == "tool"
+    return dict(stop=stop, malformed=malformed, edits=edits, before=before, seconds=time.time() - begin)
 
 
 def main():
@@ -96,7 +101,7 @@ def main():
     pool, r = render.load(), random.Random(a.seed)
     groups = (("known functions, unseen names", dict(held_names=True, held_skeleton=False)),
               ("unseen functions", dict(held_names=True, held_skeleton=True)))
-    table, rows, times, malformed_calls = {}, [], [], 0
+    table, rows, malformed_calls = {}, [], 0
     try:
         for title, how in groups:
             counts = table[title] = collections.Counter()
@@ -104,18 +109,17 @@ def main():
                 R = sessions.draw(r, pool, **how)
                 root = os.path.join(home, f"{'ab'[how['held_skeleton']]}{k}")
                 check.write(R.broken, root)
-                stop, malformed, seconds = repair(a, R, root, home)
-                malformed_calls += malformed
-                outcome = judge(R, root, stop, malformed)
+                run = repair(a, R, root, home, seed=k)
+                malformed_calls += run["malformed"]
+                outcome = judge(R, root, run["stop"], run["malformed"])
                 counts[outcome] += 1
-                times.append(seconds)
-                rows.append(dict(group=title, lang=R.lang, skeleton=R.skeleton, kind=R.kind, old=R.old, new=R.new, stop=stop, outcome=outcome,
-                                 seconds=round(seconds, 2)))
+                rows.append(dict(run, group=title, lang=R.lang, skeleton=R.skeleton, kind=R.kind, old=R.old, new=R.new, outcome=outcome,
+                                 seconds=round(run["seconds"], 2)))
                 if a.keep and outcome != "repaired":
                     shutil.copytree(root, os.path.join(a.keep, os.path.basename(root)), dirs_exist_ok=True)
                 shutil.rmtree(root, ignore_errors=True)
                 if outcome == "error" and counts["error"] == 3 and counts["repaired"] == 0:
-                    raise SystemExit(f"eval: the loop does not run: {stop}")
+                    raise SystemExit(f"eval: the loop does not run: {run['stop']}")
     finally:
         subprocess.run([os.path.join(a.bin, "lares"), "shutdown", "--socket", os.path.join(home, "s")], stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, check=False)
@@ -133,10 +137,14 @@ def main():
             split[row[what]][0] += row["outcome"] == "repaired"
             split[row[what]][1] += 1
         print(f"by {what}: " + ", ".join(f"{k} {n}/{m}" for k, (n, m) in sorted(split.items())))
+    before = [row["before"] for row in rows if row["before"] is not None]
+    tries = collections.Counter((row["edits"] + 1) // 2 for row in rows if row["outcome"] == "repaired")  # each miss is edited back
+    print(f"repaired by the n-th try: " + ", ".join(f"{n}: {tries[n]}" for n in sorted(tries)) +
+          (f"; calls before the first edit: median {statistics.median(before):g}" if before else ""))
     repaired = sum(c["repaired"] for c in table.values())
     share = 100.0 * repaired / max(1, len(rows))
-    print(f"{repaired} of {len(rows)} repaired: {share:.0f} % (floor {a.floor:.0f} %), {malformed_calls} malformed calls, "
-          f"{sum(times) / max(1, len(times)):.1f} s a task")
+    seconds = sum(row["seconds"] for row in rows) / max(1, len(rows))
+    print(f"{repaired} of {len(rows)} repaired: {share:.0f} % (floor {a.floor:.0f} %), {malformed_calls} malformed calls, {seconds:.1f} s a task")
     return 0 if share >= a.floor and not malformed_calls else 1
 
 

@@ -16,6 +16,7 @@ import head
 from sessions import EFFORT, HEAD
 
 ANSWER_TOKENS_MAX = 1024
+TEMPERATURE = 0.6  # a second try should not be the first one again; low enough that copies are exact
 
 
 def write(state, directory, texts):
@@ -28,7 +29,8 @@ def write(state, directory, texts):
             f.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
     dump("tokenizer.json", spec)
     dump("config.json", state["config"])
-    dump("generation_config.json", {"bos_token_id": 0, "eos_token_id": 1, "do_sample": False, "max_new_tokens": ANSWER_TOKENS_MAX})
+    dump("generation_config.json", {"bos_token_id": 0, "eos_token_id": 1, "do_sample": True, "temperature": TEMPERATURE,
+                                    "max_new_tokens": ANSWER_TOKENS_MAX})
     named = formats.tensors(state["model"])
     shard = lambda n: 1 if n.startswith("embed") else 3 if n.startswith("mtp") else 2
     where = {n: f"model-{shard(n):05d}-of-00003.safetensors" for n in named}

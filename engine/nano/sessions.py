@@ -307,7 +307,7 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
             return None
     if start == lo and hi - lo == 1 and old == "" or not old.strip() or old == new:
         return None
-    R.old, R.new, R.kind, R.skeleton, R.line = old, new, kind, s.key, lo
+    R.old, R.new, R.kind, R.skeleton, R.line, R.last = old, new, kind, s.key, lo, hi - 1
     h = "".join(r.choice("0123456789abcdef") for _ in range(6))
     R.root = r.choice(ROOTS).format(h=h, n=names.word(), m=names.word(), d=r.randint(0, 99))
     return R
@@ -315,7 +315,8 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
 
 class Attempt:
     """A repair that misses: one line changed, and what the tests say then."""
-    old = new = kind = summary = ""
+    old = new = kind = summary = call = want = ""
+    line = 0
 
 
 def _attempts(r, R, s, bug, tests, how, loc, n):
@@ -347,7 +348,7 @@ def _attempts(r, R, s, bug, tests, how, loc, n):
         r2 = random.Random()
         r2.setstate(state)
         _tests(r2, seen, tests_now, folder)
-        a.summary = seen.summary
+        a.summary, a.call, a.want, a.line = seen.summary, seen.call, seen.want, R.offset + changed[0]
         tried.add(a.old)
         out.append(a)
         if len(out) == n:
@@ -461,75 +462,96 @@ def catalogue(r, files):
     return "".join(out) + "</repository>\n"
 
 
-def view(text):
-    return "".join(f"{k:6d}  {line}\n" for k, line in enumerate(text.rstrip("\n").split("\n"), 1))
+def numbered(line, text):
+    """One line as the tools show it."""
+    return f"{line:6d}  {text}\n"
+
+
+def shown(R, path):
+    """What `outline` says when asked for the broken function by name."""
+    lines = R.broken[R.path].split("\n")[R.offset:R.offset + R.span[0]]
+    return path + "\n" + "".join(numbered(R.offset + k, text) for k, text in enumerate(lines, 1))
 
 
 def invoke(tool, *params):
-    """Segments of one tool call; params are (key, value, tag)."""
-    out = [(f'\n\n<{DSML}tool_calls>\n<{DSML}invoke name="{tool}">\n', True, "")]
+    """Segments of one call; params are (key, value, tag)."""
+    out = [(f'<{DSML}invoke name="{tool}">\n', True, "")]
     for k, (key, value, tag) in enumerate(params):
         out += [(("\n" if k else "") + f'<{DSML}parameter name="{key}" string="true">', True, ""), (value, True, tag),
                 (f"</{DSML}parameter>", True, "")]
-    return out + [(f"\n</{DSML}invoke>\n</{DSML}tool_calls>{EOS}", True, "")]
+    return out + [(f"\n</{DSML}invoke>\n", True, "")]
 
 
-def result(text):
-    return [(USER, False, ""), (f"<tool_result>{text}</tool_result>", False, ""), (ASSISTANT + THINK, False, "")]
+def calls(*invokes):
+    """Segments of an answer's calls, which run one after the other."""
+    return [(f"{THINK_END}\n\n<{DSML}tool_calls>\n", True, "")] + sum(invokes, []) + [(f"</{DSML}tool_calls>{EOS}", True, "")]
+
+
+def results(*texts):
+    return [(USER, False, ""), ("\n\n".join(f"<tool_result>{t}</tool_result>" for t in texts), False, ""), (ASSISTANT + THINK, False, "")]
 
 
 def transcript(r, R, mini=False, micro=False, misses=0):
     """The session that repairs R, after up to `misses` repairs that did not help and were undone. A mini session starts at the
-    test result and ends with the edit; a micro session starts with the file already in view. Both exist only to learn from:
+    test result and ends with the edit; a micro session starts with the function already in view. Both exist only to learn from:
     they pack more decisions into the same tokens."""
     path = f"{R.root}/{R.path}"
     out = [(BOS + EFFORT + HEAD, False, "")]
     tried = R.attempts(r, misses) if misses else []
+    begin = f"The repository is at {R.root}.\n\n"
     if not mini:
         task = r.choice(TASKS).format(f=R.function)
-        out += [(catalogue(r, R.broken), False, ""), (USER, False, ""), (f"The repository is at {R.root}.\n\n{task}", False, ""),
-                (ASSISTANT + THINK, False, ""), ("Run the tests." + THINK_END, True, "")] + invoke("test")
-    if micro:
-        out += [(USER, False, ""), (f"The repository is at {R.root}.\n\n<tool_result>{R.summary}</tool_result>\n\n{R.path}\n\n"
-                                    f"<tool_result>{view(R.broken[R.path])}</tool_result>", False, ""), (ASSISTANT + THINK, False, "")]
-        for a in tried:
-            out += _miss(R, path, a)
-        return out + (_edit(R, path) if r.random() < 0.5 else _edit(R, path)[:5])  # half end with the thought
-    where = "given" if mini else "file"  # a mini session shows no repository
-    out += result(R.summary) if not mini else [(USER, False, ""), (f"The repository is at {R.root}.\n\n<tool_result>{R.summary}</tool_result>", False, ""),
-                                                (ASSISTANT + THINK, False, "")]
-    out += [(f"{R.call} is {R.got}, not {R.want}. Look at ", True, ""), (R.path, True, where), (f".{THINK_END}", True, "")]
-    out += invoke("str_replace_editor", ("command", "view", ""), ("path", path, "path"))
-    out += result(view(R.broken[R.path]))
+        out += [(catalogue(r, R.broken), False, ""), (USER, False, ""), (f"{begin}{task}", False, ""), (ASSISTANT + THINK, False, ""),
+                ("Run the tests.", True, "")] + calls(invoke("test")) + results(R.summary)
+    elif not micro:
+        out += [(USER, False, ""), (f"{begin}<tool_result>{R.summary}</tool_result>", False, ""), (ASSISTANT + THINK, False, "")]
+    else:
+        out += [(USER, False, ""), (f"{begin}<tool_result>{R.summary}</tool_result>\n\n<tool_result>{shown(R, path)}</tool_result>", False, ""),
+                (ASSISTANT + THINK, False, "")]
+    if not micro:
+        out += [(f"{R.call} is {R.got}, not {R.want}.", True, "")] + calls(invoke("outline", ("name", R.function, "function")))
+        out += results(shown(R, path))
+    call, want = R.call, R.want
     for a in tried:
-        out += _miss(R, path, a)
-    out += _edit(R, path)
+        out += _repair(R, path, call, want, a) + results(_edited(path), a.summary) + _undo(R, path, a) + results(_edited(path), shown(R, path))
+        call, want = a.call, a.want
+    repair = _repair(R, path, call, want)
     if mini:
-        return out
-    out += _test_again(path)
-    out += result(R.passed) + [(f"The tests pass.{THINK_END}Fixed {R.function} in {R.path}: {WRONG[R.kind]}.{EOS}", True, "")]
-    return out
+        return out + (repair if not micro or r.random() < 0.3 else _thought(R, call, want))  # most end with the thought
+    out += repair + results(_edited(path), R.passed)
+    return out + [(f"The tests pass.{THINK_END}Fixed {R.function} in {R.path}: {WRONG[R.kind]}.{EOS}", True, "")]
 
 
-def _test_again(path):
-    return result(f"The file {path} has been edited successfully.") + [("Run the tests again." + THINK_END, True, "")] + invoke("test")
+def _edited(path):
+    return f"The file {path} has been edited successfully."
 
 
-def _edit(R, path, a=None):
-    """What the model says once it sees the file; with an attempt, what it says when it is mistaken, which teaches nothing."""
-    old, new, kind = (a.old, a.new, a.kind) if a else (R.old, R.new, R.kind)
+def _thought(R, call, want, a=None):
+    """The function read line by line up to the wrong one, and what is wrong. With an attempt, what the model says when it is
+    mistaken, from which it is to learn nothing."""
+    new, kind, last = (a.new, a.kind, a.line) if a else (R.new, R.kind, R.last)
     tag = (lambda t: "given") if a else (lambda t: t)
-    return [(f"{R.call} should be {R.want}. This line is wrong:\n", True, ""), (old, True, tag("line")),
-            (f"\nIn it {WRONG[kind]}. It should be:\n", True, tag("kind")), (new, True, tag("repair")), (THINK_END, True, "")] + \
-        invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", old, "old_str"),
-               ("new_str", new, "new_str"))
+    lines = R.broken[R.path].split("\n")
+    out = [(f"{call} should be {want}.", True, "")]
+    for k in range(R.offset, last + 1):
+        number, text = numbered(k + 1, lines[k]).rstrip("\n")[:8], lines[k]
+        out += [("\n" + number, True, tag("go") if k > R.offset else ""), (text, True, "copy")]
+    return out + [("\n", True, tag("stop")), (f"Here {WRONG[kind]}. It should be:\n", True, tag("kind")), (new, True, tag("repair"))]
 
 
-def _miss(R, path, a):
-    """A repair that does not help, and how it is taken back."""
-    return _edit(R, path, a) + _test_again(path) + result(a.summary) + [(f"That was not it. Put back:\n{a.old}{THINK_END}", True, "undo")] + \
-        invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", a.new, "old_str"),
-               ("new_str", a.old, "new_str")) + result(f"The file {path} has been edited successfully.")
+def _replace(path, old, new, tag=lambda t: t):
+    return invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, tag("path")), ("old_str", old, tag("old_str")),
+                  ("new_str", new, tag("new_str")))
+
+
+def _repair(R, path, call, want, a=None):
+    old, new = (a.old, a.new) if a else (R.old, R.new)
+    return _thought(R, call, want, a) + calls(_replace(path, old, new), invoke("test"))
+
+
+def _undo(R, path, a):
+    """A repair that did not help is taken back, and the function is read again."""
+    return [("That was not it.", True, "")] + calls(_replace(path, a.new, a.old, lambda t: "undo"), invoke("outline", ("name", R.function, "function")))
 
 
 def question(r, R):

@@ -1,7 +1,7 @@
 """Trains nano. train.py OUT (--tokens N | --seconds N) [--resume] [--threads N] [--seed N]
 
 OUT gets log.txt and state.pt (every two minutes, enough to resume). The curriculum, by share of the time: random repeats
-(copying), mini and micro sessions (test result, view, edit), whole sessions; the last part with weights rounded as the checkpoint will
+(copying), mini and micro sessions (test result, source, edit), whole sessions; the last part with weights rounded as the checkpoint will
 store them. With --tokens the schedule depends on nothing but the tokens seen: the same seed, tokens and threads give the same
 model again. With --seconds it follows the clock, for a machine one has for a certain time.
 """
@@ -21,12 +21,13 @@ from model import QB, V4
 from optim import Optim, config, induction_init
 
 BATCH = 2048            # tokens a step; small: steps are what is scarce on a CPU
-LENGTH_MAX = 1536
+LENGTH_MAX = 3072
 FLOPS_MIN = 10e9        # a BLAS below this is the reference one; training would take days
-WEIGHTS = {"line": 2.0, "repair": 2.0, "kind": 2.0, "file": 2.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0, "undo": 1.0, "given": 0.0}
+WEIGHTS = {"go": 1.0, "stop": 1.0, "kind": 2.0, "repair": 2.0, "file": 2.0, "function": 1.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0, "undo": 1.0,
+           "copy": 0.2, "given": 0.0}
 SAID, READ = 0.3, 0.2  # weight of untagged tokens the model says, and of a sixth of what it reads
-MISSES = (0, 0, 0, 0, 0, 1, 1, 2)  # repairs that do not help before the one that does
-FIELDS = ("file", "line", "repair", "path", "old_str", "new_str")
+MISSES = {"micro": (0,) * 9 + (1,), "mini": (0, 0, 0, 1), "whole": (0, 0, 0, 1, 1, 2, 3, 5)}  # repairs that do not help before the one that does
+FIELDS = ("function", "go", "stop", "kind", "repair", "path", "old_str", "new_str")
 
 
 def matmul_speed(device):
@@ -82,7 +83,7 @@ class Data:
         r = self.r
         while True:
             R = sessions.draw(r, self.pool, small=r.random() < (0.8 if mini else 0.3))
-            misses = r.choice(MISSES)
+            misses = r.choice(MISSES["micro" if micro else "mini" if mini else "whole"])
             s = sessions.question(r, R) if not mini and r.random() < 0.08 else sessions.transcript(r, R, mini, micro, misses)
             ids, w, _ = tokens_of(self.tok, s, r)
             if len(ids) <= LENGTH_MAX + 1:
@@ -91,7 +92,7 @@ class Data:
     def batch(self, mini_share):
         while True:
             mini = self.r.random() < mini_share
-            ids, w = self.session(mini, mini and self.r.random() < 0.6)
+            ids, w = self.session(mini, mini and self.r.random() < 0.7)
             T = -(-(len(ids) - 1) // self.step) * self.step
             b = self.bins.setdefault(T, [])
             b.append((ids + [2] * (T + 1 - len(ids)), w + [0.0] * (T + 1 - len(w))))
@@ -202,7 +203,7 @@ def main():
             b = [repeats(r, tok.size, length) for _ in range(BATCH // length)]
             x, w = torch.tensor([i for i, _ in b]), torch.tensor([v for _, v in b])
         else:
-            x, w = data.batch(1.0 if frac < 0.2 else 0.8 if frac < 0.5 else 0.5)
+            x, w = data.batch(1.0 if frac < 0.2 else 0.92 if frac < 0.6 else 0.85)
         loss, parts = m.loss(x.to(a.device), w.to(a.device), mtp=0.3 if frac > 0.3 and r.random() < 0.25 else 0, index=0.3 if r.random() < 0.3 else 0)
         loss.backward()
         o.step(scale)

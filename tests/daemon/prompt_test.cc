@@ -48,10 +48,10 @@ TEST(Prompt, WhatOthersWroteIsNotTrusted) {
   EXPECT_FALSE(next[1].trusted);
 }
 
-TEST(GenerationConfig, NanoIsGreedyAndBrief) {
+TEST(GenerationConfig, NanoIsCoolAndBrief) {
   const auto defaults = generation_defaults(nano_directory());
   ASSERT_TRUE(defaults) << defaults.error();
-  EXPECT_EQ(defaults->sampling.temperature, 0.0f);
+  EXPECT_EQ(defaults->sampling.temperature, 0.6f);
   EXPECT_EQ(defaults->step_tokens_max, 1024);
 }
 

@@ -71,6 +71,31 @@ class Generator(unittest.TestCase):
             self.assertEqual(R.broken[R.path].count(R.old), 1)
             self.assertEqual(R.broken[R.path].replace(R.old, R.new), R.fixed[R.path])
 
+    def test_the_thought_quotes_the_function_down_to_the_wrong_line(self):
+        r = random.Random(5)
+        for _ in range(120):
+            R = sessions.draw(r, POOL)
+            shown = sessions.shown(R, "/x/" + R.path).split("\n")
+            self.assertEqual(shown[0], "/x/" + R.path)
+            thought = "".join(text for text, _, _ in sessions._thought(R, R.call, R.want))
+            said, rest = thought.split("\nHere ", 1)
+            quoted = said.split("\n")[1:]
+            self.assertEqual(quoted, shown[1:1 + len(quoted)])
+            self.assertIn(R.old.split("\n")[-1], quoted[-1])
+            self.assertEqual(rest.split(" It should be:\n", 1)[1], R.new)
+
+    def test_a_session_is_what_it_says_whatever_it_leaves_out(self):
+        r = random.Random(8)
+        for k in range(40):
+            R = sessions.draw(r, POOL)
+            whole = sessions.transcript(r, R, misses=k % 3)
+            text = "".join(t for t, _, _ in whole)
+            self.assertEqual(text.count(sessions.EOS), 1 + text.count('<｜DSML｜tool_calls>\n'))  # an answer each
+            self.assertTrue(text.endswith(sessions.EOS))
+            for short in (sessions.transcript(r, R, mini=True), sessions.transcript(r, R, mini=True, micro=True)):
+                said = [t for t, s, _ in short if s]
+                self.assertTrue(all(t in text for t in said))
+
     def test_real_runners_agree(self):
         r = random.Random(4)
         tools = {"p": "python3", "c": "make", "j": "node"}

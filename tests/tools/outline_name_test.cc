@@ -296,5 +296,20 @@ TEST_F(OutlineName, BadArgumentsAreRefused) {
   EXPECT_THAT(named("f", {{"path", "../x"}}), HasSubstr("outside the repository"));
 }
 
+TEST_F(OutlineName, TheNamesThatThereAreMayBeAsked) {
+  EXPECT_FALSE(tool_->choices("name", {}));  // nothing to choose from: anything may be asked
+  dir_.write("a.py", "def f(): pass\n\nclass A:\n    def m(self): pass\n");
+  dir_.write("b.json", "{\"secret\": 1}\n");
+  const auto choices = tool_->choices("name", {});
+  ASSERT_TRUE(choices);
+  EXPECT_THAT(choices->one_of, testing::ElementsAre("A", "A.m", "f", "m"));
+  EXPECT_FALSE(tool_->choices("path", {}));
+  for (const auto& name : choices->one_of) EXPECT_TRUE(call({{"name", name}}).ok) << name;
+  std::string many;
+  for (int i = 0; i < 5'001; ++i) many += fmt::format("def g{}(): pass\n", i);
+  dir_.write("many.py", many);
+  EXPECT_FALSE(tool_->choices("name", {}));
+}
+
 }  // namespace
 }  // namespace lares::tools
