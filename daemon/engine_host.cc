@@ -1,5 +1,7 @@
 #include "daemon/engine_host.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 namespace lares::daemon {
@@ -44,7 +46,7 @@ void EngineHost::start(Load load, OnState on_state) {
     asio::post(io_, [this, on_state, loaded] {
       if (*loaded) {
         engine_ = std::move(**loaded);
-        state_ = {.state = "ready"};
+        state_ = {.state = "ready", .message = fmt::format("{}", fmt::join(engine_->info().notes, "; "))};
       } else {
         state_ = {.state = "failed", .message = loaded->error().message};
       }

@@ -102,7 +102,7 @@ struct ServerState {
   static constexpr std::string_view kNotification = "server/state";
   std::string state = "loading";  // loading | ready | failed | stopping
   std::int64_t done = 0, total = 0;  // while loading: units of the loader's own; total 0 while unknown
-  std::string message;               // failed: why, in one line
+  std::string message;               // failed: why, in one line; ready: what a person should know of the model, or nothing
 };
 struct ServerStatus {
   static constexpr std::string_view kMethod = "server/status";

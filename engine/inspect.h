@@ -1,4 +1,5 @@
-// For people with a checkpoint in hand: what is in it, and what the model computes from given tokens. Needs no tokenizer.
+// For people with a checkpoint in hand: what is in it, what the model computes from given tokens, and its weights in the order the
+// kernels read them. Needs no tokenizer.
 #pragma once
 
 #include <string>
@@ -45,5 +46,13 @@ struct LogitsRequest {
 };
 inline constexpr int kLogitsChunkMax = 8192;
 Result<> write_logits(const LogitsRequest& request, const Progress& progress);
+
+// Writes the weights in the order the kernels read them, which makes decoding about twice as fast, to `path`, by default into the
+// checkpoint's directory, where load() finds it. Returns where it lies and its size.
+struct RepackResult {
+  std::string path;
+  std::uint64_t bytes = 0;
+};
+Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& path, int threads, const Progress& progress);
 
 }  // namespace lares::engine

@@ -14,6 +14,7 @@
 #include "kernels/norm.h"
 #include "kernels/quantise.h"
 #include "kernels/rope.h"
+#include "kernels/tiles.h"
 
 namespace lares::kernels {
 
@@ -21,6 +22,8 @@ struct Kernels {
   const char* name;
   bool (*available)();
   void (*linear)(const LinearArgs&);
+  void (*pack)(const PackArgs&);
+  void (*linear_tiles)(const TilesArgs&);
   void (*rms_norm)(const RmsNormArgs&);
   void (*head_norm)(const HeadNormArgs&);
   void (*round_bf16)(float* x, std::int64_t n);  // in place

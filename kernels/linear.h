@@ -17,6 +17,8 @@ enum class Format : std::uint8_t { f32, bf16, fp8, fp4 };
 
 inline constexpr int kGroup = 32;
 
+struct Tiles;  // kernels/tiles.h
+
 // [n_out, n_in], row-major, n_in a multiple of 32; no alignment is assumed for fp8 and fp4, natural alignment for the others.
 struct Matrix {
   Format format = Format::f32;
@@ -24,6 +26,7 @@ struct Matrix {
   const std::uint8_t* scale = nullptr;  // e8m0: fp8 one per 128 x 128, [ceil(n_out/128), ceil(n_in/128)]; fp4 [n_out, n_in/32]
   const float* scale_f32 = nullptr;     // fp8 only, instead of `scale`: the same blocks, any value
   int n_out = 0, n_in = 0;
+  const Tiles* tiles = nullptr;  // the same weights repacked, or null
 };
 
 struct LinearArgs {

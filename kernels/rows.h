@@ -14,11 +14,13 @@
 namespace lares::kernels {
 namespace {
 
-template <class V, void (*matmul)(const LinearArgs&)>
+template <class V, void (*matmul)(const LinearArgs&), void (*pack)(const PackArgs&), void (*tiles)(const TilesArgs&)>
 constexpr Kernels row(const char* name, bool (*available)()) {
   return {name,
           available,
           matmul,
+          pack,
+          tiles,
           rms_norm<V>,
           head_norm<V>,
           round_bf16<V>,

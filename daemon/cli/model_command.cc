@@ -104,6 +104,15 @@ int inspect_model(const Options& o) {
   return kExitFinished;
 }
 
+int repack_model(const Options& o) {
+  Line line("repacking");
+  const auto done = engine::repack_checkpoint(o.directory, o.out_path, o.threads, line.callback("bytes"));
+  line.clear();
+  if (!done) return failed(done.error().message);
+  fmt::print("{}: {:.1f} MB\n", done->path, static_cast<double>(done->bytes) / 1e6);
+  return kExitFinished;
+}
+
 int logits_of_model(const Options& o) {
   std::string why;
   auto tokens = read_tokens(o.tokens_path, why);
@@ -184,6 +193,11 @@ int model_command(int argc, const char* const* argv) {
   inspect->add_option("dir", o.directory, "checkpoint directory")->required();
   inspect->add_flag("--json", o.json, "as JSON");
 
+  auto* repack = app.add_subcommand("repack", "Write the weights once more in the order the kernels read them: decoding is about twice as fast");
+  repack->add_option("dir", o.directory, "checkpoint directory")->required();
+  repack->add_option("--to", o.out_path, "file to write; default: into the checkpoint's directory, where it is found");
+  repack->add_option("--threads", o.threads, "threads; 0: the CPUs this process may use")->check(CLI::Range(0, 1024))->capture_default_str();
+
   auto* logits = app.add_subcommand("logits", "Compute logits of given tokens into a safetensors file");
   auto* generate = app.add_subcommand("generate", "Continue a prompt");
   for (auto* sub : {logits, generate}) {
@@ -218,6 +232,7 @@ int model_command(int argc, const char* const* argv) {
     return failed(e.what()), kExitUsage;
   }
   if (inspect->parsed()) return inspect_model(o);
+  if (repack->parsed()) return repack_model(o);
   if (logits->parsed()) return logits_of_model(o);
   return generate_with_model(o);
 }

@@ -32,6 +32,7 @@ class Checkpoint {
   const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
   const std::vector<std::string>& shards() const { return shard_names_; }
   std::uint64_t shard_bytes(std::size_t i) const { return shards_[i].file.bytes().size(); }
+  std::span<const std::uint8_t> shard(std::size_t i) const { return shards_[i].file.bytes(); }
   bool has(std::string_view name) const { return entries_.find(name) != entries_.end(); }
 
   // The tensor of that name, if its shape and one of the dtypes fit; marks it used.

@@ -10,7 +10,9 @@ namespace lares::engine {
 namespace {
 
 constexpr int kRowsUnit = 16;     // rows a kernel computes at a time
-constexpr int kTokensUnit = 64;   // tokens that share one pass over the weights
+constexpr int kTokensUnit = 64;   // tokens that share one pass over row-major weights ...
+constexpr int kTokensUnitTiled = 192;  // ... and over tiles
+constexpr std::int64_t kPackUnit = 1 << 15;  // activations worth handing to another thread
 constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about 10 us)
 
 }  // namespace
@@ -33,23 +35,43 @@ Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::int64_
                          sin.data() + static_cast<std::size_t>(t) * pairs);
 }
 
+// Shares the rows out among the threads. Tiles take all tokens in one pass; row-major weights are transposed again for every
+// kTokensUnit, which then may as well be another thread's.
 void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
                           std::int64_t y_stride, int n, bool round) {
-  const int blocks = (row_end - row_begin + kRowsUnit - 1) / kRowsUnit, tiles = (n + kTokensUnit - 1) / kTokensUnit;
-  const std::int64_t work = static_cast<std::int64_t>(kRowsUnit) * w.n_in * std::min(n, kTokensUnit);
+  const bool tiled = w.tiles && row_begin % kernels::kTileRows == 0;
+  const float* const packed = tiled ? pack(w, x, x_stride, n, packed_) : nullptr;
+  const int unit = tiled ? kTokensUnitTiled : kTokensUnit;
+  const int blocks = (row_end - row_begin + kRowsUnit - 1) / kRowsUnit, tiles = (n + unit - 1) / unit;
+  const std::int64_t work = static_cast<std::int64_t>(kRowsUnit) * w.n_in * std::min(n, unit);
   const std::int64_t grain = std::max<std::int64_t>(1, kWorkUnit / work);
   const std::int64_t pieces = (blocks + grain - 1) / grain;
   each(pieces * tiles, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t piece = i % pieces;
-      const int t0 = static_cast<int>(i / pieces) * kTokensUnit;
+      const int t0 = static_cast<int>(i / pieces) * unit, n_tokens = std::min(unit, n - t0);
       const int first = row_begin + static_cast<int>(piece * grain) * kRowsUnit;
       const int last = std::min(row_end, first + static_cast<int>(grain) * kRowsUnit);
-      k_.linear({.w = &w, .x = x + t0 * x_stride, .y = y + t0 * y_stride, .x_stride = x_stride, .y_stride = y_stride,
-                 .n_tokens = std::min(kTokensUnit, n - t0), .row_begin = first, .row_end = last, .y_row = row_begin,
-                 .round_bf16 = round});
+      if (tiled) {
+        k_.linear_tiles({.w = w.tiles, .x = packed + t0 * kernels::packed_width(w.n_in), .y = y + t0 * y_stride, .y_stride = y_stride,
+                         .n_tokens = n_tokens, .row_begin = first, .row_end = last, .y_row = row_begin, .round_bf16 = round});
+      } else {
+        k_.linear({.w = &w, .x = x + t0 * x_stride, .y = y + t0 * y_stride, .x_stride = x_stride, .y_stride = y_stride, .n_tokens = n_tokens,
+                   .row_begin = first, .row_end = last, .y_row = row_begin, .round_bf16 = round});
+      }
     }
   });
+}
+
+// x [n, x_stride] in the processing order of w's tiles.
+const float* Forward::pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n, Buffer& buffer) {
+  const std::int64_t width = kernels::packed_width(w.n_in);
+  float* to = room(buffer, static_cast<std::size_t>(n * width));
+  each(n, std::max<std::int64_t>(1, kPackUnit / width), [&](std::int64_t begin, std::int64_t end) {
+    k_.pack({.format = w.format, .x = x + begin * x_stride, .to = to + begin * width, .x_stride = x_stride, .n_in = w.n_in,
+             .n_tokens = static_cast<int>(end - begin)});
+  });
+  return to;
 }
 
 void Forward::linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round) {

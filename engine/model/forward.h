@@ -41,6 +41,7 @@ class Forward {
   void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
   void linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
                    std::int64_t y_stride, int n, bool round);
+  const float* pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n, Buffer& buffer);
   void rms_norm(const float* x, const float* w, float* y, int n, int dim);
   const float* quantised(const float* x, int n, int dim, Buffer& buffer);
   void hyper_split(const HyperWeights& w, const float* x, int n, bool head);
@@ -60,7 +61,7 @@ class Forward {
   std::vector<float> frequencies_[2];  // [R / 2]: window layers, compressed layers
   // Work space, sized by the largest chunk so far.
   Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_, iq_, iw_, o_, z_, zq_;
-  Buffer u_, gathered_, up_, hidden_, slots_, weights_of_;
+  Buffer u_, gathered_, up_, hidden_, down_, slots_, weights_of_, packed_;
 };
 
 }  // namespace lares::engine

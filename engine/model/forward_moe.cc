@@ -14,6 +14,8 @@ struct Group {
   int slot, n;  // its rows in the buffers
 };
 
+bool tiled(const ExpertWeights& e) { return e.w1.tiles && e.w3.tiles && e.w2.tiles; }
+
 }  // namespace
 
 // SPEC section 3.9. Every (token, expert) pair is a slot; slots of one expert lie together, the shared expert's come last.
@@ -39,18 +41,38 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
   for (int e = 0; e < E; ++e)
     if (count[e + 1] > count[e]) groups.push_back({&w.experts[e], count[e], count[e + 1] - count[e]});
   groups.push_back({&w.shared, n * k, n});
+  const bool tiles = std::all_of(groups.begin(), groups.end(), [](const Group& g) { return tiled(*g.expert); });
+  const std::int64_t in_width = tiles ? kernels::packed_width(D) : D, down_width = tiles ? kernels::packed_width(I) : I;
   const float* xq = quantised(x, n, D, xq_);
-  float* in = room(gathered_, static_cast<std::size_t>(n_slots) * D);
+  float* in = room(gathered_, static_cast<std::size_t>(n_slots * in_width));
   float* factor = room(weights_of_, static_cast<std::size_t>(n_slots));
   std::vector<int> next(count.begin(), count.end() - 1);
+  const auto take = [&](kernels::Format format, int t, int slot) {
+    const float* from = xq + static_cast<std::size_t>(t) * D;
+    float* to = in + slot * in_width;
+    if (tiles) k_.pack({.format = format, .x = from, .to = to, .x_stride = D, .n_in = D, .n_tokens = 1});
+    else std::memcpy(to, from, sizeof(float) * D);
+  };
   for (int t = 0; t < n; ++t)
     for (int i = 0; i < k; ++i) {
       const int slot = slot_of[t * k + i] = next[expert[t * k + i]]++;
-      std::memcpy(in + static_cast<std::size_t>(slot) * D, xq + static_cast<std::size_t>(t) * D, sizeof(float) * D);
+      take(w.experts[expert[t * k + i]].w1.format, t, slot);
       factor[slot] = weight[t * k + i];
     }
-  std::memcpy(in + static_cast<std::size_t>(n) * k * D, xq, sizeof(float) * n * D);
+  for (int t = 0; t < n; ++t) take(w.shared.w1.format, t, n * k + t);
   std::fill(factor + n * k, factor + n_slots, 1.0f);
+  // Rows [first, last) of one of a group's matrices.
+  const auto multiply = [&](const kernels::Matrix& m, const Group& g, const float* from, std::int64_t width, float* to, int first, int last) {
+    const float* rows = from + g.slot * width;
+    float* column = to + static_cast<std::size_t>(g.slot) * m.n_out + first;
+    if (tiles) {
+      k_.linear_tiles({.w = m.tiles, .x = rows, .y = column, .y_stride = m.n_out, .n_tokens = g.n, .row_begin = first, .row_end = last, .y_row = first,
+                       .round_bf16 = !exact_});
+    } else {
+      k_.linear({.w = &m, .x = rows, .y = column, .x_stride = width, .y_stride = m.n_out, .n_tokens = g.n, .row_begin = first, .row_end = last,
+                 .y_row = first, .round_bf16 = !exact_});
+    }
+  };
 
   float* gate = room(hidden_, static_cast<std::size_t>(n_slots) * I);
   float* up = room(up_, static_cast<std::size_t>(n_slots) * I);
@@ -59,10 +81,7 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / (2 * blocks)];
       const int first = static_cast<int>(i / 2 % blocks) * kExpertRows;
-      const std::size_t at = static_cast<std::size_t>(g.slot) * I;
-      k_.linear({.w = i % 2 ? &g.expert->w3 : &g.expert->w1, .x = in + static_cast<std::size_t>(g.slot) * D, .y = (i % 2 ? up : gate) + at,
-                 .x_stride = D, .y_stride = I, .n_tokens = g.n, .row_begin = first, .row_end = std::min(I, first + kExpertRows),
-                 .round_bf16 = !exact_});
+      multiply(i % 2 ? g.expert->w3 : g.expert->w1, g, in, in_width, i % 2 ? up : gate, first, std::min(I, first + kExpertRows));
     }
   });
   each(n_slots, std::max(1, 4096 / I), [&](std::int64_t begin, std::int64_t end) {
@@ -72,15 +91,23 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
                .round_bf16 = !exact_});
     if (!exact_) k_.quantise({.x = gate + at, .stride = I, .n_rows = rows, .n = I, .block = 128});
   });
+  const float* down = gate;
+  if (tiles) {
+    float* to = room(down_, static_cast<std::size_t>(n_slots * down_width));
+    each(n_groups, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (const Group& g : std::span(groups).subspan(begin, end - begin))
+        k_.pack({.format = g.expert->w2.format, .x = gate + static_cast<std::size_t>(g.slot) * I, .to = to + g.slot * down_width, .x_stride = I, .n_in = I,
+                 .n_tokens = g.n});
+    });
+    down = to;
+  }
   float* out = room(slots_, static_cast<std::size_t>(n_slots) * D);
   const std::int64_t out_blocks = (D + kExpertRows - 1) / kExpertRows;
   each(n_groups * out_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / out_blocks];
       const int first = static_cast<int>(i % out_blocks) * kExpertRows;
-      k_.linear({.w = &g.expert->w2, .x = gate + static_cast<std::size_t>(g.slot) * I, .y = out + static_cast<std::size_t>(g.slot) * D,
-                 .x_stride = I, .y_stride = D, .n_tokens = g.n, .row_begin = first, .row_end = std::min(D, first + kExpertRows),
-                 .round_bf16 = !exact_});
+      multiply(g.expert->w2, g, down, down_width, out, first, std::min(D, first + kExpertRows));
     }
   });
   // Experts in order of rank, the shared one last, as the release adds them.

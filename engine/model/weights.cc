@@ -8,12 +8,14 @@ namespace {
 // Runs the takes in order and keeps the first error, so that the list below reads as the table of SPEC section 2.2.
 class Loader {
  public:
-  explicit Loader(Checkpoint& checkpoint) : ckpt_(checkpoint), c_(checkpoint.config()) {}
+  Loader(Checkpoint& checkpoint, std::vector<NamedMatrix>& matrices) : ckpt_(checkpoint), c_(checkpoint.config()), matrices_(matrices) {}
   bool failed() const { return error_.has_value(); }
   Error& error() { return *error_; }
 
   void matrix(kernels::Matrix& out, const std::string& name, std::initializer_list<Dtype> dtypes, int n_out, int n_in) {
-    if (!failed()) keep(out, ckpt_.matrix(name, dtypes, n_out, n_in));
+    if (failed()) return;
+    keep(out, ckpt_.matrix(name, dtypes, n_out, n_in));
+    matrices_.push_back({name, &out});
   }
   void fp8(kernels::Matrix& out, const std::string& name, int n_out, int n_in) { matrix(out, name, {Dtype::f8_e4m3}, n_out, n_in); }
   void bf16(kernels::Matrix& out, const std::string& name, int n_out, int n_in) { matrix(out, name, {Dtype::bf16, Dtype::f32}, n_out, n_in); }
@@ -84,6 +86,7 @@ class Loader {
   }
   Checkpoint& ckpt_;
   const Config& c_;
+  std::vector<NamedMatrix>& matrices_;
   std::optional<Error> error_;
 };
 
@@ -99,8 +102,9 @@ Result<std::unique_ptr<Weights>> load_weights(const std::string& directory, cons
   auto w = std::make_unique<Weights>(Weights{.checkpoint = std::move(*opened)});
   const Config& c = w->checkpoint.config();
   const int D = c.hidden_size;
-  Loader load(w->checkpoint);
+  Loader load(w->checkpoint, w->matrices);
   load.bf16(w->embed, "embed", c.vocab_size, D);
+  w->matrices.clear();  // the embedding is looked up
   load.bf16(w->head, "head", c.vocab_size, D);
   load.floats(w->norm, "norm.weight", {D});
   load.hyper(w->hc_head, "hc_head", true);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/model/checkpoint.h"
@@ -50,6 +51,11 @@ struct MtpWeights {
   HyperWeights hc_head;
 };
 
+struct NamedMatrix {
+  std::string name;
+  kernels::Matrix* matrix;
+};
+
 struct Weights {
   Checkpoint checkpoint;  // owns what the pointers below point to
   kernels::Matrix embed, head;
@@ -57,6 +63,7 @@ struct Weights {
   HyperWeights hc_head;
   std::vector<LayerWeights> layers;
   std::vector<MtpWeights> mtp;
+  std::vector<NamedMatrix> matrices;  // what multiplies activations, in the order it is used
   std::vector<std::string> notes;  // what a person should know: draft stages not run, tensors nobody asked for
 };
 
