@@ -20,7 +20,7 @@ struct BenchRequest {
   int tokens = 4096;     // of the prefill
   std::string impl;      // a dispatch row by name; empty: the best
 };
-inline constexpr double kPrefillSeconds = 60;
+inline constexpr double kPrefillSeconds = 120;
 
 // One figure. A floor is the time the same work takes at the ceilings: the larger of bytes / read
 // bandwidth and flops / peak.

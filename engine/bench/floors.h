@@ -1,7 +1,8 @@
 // What a piece of work takes at a machine's ceilings. Kernels' floors are those of their headers; a
 // layer's is the sum over its kernels, with activations in bf16 and the caches in the release's
 // storage (584 bytes an entry, 68 an index key at Flash's shape), as tabulated for the family: each
-// input and output counted once, weights as stored.
+// input and output counted once, weights as stored. A written byte counts as a read one, which a
+// machine may beat: what mostly writes can pass 100 %.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ namespace lares::engine::bench {
 
 struct Ceilings {
   double read = 0;  // bytes/s, all threads
-  double fp32 = 0, dot = 0,
-         int8 = 0;  // flops/s; dot: of bf16 products; each at least the one before it
+  // flops/s; dot: sums of bf16 products; each at least the one before it
+  double fp32 = 0, dot = 0, int8 = 0;
 };
 
 enum class Unit : std::uint8_t { fp32, dot, int8 };

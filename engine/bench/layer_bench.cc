@@ -14,7 +14,6 @@
 namespace lares::engine::bench {
 namespace {
 
-constexpr int kLayers[] = {kCsaLayer, kHcaLayer, kSwaLayer};
 constexpr int kDecodeTurnsMax = 1000;  // caches have room for so many tokens more
 constexpr std::size_t kReadPiece = std::size_t{1} << 20;
 
@@ -33,6 +32,10 @@ Sample timed(F f) {
   Sample s{.seconds = seconds_since(began)};
   if (const auto after = run_delay(); before && after) s.lost = *after - *before;
   return s;
+}
+
+Sample operator+(const Sample& a, const Sample& b) {
+  return {a.seconds + b.seconds, a.lost + b.lost};
 }
 
 struct Layers {
@@ -79,6 +82,15 @@ struct Kind {
 constexpr Kind kKinds[] = {
     {"CSA layer", kCsaLayer, 4}, {"HCA layer", kHcaLayer, 128}, {"SWA layer", kSwaLayer, 0}};
 
+// Those the shape has.
+std::vector<Kind> kinds_of(const Config& c) {
+  const LayerCounts n = count_layers(c);
+  std::vector<Kind> kinds;
+  for (const Kind& k : kKinds)
+    if ((k.ratio == 4 ? n.csa : k.ratio == 0 ? n.swa : n.hca) > 0) kinds.push_back(k);
+  return kinds;
+}
+
 std::string context_name(std::int64_t n) {
   return n >= 1 << 20 ? fmt::format("{}M", n >> 20) : fmt::format("{}k", n >> 10);
 }
@@ -108,13 +120,11 @@ BenchRow model_row(const Runner& r, const char* section, std::string shape,
   const auto sum = [&](const double(&t)[3], double head) {
     return n.csa * t[kCsaLayer] + n.hca * t[kHcaLayer] + n.swa * t[kSwaLayer] + head;
   };
-  BenchRow row{.section = section, .name = "whole model, estimated", .shape = std::move(shape)};
-  row.median_s = sum(seconds, head_s);
-  row.floor_s = sum(floors, floor_s(head_work(r.config), r.ceilings));
-  row.rate = row.median_s > 0 ? tokens / row.median_s : 0;
+  BenchRow row = row_of(section, "whole model, estimated", std::move(shape),
+                        {.median_s = sum(seconds, head_s), .disturbed = disturbed},
+                        sum(floors, floor_s(head_work(r.config), r.ceilings)));
+  row.rate *= tokens;
   row.unit = "tokens/s";
-  row.percent = row.median_s > 0 ? 100 * row.floor_s / row.median_s : 0;
-  row.disturbed = disturbed;
   return row;
 }
 
@@ -141,12 +151,13 @@ std::vector<BenchRow> head_rows(Runner& r, Layers& l, double& head_s) {
 
 std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, double head_s) {
   const Config& c = l.config();
+  const std::vector<Kind> kinds = kinds_of(r.config);
   State state(*l.generated.weights, /*exact=*/false, 1);
-  for (const int layer : kLayers)
-    fill_state(c, l.weights(layer), state.layer(layer), context - 1, kDecodeTurnsMax + kCleanMin,
-               1);
-  double floors[3], medians[3];
-  for (const Kind& k : kKinds)
+  constexpr int kRoom = kDecodeTurnsMax + kCleanMin;
+  for (const Kind& k : kinds)
+    fill_state(c, l.weights(k.layer), state.layer(k.layer), context - 1, kRoom, 1);
+  double floors[3] = {}, medians[3] = {};
+  for (const Kind& k : kinds)
     floors[k.layer] = floor_s(layer_work(c, k.ratio, context - 1, 1), r.ceilings);
   const double pair_floor = floors[kCsaLayer] + floors[kHcaLayer];
 
@@ -160,7 +171,7 @@ std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, do
     fill_activations(static_cast<std::uint64_t>(turn), x.data(),
                      x.size());  // other tokens, other experts
     Sample taken[3];
-    for (const Kind& k : kKinds)
+    for (const Kind& k : kinds)
       taken[k.layer] = timed([&] {
         l.forward->layer(l.weights(k.layer), state.layer(k.layer), context - 1 + turn, {&token, 1},
                          x.data());
@@ -169,17 +180,15 @@ std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, do
     const Sample reference =
         timed([&] { l.read(static_cast<std::size_t>(pair_floor * r.ceilings.read), turn); });
     if (turn == 0) continue;
-    for (const int layer : kLayers) samples[layer].push_back(taken[layer]);
-    const Sample& csa = taken[kCsaLayer];
-    const Sample& hca = taken[kHcaLayer];
-    both.push_back({csa.seconds + hca.seconds, csa.lost + hca.lost});
+    for (const Kind& k : kinds) samples[k.layer].push_back(taken[k.layer]);
+    both.push_back(taken[kCsaLayer] + taken[kHcaLayer]);
     pairs.push_back({both.back(), reference});
   }
 
   std::vector<BenchRow> rows;
   const std::string shape = l.shape(r, fmt::format("context {}", context_name(context)));
   bool disturbed = false;
-  for (const Kind& k : kKinds) {
+  for (const Kind& k : kinds) {
     const Summary s = summarise(samples[k.layer]);
     medians[k.layer] = s.median_s;
     disturbed = disturbed || s.disturbed;
@@ -197,6 +206,7 @@ std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, do
 
 std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head_s) {
   const Config& c = l.config();
+  const std::vector<Kind> kinds = kinds_of(r.config);
   State state(*l.generated.weights, /*exact=*/false, kChunk);
   std::vector<float> x(static_cast<std::size_t>(std::min(kChunk, tokens)) *
                        static_cast<std::size_t>(c.hc_mult) * c.hidden_size);
@@ -207,7 +217,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   while (done < tokens && (done == 0 || seconds_since(began) < kPrefillSeconds * r.seconds)) {
     const int n = std::min(kChunk, tokens - done);
     fill_activations(static_cast<std::uint64_t>(done), x.data(), x.size());
-    for (const Kind& k : kKinds) {
+    for (const Kind& k : kinds) {
       // A window layer's chunks cost the same from the second one on: two are enough.
       if (k.layer == kSwaLayer && done >= 2 * kChunk) continue;
       const Sample s = timed([&] {
@@ -218,13 +228,12 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
         taken[k.layer] = s;  // of the last chunk that ran
         window_tokens = n;
       } else {
-        taken[k.layer].seconds += s.seconds;
-        taken[k.layer].lost += s.lost;
+        taken[k.layer] = taken[k.layer] + s;
       }
     }
     done += n;
   }
-  const double scale = static_cast<double>(done) / window_tokens;
+  const double scale = window_tokens > 0 ? static_cast<double>(done) / window_tokens : 0;
   taken[kSwaLayer].seconds *= scale;
   taken[kSwaLayer].lost *= scale;
 
@@ -232,7 +241,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   const std::string shape =
       l.shape(r, done == tokens ? fmt::format("{} tokens", done)
                                 : fmt::format("first {} of {} tokens", done, tokens));
-  double floors[3], seconds[3];
+  double floors[3] = {}, seconds[3] = {};
   bool disturbed = false;
   const auto add = [&](const char* name, const Sample& s, double floor) {
     BenchRow row =
@@ -243,13 +252,12 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
     disturbed = disturbed || row.disturbed;
     rows.push_back(std::move(row));
   };
-  for (const Kind& k : kKinds) {
+  for (const Kind& k : kinds) {
     floors[k.layer] = floor_s(layer_work(c, k.ratio, 0, done), r.ceilings);
     seconds[k.layer] = taken[k.layer].seconds;
     add(k.name, taken[k.layer], floors[k.layer]);
   }
-  add("CSA + HCA layer",
-      {seconds[kCsaLayer] + seconds[kHcaLayer], taken[kCsaLayer].lost + taken[kHcaLayer].lost},
+  add("CSA + HCA layer", taken[kCsaLayer] + taken[kHcaLayer],
       floors[kCsaLayer] + floors[kHcaLayer]);
   rows.push_back(model_row(r, "prefill", shape, seconds, floors, head_s, done, disturbed));
   return rows;

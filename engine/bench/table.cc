@@ -20,7 +20,7 @@ std::string time_text(double s) {
   if (s < 1e-6) return fmt::format("{:.0f} ns", s * 1e9);
   if (s < 1e-3) return fmt::format("{:.3g} us", s * 1e6);
   if (s < 1) return fmt::format("{:.3g} ms", s * 1e3);
-  return fmt::format("{:.3g} s", s);
+  return s < 100 ? fmt::format("{:.3g} s", s) : fmt::format("{:.0f} s", s);
 }
 
 std::string rate_text(const BenchRow& r) {
@@ -30,15 +30,16 @@ std::string rate_text(const BenchRow& r) {
 
 Cells cells(const BenchRow& r) {
   const bool ceiling = r.section == "ceilings";
-  return {
-      r.name,
-      r.shape,
-      time_text(r.median_s) + (r.disturbed ? " *" : ""),
-      rate_text(r),
-      ceiling ? "" : time_text(r.floor_s),
-      ceiling ? "" : fmt::format("{:.0f} %", r.percent),
-      r.paired > 0 ? fmt::format("{:.2f} of {}", r.paired, r.paired_with) : "",
-      r.dropped > 0 ? fmt::format("{} - {}", r.samples, r.dropped) : fmt::format("{}", r.samples)};
+  return {r.name,
+          r.shape,
+          time_text(r.median_s) + (r.disturbed ? " *" : ""),
+          rate_text(r),
+          ceiling ? "" : time_text(r.floor_s),
+          ceiling ? "" : fmt::format("{:.0f} %", r.percent),
+          r.paired > 0 ? fmt::format("{:.2f} of {}", r.paired, r.paired_with) : "",
+          r.samples == 0  ? ""
+          : r.dropped > 0 ? fmt::format("{} - {}", r.samples, r.dropped)
+                          : fmt::format("{}", r.samples)};
 }
 
 bool disturbed(const BenchReport& report) {
