@@ -22,18 +22,6 @@ double seconds_since(Clock::time_point t) {
   return std::chrono::duration<double>(Clock::now() - t).count();
 }
 
-// The pool's threads wait for work by right, so what counts as lost is the time they waited for a
-// CPU.
-template <class F>
-Sample timed(F f) {
-  const auto before = run_delay();
-  const auto began = Clock::now();
-  f();
-  Sample s{.seconds = seconds_since(began)};
-  if (const auto after = run_delay(); before && after) s.lost = *after - *before;
-  return s;
-}
-
 Sample operator+(const Sample& a, const Sample& b) {
   return {a.seconds + b.seconds, a.lost + b.lost};
 }
