@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow asan nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow bench asan nano-train nano-eval format clean
 
 all: build
 
@@ -34,6 +34,12 @@ asan: deps
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=ON
 	@ninja -C $(BUILD)-asan -j $(JOBS)
 	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE 'slow|gpu'
+
+# Kernels, decode and prefill of the full shape with generated weights beside the machine's ceilings: one table. BENCH="kernels
+# --seconds 2" measures less, or longer.
+BENCH ?= all
+bench: build
+	@$(BUILD)/bin/lares bench $(BENCH)
 
 # Trains nano, the small model that comes with Lares: hours on two cores. Needs python3-torch.
 nano-train:

@@ -26,6 +26,7 @@ constexpr Command kCommands[] = {
     {"prompt", "what every prompt begins with", cli::prompt_command},
     {"model", "inspect a checkpoint, compute its logits, generate", cli::model_command},
     {"tokenize", "text to token ids and back", cli::tokenize_command},
+    {"bench", "measure kernels and layers against the machine's ceilings", cli::bench_command},
 };
 
 void help(std::FILE* to) {

@@ -26,6 +26,12 @@ struct Entry {
 class Checkpoint {
  public:
   static Result<Checkpoint> open(const std::string& directory, const Progress& progress);
+  // No files, a shape alone: for weights that come from elsewhere.
+  static Checkpoint of_shape(Config config) {
+    Checkpoint c;
+    c.config_ = std::move(config);
+    return c;
+  }
 
   const std::string& directory() const { return directory_; }
   const Config& config() const { return config_; }

@@ -1,0 +1,89 @@
+// lares bench: kernels and layers with generated weights, beside what the machine could do at most.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/text.h"
+#include "engine/bench.h"
+
+namespace lares::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// One line a row on stderr: a run takes minutes, and its table comes last.
+engine::BenchProgress to_stderr(bool overwrite) {
+  return [overwrite, began = Clock::now()](int done, int total, const std::string& name) {
+    const double elapsed = std::chrono::duration<double>(Clock::now() - began).count();
+    const std::string left =
+        done > 0 ? fmt::format(", about {} left", duration(elapsed / done * (total - done))) : "";
+    fmt::print(stderr, "{}[{}/{}] {}{}{}", overwrite ? "\r\033[K" : "", done + 1, total, name, left,
+               overwrite ? "" : "\n");
+    std::fflush(stderr);
+  };
+}
+
+}  // namespace
+
+int bench_command(int argc, const char* const* argv) {
+  CLI::App app(
+      "Measures kernels and whole layers with generated weights, and what the machine could do at "
+      "most.",
+      "lares bench");
+  engine::BenchRequest request;
+  std::string part = "all";
+  bool json = false, markdown = false;
+  app.add_option("part", part, "ceilings alone, or with kernels, decode, prefill or all of them")
+      ->check(CLI::IsMember({"ceilings", "kernels", "decode", "prefill", "all"}))
+      ->capture_default_str();
+  app.add_option("--shape", request.shape, "the model's shape: flash, pro or nano")
+      ->check(CLI::IsMember({"flash", "pro", "nano"}))
+      ->capture_default_str();
+  app.add_option("--threads", request.threads, "threads; 0: the CPUs this process may use")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--seconds", request.seconds,
+                 fmt::format("time for each row; a prefill may take {:g} times as long",
+                             engine::kPrefillSeconds))
+      ->check(CLI::Range(0.01, 600.0))
+      ->capture_default_str();
+  app.add_option("--impl", request.impl,
+                 "kernels by name, such as cpu or avx2 (default: the best)");
+  app.add_option("--memory", request.memory_gb,
+                 "GB for generated layers: they get as many experts as fit")
+      ->check(CLI::Range(0.1, 4096.0))
+      ->capture_default_str();
+  app.add_option("--tokens", request.tokens, "tokens of the prefill")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str();
+  auto* as_json = app.add_flag("--json", json, "print an array of rows as JSON");
+  app.add_flag("--markdown", markdown, "print the table as a README takes it")->excludes(as_json);
+  app.footer(fmt::format(
+      "Example: lares bench kernels --shape flash --seconds 2 --threads 2\n\n"
+      "A floor is the time the same work takes at the ceilings measured in the same run: the "
+      "larger\n"
+      "of bytes / read bandwidth and flops / peak. \"In pairs\" is the speed over that of a plain\n"
+      "loop run in turn with the kernel, reading the same bytes or doing the same flops.\n\n{}",
+      kExitStatusHelp));
+  if (const auto over = parse(app, argc, argv)) return *over;
+  request.kernels = part == "kernels" || part == "all";
+  request.decode = part == "decode" || part == "all";
+  request.prefill = part == "prefill" || part == "all";
+
+  const bool overwrite = ::isatty(STDERR_FILENO) == 1;
+  const auto report = engine::run_bench(request, to_stderr(overwrite));
+  if (overwrite) fmt::print(stderr, "\r\033[K");
+  if (!report) return fail(Error{report.error().message}, json);
+  fmt::print("{}", json       ? engine::bench_json(*report) + "\n"
+                   : markdown ? engine::bench_markdown(*report)
+                              : engine::bench_text(*report));
+  return std::fflush(stdout) == 0 ? kExitFinished : kExitError;
+}
+
+}  // namespace lares::cli

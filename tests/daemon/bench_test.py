@@ -1,0 +1,74 @@
+"""`lares bench` with the smallest shape: rows complete and finite, refusals before the work. No timing is asserted.
+bench_test.py LARES [unittest arguments]"""
+import json
+import math
+import subprocess
+import sys
+import unittest
+
+LARES = ""
+FIELDS = {"name": str, "shape": str, "median_s": float, "rate": float, "unit": str, "floor_s": float, "percent": float, "command": str}
+
+
+def bench(*arguments):
+    return subprocess.run([LARES, "bench", *arguments], capture_output=True, text=True, timeout=280)
+
+
+class BenchTest(unittest.TestCase):
+    def rows(self, *arguments):
+        run = bench(*arguments, "--json")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        rows = json.loads(run.stdout, parse_constant=lambda word: self.fail(f"{word} is no JSON"))
+        for row in rows:
+            for field, kind in FIELDS.items():
+                self.assertIsInstance(row.get(field), kind if kind is str else (int, float), f"{field} of {row}")
+                if kind is float:
+                    self.assertTrue(math.isfinite(row[field]) and row[field] > 0, f"{field} of {row}")
+        self.assertIn("[1/", run.stderr)
+        return rows
+
+    def test_kernel_rows_are_complete_and_finite(self):
+        rows = self.rows("kernels", "--seconds", "0.2", "--shape", "nano", "--threads", "2")
+        ceilings = {(r["name"], r["shape"]) for r in rows if r["section"] == "ceilings"}
+        self.assertLessEqual({("read", "1 thread"), ("read", "2 threads")}, ceilings)
+        self.assertTrue(any(name.startswith("fp32 fma") for name, _ in ceilings), ceilings)
+        kernels = [r for r in rows if r["section"] == "kernels"]
+        matrices = {name: 0 for name in ("fp4 expert w1", "fp4 expert w2", "fp8 wq_b", "fp8 wo_b", "bf16 head slice", "f32 hc_fn")}
+        for row in kernels:
+            self.assertTrue(row["command"].startswith("lares bench kernels --shape nano --threads 2 --seconds 0.2"), row)
+            self.assertIn(row["paired_with"], ("read", "peak"))
+            self.assertTrue(math.isfinite(row["paired"]) and row["paired"] > 0, row)
+            if row["name"] in matrices:
+                matrices[row["name"]] += 1
+        self.assertEqual(set(matrices.values()), {6}, matrices)
+        names = {r["name"] for r in kernels}
+        self.assertLessEqual({"indexer scores", "attention", "top k", "hyper split", "rms_norm", "quantise fp8", "quantise fp4", "rope"}, names)
+
+    def test_layers_at_every_context_and_the_prefill_they_are_asked_for(self):
+        decode = self.rows("decode", "--seconds", "0.02", "--shape", "nano", "--memory", "0.5")
+        shapes = [r["shape"] for r in decode if r["name"] == "whole model, estimated"]
+        self.assertEqual([s.rsplit(" ", 1)[-1] for s in shapes], ["8k", "128k", "1M"])
+        self.assertEqual(sum(r["name"] == "head" for r in decode), 1)
+        prefill = self.rows("prefill", "--seconds", "1", "--shape", "nano", "--memory", "0.5", "--tokens", "300")
+        self.assertEqual([r["name"] for r in prefill if r["section"] == "prefill"],
+                         ["CSA layer", "HCA layer", "SWA layer", "CSA + HCA layer", "whole model, estimated"])
+
+    def test_what_does_not_fit_is_refused_in_a_line(self):
+        run = bench("decode", "--memory", "0.1")
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(run.stderr, r"need \d+\.\d\d GB with 6 experts each, and --memory is 0\.1")
+        self.assertEqual(run.stdout, "")
+        run = bench("kernels", "--shape", "nano", "--impl", "abacus")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("abacus", run.stderr)
+
+    def test_help_has_an_example(self):
+        run = bench("--help")
+        self.assertEqual(run.returncode, 0)
+        self.assertIn("Example: lares bench kernels", run.stdout)
+        self.assertEqual(bench("--shape", "tera").returncode, 2)
+
+
+if __name__ == "__main__":
+    LARES = sys.argv.pop(1)
+    unittest.main()
