@@ -38,10 +38,10 @@ int CallCounter::count(const std::string& name, const std::string& arguments, bo
 
 std::string call_reminder(const std::string& name, int n) {
   if (n == kCallsRemind)
-    return fmt::format("Note: this was the same call of {} with the same arguments for the {}rd time. Repeating it gives the same "
+    return fmt::format("This was the same call of {} with the same arguments for the {}rd time. Repeating it gives the same "
                        "result; use what you have, or do something else.", name, n);
   if (n == kCallsRemindAgain || n == kCallsStop - 1)
-    return fmt::format("Note: {} has now been called {} times with identical arguments. At {} the turn is stopped. Change the "
+    return fmt::format("{} has now been called {} times with identical arguments. At {} the turn is stopped. Change the "
                        "approach, or finish with what you know.", name, n, kCallsStop);
   return {};
 }

@@ -207,10 +207,10 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
   if (there.error().kind != Error::Kind::absent) return tl::unexpected(std::move(there.error()));
 
   std::error_code ec;
-  fs::create_directories(options.state_dir, ec);
-  if (ec)
+  fs::create_directories(fs::path(options.state_dir).parent_path(), ec);
+  if (::mkdir(options.state_dir.c_str(), 0700) != 0 && errno != EEXIST)  // sessions are nobody else's business
     return tl::unexpected(
-        Error{fmt::format("start the daemon: create {}: {}", options.state_dir, ec.message())});
+        Error{fmt::format("start the daemon: create {}: {}", options.state_dir, std::strerror(errno))});
   const auto lock = lock_start(link, options, waiting);
   if (!lock) return tl::unexpected(lock.error());
   there = link.connect(options.socket);  // whoever held the lock may have started it

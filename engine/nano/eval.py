@@ -12,6 +12,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import check
 import render
 import sessions
 
-TURN_SECONDS = 120
+TURN_SECONDS = 60
 OUTCOMES = ("repaired", "no edit", "wrong file", "wrong line", "wrong replacement", "turn limit", "malformed", "error")
 
 
@@ -62,12 +63,19 @@ def repair(a, R, root, home, seed):
     command = [os.path.join(a.bin, "lares"), "run", "--json", "--seed", str(seed), "--socket", os.path.join(home, "s"), "--state-dir",
                os.path.join(home, "state"), "--model", a.model, "--steps", str(a.steps), "--root", root, task]
     begin = time.time()
+    p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        p = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TURN_SECONDS)
-    except subprocess.TimeoutExpired:
+        out, err = p.communicate(timeout=TURN_SECONDS)
+    except subprocess.TimeoutExpired:  # a repair may loop for ever in the tests: Ctrl-C ends the turn and what it runs
+        p.send_signal(signal.SIGINT)
+        try:
+            p.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.communicate()
         return dict(stop="timeout", malformed=0, edits=0, before=None, seconds=time.time() - begin)
-    stop, malformed, calls, edits, before = f"exit {p.returncode}: {p.stderr.decode('utf-8', 'replace').strip()[-200:]}", 0, 0, 0, None
-    for line in p.stdout.decode("utf-8", "replace").splitlines():
+    stop, malformed, calls, edits, before = f"exit {p.returncode}: {err.decode('utf-8', 'replace').strip()[-200:]}", 0, 0, 0, None
+    for line in out.decode("utf-8", "replace").splitlines():
         try:
             event = json.loads(line)
         except ValueError:
