@@ -5,7 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=${NANO_BUILD:-$here/../../build-nano}
 python=${NANO_PYTHON:-/usr/bin/python3}
-length=${1:-28M}
+length=${1:-14M}
 case $length in
   *M) length="--tokens ${length%M}e6" ;;
   *) length="--seconds ${length%s}" ;;
