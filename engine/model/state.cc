@@ -41,7 +41,7 @@ void State::each_row(std::int64_t position, F f) {
 
 bool State::can_drop_to(std::int64_t position) const {
   if (position == 0 || position == size_) return true;
-  return position < size_ && position >= floor_ && size_ - position <= kRollback;
+  return position < size_ && position >= floor_ && position >= std::max(high_, size_) - chunk_max_ - kRollback;
 }
 
 void State::cut_entries() {
@@ -55,6 +55,7 @@ void State::cut_entries() {
 }
 
 void State::drop_to(std::int64_t position) {
+  high_ = position == 0 ? 0 : std::max(high_, size_);
   size_ = position;
   if (position == 0) floor_ = 0;
   cut_entries();
@@ -69,7 +70,7 @@ State::Snapshot State::snapshot() const {
 }
 
 void State::restore(const Snapshot& snapshot) {
-  size_ = floor_ = snapshot.position;
+  size_ = floor_ = high_ = snapshot.position;
   const std::uint8_t* from = snapshot.bytes.data();
   each_row(size_, [&](Ring& ring, std::int64_t p) {
     std::memcpy(ring.row(p), from, ring.row_bytes());

@@ -10,7 +10,7 @@
 
 namespace lares::engine {
 
-inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot
+inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot, from the greatest size ever held
 
 // Rows of `row_bytes`, position p at p mod capacity.
 class Ring {
@@ -68,6 +68,7 @@ class State {
   std::size_t cell_bytes_;
   int chunk_max_;
   std::int64_t size_ = 0, floor_ = 0;  // rings are complete for positions >= floor_
+  std::int64_t high_ = 0;              // the greatest size before the last drop: the rings hold rows up to there
 };
 
 }  // namespace lares::engine

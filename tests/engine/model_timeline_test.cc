@@ -62,6 +62,19 @@ TEST_F(ModelTimelineTest, GoingBackEqualsAFreshRun) {
   }
 }
 
+// Rewinds that each fit the rings' slack, one after another, until together they do not.
+TEST_F(ModelTimelineTest, ManySmallStepsBackEqualAFreshRun) {
+  const auto base = prompt(900, 4);
+  auto t = timeline(4096, 64);
+  ASSERT_TRUE(t.sync(base, {}, {}));
+  for (int keep = 800; keep > 0; keep -= 100) {
+    std::vector<Token> tokens(base.begin(), base.begin() + keep);
+    tokens.back() ^= 1;
+    ASSERT_TRUE(t.sync(tokens, {}, {}));
+    EXPECT_EQ(logits(t), fresh(tokens)) << "kept " << keep;
+  }
+}
+
 TEST_F(ModelTimelineTest, AShorterPromptEqualsAFreshRun) {
   auto t = timeline();
   auto tokens = prompt(260, 3);
