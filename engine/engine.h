@@ -70,7 +70,6 @@ struct ModelInfo {
   std::int64_t n_context_max = 0;   // tokens
   std::uint64_t weight_bytes = 0;   // as stored
   std::uint64_t n_parameters = 0;
-  std::uint64_t repacked_bytes = 0;  // of memory for weights in another order
   std::vector<std::string> notes;    // what a person should know
 };
 
@@ -79,7 +78,6 @@ struct LoadOptions {
   int n_threads = 0;         // 0: the CPUs this process may use, cgroup quota included
   bool exact = false;        // float32 everywhere, no activation quantisation (DESIGN section 2)
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
-  bool repacked = true;        // read weights from tiles, in memory or from the file of `lares model repack`; the results are the same
 };
 
 class Engine {

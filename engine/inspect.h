@@ -47,7 +47,7 @@ struct LogitsRequest {
 inline constexpr int kLogitsChunkMax = 8192;
 Result<> write_logits(const LogitsRequest& request, const Progress& progress);
 
-// Writes the weights in the order the kernels read them, which makes decoding about twice as fast, to `path`, by default into the
+// Writes the weights in the order the kernels read them, so that they are not transposed on every pass, to `path`, by default into the
 // checkpoint's directory, where load() finds it. Returns where it lies and its size.
 struct RepackResult {
   std::string path;

@@ -7,7 +7,7 @@
 //   fp8    32 lines, 4 j + c:  16-byte lane L = rows 4L..4L + 3, (k0, k1) of each, then (k2, k3) of each, k0 = 4 j   (j = 0..7)
 //   fp4    17 lines, 4 j + c:  dword i = the 8 nibbles k = 8 j .. 8 j + 7 of row i (j = 0..3); line 16: e8m0, byte 16 c + i
 // Rows and k beyond the matrix are zero. The order of operations is linear.h's, so the bits are linear_cpu's.
-// Source: notes/kernels.md 2.1; floor: the tiles' bytes, read once.
+// Floor: the tiles' bytes, read once.
 #pragma once
 
 #include <cstddef>

@@ -193,7 +193,7 @@ int model_command(int argc, const char* const* argv) {
   inspect->add_option("dir", o.directory, "checkpoint directory")->required();
   inspect->add_flag("--json", o.json, "as JSON");
 
-  auto* repack = app.add_subcommand("repack", "Write the weights once more in the order the kernels read them: decoding is about twice as fast");
+  auto* repack = app.add_subcommand("repack", "Write the weights once more in the order the kernels read them; the results are the same");
   repack->add_option("dir", o.directory, "checkpoint directory")->required();
   repack->add_option("--to", o.out_path, "file to write; default: into the checkpoint's directory, where it is found");
   repack->add_option("--threads", o.threads, "threads; 0: the CPUs this process may use")->check(CLI::Range(0, 1024))->capture_default_str();

@@ -38,10 +38,9 @@ class ModelEngine : public Engine {
     const std::uint64_t bytes = repacked_bytes(*weights_);
     const auto done = bytes <= kRepackMemoryMax ? repacked_.build(*weights_, pool_, progress)
                                                 : repacked_.map(*weights_, fmt::format("{}/{}", info_.directory, kRepackFile));
-    info_.repacked_bytes = repacked_.memory_bytes();
     if (done) return;
     if (done.error().code == Errc::not_found)
-      info_.notes.push_back(fmt::format("the weights are read as they are stored; `lares model repack {}` writes {:.0f} GB that make it about twice as fast",
+      info_.notes.push_back(fmt::format("the weights are read as they are stored; `lares model repack {}` writes {:.0f} GB that the kernels read faster",
                                         info_.directory, static_cast<double>(bytes) / 1e9));
     else info_.notes.push_back(done.error().message);
   }
@@ -70,7 +69,7 @@ Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress&
     return tl::unexpected(Error{Errc::malformed, fmt::format("load {}: tokenizer.json has {} ids, the model's vocabulary {}", options.directory,
                                                              (*tokenizer)->vocab_size(), (*weights)->checkpoint.config().vocab_size)});
   auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options);
-  if (options.repacked) engine->repack(progress);
+  engine->repack(progress);
   return engine;
 }
 

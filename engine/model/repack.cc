@@ -85,7 +85,7 @@ struct Hash {
 };
 
 Error failed(const std::string& path, std::string_view what) {
-  return {Errc::not_found, fmt::format("write {}: {}: {}", path, what, std::strerror(errno))};
+  return {Errc::bad_argument, fmt::format("write {}: {}: {}; name another place with --to", path, what, std::strerror(errno))};
 }
 
 // A file under another name until it is complete.

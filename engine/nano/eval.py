@@ -147,7 +147,7 @@ def main():
         print(f"by {what}: " + ", ".join(f"{k} {n}/{m}" for k, (n, m) in sorted(split.items())))
     before = [row["before"] for row in rows if row["before"] is not None]
     tries = collections.Counter((row["edits"] + 1) // 2 for row in rows if row["outcome"] == "repaired")  # each miss is edited back
-    print(f"repaired by the n-th try: " + ", ".join(f"{n}: {tries[n]}" for n in sorted(tries)) +
+    print("repaired by the n-th try: " + ", ".join(f"{n}: {tries[n]}" for n in sorted(tries)) +
           (f"; calls before the first edit: median {statistics.median(before):g}" if before else ""))
     repaired = sum(c["repaired"] for c in table.values())
     share = 100.0 * repaired / max(1, len(rows))
