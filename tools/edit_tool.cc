@@ -16,6 +16,7 @@ namespace lares::tools {
 namespace {
 
 constexpr std::size_t kSeenBytesMax = 64 << 20;
+constexpr std::size_t kUndosMax = 100, kUndoBytesMax = 64 << 20;  // edits that can be taken back, in all files
 constexpr std::size_t kDiffBytesMax = 32 << 10, kStaleDiffBytesMax = 4000;
 constexpr std::size_t kEchoBytesMax = 2000;  // of old_str in an error
 constexpr std::size_t kChoicesMax = 20'000, kChoiceTextBytesMax = 4 << 20;
@@ -29,11 +30,12 @@ constexpr const char* kDescription =
     "* `str_replace` puts `new_str` in place of `old_str`, which must occur in the file exactly once, blanks and line "
     "breaks included; give enough of the surrounding lines.\n"
     "* `insert` puts `new_str` after line `insert_line`; 0 is before the first.\n"
+    "* `undo_edit` takes back your last edit of the file; again, the one before it.\n"
     "Paths are absolute. Line numbers are not part of the text.";
 
 constexpr const char* kSchema =
     R"({"type":"object","properties":{)"
-    R"("command":{"type":"string","enum":["view","create","str_replace","insert"],"description":"What to do."},)"
+    R"("command":{"type":"string","enum":["view","create","str_replace","insert","undo_edit"],"description":"What to do."},)"
     R"("path":{"type":"string","description":"Absolute path of the file."},)"
     R"("file_text":{"type":"string","description":"For `create`: the content of the new file."},)"
     R"("old_str":{"type":"string","description":"For `str_replace`: the text to replace."},)"
@@ -92,7 +94,7 @@ std::optional<Choices> EditTool::choices(const std::string& key,
     if (name == "command") command = text;
     if (name == "path") path = text;
   }
-  if (key == "path" && (command == "view" || command == "str_replace" || command == "insert")) {
+  if (key == "path" && !command.empty() && command != "create") {
     const auto files = list_files({.root = options_.root});
     if (!files) return std::nullopt;
     Choices out;
@@ -130,14 +132,15 @@ asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
 
 Outcome EditTool::call(const nlohmann::json& args) {
   const auto command = args.is_object() ? string_of(args, "command") : std::nullopt;
-  if (!command) return failed("Parameter `command` is missing; it is one of view, create, str_replace, insert.");
+  if (!command) return failed("Parameter `command` is missing; it is one of view, create, str_replace, insert, undo_edit.");
   const auto target = locate(args, *command == "view");
   if (!target) return failed(target.error());
   if (*command == "view") return view(*target, args);
   if (*command == "create") return create(*target, args);
   if (*command == "str_replace") return str_replace(*target, args);
   if (*command == "insert") return insert(*target, args);
-  return failed(fmt::format("Unrecognized command `{}`. The allowed commands are: view, create, str_replace, insert.",
+  if (*command == "undo_edit") return undo_edit(*target);
+  return failed(fmt::format("Unrecognized command `{}`. The allowed commands are: view, create, str_replace, insert, undo_edit.",
                             echo(*command)));
 }
 
@@ -259,6 +262,7 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
   const auto made = target.fs.read(target.path);
   const std::string path = made ? made->path : target.path;
   note_seen(path, shown_text(*text));
+  remember({path, std::nullopt, blob_sha(*text)});
   Outcome out{fmt::format("File created successfully at: {}", target.shown), true, {}};
   out.changes.push_back({path, unified_diff(path, "", *text, kDiffBytesMax)});
   return out;
@@ -366,9 +370,38 @@ Outcome EditTool::commit(const Target& target, const FileData& was, const std::s
     return failed(fmt::format("The file {} {}. Nothing was changed.", target.shown, done.error()));
   }
   note_seen(was.path, shown_text(bytes));
+  remember({was.path, was.bytes, blob_sha(bytes)});
   Outcome out{fmt::format("The file {} has been edited successfully.{}", target.shown, note), true, {}};
   if (was.stat.st_nlink > 1) out.text += fmt::format("\nIt has {} hard links and was written in place.", was.stat.st_nlink);
   out.changes.push_back({was.path, unified_diff(was.path, was.bytes, bytes, kDiffBytesMax)});
+  return out;
+}
+
+void EditTool::remember(Undo undo) {
+  undo_bytes_ += undo.size();
+  undos_.push_back(std::move(undo));
+  while (undos_.size() > kUndosMax || undo_bytes_ > kUndoBytesMax) {
+    undo_bytes_ -= undos_.front().size();
+    undos_.pop_front();
+  }
+}
+
+Outcome EditTool::undo_edit(const Target& target) {
+  const auto data = target.fs.read(target.path);
+  if (!data) return failed(fmt::format("The path {} {}.", target.shown, data.error()));
+  const auto last = std::find_if(undos_.rbegin(), undos_.rend(), [&](const Undo& undo) { return undo.path == data->path; });
+  if (last == undos_.rend()) return failed(fmt::format("No edit of {} is left to undo.", target.shown));
+  if (last->sha_after != blob_sha(data->bytes)) {
+    return failed(fmt::format("Nothing was undone: {} changed after your last edit of it. View it again first.", target.shown));
+  }
+  const std::string before = last->before.value_or("");
+  const auto done = last->before ? target.fs.replace(*data, before) : target.fs.remove(*data);
+  if (!done) return failed(fmt::format("The file {} {}. Nothing was undone.", target.shown, done.error()));
+  Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown, last->before ? "" : "; the file is gone again"), true, {}};
+  out.changes.push_back({data->path, unified_diff(data->path, data->bytes, before, kDiffBytesMax)});
+  note_seen(data->path, shown_text(before));
+  undo_bytes_ -= last->size();
+  undos_.erase(std::next(last).base());
   return out;
 }
 

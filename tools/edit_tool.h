@@ -1,8 +1,10 @@
-// `str_replace_editor`: view, create, str_replace and insert, in the shapes and words DeepSeek-V4 was trained on.
+// `str_replace_editor`: view, create, str_replace and insert in the shapes and words DeepSeek-V4 was trained on, and undo_edit.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,12 +35,22 @@ class EditTool : public Tool {
     bool has_text = false;
   };
 
+  // One edit of this session that can be taken back.
+  struct Undo {
+    std::string path;                   // relative to the root
+    std::optional<std::string> before;  // the file's bytes; nothing where the edit made the file
+    std::string sha_after;              // what the edit left: if the file is something else by now, nothing is undone
+    std::size_t size() const { return before ? before->size() : 0; }
+  };
+
   Outcome call(const nlohmann::json& args);
   Outcome view(const Target& target, const nlohmann::json& args);
   Outcome view_directory(const Target& target) const;
   Outcome create(const Target& target, const nlohmann::json& args);
   Outcome str_replace(const Target& target, const nlohmann::json& args);
   Outcome insert(const Target& target, const nlohmann::json& args);
+  Outcome undo_edit(const Target& target);
+  void remember(Undo undo);
   Outcome commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note);
   tl::expected<Target, std::string> locate(const nlohmann::json& args, bool for_view) const;
   tl::expected<FileData, std::string> open_for_edit(const Target& target);
@@ -47,6 +59,8 @@ class EditTool : public Tool {
   Spec spec_;
   std::map<std::string, Seen> seen_;  // by path relative to the root
   std::size_t seen_bytes_ = 0;
+  std::deque<Undo> undos_;  // oldest first
+  std::size_t undo_bytes_ = 0;
 };
 
 }  // namespace lares::tools

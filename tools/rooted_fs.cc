@@ -278,6 +278,18 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
   return {};
 }
 
+FsResult<> RootedFs::remove(const FileData& was) const {
+  std::string name;
+  const auto dir = open_parent(was.path, name);
+  if (!dir) return tl::unexpected(dir.error());
+  struct stat now {};
+  if (::fstatat(dir->get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0 || !same_version(now, was.stat)) {
+    return tl::unexpected(std::string("was changed by someone else meanwhile; view it again"));
+  }
+  if (::unlinkat(dir->get(), name.c_str(), 0) != 0) return tl::unexpected(fmt::format("could not be removed: {}", std::strerror(errno)));
+  return {};
+}
+
 FsResult<> RootedFs::create(const std::string& path, std::string_view bytes) const {
   for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
     const std::string dir = path.substr(0, slash);

@@ -61,6 +61,8 @@ class RootedFs {
   // extended attributes stay; a file with several hard links is written in place, or its other names would keep the old
   // content. Fails when the file on disk is no longer `was`.
   FsResult<> replace(const FileData& was, std::string_view bytes) const;
+  // Removes the file that `was` describes. Fails when the file on disk is no longer `was`.
+  FsResult<> remove(const FileData& was) const;
   // A new file, its missing directories included. Fails when anything has that name.
   FsResult<> create(const std::string& path, std::string_view bytes) const;
 

@@ -25,6 +25,7 @@ class Edit : public testing::Test {
   Outcome replace(const std::string& path, const std::string& from, const std::string& to) {
     return run({{"command", "str_replace"}, {"path", path}, {"old_str", from}, {"new_str", to}});
   }
+  Outcome undo(const std::string& path) { return run({{"command", "undo_edit"}, {"path", path}}); }
   Outcome view(const std::string& path) { return run({{"command", "view"}, {"path", path}}); }
 
   test::Scratch dir_, state_;
@@ -89,6 +90,45 @@ TEST_F(Edit, ExactErrorTexts) {
   EXPECT_EQ(replace(path, "two", "two").text, "No replacement was performed, old_str and new_str are the same.");
   EXPECT_FALSE(replace(path, "", "two").ok);
   EXPECT_EQ(dir_.read("a"), "one\ntwo\none\n");
+}
+TEST_F(Edit, UndoTakesBackOneEditAfterTheOther) {
+  const auto path = dir_.write("a", "1\n2\n"), other = dir_.write("b", "x\n");
+  EXPECT_EQ(undo(path).text, "No edit of " + path + " is left to undo.");
+  ASSERT_TRUE(replace(path, "1", "one").ok);
+  ASSERT_TRUE(run({{"command", "insert"}, {"path", path}, {"insert_line", 2}, {"new_str", "3"}}).ok);
+  ASSERT_TRUE(replace(other, "x", "y").ok);
+  const Outcome out = undo(path);
+  EXPECT_EQ(out.text, "The last edit of " + path + " has been undone.");
+  ASSERT_EQ(out.changes.size(), 1u);
+  EXPECT_EQ(out.changes[0].diff, "--- a/a\n+++ b/a\n@@ -1,3 +1,2 @@\n one\n 2\n-3\n");
+  EXPECT_EQ(dir_.read("a"), "one\n2\n");
+  ASSERT_TRUE(replace(path, "2", "two").ok);  // an edit between two undos
+  EXPECT_TRUE(undo(path).ok);
+  EXPECT_TRUE(undo(path).ok);
+  EXPECT_EQ(dir_.read("a"), "1\n2\n");
+  EXPECT_FALSE(undo(path).ok);
+  EXPECT_EQ(dir_.read("b"), "y\n");
+}
+TEST_F(Edit, UndoOfACreatedFileRemovesIt) {
+  const auto path = dir_.at("new.txt");
+  ASSERT_TRUE(run({{"command", "create"}, {"path", path}, {"file_text", "x\n"}}).ok);
+  EXPECT_EQ(undo(path).text, "The last edit of " + path + " has been undone; the file is gone again.");
+  EXPECT_FALSE(fs::exists(path));
+  EXPECT_TRUE(run({{"command", "create"}, {"path", path}, {"file_text", "y\n"}}).ok);
+}
+TEST_F(Edit, UndoLeavesWhatOthersWrote) {
+  const auto path = dir_.write("a", "1\n");
+  ASSERT_TRUE(replace(path, "1", "2").ok);
+  dir_.write("a", "3\n");
+  EXPECT_EQ(undo(path).text, "Nothing was undone: " + path + " changed after your last edit of it. View it again first.");
+  EXPECT_EQ(dir_.read("a"), "3\n");
+}
+TEST_F(Edit, UndoKeepsBytesTheModelDoesNotSee) {
+  const std::string bytes = "\xef\xbb\xbf" "a\r\nb";
+  const auto path = dir_.write("a", bytes);
+  ASSERT_TRUE(replace(path, "a", "c").ok);
+  EXPECT_TRUE(undo(path).ok);
+  EXPECT_EQ(dir_.read("a"), bytes);
 }
 TEST_F(Edit, UnusableArgumentsAreOutcomes) {
   const auto path = dir_.write("a", "1\n");
