@@ -82,7 +82,7 @@ struct InitializeResult {
   std::string boot_id;    // of this process: another after a restart
   std::int64_t pid = 0;
   std::string state_dir, socket;
-  std::vector<std::string> capabilities;  // "steer", "queue", "interrupt", "history", "question"
+  std::vector<std::string> capabilities;  // "steer", "queue", "interrupt", "withdraw", "history", "question"
   std::int64_t line_bytes_max = kLineBytesMax, outstanding_max = kOutstandingMax, outbox_bytes_max = kOutboxBytesMax;
 };
 
@@ -232,6 +232,16 @@ struct PromptSendResult {
   std::int64_t seq = 0;      // of its prompt/accepted
   std::int64_t turn_id = 0;  // the turn it began or steers; 0 when it waits for a later one (turn/started names it)
 };
+// Takes back a prompt that nobody has answered: one that waits is never begun (prompt/withdrawn says so to all); if its turn
+// runs, that turn is stopped as turn/interrupt would. One whose turn has ended, or that is not known, is left alone.
+struct PromptWithdraw {
+  static constexpr std::string_view kMethod = "prompt/withdraw";
+  std::string session_id, id;
+};
+struct PromptWithdrawResult {
+  bool withdrawn = false;    // it will never begin
+  std::int64_t turn_id = 0;  // the turn that was stopped; 0 when none
+};
 // Stops the running turn: within one token, or one prefill chunk, or the kill of a command. -> the turn ends with "cancelled".
 struct TurnInterrupt {
   static constexpr std::string_view kMethod = "turn/interrupt";
@@ -285,6 +295,11 @@ struct PromptAccepted {
   static constexpr std::string_view kNotification = "prompt/accepted";
   Stamp at{};
   std::string id, content, delivery;
+};
+struct PromptWithdrawn {  // durable
+  static constexpr std::string_view kNotification = "prompt/withdrawn";
+  Stamp at{};
+  std::string id;
 };
 struct TurnStarted {  // durable
   static constexpr std::string_view kNotification = "turn/started";

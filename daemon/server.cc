@@ -34,7 +34,7 @@ tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") 
 
 bool changes_something(const std::string& method) {
   return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
-         method == PromptSend::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod;
+         method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod;
 }
 
 }  // namespace
@@ -111,7 +111,7 @@ std::string Server::health() const {
 InitializeResult Server::greeting() const {
   return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
           .state_dir = options_.state_dir, .socket = options_.socket,
-          .capabilities = {"steer", "queue", "interrupt", "history", "question"}};
+          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question"}};
 }
 
 asio::awaitable<ServerStatusResult> Server::status() {
@@ -255,6 +255,11 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     auto sent = co_await session->send(std::move(request));
     if (!sent) co_return tl::unexpected(sent.error());
     co_return ok(*sent);
+  }
+  if (method == PromptWithdraw::kMethod) {
+    PromptWithdraw request;
+    if (!read(request)) co_return bad();
+    co_return ok(session->withdraw(request.id));
   }
   if (method == TurnInterrupt::kMethod) {
     TurnInterrupt request;

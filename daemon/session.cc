@@ -139,6 +139,11 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     prompts_.push_back({.send = {.session_id = info_.session_id, .id = x.id, .content = x.content, .delivery = x.delivery}, .seq = seq});
   }, std::type_identity<protocol::PromptAccepted>{});
   with([&](auto& x) {
+    for (auto& p : prompts_) {
+      if (p.send.id == x.id) p.delivered = true;
+    }
+  }, std::type_identity<protocol::PromptWithdrawn>{});
+  with([&](auto& x) {
     info_.n_turns = info_.turn_id = x.turn_id;
     for (auto& p : prompts_) {
       if (p.send.id == x.prompt_id) p.turn_id = x.turn_id;
@@ -335,6 +340,19 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
     state("idle");
     idle_.open();
   }
+}
+
+protocol::PromptWithdrawResult Session::withdraw(const std::string& prompt_id) {
+  for (Prompt& p : prompts_) {
+    if (p.send.id != prompt_id) continue;
+    if (p.turn_id != 0) return {.turn_id = interrupt(p.turn_id)};
+    if (!p.delivered) {
+      p.delivered = true;
+      fact(protocol::PromptWithdrawn{.id = prompt_id});
+    }
+    return {.withdrawn = true};
+  }
+  return {};
 }
 
 std::int64_t Session::interrupt(std::int64_t turn_id) {

@@ -66,6 +66,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void sleep();  // gives its KV cache back; the next turn evaluates the transcript again
 
   asio::awaitable<Reply<protocol::PromptSendResult>> send(protocol::PromptSend prompt);
+  protocol::PromptWithdrawResult withdraw(const std::string& prompt_id);
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
   Reply<> reply(const std::string& item_id, const std::string& text);
   void close();
@@ -87,7 +88,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   struct Prompt {
     protocol::PromptSend send;
     std::int64_t seq = 0, turn_id = 0;
-    bool delivered = false;
+    bool delivered = false;  // or withdrawn: nothing is left to begin
   };
   struct Running {
     std::int64_t id = 0;

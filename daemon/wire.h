@@ -75,6 +75,8 @@ template <class V> void fields(V& v, PromptSend& x) {
   v.o("expectTurn", x.expect_turn);
 }
 template <class V> void fields(V& v, PromptSendResult& x) { v.r("id", x.id); v.r("seq", x.seq); v.o("turnId", x.turn_id); }
+template <class V> void fields(V& v, PromptWithdraw& x) { v.r("sessionId", x.session_id); v.r("id", x.id); }
+template <class V> void fields(V& v, PromptWithdrawResult& x) { v.o("withdrawn", x.withdrawn); v.o("turnId", x.turn_id); }
 template <class V> void fields(V& v, TurnInterrupt& x) { v.r("sessionId", x.session_id); v.o("turnId", x.turn_id); }
 template <class V> void fields(V& v, TurnInterruptResult& x) { v.o("turnId", x.turn_id); }
 template <class V> void fields(V& v, QuestionReply& x) {
@@ -91,6 +93,7 @@ template <class V> void fields(V& v, SessionState& x) {
 template <class V> void fields(V& v, PromptAccepted& x) {
   fields(v, x.at); v.r("id", x.id); v.r("content", x.content); v.r("delivery", x.delivery);
 }
+template <class V> void fields(V& v, PromptWithdrawn& x) { fields(v, x.at); v.r("id", x.id); }
 template <class V> void fields(V& v, TurnStarted& x) { fields(v, x.at); v.r("turnId", x.turn_id); v.o("promptId", x.prompt_id); }
 template <class V> void fields(V& v, TurnPrefill& x) {
   fields(v, x.at); v.r("turnId", x.turn_id); v.o("step", x.step); v.r("done", x.done); v.r("total", x.total);

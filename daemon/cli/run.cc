@@ -151,7 +151,11 @@ class Turn {
     // The same id with the same content does nothing the second time, so after a lost connection
     // this is safe.
     auto sent = link_.call<protocol::PromptSendResult>(send);
-    if (!sent) return tl::unexpected(std::move(sent.error()));
+    if (!sent) {
+      // It may have arrived: what nobody waits for must not run later.
+      if (sent.error().kind == Error::Kind::interrupted) withdraw();
+      return tl::unexpected(std::move(sent.error()));
+    }
     if (sent->turn_id != 0) turn_id_ = sent->turn_id;
     if (interrupted_) interrupt_turn();
     return {};
@@ -232,15 +236,30 @@ class Turn {
       return;
     }
     interrupted_ = true;
-    if (!daemon_.json) view_.note(Style::yellow, "interrupting the turn; once more leaves at once");
+    if (!daemon_.json) {
+      view_.note(Style::yellow, turn_id_ == 0 ? "taking the prompt back; once more leaves at once"
+                                              : "interrupting the turn; once more leaves at once");
+    }
     interrupt_turn();
   }
 
-  void interrupt_turn() {
-    protocol::TurnInterrupt request;
+  void withdraw() {
+    protocol::PromptWithdraw request;
     request.session_id = session_.session_id;
-    request.turn_id = turn_id_;
+    request.id = prompt_id_;
     link_.send(request);
+  }
+
+  // A prompt that still waits has no turn: whichever runs now is somebody else's.
+  void interrupt_turn() {
+    if (turn_id_ == 0) {
+      withdraw();
+    } else {
+      protocol::TurnInterrupt request;
+      request.session_id = session_.session_id;
+      request.turn_id = turn_id_;
+      link_.send(request);
+    }
     if (!daemon_.json) view_.waiting("stopping");
   }
 
@@ -269,6 +288,10 @@ class Turn {
     } else if (m == protocol::TurnStarted::kNotification) {
       with<protocol::TurnStarted>(h, [&](const auto& x) {
         if (x.prompt_id == prompt_id_) turn_id_ = x.turn_id;
+      });
+    } else if (m == protocol::PromptWithdrawn::kNotification) {
+      with<protocol::PromptWithdrawn>(h, [&](const auto& x) {
+        if (x.id == prompt_id_) ended({.reason = "cancelled", .message = "taken back before it began"});
       });
     } else if (m == protocol::TurnEnded::kNotification) {
       with<protocol::TurnEnded>(h, [&](const auto& x) {

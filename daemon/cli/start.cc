@@ -35,6 +35,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kAnswerWithin{30};
 constexpr std::chrono::milliseconds kProbeEvery{50};
 constexpr std::chrono::seconds kStopWithin{5};
+// A daemon that is just dying still takes connections, and hangs up on them.
+constexpr std::chrono::seconds kGoneWithin{2};
 constexpr std::uintmax_t kLogTailBytes = 4096;
 constexpr std::size_t kLogTailLines = 8;
 
@@ -171,6 +173,26 @@ Result<pid_t> spawn(const std::string& executable, const DaemonOptions& options)
   return pid;
 }
 
+bool is_signal(const Happening& h) {
+  return h.kind == Happening::Kind::interrupt || h.kind == Happening::Kind::terminate ||
+         h.kind == Happening::Kind::hangup;
+}
+
+// link.connect(), again for as long as somebody takes the connection only to hang up.
+Result<protocol::InitializeResult> connect(Link& link, const std::string& socket) {
+  const auto began = Clock::now();
+  for (;;) {
+    auto there = link.connect(socket);
+    if (there || there.error().kind != Error::Kind::disconnected ||
+        Clock::now() - began > kGoneWithin) {
+      return there;
+    }
+    if (is_signal(link.next(Clock::now() + kProbeEvery))) {
+      return tl::unexpected(Error{"connect to the daemon: interrupted", Error::Kind::interrupted});
+    }
+  }
+}
+
 // Waits for the start lock, so that of several CLIs one starts the daemon and the others find it.
 Result<std::unique_ptr<Fd>> lock_start(Link& link, const DaemonOptions& options,
                                        const std::function<void(double)>& waiting) {
@@ -189,9 +211,7 @@ Result<std::unique_ptr<Fd>> lock_start(Link& link, const DaemonOptions& options,
                       (kAnswerWithin + kStopWithin).count(), path)});
     }
     waiting(std::chrono::duration<double>(Clock::now() - began).count());
-    const Happening h = link.next(Clock::now() + kProbeEvery);
-    if (h.kind == Happening::Kind::interrupt || h.kind == Happening::Kind::terminate ||
-        h.kind == Happening::Kind::hangup) {
+    if (is_signal(link.next(Clock::now() + kProbeEvery))) {
       return tl::unexpected(Error{"start the daemon: interrupted", Error::Kind::interrupted});
     }
   }
@@ -202,7 +222,7 @@ Result<std::unique_ptr<Fd>> lock_start(Link& link, const DaemonOptions& options,
 
 Result<Reached> reach(Link& link, const DaemonOptions& options,
                       const std::function<void(double seconds)>& waiting) {
-  auto there = link.connect(options.socket);
+  auto there = connect(link, options.socket);
   if (there) return Reached{std::move(*there), false};
   if (there.error().kind != Error::Kind::absent) return tl::unexpected(std::move(there.error()));
 
@@ -213,7 +233,7 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
         Error{fmt::format("start the daemon: create {}: {}", options.state_dir, std::strerror(errno))});
   const auto lock = lock_start(link, options, waiting);
   if (!lock) return tl::unexpected(lock.error());
-  there = link.connect(options.socket);  // whoever held the lock may have started it
+  there = connect(link, options.socket);  // whoever held the lock may have started it
   if (there) return Reached{std::move(*there), false};
   if (there.error().kind != Error::Kind::absent) return tl::unexpected(std::move(there.error()));
 
@@ -247,9 +267,7 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
           "start the daemon: no answer on {} for {} s, so it was stopped; its log {} says:{}",
           options.socket, kAnswerWithin.count(), log, log_tail(log, log_began))});
     }
-    const Happening h = link.next(Clock::now() + kProbeEvery);
-    if (h.kind == Happening::Kind::interrupt || h.kind == Happening::Kind::terminate ||
-        h.kind == Happening::Kind::hangup) {
+    if (is_signal(link.next(Clock::now() + kProbeEvery))) {
       return tl::unexpected(Error{"start the daemon: interrupted", Error::Kind::interrupted});
     }
   }

@@ -7,6 +7,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,19 @@ class CliTest(unittest.TestCase):
         p = subprocess.run(self.command(*args, **how), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, timeout=60)
         return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    def background(self, *args):
+        p = subprocess.Popen(self.command(*args), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        return p
+
+    def until(self, process, method, **params):
+        """The parameters of the first such notification among the lines of `lares ... --json`."""
+        for line in process.stdout:
+            message = json.loads(line)
+            if message.get("method") == method and all(message["params"].get(k) == v for k, v in params.items()):
+                return message["params"]
+        self.fail(f"no {method} before the end: {process.stderr.read().decode()}")
 
     def edit(self):
         return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
@@ -115,18 +129,10 @@ class CliTest(unittest.TestCase):
         gate = os.path.join(self.home, "gate")
         os.mkfifo(gate)
         self.start({"text": "one two", "gate": gate}, THINK + "Next.")
-        p = subprocess.Popen(self.command("run", "--json", "Go."), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE)
-        for line in p.stdout:
-            message = json.loads(line)
-            if message.get("method") == "session/state" and message["params"]["state"] == "prefill":
-                break
-        session = message["params"]["sessionId"]
+        p = self.background("run", "--json", "Go.")
+        session = self.until(p, "session/state", state="prefill")["sessionId"]
         p.send_signal(signal.SIGINT)
-        for line in p.stdout:
-            message = json.loads(line)
-            if message.get("method") == "session/state" and message["params"]["state"] == "stopping":
-                break
+        self.until(p, "session/state", state="stopping")
         with open(gate, "w") as f:
             f.write("x")
         rest = p.communicate(timeout=60)[0].decode()
@@ -134,17 +140,33 @@ class CliTest(unittest.TestCase):
         self.assertEqual(json.loads(rest.splitlines()[-1])["stop_reason"], "cancelled")
         self.assertEqual(self.lares("run", "--session", session, "Again.")[1].strip(), "Next.")
 
+    def test_ctrl_c_takes_back_a_prompt_that_waits_and_leaves_the_running_turn_alone(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": THINK + "First.", "gate": gate}, THINK + "Third.")
+        first = self.background("run", "--json", "First.")
+        session = self.until(first, "session/state", state="prefill")["sessionId"]
+        second = self.background("run", "--json", "--session", session, "--delivery", "queue", "Second.")
+        self.until(second, "prompt/accepted", content="Second.")
+        second.send_signal(signal.SIGINT)
+        rest = second.communicate(timeout=60)[0].decode()
+        self.assertEqual(second.returncode, 130)
+        result = json.loads(rest.splitlines()[-1])
+        self.assertEqual((result["type"], result["stop_reason"]), ("result", "cancelled"))
+        with open(gate, "w") as f:
+            f.write("x")
+        rest = first.communicate(timeout=60)[0].decode()
+        self.assertEqual((first.returncode, json.loads(rest.splitlines()[-1])["stop_reason"]), (0, "end_turn"))
+        self.assertEqual(self.lares("run", "--session", session, "Third.")[1].strip(), "Third.")  # and "Second." never ran
+
     # ---- the daemon comes and goes
 
     def test_a_daemon_that_dies_in_mid_turn_is_waited_for(self):
         gate = os.path.join(self.home, "gate")
         os.mkfifo(gate)
         self.start({"text": "never", "gate": gate})
-        p = subprocess.Popen(self.command("run", "--json", "Go."), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE)
-        for line in p.stdout:
-            if json.loads(line).get("method") == "turn/started":
-                break
+        p = self.background("run", "--json", "Go.")
+        self.until(p, "turn/started")
         # Stopped while the daemon is replaced, so that the new one is there when it looks.
         p.send_signal(signal.SIGSTOP)
         self.daemon.kill()
@@ -153,6 +175,22 @@ class CliTest(unittest.TestCase):
         out, err = (x.decode() for x in p.communicate(timeout=60))
         self.assertEqual(json.loads(out.splitlines()[-1])["stop_reason"], "crashed")
         self.assertEqual(p.returncode, 1, err)
+
+    def test_a_daemon_that_is_just_dying_is_asked_again(self):
+        os.makedirs(os.path.dirname(self.socket), mode=0o700)
+        with socket.socket(socket.AF_UNIX) as dying:
+            dying.bind(self.socket)
+            dying.listen()
+            p = self.background("run", "Go.")
+            connection, _ = dying.accept()
+        with connection:
+            connection.recv(1)  # the greeting came, and is never answered
+            p.send_signal(signal.SIGSTOP)
+        os.unlink(self.socket)
+        self.start(THINK + "Here.")
+        p.send_signal(signal.SIGCONT)
+        out, err = (x.decode() for x in p.communicate(timeout=60))
+        self.assertEqual((p.returncode, out.strip()), (0, "Here."), err)
 
     def test_without_a_daemon_beside_it_one_line_says_so(self):
         alone = os.path.join(self.home, "lares")

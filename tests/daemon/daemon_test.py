@@ -140,6 +140,45 @@ class DaemonTest(unittest.TestCase):
         self.prompt(c, s, "Next.", id="p2")
         self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
 
+    def test_a_waiting_prompt_is_taken_back(self):
+        c = self.start({"text": "hm</think>First.", "gate": (gate := self.gate())}, "hm</think>Third.")
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        self.prompt(c, s, "Second.", id="b", delivery="queue")
+        self.prompt(c, s, "Third.", id="c", delivery="queue")
+        self.assertEqual(c.call("prompt/withdraw", sessionId=s, id="b"), {"withdrawn": True})
+        self.assertEqual(c.call("prompt/withdraw", sessionId=s, id="b"), {"withdrawn": True})  # said twice, done once
+        self.assertEqual(c.call("prompt/withdraw", sessionId=s, id="nobody's"), {})
+        self.open_gate(gate)
+        first = c.until("turn/ended")
+        self.assertEqual(first[-1]["params"]["reason"], "end_turn")  # the running turn is not touched
+        self.assertEqual([m["params"]["id"] for m in first if m["method"] == "prompt/withdrawn"], ["b"])
+        second = c.until("turn/ended", turnId=2)
+        users = [m["params"]["item"]["text"] for m in second if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "user"]
+        self.assertEqual(users, ["Third."])
+        self.assertEqual(c.call("prompt/withdraw", sessionId=s, id="a"), {})  # its turn is over
+
+    def test_a_running_prompt_is_taken_back_by_stopping_its_turn(self):
+        c = self.start({"text": "one two three", "gate": (gate := self.gate())})
+        s = self.session(c)
+        self.prompt(c, s, "Go.", id="a")
+        self.assertEqual(c.call("prompt/withdraw", sessionId=s, id="a"), {"turnId": 1})
+        self.open_gate(gate)
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
+
+    def test_a_prompt_taken_back_stays_so_after_a_kill(self):
+        c = self.start({"text": "hm</think>First.", "gate": self.gate()})
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        self.prompt(c, s, "Second.", id="b", delivery="queue")
+        self.prompt(c, s, "Third.", id="c", delivery="queue")
+        self.assertTrue(c.call("prompt/withdraw", sessionId=s, id="b")["withdrawn"])
+        self.daemon.kill()
+        c = self.start("hm</think>Third.")
+        c.call("session/subscribe", sessionId=s)
+        seen = c.until("turn/ended", turnId=2)
+        self.assertEqual([m["params"]["promptId"] for m in seen if m["method"] == "turn/started"], ["a", "c"])
+
     # ---- after a kill
 
     def test_a_session_survives_a_kill_between_turns(self):
