@@ -1,5 +1,6 @@
 #include "engine/bench/fill.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -68,6 +69,30 @@ kernels::Matrix lay_out(Format format, int n_out, int n_in, std::uint8_t* base) 
               static_cast<int>(exponent(format == Format::fp4 ? kFp4Rms : kFp8Rms, n_in)),
               stored_bytes(format, n_out, n_in) - codes);
   return m;
+}
+
+std::size_t laid_bytes(Format format, int n_out, int n_in) {
+  const auto tiles = static_cast<std::size_t>(kernels::tiles_bytes(format, n_out, n_in));
+  if (format != Format::fp8) return tiles;
+  return tiles + sizeof(float) * static_cast<std::size_t>(kernels::tiles_scales(n_out, n_in));
+}
+
+void fill_tiles(Format format, int n_in, std::uint64_t seed, std::uint8_t* to, std::size_t bytes) {
+  fill_codes(format, n_in, seed, to, bytes);
+  if (format != Format::fp4) return;
+  const auto tile = static_cast<std::size_t>(kernels::tile_bytes(format));
+  for (std::size_t at = 0; at + tile <= bytes; at += tile)  // the last line of each is scales
+    std::memset(to + at + tile - 64, static_cast<int>(exponent(kFp4Rms, n_in)), 64);
+}
+
+kernels::Tiles lay_out_tiles(Format format, int n_out, int n_in, std::uint8_t* base) {
+  kernels::Tiles t{.format = format, .data = base, .n_out = n_out, .n_in = n_in};
+  if (format != Format::fp8) return t;
+  auto* scale = reinterpret_cast<float*>(base + kernels::tiles_bytes(format, n_out, n_in));
+  std::fill_n(scale, kernels::tiles_scales(n_out, n_in),
+              kernels::e8m0_value(static_cast<std::uint8_t>(exponent(kFp8Rms, n_in))));
+  t.scale = scale;
+  return t;
 }
 
 void fill_activations(std::uint64_t seed, float* to, std::size_t n) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/linear.h"
+#include "kernels/tiles.h"
 
 namespace lares::engine::bench {
 
@@ -17,6 +18,13 @@ void fill_codes(kernels::Format format, int n_in, std::uint64_t seed, std::uint8
 
 // The matrix in stored_bytes() at `base`: its codes, then its scales. Writes the scales.
 kernels::Matrix lay_out(kernels::Format format, int n_out, int n_in, std::uint8_t* base);
+
+// The same as tiles, which is how the engine reads bf16, fp8 and fp4. fill_tiles() takes whole tiles and
+// writes fp4's scales too; lay_out_tiles() finds fp8's scales behind the tiles and writes those.
+std::size_t laid_bytes(kernels::Format format, int n_out, int n_in);
+void fill_tiles(kernels::Format format, int n_in, std::uint64_t seed, std::uint8_t* to,
+                std::size_t bytes);
+kernels::Tiles lay_out_tiles(kernels::Format format, int n_out, int n_in, std::uint8_t* base);
 
 // Values as activations have them: 1/64 steps, of order one. The same for the same seed.
 void fill_activations(std::uint64_t seed, float* to, std::size_t n);

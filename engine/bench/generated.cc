@@ -18,18 +18,23 @@ constexpr std::size_t kPiece = std::size_t{1} << 20;  // of generating, on one t
 // Lays tensors out one after the other; with no base it only counts.
 class Builder {
  public:
-  explicit Builder(std::uint8_t* base) : base_(base) {}
+  Builder(std::uint8_t* base, std::deque<kernels::Tiles>& tiles) : base_(base), tiles_(tiles) {}
   std::size_t used() const { return used_; }
 
   kernels::Matrix matrix(Format format, int n_out, int n_in) {
-    const std::size_t bytes = stored_bytes(format, n_out, n_in);
-    std::uint8_t* at = take(bytes);
+    const bool tiled = format != Format::f32;
+    const std::size_t codes =
+        tiled ? static_cast<std::size_t>(kernels::tiles_bytes(format, n_out, n_in))
+              : stored_bytes(format, n_out, n_in);
+    std::uint8_t* at = take(tiled ? laid_bytes(format, n_out, n_in) : codes);
     if (!at) return {};
-    const kernels::Matrix m = lay_out(format, n_out, n_in, at);
-    const std::size_t codes = m.scale ? static_cast<std::size_t>(m.scale - at) : bytes;
-    for (std::size_t i = 0; i < codes; i += kPiece)
-      pieces_.push_back({format, n_in, at + i, std::min(kPiece, codes - i)});
-    return m;
+    const std::size_t piece =
+        tiled ? kPiece - kPiece % static_cast<std::size_t>(kernels::tile_bytes(format)) : kPiece;
+    for (std::size_t i = 0; i < codes; i += piece)
+      pieces_.push_back({format, n_in, at + i, std::min(piece, codes - i)});
+    if (!tiled) return lay_out(format, n_out, n_in, at);
+    tiles_.push_back(lay_out_tiles(format, n_out, n_in, at));
+    return {.format = format, .n_out = n_out, .n_in = n_in, .tiles = &tiles_.back()};
   }
   const float* floats(int n, float value) {
     auto* at = reinterpret_cast<float*>(take(sizeof(float) * static_cast<std::size_t>(n)));
@@ -97,29 +102,34 @@ class Builder {
     team.run([&](int thread) {
       for (auto i = static_cast<std::size_t>(thread); i < pieces_.size();
            i += static_cast<std::size_t>(team.size()))
-        fill_codes(pieces_[i].format, pieces_[i].n_in, i, pieces_[i].at, pieces_[i].bytes);
+        fill(pieces_[i], i);
     });
   }
 
  private:
-  struct Piece {
+  struct Piece {  // of codes
     Format format;
     int n_in;
     std::uint8_t* at;
     std::size_t bytes;
   };
+  static void fill(const Piece& p, std::uint64_t seed) {
+    (p.format == Format::f32 ? fill_codes : fill_tiles)(p.format, p.n_in, seed, p.at, p.bytes);
+  }
   std::uint8_t* take(std::size_t bytes) {
     const std::size_t at = used_;
     used_ += (bytes + 63) / 64 * 64;
     return base_ ? base_ + at : nullptr;
   }
   std::uint8_t* base_;
+  std::deque<kernels::Tiles>& tiles_;
   std::size_t used_ = 0;
   std::vector<Piece> pieces_;
 };
 
 std::uint64_t weight_bytes(const Config& c) {
-  Builder count(nullptr);
+  std::deque<kernels::Tiles> tiles;
+  Builder count(nullptr, tiles);
   Weights none{.checkpoint = Checkpoint::of_shape(c)};
   count.model(c, none);
   return count.used();
@@ -190,8 +200,9 @@ Result<GeneratedLayers> generate_layers(const LayerPlan& plan, Team& team) {
   if (!region) return tl::unexpected(region.error());
   GeneratedLayers out{
       std::move(*region),
+      {},
       std::make_unique<Weights>(Weights{.checkpoint = Checkpoint::of_shape(plan.config)})};
-  Builder builder(out.region.data());
+  Builder builder(out.region.data(), out.tiles);
   builder.model(plan.config, *out.weights);
   builder.fill(team);
   return out;

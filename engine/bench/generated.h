@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 
 #include "engine/bench/region.h"
 #include "engine/bench/team.h"
 #include "engine/model/state.h"
 #include "engine/model/weights.h"
+#include "kernels/tiles.h"
 
 namespace lares::engine::bench {
 
@@ -26,6 +28,7 @@ Result<LayerPlan> plan_layers(const Config& shape, double memory_gb, std::int64_
 
 struct GeneratedLayers {
   Region region;
+  std::deque<kernels::Tiles> tiles;  // of all matrices but the f32 ones
   std::unique_ptr<Weights> weights;
 };
 Result<GeneratedLayers> generate_layers(const LayerPlan& plan, Team& team);

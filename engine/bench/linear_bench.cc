@@ -11,6 +11,7 @@ namespace {
 using kernels::Format;
 
 constexpr int kTokens[] = {1, 2, 4, 8, 96, 512};
+constexpr int kStoredTokens[] = {1, 96};  // of the kernel that reads weights as stored
 constexpr int kSlabMin = 64;     // rows the engine hands to a thread
 constexpr int kHeadRows = 4096;  // of the head, which alone would fill the arena
 
@@ -29,18 +30,42 @@ std::vector<Case> cases(const Config& c) {
           {"f32 hc_fn", Format::f32, (2 + c.hc_mult) * c.hc_mult, c.hc_mult * c.hidden_size}};
 }
 
-// Every thread takes slabs of rows of its own, one after the other through its share of the arena's
-// matrices.
-BenchRow linear_row(Runner& r, const Case& c, int n) {
-  r.fill(c.format, c.n_in);
-  const std::size_t stored = stored_bytes(c.format, c.n_out, c.n_in),
-                    apart = (stored + 4095) / 4096 * 4096;
-  const auto count = static_cast<std::int64_t>(r.arena.size() / apart);
-  std::vector<kernels::Matrix> matrices;
-  for (std::int64_t i = 0; i < count; ++i)
-    matrices.push_back(
-        lay_out(c.format, c.n_out, c.n_in, r.arena.data() + static_cast<std::size_t>(i) * apart));
+// Matrices one after the other through the arena, as tiles where `tiled`, else as the checkpoint
+// stores them.
+struct Matrices {
+  std::vector<kernels::Matrix> stored;
+  std::vector<kernels::Tiles> tiles;
+};
+Matrices fill(Runner& r, const Case& c, bool tiled) {
+  Matrices out;
+  const std::size_t bytes = tiled ? laid_bytes(c.format, c.n_out, c.n_in)
+                                  : stored_bytes(c.format, c.n_out, c.n_in),
+                    apart = (bytes + 4095) / 4096 * 4096, count = r.arena.size() / apart;
+  const auto at = [&](std::size_t i) { return r.arena.data() + i * apart; };
+  if (tiled) {
+    r.filled = -1;
+    r.team.run([&](int thread) {
+      for (auto i = static_cast<std::size_t>(thread); i < count;
+           i += static_cast<std::size_t>(r.threads()))
+        fill_tiles(c.format, c.n_in, i, at(i),
+                   static_cast<std::size_t>(kernels::tiles_bytes(c.format, c.n_out, c.n_in)));
+    });
+  } else {
+    r.fill(c.format, c.n_in);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (tiled)
+      out.tiles.push_back(lay_out_tiles(c.format, c.n_out, c.n_in, at(i)));
+    else
+      out.stored.push_back(lay_out(c.format, c.n_out, c.n_in, at(i)));
+  }
+  return out;
+}
 
+// Every thread takes slabs of rows of its own, one after the other through its share of the arena's
+// matrices. The floor is that of the bytes as stored, also over tiles.
+BenchRow linear_row(Runner& r, const Case& c, int n, bool tiled, const Matrices& matrices) {
+  const auto count = static_cast<std::int64_t>(tiled ? matrices.tiles.size() : matrices.stored.size());
   const Work whole = linear_work(c.format, c.n_out, c.n_in, n);
   // A thread's time for one matrix at the ceilings, which all threads share.
   const double whole_s = floor_s(whole, r.ceilings) * r.threads();
@@ -53,27 +78,50 @@ BenchRow linear_row(Runner& r, const Case& c, int n) {
   const std::int64_t share = std::max<std::int64_t>(1, count * slabs / r.threads());
 
   std::vector<float> x(static_cast<std::size_t>(n) * c.n_in),
+      packed(static_cast<std::size_t>(n) * static_cast<std::size_t>(kernels::packed_width(c.n_in))),
       y(static_cast<std::size_t>(r.threads()) * n * slab);
   fill_activations(1, x.data(), x.size());
+  if (tiled)  // the engine does it once for all the threads' slabs
+    r.kernels.pack({.format = c.format,
+                    .x = x.data(),
+                    .to = packed.data(),
+                    .x_stride = c.n_in,
+                    .n_in = c.n_in,
+                    .n_tokens = n});
   const Turn turn = [&](int thread, std::int64_t t) {
     for (std::int64_t i = 0; i < reps; ++i) {
       const std::int64_t at = (thread * share + (t * reps + i) % share) % (count * slabs);
       const int row = static_cast<int>(at % slabs) * slab;
-      r.kernels.linear({.w = &matrices[static_cast<std::size_t>(at / slabs)],
-                        .x = x.data(),
-                        .y = y.data() + static_cast<std::size_t>(thread) * n * slab,
-                        .x_stride = c.n_in,
-                        .y_stride = slab,
-                        .n_tokens = n,
-                        .row_begin = row,
-                        .row_end = row + slab,
-                        .y_row = row,
-                        .round_bf16 = true});
+      const auto which = static_cast<std::size_t>(at / slabs);
+      float* const to = y.data() + static_cast<std::size_t>(thread) * n * slab;
+      if (tiled) {
+        r.kernels.linear_tiles({.w = &matrices.tiles[which],
+                                .x = packed.data(),
+                                .y = to,
+                                .y_stride = slab,
+                                .n_tokens = n,
+                                .row_begin = row,
+                                .row_end = row + slab,
+                                .y_row = row,
+                                .round_bf16 = true});
+      } else {
+        r.kernels.linear({.w = &matrices.stored[which],
+                          .x = x.data(),
+                          .y = to,
+                          .x_stride = c.n_in,
+                          .y_stride = slab,
+                          .n_tokens = n,
+                          .row_begin = row,
+                          .row_end = row + slab,
+                          .y_row = row,
+                          .round_bf16 = true});
+      }
     }
   };
   const double part = static_cast<double>(slab) / c.n_out *
                       static_cast<double>(reps);  // of a matrix, on each thread
-  return r.time("kernels", c.name, fmt::format("[{}, {}] M={}", c.n_out, c.n_in, n),
+  return r.time("kernels", tiled || c.format == Format::f32 ? c.name : fmt::format("{}, as stored", c.name),
+                fmt::format("[{}, {}] M={}", c.n_out, c.n_in, n),
                 {whole.bytes * part, whole.flops * part, whole.unit}, part * r.threads(), turn);
 }
 
@@ -81,10 +129,23 @@ BenchRow linear_row(Runner& r, const Case& c, int n) {
 
 std::vector<Step> linear_steps(const Config& config) {
   std::vector<Step> steps;
-  for (const Case& c : cases(config))
-    for (const int n : kTokens)
-      steps.push_back({fmt::format("{} M={}", c.name, n),
-                       [c, n](Runner& r) { return std::vector{linear_row(r, c, n)}; }});
+  for (const Case& c : cases(config)) {
+    steps.push_back({c.name, [c](Runner& r) {
+                       std::vector<BenchRow> rows;
+                       const bool tiled = c.format != Format::f32;
+                       const Matrices matrices = fill(r, c, tiled);
+                       for (const int n : kTokens) rows.push_back(linear_row(r, c, n, tiled, matrices));
+                       return rows;
+                     }});
+    if (c.format == Format::f32) continue;
+    steps.push_back({fmt::format("{}, as stored", c.name), [c](Runner& r) {
+                       std::vector<BenchRow> rows;
+                       const Matrices matrices = fill(r, c, false);
+                       for (const int n : kStoredTokens)
+                         rows.push_back(linear_row(r, c, n, false, matrices));
+                       return rows;
+                     }});
+  }
   return steps;
 }
 
