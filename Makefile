@@ -23,6 +23,7 @@ test: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON
 	@ninja -C $(BUILD) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -LE 'slow|gpu'
+	@tests/skips.sh $(BUILD)
 
 # The minutes-long ones: fuzzing, generated checkpoints against the NumPy reference.
 test-slow: deps
