@@ -7,6 +7,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <tl/expected.hpp>
@@ -33,11 +34,24 @@ using Result = tl::expected<T, Error>;
 
 class Tokenizer;  // engine/tokenizer.h
 
-// How to draw the next token. temperature 0 is argmax (ties to the lowest id).
+// How to draw the next token. temperature 0 is argmax (ties to the lowest id). Applied in this order: the penalties, the mask,
+// temperature, top_k, top_p, min_p; each of the last three looks at what the ones before it left.
 struct Sampling {
   float temperature = 1.0f;
-  float top_p = 1.0f;
-  std::uint64_t seed = 0;  // draws are a function of (seed, position) and the logits alone
+  int top_k = 0;       // keep the k likeliest; 0: all
+  float top_p = 1.0f;  // keep the likeliest until they hold this share of the probability
+  float min_p = 0.0f;  // keep what is at least this share as likely as the likeliest
+  float repetition_penalty = 1.0f;  // Hugging Face's: logits of tokens in the context, > 0 divided, < 0 multiplied
+  float presence_penalty = 0.0f;    // OpenAI's: off the logit of every token generated since the last sync,
+  float frequency_penalty = 0.0f;   // this once for each time it was
+  std::uint64_t seed = 0;  // draws are a function of (seed, position), the logits and, with penalties, the context alone
+};
+
+inline constexpr int kLogprobsMax = 20;
+// Log-probabilities under the model itself: before penalties, mask, temperature and filters.
+struct Logprobs {
+  float drawn = 0;
+  std::vector<std::pair<Token, float>> top;  // likeliest first, ties to the lowest id
 };
 
 // One bit per vocabulary id: 1 allows the token. [ceil(vocab / 64)] words.
@@ -62,6 +76,12 @@ class Timeline {
   // Draws the next token from the current logits, restricted to `mask` when it is not null, and appends it. Its own
   // evaluation happens with the next call, so the last token of a turn costs nothing. `mask` allows at least one id.
   virtual Result<Token> next(const Sampling& sampling, const TokenMask* mask) = 0;
+
+  // Of the token the last next() drew, with the `n` likeliest, n <= kLogprobsMax. Until the next call to anything else.
+  virtual Logprobs logprobs(int n) const {
+    (void)n;
+    return {};
+  }
 };
 
 struct ModelInfo {

@@ -25,11 +25,11 @@ constexpr std::streamsize kTokensBytesMax = 64 << 20;  // a million ids take 8 M
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 
 struct Options {
-  std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels;
+  std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels, logprobs_path;
   bool json = false, mtp = false, streams = false, raw = false;
   int chunk = 256, threads = 0, n = 256;
-  float temperature = 1.0f, top_p = 1.0f;
-  std::uint64_t seed = 0;
+  engine::Sampling sampling;
+  int n_logprobs = 5;
 };
 
 int failed(const std::string& message) {
@@ -125,6 +125,13 @@ int logits_of_model(const Options& o) {
   return done ? kExitFinished : failed(done.error().message);
 }
 
+// One line of --dump-logprobs: JSON, so text that is not UTF-8 by itself (half a character) has U+FFFD in it.
+std::string logprobs_line(std::int64_t position, engine::Token token, const std::string& text, const engine::Logprobs& p) {
+  nlohmann::ordered_json json{{"position", position}, {"token", token}, {"text", text}, {"logprob", p.drawn}, {"top", nlohmann::json::array()}};
+  for (const auto& [id, logprob] : p.top) json["top"].push_back({id, logprob});
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
 volatile std::sig_atomic_t interrupted = 0;
 
 int generate_with_model(const Options& o) {
@@ -161,15 +168,25 @@ int generate_with_model(const Options& o) {
   prefill.clear();
   if (!synced && synced.error().code == engine::Errc::cancelled) return kExitInterrupted;
   if (!synced) return failed(synced.error().message);
+  std::ofstream logprobs;
+  if (!o.logprobs_path.empty()) {
+    logprobs.open(o.logprobs_path, std::ios::binary | std::ios::trunc);
+    if (!logprobs) return failed(fmt::format("write {}: cannot create it", o.logprobs_path));
+  }
   const auto began = std::chrono::steady_clock::now();
   int drawn = 0;
   while (drawn < o.n && !interrupted) {
-    const auto token = timeline->next({.temperature = o.temperature, .top_p = o.top_p, .seed = o.seed}, nullptr);
+    const auto token = timeline->next(o.sampling, nullptr);
     if (!token) {
       fmt::print("\n");
       return failed(token.error().message);
     }
     ++drawn;
+    if (logprobs.is_open()) {
+      const auto position = static_cast<std::int64_t>(timeline->tokens().size()) - 1;
+      logprobs << logprobs_line(position, *token, std::string(tokenizer.bytes(*token)), timeline->logprobs(o.n_logprobs));
+      if (!logprobs) return failed(fmt::format("write {}: the disk is full, or the file went away", o.logprobs_path));
+    }
     if (end && *token == *end) break;
     const auto bytes = tokenizer.bytes(*token);
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
@@ -216,9 +233,16 @@ int model_command(int argc, const char* const* argv) {
   auto* ids = generate->add_option("--tokens", o.tokens_path, "JSON array of token ids to continue");
   text->excludes(ids);
   generate->add_option("--n", o.n, "tokens at most")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  generate->add_option("--temperature", o.temperature, "0: always the likeliest token")->check(CLI::Range(0.0, 100.0))->capture_default_str();
-  generate->add_option("--top-p", o.top_p, "keep the likeliest tokens of this probability mass")->check(CLI::Range(0.0, 1.0))->capture_default_str();
-  generate->add_option("--seed", o.seed, "of the random draws")->capture_default_str();
+  generate->add_option("--temperature", o.sampling.temperature, "0: always the likeliest token")->check(CLI::Range(0.0, 100.0))->capture_default_str();
+  generate->add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens; 0: all")->check(CLI::Range(0, 1 << 30))->capture_default_str();
+  generate->add_option("--top-p", o.sampling.top_p, "keep the likeliest tokens of this probability mass")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  generate->add_option("--min-p", o.sampling.min_p, "keep tokens at least this share as likely as the likeliest")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  generate->add_option("--repetition-penalty", o.sampling.repetition_penalty, "divides logits of tokens in the context; 1: none")->check(CLI::Range(0.01, 100.0))->capture_default_str();
+  generate->add_option("--presence-penalty", o.sampling.presence_penalty, "off the logit of what was generated")->check(CLI::Range(-100.0, 100.0))->capture_default_str();
+  generate->add_option("--frequency-penalty", o.sampling.frequency_penalty, "the same, once for each time")->check(CLI::Range(-100.0, 100.0))->capture_default_str();
+  generate->add_option("--seed", o.sampling.seed, "of the random draws")->capture_default_str();
+  generate->add_option("--dump-logprobs", o.logprobs_path, "write each token's log-probability and the likeliest others', a JSON line each");
+  generate->add_option("--logprobs", o.n_logprobs, "how many of the likeliest it lists")->check(CLI::Range(0, engine::kLogprobsMax))->capture_default_str();
   generate->add_flag("--raw", o.raw, "continue the prompt as plain text, not as a user's turn");
   generate->callback([&] {
     if (text->count() + ids->count() != 1) throw CLI::RequiredError("one of --prompt and --tokens");

@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <utility>
-#include <vector>
+#include <limits>
+#include <numeric>
 
 namespace lares::engine {
 namespace {
+
+constexpr std::size_t kBlock = 64;     // ids a mask word covers
+constexpr double kNegligible = -50;    // exp of it is 2e-22: beyond the resolution of the draw
+constexpr std::size_t kSortFew = 32;   // candidates cheaper to sort than to halve again
 
 std::uint64_t mixed(std::uint64_t x) {  // splitmix64's finaliser
   x ^= x >> 30;
@@ -25,50 +30,280 @@ double uniform(std::uint64_t seed, std::int64_t position) {
   return static_cast<double>(b >> 11) * 0x1p-53;
 }
 
-bool allowed(const TokenMask* mask, std::size_t id) { return !mask || (id / 64 < mask->size() && ((*mask)[id / 64] >> (id % 64) & 1)); }
+std::uint64_t word_of(const TokenMask* mask, std::size_t block) {
+  return !mask ? ~std::uint64_t{0} : block < mask->size() ? (*mask)[block] : 0;
+}
+
+// exp(x), -700 <= x <= 0, to about an ulp: libm's is a call an id and differs between machines. Loops over it vectorise.
+inline double exp_of(double x) {
+  constexpr double kShift = 0x1.8p52;  // adding it rounds to an integer, in the low bits
+  const double shifted = x * 1.4426950408889634 + kShift, n = shifted - kShift;
+  const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;  // x - n ln 2, |r| <= 0.35
+  double p = 1.0 / 6227020800.0;
+  p = p * r + 1.0 / 479001600.0;
+  p = p * r + 1.0 / 39916800.0;
+  p = p * r + 1.0 / 3628800.0;
+  p = p * r + 1.0 / 362880.0;
+  p = p * r + 1.0 / 40320.0;
+  p = p * r + 1.0 / 5040.0;
+  p = p * r + 1.0 / 720.0;
+  p = p * r + 1.0 / 120.0;
+  p = p * r + 1.0 / 24.0;
+  p = p * r + 1.0 / 6.0;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  p = p * r + 1.0;
+  return p * std::bit_cast<double>((std::bit_cast<std::int64_t>(shifted) - std::bit_cast<std::int64_t>(kShift) + 1023) << 52);
+}
+
+// exp of n numbers <= 0, of negligible ones 0. Three loops, because g++ 12 vectorises no select around the polynomial.
+void weights_of(double* w, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) w[i] = w[i] >= kNegligible ? w[i] : -700.0;
+  for (std::size_t i = 0; i < n; ++i) w[i] = exp_of(w[i]);
+  for (std::size_t i = 0; i < n; ++i) w[i] = w[i] > 1e-300 ? w[i] : 0.0;
+}
+
+// The lowest id of the greatest allowed logit; the size when none is allowed. `nan` is any allowed id whose logit is not a number.
+struct Best {
+  std::size_t id;
+  std::size_t nan;
+};
+Best best_of(std::span<const float> logits, const TokenMask* mask) {
+  const std::size_t n = logits.size();
+  Best best{n, n};
+  for (std::size_t begin = 0; begin < n; begin += kBlock) {
+    const std::uint64_t word = word_of(mask, begin / kBlock);
+    if (word == 0) continue;
+    const std::size_t count = std::min(kBlock, n - begin);
+    const float* x = logits.data() + begin;
+    if (word == ~std::uint64_t{0} && count == kBlock && best.id < n) {
+      float most[8];
+      int nans = 0;
+      std::copy(x, x + 8, most);
+      for (std::size_t i = 0; i < kBlock; i += 8)
+        for (std::size_t j = 0; j < 8; ++j) most[j] = x[i + j] > most[j] ? x[i + j] : most[j];
+      for (std::size_t i = 0; i < kBlock; ++i) nans |= x[i] != x[i];
+      float top = most[0];
+      for (const float m : most) top = m > top ? m : top;
+      if (!nans && !(top > logits[best.id])) continue;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!(word >> i & 1)) continue;
+      if (std::isnan(x[i])) {
+        best.nan = begin + i;
+        return best;
+      }
+      if (best.id == n || x[i] > logits[best.id]) best.id = begin + i;
+    }
+  }
+  return best;
+}
 
 }  // namespace
 
-Result<Token> sample(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position) {
-  std::size_t best = logits.size();
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (!allowed(mask, i)) continue;
-    if (std::isnan(logits[i]))
-      return tl::unexpected(Error{Errc::malformed, fmt::format("sample position {}: the logit of token {} is not a number; the weights are damaged",
-                                                               position, i)});
-    if (best == logits.size() || logits[i] > logits[best]) best = i;
+// Linear in the window, not in the vocabulary, beyond one copy of the logits.
+std::span<const float> Sampler::penalised(std::span<const float> logits, const Sampling& s, const Context& context) {
+  if (s.repetition_penalty == 1 && s.presence_penalty == 0 && s.frequency_penalty == 0) return logits;
+  logits_.assign(logits.begin(), logits.end());
+  generated_.resize(std::max(generated_.size(), logits.size()));
+  seen_.resize(std::max(seen_.size(), logits.size()));
+  distinct_.clear();
+  const std::size_t end = context.tokens.size();
+  for (std::size_t i = end - std::min(end, kPenaltyWindow); i < end; ++i) {
+    const Token id = context.tokens[i];
+    if (id < 0 || static_cast<std::size_t>(id) >= logits.size()) continue;
+    if (!seen_[id]) distinct_.push_back(id);
+    seen_[id] = true;
+    generated_[id] += i >= context.generated_from ? 1 : 0;
   }
-  if (best == logits.size())
-    return tl::unexpected(Error{Errc::bad_argument, fmt::format("sample position {}: the mask allows no token", position)});
-  if (!(sampling.temperature > 0) || !std::isfinite(logits[best])) return static_cast<Token>(best);
+  for (const Token id : distinct_) {
+    float& x = logits_[id];
+    x = x > 0 ? x / s.repetition_penalty : x * s.repetition_penalty;
+    if (generated_[id] > 0) x -= s.presence_penalty + s.frequency_penalty * static_cast<float>(generated_[id]);
+    generated_[id] = 0;
+    seen_[id] = false;
+  }
+  return logits_;
+}
 
-  const double top = logits[best], temperature = sampling.temperature;
-  std::vector<std::pair<double, std::size_t>> p;
-  double total = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (!allowed(mask, i)) continue;
-    const double scaled = (logits[i] - top) / temperature;
-    if (scaled < -50) continue;  // 2e-22 of the best: beyond the resolution of the draw
-    const double e = std::exp(scaled);
-    total += e;
-    p.emplace_back(e, i);
+// Weights exp((logit - top) / temperature) of what the mask allows, their sum and those of each block.
+void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double top, double temperature) {
+  const std::size_t blocks = (logits.size() + kBlock - 1) / kBlock;
+  weights_.resize(blocks * kBlock);
+  sums_.resize(blocks);
+  tops_.resize(blocks);
+  total_ = 0;
+  for (std::size_t b = 0; b < blocks; ++b) {
+    double* w = weights_.data() + b * kBlock;
+    const std::uint64_t word = word_of(mask, b);
+    float x[kBlock];
+    const std::size_t count = std::min(kBlock, logits.size() - b * kBlock);
+    sums_[b] = tops_[b] = 0;
+    if (word == 0) {
+      std::fill(w, w + kBlock, 0);
+      continue;
+    }
+    std::fill(x + count, x + kBlock, -std::numeric_limits<float>::infinity());
+    std::copy_n(logits.data() + b * kBlock, count, x);
+    for (std::size_t i = 0; i < kBlock; ++i) w[i] = x[i] - top;
+    if (temperature != 1)
+      for (std::size_t i = 0; i < kBlock; ++i) w[i] /= temperature;
+    weights_of(w, kBlock);
+    if (word != ~std::uint64_t{0})
+      for (std::size_t i = 0; i < kBlock; ++i)
+        if (!(word >> i & 1)) w[i] = 0;
+    double sum[4] = {}, most[4] = {};
+    for (std::size_t i = 0; i < kBlock; i += 4)
+      for (std::size_t j = 0; j < 4; ++j) {
+        sum[j] += w[i + j];
+        most[j] = w[i + j] > most[j] ? w[i + j] : most[j];
+      }
+    sums_[b] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    tops_[b] = std::max({most[0], most[1], most[2], most[3]});
+    total_ += sums_[b];
   }
-  if (sampling.top_p < 1) {
-    std::stable_sort(p.begin(), p.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-    const double keep = std::max(0.0, static_cast<double>(sampling.top_p)) * total;
-    double sum = 0;
-    std::size_t n = 0;
-    while (n < p.size() && (n == 0 || sum < keep)) sum += p[n++].first;
-    p.resize(n);
-    total = sum;
-  }
-  const double target = uniform(sampling.seed, position) * total;
+}
+
+Token Sampler::draw_ascending(double target) const {
   double sum = 0;
-  for (const auto& [probability, id] : p) {
-    sum += probability;
-    if (sum > target) return static_cast<Token>(id);
+  std::size_t last = 0;
+  for (std::size_t b = 0; b < sums_.size(); ++b) {
+    if (sums_[b] == 0) continue;
+    last = b;
+    if (sum + sums_[b] > target) break;
+    sum += sums_[b];
   }
-  return static_cast<Token>(p.back().second);
+  const double* w = weights_.data() + last * kBlock;
+  std::size_t id = 0;
+  for (std::size_t i = 0; i < kBlock; ++i) {
+    if (w[i] == 0) continue;
+    id = i;
+    sum += w[i];
+    if (sum > target) break;
+  }
+  return static_cast<Token>(last * kBlock + id);
+}
+
+namespace {
+
+constexpr auto kLikelier = [](const auto& a, const auto& b) { return a.weight != b.weight ? a.weight > b.weight : a.id < b.id; };
+
+// How many of the likeliest candidates it takes to hold more than `mass`, or as much when `reach`; they come first. At least one.
+template <class Candidate>
+std::size_t prefix_of(std::vector<Candidate>& all, double mass, bool reach) {
+  std::size_t begin = 0, end = all.size();
+  double before = 0;
+  const auto enough = [&](double sum) { return reach ? sum >= mass : sum > mass; };
+  const auto at = [&](std::size_t i) { return all.begin() + static_cast<std::ptrdiff_t>(i); };
+  while (end - begin > kSortFew) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    std::nth_element(at(begin), at(middle), at(end), kLikelier);
+    const double sum = std::accumulate(at(begin), at(middle), before, [](double s, const Candidate& c) { return s + c.weight; });
+    if (enough(sum)) {
+      end = middle;
+    } else {
+      begin = middle;
+      before = sum;
+    }
+  }
+  std::sort(at(begin), at(end), kLikelier);
+  while (begin < end) {
+    before += all[begin++].weight;
+    if (enough(before)) break;
+  }
+  return begin;
+}
+
+}  // namespace
+
+void Sampler::filter(const Sampling& s) {
+  // A weight below which no filter keeps anything. top_k: the k-th greatest block maximum is at most the k-th greatest weight.
+  // top_p: tokens below (1 - top_p) of the mean hold less than 1 - top_p together.
+  const double top_p = std::clamp<double>(s.top_p, 0, 1);
+  const auto k = static_cast<std::size_t>(std::max(0, s.top_k));
+  double least = s.min_p;
+  if (k > 0) {
+    least = 0;
+    if (k <= tops_.size()) {
+      order_ = tops_;
+      std::nth_element(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(k - 1), order_.end(), std::greater<>());
+      least = order_[k - 1];
+    }
+  } else if (top_p < 1) {
+    least = std::max(least, (1 - top_p) * total_ / static_cast<double>(weights_.size()));
+  }
+  least = std::min(least, 1.0);  // the likeliest token weighs 1
+  kept_.clear();
+  for (std::size_t b = 0; b < tops_.size(); ++b) {
+    if (tops_[b] < least || tops_[b] == 0) continue;
+    const double* w = weights_.data() + b * kBlock;
+    for (std::size_t i = 0; i < kBlock; ++i)
+      if (w[i] >= least && w[i] > 0) kept_.push_back({w[i], static_cast<Token>(b * kBlock + i)});
+  }
+  double mass = total_;
+  if (k > 0) {
+    if (k < kept_.size()) {
+      std::nth_element(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(k), kept_.end(), kLikelier);
+      kept_.resize(k);
+    }
+    mass = 0;
+    for (const auto& c : kept_) mass += c.weight;
+  }
+  if (top_p < 1) kept_.resize(prefix_of(kept_, top_p * mass, true));
+  const double min_p = std::min<double>(s.min_p, 1.0);
+  std::erase_if(kept_, [&](const Candidate& c) { return c.weight < min_p; });
+}
+
+Token Sampler::draw_filtered(double u) {
+  double mass = 0;
+  for (const auto& c : kept_) mass += c.weight;
+  return kept_[prefix_of(kept_, u * mass, false) - 1].id;
+}
+
+Result<Token> Sampler::draw(std::span<const float> raw, const Sampling& s, const TokenMask* mask, std::int64_t position, const Context& context) {
+  const auto refused = [&](Errc code, std::string why) { return tl::unexpected(Error{code, fmt::format("sample position {}: {}", position, why)}); };
+  if (!(s.repetition_penalty > 0)) return refused(Errc::bad_argument, fmt::format("the repetition penalty {} is not above 0", s.repetition_penalty));
+  const auto logits = penalised(raw, s, context);
+  const Best best = best_of(logits, mask);
+  if (best.nan < logits.size())
+    return refused(Errc::malformed, fmt::format("the logit of token {} is not a number; the weights are damaged", best.nan));
+  if (best.id == logits.size()) return refused(Errc::bad_argument, "the mask allows no token");
+  if (!(s.temperature > 0) || !std::isfinite(logits[best.id])) return static_cast<Token>(best.id);
+  weigh(logits, mask, logits[best.id], s.temperature);
+  const double u = uniform(s.seed, position);
+  if (s.top_k <= 0 && !(s.top_p < 1) && !(s.min_p > 0)) return draw_ascending(u * total_);
+  filter(s);
+  return draw_filtered(u);
+}
+
+Result<Token> sample(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position) {
+  return Sampler().draw(logits, sampling, mask, position);
+}
+
+Logprobs logprobs(std::span<const float> logits, Token token, int n) {
+  Logprobs out;
+  if (token < 0 || static_cast<std::size_t>(token) >= logits.size()) return out;
+  const float top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (std::size_t b = 0; b < logits.size(); b += kBlock) {
+    double w[kBlock];
+    const std::size_t count = std::min(kBlock, logits.size() - b);
+    for (std::size_t i = 0; i < count; ++i) w[i] = static_cast<double>(logits[b + i]) - top;
+    weights_of(w, count);
+    for (std::size_t i = 0; i < count; ++i) sum += w[i];
+  }
+  const double norm = top + std::log(sum);
+  const auto likelier = [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; };
+  const auto keep = static_cast<std::size_t>(std::clamp(n, 0, std::min<int>(kLogprobsMax, static_cast<int>(logits.size()))));
+  for (std::size_t i = 0; keep > 0 && i < logits.size(); ++i) {
+    if (out.top.size() == keep && !(logits[i] > out.top.back().second)) continue;
+    if (out.top.size() == keep) out.top.pop_back();
+    const std::pair<Token, float> entry{static_cast<Token>(i), logits[i]};
+    out.top.insert(std::upper_bound(out.top.begin(), out.top.end(), entry, likelier), entry);
+  }
+  for (auto& [id, x] : out.top) x = static_cast<float>(x - norm);
+  out.drawn = static_cast<float>(logits[token] - norm);
+  return out;
 }
 
 }  // namespace lares::engine

@@ -1,14 +1,57 @@
-// Draws a token from logits. The same logits, options and position give the same token, always.
+// Draws a token from logits. The same logits, options, position and context give the same token, always.
 #pragma once
 
+#include <cstdint>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "engine/engine.h"
 
 namespace lares::engine {
 
-// `position` is the place the token will take. Ties go to the lowest id; sums run over ids in ascending order, with top_p < 1
-// over probabilities in descending order.
+inline constexpr std::size_t kPenaltyWindow = 8192;  // penalties look at this many of the last tokens
+
+// What penalties look at: the tokens before the draw, and where generation began in them.
+struct Context {
+  std::span<const Token> tokens;
+  std::size_t generated_from = 0;
+};
+
+// Work is linear in the vocabulary, whatever the filters keep. Keeps its work space from draw to draw, and nothing else.
+class Sampler {
+ public:
+  // `position` is the place the token will take. Ties go to the lowest id. The draw runs over ids in ascending order, with a
+  // filter over probabilities in descending order.
+  Result<Token> draw(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position,
+                     const Context& context = {});
+
+ private:
+  struct Candidate {
+    double weight;  // probability over the likeliest token's
+    Token id;
+  };
+
+  std::span<const float> penalised(std::span<const float> logits, const Sampling& sampling, const Context& context);
+  void weigh(std::span<const float> logits, const TokenMask* mask, double top, double temperature);
+  void filter(const Sampling& sampling);
+  Token draw_ascending(double target) const;
+  Token draw_filtered(double uniform);
+
+  std::vector<float> logits_;
+  std::vector<std::uint16_t> generated_;     // [V], zero between draws
+  std::vector<bool> seen_;                   // [V], false between draws
+  std::vector<Token> distinct_;
+  std::vector<double> weights_;              // [V] up to a whole block
+  std::vector<double> sums_, tops_, order_;  // a block: sum and maximum of its weights; work space
+  double total_ = 0;
+  std::vector<Candidate> kept_;
+};
+
+// One draw without a Sampler to keep.
 Result<Token> sample(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position);
+
+// Of `token`, and of the min(n, kLogprobsMax) likeliest.
+Logprobs logprobs(std::span<const float> logits, Token token, int n);
 
 }  // namespace lares::engine

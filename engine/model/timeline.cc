@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "engine/model/sampler.h"
-
 namespace lares::engine {
 
 ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk)
@@ -67,6 +65,7 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   for (std::int64_t i = 0; i < size; ++i)
     if (prompt[i] < 0 || prompt[i] >= vocab)
       return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", prompt[i], i, vocab)});
+  generated_from_ = prompt.size();
   const auto evaluated = std::min<std::int64_t>(state_.size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
   if (common == size && state_.size() == size && logits_valid_) {
@@ -101,9 +100,15 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
     }
     tokens_ = all;
   }
-  const auto token = sample(logits_, sampling, mask, size);
+  generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its prompt
+  const auto token = sampler_.draw(logits_, sampling, mask, size, {tokens_, generated_from_});
   if (token) tokens_.push_back(*token);
   return token;
+}
+
+Logprobs ModelTimeline::logprobs(int n) const {
+  if (tokens_.size() <= generated_from_) return {};
+  return engine::logprobs(logits_, tokens_.back(), n);
 }
 
 }  // namespace lares::engine

@@ -5,6 +5,7 @@
 
 #include "engine/engine.h"
 #include "engine/model/forward.h"
+#include "engine/model/sampler.h"
 #include "engine/model/state.h"
 
 namespace lares::engine {
@@ -21,6 +22,7 @@ class ModelTimeline : public Timeline {
   std::span<const Token> tokens() const override { return tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
+  Logprobs logprobs(int n) const override;
 
   std::span<const float> logits() const { return logits_; }
 
@@ -37,6 +39,8 @@ class ModelTimeline : public Timeline {
   std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more
   std::vector<float> logits_;  // after tokens_[state_.size() - 1], when logits_valid_
   bool logits_valid_ = false;
+  std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
+  Sampler sampler_;
   std::vector<State::Snapshot> snapshots_;  // ascending positions
   std::vector<float> streams_;
 };

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "daemon/generation_config.h"
@@ -60,6 +62,23 @@ TEST(GenerationConfig, WithoutOneTheModelIsSampledAsItIs) {
   ASSERT_TRUE(defaults);
   EXPECT_EQ(defaults->sampling.temperature, 1.0f);
   EXPECT_EQ(defaults->sampling.top_p, 1.0f);
+  EXPECT_EQ(defaults->sampling.top_k, 0);
+  EXPECT_EQ(defaults->sampling.min_p, 0.0f);
+}
+
+TEST(GenerationConfig, FiltersAreReadAndTheirRangesChecked) {
+  const std::string directory = testing::TempDir() + "/generation_config_test";
+  std::filesystem::create_directories(directory);
+  const auto read = [&](const char* text) {
+    std::ofstream(directory + "/generation_config.json") << text;
+    return generation_defaults(directory);
+  };
+  const auto given = read(R"({"top_k": 40, "top_p": 0.9, "min_p": 0.05})");
+  ASSERT_TRUE(given) << given.error();
+  EXPECT_EQ(given->sampling.top_k, 40);
+  EXPECT_EQ(given->sampling.top_p, 0.9f);
+  EXPECT_EQ(given->sampling.min_p, 0.05f);
+  for (const char* bad : {R"({"top_k": -1})", R"({"top_k": "40"})", R"({"min_p": 1.5})", R"({"min_p": -0.1})"}) EXPECT_FALSE(read(bad)) << bad;
 }
 
 }  // namespace
