@@ -155,3 +155,29 @@ void rope(const float *x, float *y, const float *cs, long N, long T, long H, lon
     for (long k = 0; k < R; k += 2) { float c = t[k], s = sign * t[k + 1], p = a[b + k], q = a[b + k + 1]; o[b + k] = p * c - q * s; o[b + k + 1] = p * s + q * c; }
   }
 }
+
+/* s [B, H, Q, K] becomes softmax(s + mask) with one more logit a head, `sink`, whose share goes to ps [B, H, Q]; mask [Q, K], or
+ * [B, Q, K] when per_batch. */
+void sink_softmax_fwd(float *s, const float *mask, const float *sink, float *ps, long B, long H, long Q, long K, long per_batch) {
+#pragma omp parallel for
+  for (long r = 0; r < B * H * Q; r++) {
+    long q = r % Q, h = r / Q % H, b = r / (Q * H);
+    float *x = s + r * K, m = sink[h], z = 0;
+    const float *a = mask + (per_batch ? b * Q * K : 0) + q * K;
+    for (long k = 0; k < K; k++) { x[k] += a[k]; m = x[k] > m ? x[k] : m; }
+    for (long k = 0; k < K; k++) { x[k] = expf(x[k] - m); z += x[k]; }
+    float e = expf(sink[h] - m), f = 1.f / (z + e);
+    for (long k = 0; k < K; k++) x[k] *= f;
+    ps[r] = e * f;
+  }
+}
+/* ds = p (dp - t), t = sum of p dp over the row */
+void sink_softmax_bwd(const float *p, const float *dp, float *ds, float *t, long N, long K) {
+#pragma omp parallel for
+  for (long r = 0; r < N; r++) {
+    const float *a = p + r * K, *g = dp + r * K; float *o = ds + r * K, s = 0;
+    for (long k = 0; k < K; k++) s += a[k] * g[k];
+    t[r] = s;
+    for (long k = 0; k < K; k++) o[k] = a[k] * (g[k] - s);
+  }
+}

@@ -169,16 +169,16 @@ class V4(nn.Module):
         e = self.norm((kv * torch.softmax(gate, 2)).sum(2), p + "norm.weight")
         return ops.rope(e, self.cis(True, n, ratio))
 
-    def masks(self, T, ratio, n):
-        """additive [T / QB, QB, W + QB + n]: the window's keys up to the block's last query, then compressed entries"""
-        key = (T, ratio)
+    def mask(self, j, ratio):
+        """additive [QB, keys]: what the queries of block j see of the window's keys up to the block's last, and of the entries by then"""
+        key = (j, ratio)
         if key not in self._masks:
-            W = self.c["sliding_window"]
-            q = torch.arange(T).view(T // QB, QB, 1)
-            k = (torch.arange(T // QB)[:, None] * QB - W + torch.arange(W + QB)[None])[:, None, :]
-            seen = (k >= 0) & (k <= q) & (k > q - W)
-            if n:
-                seen = torch.cat([seen, torch.arange(n)[None, None] < (q + 1) // ratio], -1)
+            W, end = self.c["sliding_window"], (j + 1) * QB
+            q = torch.arange(j * QB, end)[:, None]
+            k = torch.arange(max(0, j * QB - W), end)[None]
+            seen = (k <= q) & (k > q - W)
+            if ratio:
+                seen = torch.cat([seen, torch.arange(end // ratio)[None] < (q + 1) // ratio], -1)
             self._masks[key] = torch.where(seen, 0.0, NEG).to(self.p("embed.weight").device)
         return self._masks[key]
 
@@ -187,37 +187,40 @@ class V4(nn.Module):
         c = self.c
         B, T, _ = x.shape
         H, C, ratio, W, G = c["num_attention_heads"], c["head_dim"], c["compress_ratios"][i], c["sliding_window"], c["o_groups"]
-        blocks, near, n = T // QB, W + QB, T // ratio if ratio else 0
+        blocks, n = T // QB, T // ratio if ratio else 0
         cis = self.cis(bool(ratio), T)
         qr = self.norm(x @ self.p(p + "wq_a.weight").t(), p + "q_norm.weight")
         q = ops.rope(self.norm((qr @ self.p(p + "wq_b.weight").t()).view(B, T, H, C), None), cis)
         kv = ops.rope(self.norm(x @ self.p(p + "wkv.weight").t(), p + "kv_norm.weight"), cis)
-        padded = F.pad(kv, (0, 0, W, 0)).view(B, blocks + W // QB, QB, C)
-        K = torch.cat([padded[:, j:j + blocks] for j in range(W // QB + 1)], 2)                  # [B, blocks, near, C]
-        mask = self.masks(T, ratio, n)[None, :, None]                                             # [1, blocks, 1, QB, near + n]
-        score = None
+        entries = score = drop = None
         if ratio:
             entries = self.compress(x, ratio, C, p + "compressor.", n)
-            K = torch.cat([K, entries[:, None].expand(B, blocks, n, C)], 2)
             if ratio == 4 and (aux["index_loss"] or n > c["index_topk"]):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and aux["index_loss"]):
                     score = self.index(x.detach(), qr.detach(), p + "indexer.", n)                # [B, T, n]
                 if n > c["index_topk"]:
                     chosen = score.detach().topk(c["index_topk"], -1).indices
-                    drop = torch.full_like(score, NEG).scatter_(-1, chosen, 0.0).view(B, blocks, 1, QB, n)
-                    mask = torch.cat([mask[..., :near].expand(B, blocks, 1, QB, near), mask[..., near:] + drop], -1)
-        # One key-value head: the query heads fold into the rows of one product per block.
-        keys = K.shape[2]
-        q = q.view(B, blocks, QB, H, C).transpose(2, 3).reshape(B * blocks, H * QB, C)
-        K = K.reshape(B * blocks, keys, C)
-        s = torch.bmm(q, (K * C ** -0.5).transpose(1, 2)).view(B, blocks, H, QB, keys)
-        P = ops.sink_softmax(s, mask, self.p(p + "attn_sink"))
-        if score is not None and aux["index_loss"]:
-            with torch.no_grad():
-                target = P.detach()[..., near:].sum(2).view(B, T, n)
-                target = target / (target.sum(-1, keepdim=True) + 1e-9)
+                    drop = torch.full_like(score, NEG).scatter_(-1, chosen, 0.0).view(B, blocks, QB, n)
+        # One key-value head: the query heads fold into the rows of one product a block. A block's keys are the window before it,
+        # itself, and the entries so far. Pieces are split off, for a slice's gradient is as long as the whole.
+        queries = (q.view(B, blocks, QB, H, C) * C ** -0.5).transpose(2, 3).reshape(B, blocks, H * QB, C).unbind(1)
+        pieces, sink, out, target = kv.split(QB, 1), self.p(p + "attn_sink"), [], []
+        for j in range(blocks):
+            K = list(pieces[max(0, j - W // QB):j + 1])
+            near, seen = len(K) * QB, (j + 1) * QB // ratio if ratio else 0
+            K = torch.cat(K + [entries[:, :seen]] if seen else K, 1)                              # [B, keys, C]
+            mask = self.mask(j, ratio)
+            if drop is not None:
+                mask = torch.cat([mask[:, :near].expand(B, QB, near), mask[:, near:] + drop[:, j, :, :seen]], -1)
+            P = ops.sink_softmax(torch.bmm(queries[j], K.transpose(1, 2)).view(B, H, QB, near + seen), mask, sink)
+            out.append(torch.bmm(P.view(B, H * QB, near + seen), K).view(B, H, QB, C))
+            if score is not None and aux["index_loss"]:
+                target.append(F.pad(P.detach()[..., near:].sum(1), (0, n - seen)))
+        if target:
+            target = torch.cat(target, 1)
+            target = target / (target.sum(-1, keepdim=True) + 1e-9)
             aux["index"] = aux.get("index", 0.0) - (target * torch.log_softmax(score, -1).clamp_min(-50))[:, 4:].sum(-1).mean()
-        o = torch.bmm(P.view(B * blocks, H * QB, keys), K).view(B, blocks, H, QB, C).transpose(2, 3).reshape(B, T, H, C)
+        o = torch.stack(out, 1).transpose(2, 3).reshape(B, T, H, C)
         o = ops.rope(o, cis, inverse=True)
         A = self.p(p + "wo_a.weight").view(G, c["o_lora_rank"], -1)
         o = torch.bmm(o.reshape(B * T, G, -1).transpose(0, 1), A.transpose(1, 2)).transpose(0, 1).reshape(B, T, -1)

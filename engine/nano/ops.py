@@ -1,7 +1,7 @@
 """Operators with their own backward pass: C kernels (kernels.c) on the CPU, plain torch elsewhere.
 
 NANO_KERNELS names the compiled kernels.c. Without it, or for tensors on a GPU, every operator is ordinary torch; both ways
-compute the same function (tests/engine/nano_model_test.py compares values and gradients).
+compute the same function (tests/engine/nano_test.py compares values and gradients).
 """
 import ctypes
 import os
@@ -187,30 +187,32 @@ def hc_write(X, y, post, comb):
 class _SinkSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx, s, mask, sink):
-        s.add_(mask)
-        sink = sink.view(1, 1, -1, 1, 1)
-        m = torch.maximum(s.amax(-1, keepdim=True), sink)
-        s.sub_(m).exp_()
-        e = torch.exp(sink - m)
-        z = s.sum(-1, keepdim=True).add_(e)
-        s.div_(z)
-        ctx.mark_dirty(s)
-        ctx.save_for_backward(s, e / z)
-        return s
+        p = s.contiguous()  # overwritten: nobody needs the scores again
+        batch, heads, queries, keys = p.shape
+        p_sink = torch.empty(batch, heads, queries)
+        mask, per_batch = mask.contiguous(), mask.dim() == 3
+        KERNELS.sink_softmax_fwd(_ptr(p), _ptr(mask), _ptr(sink), _ptr(p_sink), _int(batch), _int(heads), _int(queries), _int(keys), _int(per_batch))
+        if p is s:
+            ctx.mark_dirty(s)
+        ctx.save_for_backward(p, p_sink)
+        return p
 
     @staticmethod
     def backward(ctx, dp):
         p, p_sink = ctx.saved_tensors
-        g = dp * p
-        t = g.sum(-1, keepdim=True)
-        dsink = -(p_sink * t).sum((0, 1, 3, 4))
-        g.addcmul_(p, t, value=-1)
-        return g, None, dsink
+        dp, ds, t = dp.contiguous(), torch.empty_like(p), torch.empty_like(p_sink)
+        KERNELS.sink_softmax_bwd(_ptr(p), _ptr(dp), _ptr(ds), _ptr(t), _int(p_sink.numel()), _int(p.shape[-1]))
+        return ds, None, -(p_sink * t).sum((0, 2))
 
 
 def sink_softmax(s, mask, sink):
-    """softmax(s + mask) with one extra logit per head that has weight but no value. s [B, n, H, Q, K] is overwritten."""
-    return _SinkSoftmax.apply(s, mask, sink)
+    """softmax(s + mask) with one extra logit per head that has weight but no value. s [B, H, Q, K] may be overwritten; mask [Q, K]
+    or [B, Q, K]."""
+    if _fast(s):
+        return _SinkSoftmax.apply(s, mask, sink)
+    s = s + (mask if mask.dim() == 2 else mask[:, None])
+    s = torch.cat([s, sink.view(1, -1, 1, 1).expand(*s.shape[:3], 1)], -1)
+    return torch.softmax(s, -1)[..., :-1]
 
 
 class _Permute(torch.autograd.Function):

@@ -6,6 +6,7 @@ the three languages disagree about) to learn what a test would see.
 """
 import ast
 import copy
+import pickle
 import os
 import random
 import types
@@ -148,9 +149,14 @@ def _num(a, b):
     return a
 
 
+def copied(tree):
+    """A deep copy of a syntax tree; several times faster than copy.deepcopy, which is half of the generator's time."""
+    return pickle.loads(pickle.dumps(tree, -1))
+
+
 def compile_tree(tree):
     """The function or class the tree defines, with guards; a run longer than 1500 loop turns is refused."""
-    t = _Guard().visit(copy.deepcopy(tree))
+    t = _Guard().visit(copied(tree))
     if isinstance(t, ast.FunctionDef):
         t.returns = None
     ticks = [0]
@@ -360,7 +366,7 @@ def _edits(s):
 
 def seeded(tree, k, change):
     """A copy of the tree with one of the changes of _edits made at its site."""
-    tree = copy.deepcopy(tree)
+    tree = copied(tree)
     parent, field, index, node = list(_sites(tree))[k]
     if change is None:
         new = node.operand
@@ -392,6 +398,23 @@ def mistakes(r, tree, n):
         except SyntaxError:
             continue
     return out
+
+
+def strange(r, s):
+    """A function made from s by one to three changes that count as right, under no known name: its repair cannot be known by
+    heart, only that it is small. None when this draw does not work out."""
+    tree = s.tree
+    for _ in range(r.randint(1, 3)):
+        found = mistakes(r, tree, 1)
+        if not found or found[0][0] == "missing return":
+            return None
+        tree = found[0][1]
+    if ast.dump(tree) == ast.dump(s.tree):
+        return None
+    out = Skeleton(s.key, [], s.langs, s.held, tree, [])
+    out.params, out.returns = s.params, s.returns  # an annotation that is also a variable's name may have been changed with it
+    out.bugs = [m for m in mistakes(r, tree, 8) if m[0] != "missing return"]
+    return out if out.bugs else None
 
 
 def find_bugs(s):
@@ -687,7 +710,7 @@ class _Rename(ast.NodeTransformer):
 
 def show(tree, lang, name, names, params=()):
     """The lines of a tree under another function name and other variable names; and, for C, its prototype."""
-    t = _Rename(names).visit(copy.deepcopy(tree))
+    t = _Rename(names).visit(copied(tree))
     t.name = name
     p = Printer(lang, {names.get(a, a): k for a, k in params}, 2 if lang == "j" else 4)
     if isinstance(t, ast.ClassDef):

@@ -4,6 +4,7 @@ A session is a list of segments (text, said, tag): `said` is what the model itse
 names a stretch whose exactness the trainer reports. The bytes follow the project's prompt contract.
 """
 import random
+import re
 import zlib
 
 import render
@@ -92,11 +93,11 @@ class Names:
     def function(self, s):
         r = self.r
         def make():
-            u, known = r.random(), r.choice(s.names)
+            u, known = r.random(), r.choice(s.names or [""])
             if s.is_class:
                 w = self.word().capitalize()
                 return w if u < 0.3 else known + w if u < 0.5 or self.held else known
-            if u < 0.3:
+            if u < 0.3 or not known:
                 return self.word() if r.random() < 0.7 else self.word() + "_" + self.word()
             if u < 0.55 or self.held:
                 return known + "_" + self.word() if r.random() < 0.6 else self.word() + "_" + known
@@ -182,7 +183,7 @@ def _checks(r, s, name, bug, lang):
         got = want
         if bug:
             ok, got = render.call(bug[2], args)
-            if not ok or type(got) is not type(want) and got is not None:
+            if not ok or type(got) is not type(want) and (got is not None or lang == "c"):
                 continue
         if lang == "j" and isinstance(want, (str, list)) and len(_seen(_js("", got)[1], "j")) + len(_seen(_js("", want)[1], "j")) > 12:
             continue  # node shows a longer pair over many lines
@@ -216,8 +217,9 @@ def _seen(v, lang):
     return str(int(v))
 
 
-def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=False):
-    """A random repository, or None when this draw does not work out."""
+def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=False, strange=0.0):
+    """A random repository, or None when this draw does not work out. `strange`: how often the function with the bug is one that
+    exists nowhere else."""
     R = Repository()
     R.lang = lang = lang or r.choice("ppcj")
     names = Names(r, held_names)
@@ -225,13 +227,17 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
     main_pool = [s for s in usable if s.bugs and s.held == bool(held_skeleton)]
     others = [s for s in usable if not s.held]
     s = r.choice(main_pool)
+    if r.random() < strange:
+        s = None if s.is_class else render.strange(r, s)
+        if s is None:
+            return None
     kinds = sorted({k for k, _, _ in s.bugs})
     kind = r.choice(kinds)
     bug = r.choice([b for b in s.bugs if b[0] == kind])
     if kind == "missing return" and (lang == "c" or r.random() < 0.6):
         return None
     n_more = 0 if s.is_class else r.choice((0, 0, 1)) if small else r.choice((0, 0, 1, 1, 2))
-    members = [s] + [o for o in r.sample(others, min(len(others), n_more + 2)) if not o.is_class and o is not s][:n_more]
+    members = [s] + [o for o in r.sample(others, min(len(others), n_more + 2)) if not o.is_class and o.key != s.key][:n_more]
     r.shuffle(members)
     n_files = 1 if small else r.choice((1, 1, 2)) if len(members) > 1 else 1
     unit = {}
@@ -250,8 +256,8 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
         good, bad, protos = [], [], []
         for m in group:
             loc = names.locals(m)
-            g, proto = render.show(m.tree, lang, fn[id(m)], loc, m.params)
             try:
+                g, proto = render.show(m.tree, lang, fn[id(m)], loc, m.params)
                 b = render.show(bug[1], lang, fn[id(m)], loc, m.params)[0] if m is s else g
             except render.Refused:
                 return None
@@ -314,13 +320,66 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
 
 
 class Attempt:
-    """A repair that misses: one line changed, and what the tests say then."""
-    old = new = kind = summary = call = want = ""
+    """A repair that misses: one line changed (or none, when new is old), and what the tests say then."""
+    old = new = kind = summary = ""
     line = 0
+    exact = False  # the summary is word for word what the real runner says
 
 
 def _attempts(r, R, s, bug, tests, how, loc, n):
-    """Up to n repairs that miss, each of the broken file. They change one line of the broken function, no two the same one."""
+    """Up to n repairs that miss, each of the broken file. They change one line of the broken function, no two the same one;
+    a third of them leave no working program, or change nothing."""
+    out = _mistakes(r, R, s, bug, tests, how, loc, n)
+    for k in range(n):
+        if k >= len(out) or r.random() < 1 / 3:
+            a = _mishap(r, R)
+            if a is not None and all(a.old != o.old for o in out):
+                out[k:k + 1] = [a]
+    return out
+
+
+def _mishap(r, R):
+    """A repair that breaks the program or leaves it as it was, or None when this draw does not work out."""
+    text, a = R.broken[R.path], Attempt()
+    lines = text.split("\n")
+    a.line = R.offset + r.randrange(R.span[0])
+    a.old, a.kind = lines[a.line].lstrip(), r.choice(sorted(WRONG))
+    if len(a.old) < 4 or text.count(a.old) != 1:
+        return None
+    name = r.choice(re.findall(r"[A-Za-z_]\w*", a.old) or ["x"])
+    how = r.random()
+    if how < 0.3:
+        a.new, a.summary = a.old, R.summary
+        return a
+    other = name + r.choice(VOWELS) if how < 0.5 else r.choice(sorted(set(re.findall(r"[a-z_]\w*", text)) - {name}) or ["x"])
+    at = r.randrange(1, len(a.old))
+    a.new = a.old.replace(name, other, 1) if how < 0.8 else a.old[:at] + a.old[at + 1:]
+    if a.new.strip() != a.new or a.new == R.new or a.new == a.old:
+        return None
+    place, shown_line = f"{R.path}:{a.line + 1}", lines[a.line].replace(a.old, a.new).strip()
+    head = R.summary.split("\n")
+    if R.lang == "c":
+        errors = (f"error: ‘{other}’ undeclared (first use in this function)", "error: expected ‘;’ before ‘}’ token", "error: expected expression before ‘)’ token",
+                  f"warning: implicit declaration of function ‘{other}’", "error: expected declaration or statement at end of input", "error: lvalue required as left operand of assignment")
+        a.summary = "\n".join([head[0], f"  {place}:{at + 5}: {r.choice(errors)}"])
+        return a
+    errors = ([f"NameError: name '{other}' is not defined", "SyntaxError: invalid syntax", "SyntaxError: '(' was never closed", "TypeError: 'int' object is not callable",
+               "TypeError: 'int' object is not iterable", "ZeroDivisionError: division by zero", "IndexError: list index out of range", "IndentationError: unexpected indent",
+               "TypeError: '>' not supported between instances of 'str' and 'int'", "AttributeError: 'int' object has no attribute 'append'",
+               f"UnboundLocalError: cannot access local variable '{other}' where it is not associated with a value"] if R.lang == "p" else
+              [f"ReferenceError: {other} is not defined", "SyntaxError: Unexpected token ')'", f"TypeError: {other} is not a function", "SyntaxError: missing ) after argument list",
+               "TypeError: Assignment to constant variable.", "SyntaxError: Invalid or unexpected token", "TypeError: Cannot read properties of undefined (reading 'length')",
+               f"ReferenceError: Cannot access '{other}' before initialization", "RangeError: Invalid array length"])
+    error = r.choice(errors)
+    if error.startswith(("SyntaxError", "Indentation")):
+        a.summary = "\n".join([head[0], head[1], f"  {error}"] if r.random() < 0.5 else [head[0], head[1], f"  at {place}: {shown_line}", f"  {error}"])
+    else:
+        a.summary = "\n".join(head[:3] + [f"  at {place}: {shown_line}", f"  {error}"])
+    return a
+
+
+def _mistakes(r, R, s, bug, tests, how, loc, n):
+    """Repairs that leave a working program which some test still does not pass."""
     folder, state = how
     before = render.show(bug[1], R.lang, R.function, loc, s.params)[0]
     checks = next(c for _, m, _, c in tests if m is s)
@@ -348,7 +407,7 @@ def _attempts(r, R, s, bug, tests, how, loc, n):
         r2 = random.Random()
         r2.setstate(state)
         _tests(r2, seen, tests_now, folder)
-        a.summary, a.call, a.want, a.line = seen.summary, seen.call, seen.want, R.offset + changed[0]
+        a.summary, a.line, a.exact = seen.summary, R.offset + changed[0], True
         tried.add(a.old)
         out.append(a)
         if len(out) == n:
@@ -467,9 +526,9 @@ def numbered(line, text):
     return f"{line:6d}  {text}\n"
 
 
-def shown(R, path):
-    """What `outline` says when asked for the broken function by name."""
-    lines = R.broken[R.path].split("\n")[R.offset:R.offset + R.span[0]]
+def shown(R, path, files=None):
+    """What `outline` says when asked for the broken function by name; or for it in other files than R.broken."""
+    lines = (files or R.broken)[R.path].split("\n")[R.offset:R.offset + R.span[0]]
     return path + "\n" + "".join(numbered(R.offset + k, text) for k, text in enumerate(lines, 1))
 
 
@@ -511,53 +570,58 @@ def transcript(r, R, mini=False, micro=False, misses=0):
     if not micro:
         out += [(f"{R.call} is {R.got}, not {R.want}.", True, "")] + calls(invoke("outline", ("name", R.function, "function")))
         out += results(shown(R, path))
-    call, want = R.call, R.want
     for a in tried:
-        out += _repair(R, path, call, want, a) + results(_edited(path), a.summary) + _undo(R, path, a) + results(_edited(path), shown(R, path))
-        call, want = a.call, a.want
-    repair = _repair(R, path, call, want)
+        said, undone = (_edited(path), _undone(path)) if a.new != a.old else (UNCHANGED, f"No edit of {path} is left to undo.")
+        out += _repair(R, path, a) + results(said, a.summary) + _undo(R, path) + results(undone, R.summary, shown(R, path))
+    repair = _repair(R, path)
     if mini:
-        return out + (repair if not micro or r.random() < 0.3 else _thought(R, call, want))  # most end with the thought
+        return out + (repair if not micro or r.random() < 0.3 else _thought(R))  # most end with the thought
     out += repair + results(_edited(path), R.passed)
     return out + [(f"The tests pass.{THINK_END}Fixed {R.function} in {R.path}: {WRONG[R.kind]}.{EOS}", True, "")]
+
+
+UNCHANGED = "No replacement was performed, old_str and new_str are the same."
 
 
 def _edited(path):
     return f"The file {path} has been edited successfully."
 
 
-def _thought(R, call, want, a=None):
+def _undone(path):
+    return f"The last edit of {path} has been undone."
+
+
+def _thought(R, a=None):
     """The function read line by line up to the wrong one, and what is wrong. With an attempt, what the model says when it is
     mistaken, from which it is to learn nothing."""
     new, kind, last = (a.new, a.kind, a.line) if a else (R.new, R.kind, R.last)
     tag = (lambda t: "given") if a else (lambda t: t)
     lines = R.broken[R.path].split("\n")
-    out = [(f"{call} should be {want}.", True, "")]
+    out = [(f"{R.call} should be {R.want}.", True, "")]
     for k in range(R.offset, last + 1):
         number, text = numbered(k + 1, lines[k]).rstrip("\n")[:8], lines[k]
         out += [("\n" + number, True, tag("go") if k > R.offset else ""), (text, True, "copy")]
     return out + [("\n", True, tag("stop")), (f"Here {WRONG[kind]}. It should be:\n", True, tag("kind")), (new, True, tag("repair"))]
 
 
-def _replace(path, old, new, tag=lambda t: t):
-    return invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, tag("path")), ("old_str", old, tag("old_str")),
-                  ("new_str", new, tag("new_str")))
-
-
-def _repair(R, path, call, want, a=None):
+def _repair(R, path, a=None):
     old, new = (a.old, a.new) if a else (R.old, R.new)
-    return _thought(R, call, want, a) + calls(_replace(path, old, new), invoke("test"))
+    edit = invoke("str_replace_editor", ("command", "str_replace", ""), ("path", path, "path"), ("old_str", old, "old_str"), ("new_str", new, "new_str"))
+    return _thought(R, a) + calls(edit, invoke("test"))
 
 
-def _undo(R, path, a):
-    """A repair that did not help is taken back, and the function is read again."""
-    return [("That was not it.", True, "")] + calls(_replace(path, a.new, a.old, lambda t: "undo"), invoke("outline", ("name", R.function, "function")))
+def _undo(R, path):
+    """A repair that did not help is taken back; the tests and the function are then before the model as they were at first."""
+    undo = invoke("str_replace_editor", ("command", "undo_edit", "undo"), ("path", path, "undo"))
+    return [("That was not it.", True, "undo")] + calls(undo, invoke("test"), invoke("outline", ("name", R.function, "function")))
 
 
 def question(r, R):
-    """A question about the repository, answered without a tool."""
-    f, path = R.function, R.path
+    """A question about the repository, answered from what `outline` says."""
+    f, path = R.function, f"{R.root}/{R.path}"
     ask = r.choice(("Which file defines {f}?", "Where is {f} defined?", "In which file is {f}?", "Where do I find {f}?")).format(f=f)
-    return [(BOS + EFFORT + HEAD, False, ""), (catalogue(r, R.fixed), False, ""), (USER, False, ""),
-            (f"The repository is at {R.root}.\n\n{ask}", False, ""), (ASSISTANT + THINK, False, ""),
-            (f"{f} is in ", True, ""), (path, True, "file"), (f".{THINK_END}{f} is defined in {path}.{EOS}", True, "")]
+    out = [(BOS + EFFORT + HEAD, False, ""), (catalogue(r, R.fixed), False, ""), (USER, False, ""),
+           (f"The repository is at {R.root}.\n\n{ask}", False, ""), (ASSISTANT + THINK, False, ""), ("Look it up.", True, "")]
+    out += calls(invoke("outline", ("name", f, "function"))) + results(shown(R, path, R.fixed))
+    return out + [(f"{f} is defined in ", True, ""), (path, True, "file"), (f".{THINK_END}{f} is defined in ", True, ""), (path, True, "file"),
+                  (f", line {R.offset + 1}.{EOS}", True, "file")]

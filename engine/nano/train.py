@@ -24,9 +24,10 @@ BATCH = 2048            # tokens a step; small: steps are what is scarce on a CP
 LENGTH_MAX = 3072
 FLOPS_MIN = 10e9        # a BLAS below this is the reference one; training would take days
 WEIGHTS = {"go": 1.0, "stop": 1.0, "kind": 2.0, "repair": 2.0, "file": 2.0, "function": 1.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0, "undo": 1.0,
-           "copy": 0.2, "given": 0.0}
+           "copy": 0.6, "given": 0.0}
 SAID, READ = 0.3, 0.2  # weight of untagged tokens the model says, and of a sixth of what it reads
-MISSES = {"micro": (0,) * 9 + (1,), "mini": (0, 0, 0, 1), "whole": (0, 0, 0, 1, 1, 2, 3, 5)}  # repairs that do not help before the one that does
+MISSES = {"micro": (0,) * 9 + (1,), "mini": (0, 0, 0, 1), "whole": (0, 0, 1, 1, 2, 3, 5, 7)}  # repairs that do not help before the one that does
+STRANGE = 0.35  # of the functions to repair, those that exist nowhere else: for them a repair is one of the small changes, not a memory
 FIELDS = ("function", "go", "stop", "kind", "repair", "path", "old_str", "new_str")
 
 
@@ -82,7 +83,7 @@ class Data:
     def session(self, mini, micro):
         r = self.r
         while True:
-            R = sessions.draw(r, self.pool, small=r.random() < (0.8 if mini else 0.3))
+            R = sessions.draw(r, self.pool, lang=r.choice("pcj"), small=r.random() < (0.8 if mini else 0.3), strange=STRANGE)
             misses = r.choice(MISSES["micro" if micro else "mini" if mini else "whole"])
             s = sessions.question(r, R) if not mini and r.random() < 0.08 else sessions.transcript(r, R, mini, micro, misses)
             ids, w, _ = tokens_of(self.tok, s, r)
@@ -213,8 +214,8 @@ def main():
         mean = parts["main"] if mean is None else 0.95 * mean + 0.05 * parts["main"]
         now = clock()
         if step % 50 == 0:
-            say(f"{step} {tokens / 1e6:.2f}M {now - begin:.0f}s {100 * frac:.0f}% loss {mean:.3f} " + " ".join(f"{k} {v:.2f}" for k, v in parts.items()))
-        if now - evaluated > 300:
+            say(f"{step} {tokens / 1e6:.2f}M {now - begin:.0f}s {100 * frac:.0f}% {(tokens - tokens_first) / max(1e-9, now - begin):.0f} tok/s loss {mean:.3f} " + " ".join(f"{k} {v:.2f}" for k, v in parts.items()))
+        if now - evaluated > 900:
             m.rounded.clear()
             say(f"EVAL {tokens / 1e6:.2f}M names: {evaluate(m, pool, tok, False)}")
             say(f"EVAL {tokens / 1e6:.2f}M skeletons: {evaluate(m, pool, tok, True)}")

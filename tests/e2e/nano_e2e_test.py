@@ -39,7 +39,7 @@ class EndToEnd(unittest.TestCase):
 
     def test_the_failing_test_is_repaired(self):
         before = {p: self.read(p) for p in ("src/shelf.py", "tests/test_shelf.py")}
-        run = self.lares("run", "--json", "--greedy", "A test fails. Find the bug and fix it.")
+        run = self.lares("run", "--json", "--seed", "2", "A test fails. Find the bug and fix it.")
         result = json.loads(run.stdout.splitlines()[-1])
         self.assertEqual((run.returncode, result["stop_reason"]), (0, "end_turn"), run.stderr.decode())
         self.assertEqual(self.read("tests/test_shelf.py"), before["tests/test_shelf.py"])
