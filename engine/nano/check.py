@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import tempfile
 import render
 import sessions
 
+RUN_SECONDS = 60
 COMMANDS = {"p": ["python3", "-m", "unittest", "discover", "-s", "tests"], "c": ["make", "test"], "j": ["node", "--test"]}
 
 
@@ -31,10 +33,14 @@ def run(lang, files):
     try:
         write(files, root)
         env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", NO_COLOR="1")
-        p = subprocess.run(COMMANDS[lang], cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-        return p.returncode, p.stdout.decode("utf-8", "replace").replace(root + "/", "")
-    except subprocess.TimeoutExpired:
-        return -1, "timeout"
+        p = subprocess.Popen(COMMANDS[lang], cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            out, _ = p.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(p.pid, signal.SIGKILL)  # what loops for ever is a child's child
+            p.communicate()
+            return -1, "timeout"
+        return p.returncode, out.decode("utf-8", "replace").replace(root + "/", "")
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
