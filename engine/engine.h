@@ -60,6 +60,20 @@ using TokenMask = std::vector<std::uint64_t>;
 // How far a long evaluation has come; tokens, not seconds. Called from the engine's thread.
 using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 
+// Tokens guessed ahead and evaluated together with the one that waits. Whether a guess is kept is exact: it never changes a draw.
+enum class Drafting {
+  off,
+  automatic,  // as long as measured times and acceptance say it pays
+  always,     // for tests and measurements
+};
+struct DraftStats {
+  struct Source {
+    std::int64_t drafted = 0, accepted = 0;  // tokens
+  };
+  Source copy, mtp;              // from the sequence itself, from the checkpoint's MTP block
+  std::int64_t evaluations = 0;  // for a draw, with or without guesses
+};
+
 // One sequence: its tokens, their KV cache, and the logits after the last of them.
 // One thread at a time. All timelines of one engine share its thread pool, so run them one after another.
 class Timeline {
@@ -82,6 +96,8 @@ class Timeline {
     (void)n;
     return {};
   }
+
+  virtual DraftStats drafts() const { return {}; }
 };
 
 struct ModelInfo {
@@ -98,6 +114,7 @@ struct LoadOptions {
   int n_threads = 0;         // 0: the CPUs this process may use, cgroup quota included
   bool exact = false;        // float32 everywhere, no activation quantisation (DESIGN section 2)
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
+  Drafting drafting = Drafting::off;  // automatic has not paid yet: 0.93 of the speed without, on nano
 };
 
 class Engine {

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -30,6 +31,8 @@ struct Options {
   int chunk = 256, threads = 0, n = 256;
   engine::Sampling sampling;
   int n_logprobs = 5;
+  engine::Drafting drafting = engine::Drafting::off;
+  bool stats = false;
 };
 
 int failed(const std::string& message) {
@@ -143,7 +146,7 @@ int generate_with_model(const Options& o) {
     prompt = std::move(*tokens);
   }
   Line line("loading");
-  auto loaded = engine::load({.directory = o.directory, .n_threads = o.threads, .exact = o.mode == "exact"}, line.callback("shards"));
+  auto loaded = engine::load({.directory = o.directory, .n_threads = o.threads, .exact = o.mode == "exact", .drafting = o.drafting}, line.callback("shards"));
   line.clear();
   if (!loaded) return failed(loaded.error().message);
   const engine::Tokenizer& tokenizer = (*loaded)->tokenizer();
@@ -193,9 +196,14 @@ int generate_with_model(const Options& o) {
     std::fflush(stdout);
   }
   fmt::print("\n");
-  if (::isatty(2) == 1) {
+  if (o.stats || ::isatty(2) == 1) {
     const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     fmt::print(stderr, "{} tokens, {:.1f}/s\n", drawn, drawn / s);
+  }
+  if (o.stats) {
+    const auto d = timeline->drafts();
+    fmt::print(stderr, "{} evaluations; guesses right: {} of {} copied, {} of {} by the MTP block\n", d.evaluations, d.copy.accepted, d.copy.drafted,
+               d.mtp.accepted, d.mtp.drafted);
   }
   return interrupted ? kExitInterrupted : kExitFinished;
 }
@@ -243,6 +251,9 @@ int model_command(int argc, const char* const* argv) {
   generate->add_option("--seed", o.sampling.seed, "of the random draws")->capture_default_str();
   generate->add_option("--dump-logprobs", o.logprobs_path, "write each token's log-probability and the likeliest others', a JSON line each");
   generate->add_option("--logprobs", o.n_logprobs, "how many of the likeliest it lists")->check(CLI::Range(0, engine::kLogprobsMax))->capture_default_str();
+  const std::map<std::string, engine::Drafting> modes{{"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
+  generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("off");
+  generate->add_flag("--stats", o.stats, "tokens per second and how many guesses were right, on stderr");
   generate->add_flag("--raw", o.raw, "continue the prompt as plain text, not as a user's turn");
   generate->callback([&] {
     if (text->count() + ids->count() != 1) throw CLI::RequiredError("one of --prompt and --tokens");

@@ -20,7 +20,8 @@ class ModelEngine : public Engine {
       : weights_(std::move(weights)),
         tokenizer_(std::move(tokenizer)),
         pool_(options.n_threads),
-        forward_(*weights_, options.exact, pool_, kernels::best()) {
+        forward_(*weights_, options.exact, pool_, kernels::best()),
+        drafts_{.mode = options.drafting, .policy = std::make_shared<DraftPolicy>()} {
     const Config& c = weights_->checkpoint.config();
     info_.directory = options.directory;
     info_.model_type = c.model_type;
@@ -47,7 +48,7 @@ class ModelEngine : public Engine {
 
   const ModelInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
-  std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max); }
+  std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_); }
 
  private:
   std::unique_ptr<Weights> weights_;
@@ -55,6 +56,7 @@ class ModelEngine : public Engine {
   std::unique_ptr<Tokenizer> tokenizer_;
   kernels::ThreadPool pool_;
   Forward forward_;
+  DraftOptions drafts_;
   ModelInfo info_;
 };
 

@@ -3,26 +3,66 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace lares::engine {
 
-ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk)
-    : weights_(weights), forward_(forward), n_context_(n_context), chunk_(chunk), state_(weights, forward.exact(), chunk) {}
+ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts)
+    : weights_(weights),
+      forward_(forward),
+      n_context_(n_context),
+      chunk_(chunk),
+      state_(weights, forward.exact(), chunk),
+      drafter_(weights, forward, drafts) {}
 
-void ModelTimeline::evaluate(std::span<const Token> tokens, bool logits) {
+std::span<const float> ModelTimeline::row(std::int64_t position) const {
+  const auto vocab = static_cast<std::size_t>(weights_.checkpoint.config().vocab_size);
+  return std::span(logits_).subspan(static_cast<std::size_t>(position - rows_begin_) * vocab, vocab);
+}
+
+// Appends tokens to the state and keeps the logits after the last n_rows of them.
+void ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows) {
   const Config& c = weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
+  const auto n = static_cast<int>(tokens.size());
+  if (state_.size() % kSnapshotEvery == 0) keep_snapshot();  // before, not after: what ended here may have been guesses
   streams_.resize(std::max(streams_.size(), tokens.size() * width));
   forward_.evaluate(state_, tokens, streams_.data());
-  logits_valid_ = logits;
-  if (logits) {
-    logits_.resize(c.vocab_size);
-    forward_.head(streams_.data() + (tokens.size() - 1) * width, 1, logits_.data());
+  rows_begin_ = state_.size() - n_rows;
+  rows_end_ = state_.size();
+  if (n_rows > 0) {
+    logits_.resize(static_cast<std::size_t>(n_rows) * c.vocab_size);
+    forward_.head(streams_.data() + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
   }
-  if (state_.size() % kSnapshotEvery == 0) keep_snapshot();
+  drafter_.evaluated(state_.size() - n, n, streams_.data());
+}
+
+// The one token that waits, with guesses after it. They end at the next place for a snapshot at the latest, and leave room for a
+// token to draw after them.
+void ModelTimeline::evaluate_waiting() {
+  const auto size = static_cast<std::int64_t>(tokens_.size());
+  const std::int64_t room = std::min({std::int64_t{kDraftMax}, std::int64_t{chunk_} - 1, n_context_ - size - 1,
+                                      kSnapshotEvery - 1 - state_.size() % kSnapshotEvery});
+  const auto guesses = drafter_.guess(tokens_, static_cast<int>(room));
+  std::vector<Token> waiting{tokens_.back()};
+  waiting.insert(waiting.end(), guesses.begin(), guesses.end());
+  ahead_.assign(guesses.rbegin(), guesses.rend());
+  const auto began = std::chrono::steady_clock::now();
+  evaluate(waiting, static_cast<int>(waiting.size()));
+  drafter_.took(static_cast<int>(ahead_.size()), std::chrono::steady_clock::now() - began);
+}
+
+void ModelTimeline::drop_ahead() {
+  if (ahead_.empty()) return;
+  const auto size = static_cast<std::int64_t>(tokens_.size());
+  ahead_.clear();
+  state_.drop_to(size);
+  drafter_.drop_to(size);
+  rows_end_ = std::min(rows_end_, size);
 }
 
 void ModelTimeline::keep_snapshot() {
+  if (state_.size() == 0) return;
   if (!snapshots_.empty() && snapshots_.back().position >= state_.size()) return;
   snapshots_.push_back(state_.snapshot());
   std::uint64_t bytes = 0;
@@ -48,12 +88,13 @@ void ModelTimeline::keep_snapshot() {
 void ModelTimeline::go_back(std::int64_t position) {
   while (!snapshots_.empty() && snapshots_.back().position > position) snapshots_.pop_back();
   if (position < state_.size()) {
-    logits_valid_ = false;
+    rows_begin_ = rows_end_ = 0;
     if (state_.can_drop_to(position)) state_.drop_to(position);
     else if (!snapshots_.empty()) state_.restore(snapshots_.back());
     else state_.drop_to(0);
   }
   tokens_.resize(static_cast<std::size_t>(state_.size()));
+  drafter_.drop_to(state_.size());
 }
 
 Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) {
@@ -66,10 +107,12 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
     if (prompt[i] < 0 || prompt[i] >= vocab)
       return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", prompt[i], i, vocab)});
   generated_from_ = prompt.size();
+  drop_ahead();
   const auto evaluated = std::min<std::int64_t>(state_.size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
-  if (common == size && state_.size() == size && logits_valid_) {
+  if (common == size && state_.size() == size && has_row(size - 1)) {
     tokens_.resize(prompt.size());
+    drafter_.drop_to(size);
     return 0;
   }
   go_back(std::min<std::int64_t>(common, size - 1));
@@ -79,8 +122,8 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
       return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)});
     if (progress) progress(state_.size() - start, size - start);
     const std::int64_t end = std::min(size, (state_.size() / chunk_ + 1) * chunk_);
-    evaluate(prompt.subspan(state_.size(), end - state_.size()), end == size);
-    tokens_.assign(prompt.begin(), prompt.begin() + end);
+    evaluate(prompt.subspan(state_.size(), end - state_.size()), end == size ? 1 : 0);
+    tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()), prompt.begin() + end);
   }
   if (progress) progress(size - start, size - start);
   return size - start;
@@ -90,25 +133,29 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   const auto size = static_cast<std::int64_t>(tokens_.size());
   if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
   if (size >= n_context_) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
-  if (state_.size() < size || !logits_valid_) {
-    // One token waits as a rule; after a cancelled sync the last chunk has no logits, and its last token runs again.
+  if (state_.size() == size && !has_row(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
     const std::vector<Token> all = tokens_;
-    if (state_.size() == size) go_back(size - 1);
-    while (state_.size() < size) {
-      const std::int64_t end = std::min(size, state_.size() + chunk_);
-      evaluate(std::span(all).subspan(state_.size(), end - state_.size()), end == size);
-    }
+    go_back(size - 1);
     tokens_ = all;
   }
+  while (state_.size() + 1 < size) {  // ... or more of them, where the state could not go back by one
+    const std::int64_t end = std::min(size - 1, state_.size() + chunk_);
+    evaluate(std::span(tokens_).subspan(state_.size(), end - state_.size()), 0);
+  }
+  if (state_.size() < size) evaluate_waiting();
   generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its prompt
-  const auto token = sampler_.draw(logits_, sampling, mask, size, {tokens_, generated_from_});
-  if (token) tokens_.push_back(*token);
+  const auto token = sampler_.draw(row(size - 1), sampling, mask, size, {tokens_, generated_from_});
+  if (!token) return token;
+  drafter_.drawn(size, *token);
+  if (!ahead_.empty() && ahead_.back() == *token) ahead_.pop_back();
+  else drop_ahead();
+  tokens_.push_back(*token);
   return token;
 }
 
 Logprobs ModelTimeline::logprobs(int n) const {
-  if (tokens_.size() <= generated_from_) return {};
-  return engine::logprobs(logits_, tokens_.back(), n);
+  if (tokens_.size() <= generated_from_ || !has_row(static_cast<std::int64_t>(tokens_.size()) - 2)) return {};
+  return engine::logprobs(row(static_cast<std::int64_t>(tokens_.size()) - 2), tokens_.back(), n);
 }
 
 }  // namespace lares::engine

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/model/drafter.h"
 #include "engine/model/forward.h"
 #include "engine/model/sampler.h"
 #include "engine/model/state.h"
@@ -17,17 +18,23 @@ inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
 
 class ModelTimeline : public Timeline {
  public:
-  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk = kChunk);
+  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk = kChunk, const DraftOptions& drafts = {});
 
   std::span<const Token> tokens() const override { return tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
   Logprobs logprobs(int n) const override;
+  DraftStats drafts() const override { return drafter_.stats(); }
 
-  std::span<const float> logits() const { return logits_; }
+  // After the last of tokens() that was evaluated.
+  std::span<const float> logits() const { return row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1); }
 
  private:
-  void evaluate(std::span<const Token> tokens, bool logits);
+  void evaluate(std::span<const Token> tokens, int n_rows);
+  void evaluate_waiting();
+  bool has_row(std::int64_t position) const { return position >= rows_begin_ && position < rows_end_; }
+  std::span<const float> row(std::int64_t position) const;
+  void drop_ahead();
   void go_back(std::int64_t position);
   void keep_snapshot();
 
@@ -36,11 +43,13 @@ class ModelTimeline : public Timeline {
   const std::int64_t n_context_;
   const int chunk_;
   State state_;
-  std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more
-  std::vector<float> logits_;  // after tokens_[state_.size() - 1], when logits_valid_
-  bool logits_valid_ = false;
+  std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more; or all, and ahead_ after them
+  std::vector<Token> ahead_;   // guesses evaluated and not drawn yet, the next one last
+  std::vector<float> logits_;  // [n, V], after the tokens at rows_begin_..rows_end_ - 1
+  std::int64_t rows_begin_ = 0, rows_end_ = 0;
   std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
+  Drafter drafter_;
   std::vector<State::Snapshot> snapshots_;  // ascending positions
   std::vector<float> streams_;
 };

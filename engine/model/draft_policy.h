@@ -1,0 +1,52 @@
+// How many tokens to guess ahead: as many as measured times and measured acceptance say give the most tokens per second.
+#pragma once
+
+#include <array>
+#include <span>
+
+namespace lares::engine {
+
+inline constexpr int kDraftMax = 15;   // guesses evaluated with the waiting token
+inline constexpr int kMtpMax = 4;      // of the MTP block, which was trained for one
+inline constexpr int kProbeEvery = 128;  // evaluations without a guess until one is tried again, because times and texts change
+inline constexpr double kWorthwhile = 1.03;  // gain in tokens per second that guessing must promise
+
+// Seconds, as a moving average near the shortest, which one late wake-up cannot move far.
+class Duration {
+ public:
+  void add(double seconds);
+  double value() const { return value_; }
+  int count() const { return count_; }
+
+ private:
+  double value_ = 0;
+  int count_ = 0;
+};
+
+class DraftPolicy {
+ public:
+  struct Plan {
+    int n = 0;
+    double gain = 1;  // expected tokens per second over those without a guess
+  };
+
+  void evaluated(int n_tokens, double seconds);  // 1 to kDraftMax + 1 tokens
+  void guessed(int n_tokens, double seconds);    // by the MTP block
+
+  // The best number of guesses; chances[i] that guess i is right when those before it were; `free`: they cost nothing to make.
+  Plan plan(std::span<const double> chances, bool free) const;
+  bool probe() const { return without_ >= kProbeEvery; }
+
+  double seconds(int n_tokens) const;  // expected of an evaluation
+
+ private:
+  static constexpr int kSizes = 3;  // 2 to 4 tokens, 5 to 8, more
+  static int size_of(int n_tokens) { return n_tokens <= 4 ? 0 : n_tokens <= 8 ? 1 : 2; }
+
+  Duration one_;                        // an evaluation of one token
+  std::array<Duration, kSizes> more_;   // each further token, by how many there were: few lengths share many measurements
+  Duration guess_;                      // a guess of the MTP block
+  int without_ = 0;
+};
+
+}  // namespace lares::engine

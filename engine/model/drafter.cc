@@ -1,0 +1,109 @@
+#include "engine/model/drafter.h"
+
+#include <algorithm>
+
+namespace lares::engine {
+namespace {
+
+constexpr int kProbeGuesses = 2;
+constexpr int kPlainEvery = 64;  // evaluations, one of them without a guess: what it takes is half of the comparison
+constexpr double kLearn = 1.0 / 16;  // weight of the newest outcome
+constexpr double kCopyChance = 0.5, kCopyChanceMore = 0.08;  // of the shortest match and for each token more, before anything is known
+constexpr double kMtpChance[kMtpMax] = {0.8, 0.6, 0.4, 0.3};
+
+}  // namespace
+
+Drafter::Drafter(const Weights& weights, Forward& forward, const DraftOptions& options)
+    : options_(options), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
+  if (options.mode != Drafting::off && options.mtp && !weights.mtp.empty()) block_ = std::make_unique<MtpDrafter>(weights, forward);
+  for (int n = kMatchMin; n <= kMatchMax; ++n) copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
+  std::copy_n(kMtpChance, kMtpMax, mtp_chance_.begin());
+}
+
+std::size_t Drafter::copy_class(std::size_t i) const { return std::min<std::size_t>(kMatchMax, static_cast<std::size_t>(match_) + i); }
+
+std::span<const Token> Drafter::use(Guess& g, int n) {
+  g.used = std::min(g.tokens.size(), static_cast<std::size_t>(n));
+  (&g == &copy_ ? stats_.copy : stats_.mtp).drafted += static_cast<std::int64_t>(g.used);
+  return std::span(g.tokens).first(g.used);
+}
+
+std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n) {
+  if (options_.mode == Drafting::off) return {};
+  const auto position = static_cast<std::int64_t>(tokens.size());
+  copy_ = {position, {}, 0, 0, false};
+  mtp_ = copy_;
+  if (options_.copy) {
+    const auto match = index_.find(tokens);
+    match_ = match.length;
+    if (match_ > 0) copy_tokens(tokens, match, kDraftMax, copy_.tokens);
+    copy_.open = match_ > 0;
+  }
+  if (n <= 0) return {};
+  const auto from_block = [&](int k) {
+    const auto began = std::chrono::steady_clock::now();
+    block_->draft(tokens, k, mtp_.tokens);
+    if (mtp_.tokens.empty()) return std::span<const Token>();
+    policy_->guessed(static_cast<int>(mtp_.tokens.size()), std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+    mtp_.open = true;
+    return use(mtp_, k);
+  };
+  if (options_.mode == Drafting::always) {
+    if (copy_.open) return use(copy_, n);
+    return block_ ? from_block(std::min(n, kMtpMax)) : std::span<const Token>();
+  }
+  if (stats_.evaluations % kPlainEvery == 0) return {};
+  if (policy_->probe()) {
+    probe_mtp_ = block_ && (!probe_mtp_ || !copy_.open);
+    if (probe_mtp_) return from_block(std::min(n, kProbeGuesses));
+    return use(copy_, std::min(n, kProbeGuesses));
+  }
+  double chances[kDraftMax];
+  DraftPolicy::Plan copied, blocked;
+  if (copy_.open) {
+    for (int i = 0; i < kDraftMax; ++i) chances[i] = copy_chance_[copy_class(static_cast<std::size_t>(i))];
+    copied = policy_->plan(std::span(chances).first(std::min(n, kDraftMax)), true);
+  }
+  if (block_) {
+    blocked = policy_->plan(std::span<const double>(mtp_chance_).first(std::min(n, kMtpMax)), false);
+  }
+  if (copied.n > 0 && copied.gain >= blocked.gain) return use(copy_, copied.n);
+  if (blocked.n > 0) return from_block(blocked.n);
+  return {};
+}
+
+void Drafter::evaluated(std::int64_t position, int n, const float* streams) {
+  if (block_) block_->keep(position, n, streams);
+}
+
+void Drafter::took(int n, std::chrono::duration<double> time) {
+  ++stats_.evaluations;
+  policy_->evaluated(n + 1, time.count());
+}
+
+// Whether a guess was right is seen for those not evaluated too, so a source that is not used is still judged.
+void Drafter::settle(Guess& g, std::int64_t position, Token token, DraftStats::Source& source, bool copied) {
+  const auto i = static_cast<std::size_t>(position - g.position);
+  if (!g.open || position < g.position || i != g.right || i >= g.tokens.size()) {
+    g.open = false;
+    return;
+  }
+  const bool right = g.tokens[i] == token;
+  double& chance = copied ? copy_chance_[copy_class(i)] : mtp_chance_[i];
+  chance += kLearn * ((right ? 1 : 0) - chance);
+  if (right && i < g.used) ++source.accepted;
+  ++g.right;
+  g.open = right;
+}
+
+void Drafter::drawn(std::int64_t position, Token token) {
+  settle(copy_, position, token, stats_.copy, true);
+  settle(mtp_, position, token, stats_.mtp, false);
+}
+
+void Drafter::drop_to(std::int64_t size) {
+  index_.drop_to(size);
+  if (block_) block_->drop_to(size);
+}
+
+}  // namespace lares::engine

@@ -1,0 +1,289 @@
+// Guessing ahead changes how much is evaluated at a time and nothing else: the same tokens, whatever the source, the options, the
+// way there. And the parts: where a text repeats itself, what the MTP block says, how many guesses pay.
+#include <gmock/gmock.h>
+
+#include <filesystem>
+
+#include "engine/model/timeline.h"
+#include "tests/engine/model_golden.h"
+
+namespace lares::engine {
+namespace {
+
+using namespace test;
+
+struct Mode {
+  const char* name;
+  DraftOptions options;
+};
+const Mode kModes[] = {{"mtp", {.mode = Drafting::always, .copy = false}},
+                       {"both", {.mode = Drafting::always}},
+                       {"automatic", {.mode = Drafting::automatic}}};
+
+// Repeats itself with small changes, as listings and edits do.
+std::vector<Token> text(int n, int vocab, unsigned seed) {
+  std::vector<Token> out;
+  std::uint32_t x = seed * 2654435761u + 1;
+  for (int i = 0; i < n; ++i) {
+    x = x * 1664525u + 1013904223u;
+    out.push_back(i >= 40 && x >> 28 != 0 ? out[i - 40] : static_cast<Token>((x >> 8) % static_cast<unsigned>(vocab)));
+  }
+  return out;
+}
+
+struct Model {
+  explicit Model(const std::string& directory, bool exact = false) : weights(std::move(*load_weights(directory, {}))), forward(*weights, exact, pool, kernels::best()) {}
+  ModelTimeline timeline(const DraftOptions& o, std::int64_t n_context = 4096, int chunk = 128) { return {*weights, forward, n_context, chunk, o}; }
+  int vocab() const { return weights->checkpoint.config().vocab_size; }
+
+  std::unique_ptr<Weights> weights;
+  kernels::ThreadPool pool{2};
+  Forward forward;
+};
+
+// What a session does to its timeline: generate, go back a little and a lot, diverge, stop half way, run into the context's end.
+std::vector<Token> session(ModelTimeline& t, int vocab, const Sampling& sampling, int n) {
+  std::vector<Token> out;
+  enum Masks { none, some, narrow };  // narrow: so few tokens that a model of random weights repeats itself
+  const auto draw = [&](int count, Masks masks) {
+    TokenMask mask(static_cast<std::size_t>(vocab + 63) / 64);
+    for (int i = 0; i < count; ++i) {
+      for (std::size_t w = 0; w < mask.size(); ++w) mask[w] = masks == narrow ? (w == 1 ? 7 : 0) : 0xF0F0F0F0F0F0F0F0u >> ((t.tokens().size() + w) % 3);
+      const auto token = t.next(sampling, masks == narrow || (masks == some && i % 5 == 0) ? &mask : nullptr);
+      if (!token) {
+        EXPECT_EQ(token.error().code, Errc::too_long);
+        out.push_back(-1);
+        return;
+      }
+      out.push_back(*token);
+      const auto p = t.logprobs(2);
+      out.push_back(std::bit_cast<Token>(p.drawn));
+      out.push_back(p.top.at(1).first);
+    }
+  };
+  const auto sync = [&](std::vector<Token> tokens) { EXPECT_TRUE(t.sync(tokens, {}, {})); };
+  const auto kept = [&](std::size_t size) { return std::vector<Token>(t.tokens().begin(), t.tokens().begin() + static_cast<std::ptrdiff_t>(size)); };
+  sync(text(150, vocab, 1));
+  draw(n, none);
+  draw(n / 2, some);
+  draw(n, narrow);
+  sync(kept(t.tokens().size()));
+  draw(20, none);
+  for (const int back : {1, 2, 7, 60}) {
+    sync(kept(t.tokens().size() - static_cast<std::size_t>(back)));
+    draw(15, none);
+  }
+  auto other = kept(100);
+  for (const Token token : text(70, vocab, 2)) other.push_back(token);
+  sync(other);
+  draw(30, none);
+  std::stop_source stop;
+  const auto stopped = t.sync(text(600, vocab, 3), stop.get_token(), [&](std::int64_t done, std::int64_t) {
+    if (done >= 250) stop.request_stop();
+  });
+  EXPECT_FALSE(stopped);
+  draw(30, some);
+  sync(text(128, vocab, 1));  // on a snapshot
+  draw(10, none);
+  sync(text(250, vocab, 1));
+  draw(20, narrow);  // over another
+  sync(kept(257));
+  draw(10, none);
+  return out;
+}
+
+class SameTokens : public testing::TestWithParam<std::string> {};
+
+TEST_P(SameTokens, WithAndWithoutGuesses) {
+  Model m(GetParam());
+  for (const Sampling& s : {Sampling{.temperature = 0}, Sampling{.temperature = 0.6f, .top_p = 0.9f, .repetition_penalty = 1.05f, .seed = 3}}) {
+    auto plain = m.timeline({}, 700);
+    const auto want = session(plain, m.vocab(), s, 80);
+    EXPECT_EQ(plain.drafts().copy.drafted + plain.drafts().mtp.drafted, 0);
+    for (const Mode& mode : kModes) {
+      if (!mode.options.copy && s.temperature == 0) continue;  // the slowest, at one temperature
+      auto t = m.timeline(mode.options, 700);
+      EXPECT_EQ(session(t, m.vocab(), s, 80), want) << mode.name << ", temperature " << s.temperature;
+      const auto d = t.drafts();
+      std::printf("  %s, temperature %.1f: %ld evaluations for %zu tokens (%ld without); copied %ld of %ld, mtp %ld of %ld\n", mode.name, s.temperature,
+                  d.evaluations, want.size() / 3, plain.drafts().evaluations, d.copy.accepted, d.copy.drafted, d.mtp.accepted, d.mtp.drafted);
+      if (mode.options.mode != Drafting::always) continue;
+      EXPECT_EQ(d.copy.accepted > 0, mode.options.copy) << mode.name;
+      EXPECT_EQ(d.mtp.drafted > 0, mode.options.mtp) << mode.name;
+      EXPECT_LE(d.copy.accepted, d.copy.drafted);
+      EXPECT_LE(d.evaluations, plain.drafts().evaluations);
+    }
+  }
+}
+
+TEST_P(SameTokens, UpToTheContextsEnd) {
+  Model m(GetParam());
+  const auto prompt = text(150, m.vocab(), 1);
+  const auto run = [&](const DraftOptions& o, int chunk) {
+    auto t = m.timeline(o, 200, chunk);
+    EXPECT_TRUE(t.sync(prompt, {}, {}));
+    for (;;)
+      if (const auto token = t.next({.temperature = 0}, nullptr); !token) {
+        EXPECT_EQ(token.error().code, Errc::too_long);
+        return std::vector<Token>(t.tokens().begin(), t.tokens().end());
+      }
+  };
+  const auto want = run({}, 128);
+  EXPECT_EQ(want.size(), 200u);
+  for (const Mode& mode : kModes)
+    for (const int chunk : {1, 128}) EXPECT_EQ(run(mode.options, chunk), want) << mode.name << ", chunk " << chunk;
+}
+
+INSTANTIATE_TEST_SUITE_P(, SameTokens, testing::Values(golden_directory("micro-flash"), golden_directory("micro-pro"), std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint"),
+                         [](const auto& p) {
+                           auto name = std::filesystem::path(p.param).filename().string();
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(MtpDrafter, SaysWhatTheBlockOverTheWholeTextSays) {
+  Model m(golden_directory("micro-flash"), true);
+  const auto& c = m.weights->checkpoint.config();
+  const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
+  const auto tokens = text(60, m.vocab(), 5);  // less than a window, so the drafter sees what the block over the whole text sees
+  const auto n = static_cast<int>(tokens.size()) - 1;
+  State state(*m.weights, true, 128);
+  std::vector<float> x(tokens.size() * width), logits(m.vocab());
+  m.forward.evaluate(state, std::span(tokens).first(n), x.data());
+  MtpDrafter at_once(*m.weights, m.forward), bit_by_bit(*m.weights, m.forward);
+  std::vector<Token> a, b;
+  at_once.keep(0, n, x.data());
+  at_once.draft(tokens, 3, a);
+  for (int i = 0; i < n; ++i) {  // with wrong turns: guesses made, kept and taken back
+    bit_by_bit.keep(i, 1, x.data() + static_cast<std::size_t>(i) * width);
+    if (i % 3 == 0) {
+      auto turn = std::vector<Token>(tokens.begin(), tokens.begin() + i + 2);
+      turn.back() ^= 1;
+      bit_by_bit.draft(turn, 4, b);
+      bit_by_bit.keep(i + 1, 2, x.data());
+      bit_by_bit.drop_to(i + 1);
+    }
+  }
+  bit_by_bit.draft(tokens, 3, b);
+  ASSERT_EQ(a.size(), 3u);
+  EXPECT_EQ(a, b);
+  LayerState whole = m.forward.mtp_state(128);
+  const MtpWeights& w = m.weights->mtp.front();
+  m.forward.mtp(w, whole, 0, std::span(tokens).subspan(1), x.data());
+  m.forward.head(w.hc_head, w.norm, x.data() + static_cast<std::size_t>(n - 1) * width, 1, logits.data());
+  EXPECT_EQ(a[0], static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+}
+
+TEST(MtpDrafter, SaysNothingWithoutStreams) {
+  Model m(golden_directory("micro-flash"));
+  MtpDrafter drafter(*m.weights, m.forward);
+  std::vector<Token> out{1};
+  drafter.draft(std::vector<Token>{1, 2, 3}, 2, out);
+  EXPECT_TRUE(out.empty());
+}
+
+TEST(CopyIndex, FindsTheMostRecentPlaceOfTheLongestMatch) {
+  //                          0  1  2  3  4  5  6  7  8  9 10 11 12 13 14
+  const std::vector<Token> t{1, 2, 3, 4, 5, 6, 9, 3, 4, 5, 7, 2, 3, 4, 5};
+  CopyIndex index;
+  for (std::size_t n = 1; n < t.size(); ++n) index.find(std::span(t).first(n));
+  auto m = index.find(t);
+  EXPECT_EQ(m.length, 4);   // 2 3 4 5, though 3 4 5 is nearer
+  EXPECT_EQ(m.follows, 5);
+  std::vector<Token> out;
+  copy_tokens(t, m, 3, out);
+  EXPECT_EQ(out, (std::vector<Token>{6, 9, 3}));
+  auto shorter = t;
+  shorter[11] = 8;
+  m = CopyIndex().find(shorter);  // all at once
+  EXPECT_EQ(m.length, 3);
+  EXPECT_EQ(m.follows, 10);
+  EXPECT_EQ(CopyIndex().find(std::span(t).first(9)).length, 0);
+  EXPECT_EQ(CopyIndex().find({}).length, 0);
+}
+
+TEST(CopyIndex, GoesOnWithARepetition) {
+  const std::vector<Token> t{9, 1, 2, 1, 2, 1};
+  const auto m = CopyIndex().find(t);
+  ASSERT_EQ(m.length, 3);
+  std::vector<Token> out;
+  copy_tokens(t, m, 5, out);
+  EXPECT_EQ(out, (std::vector<Token>{2, 1, 2, 1, 2}));
+}
+
+TEST(CopyIndex, FollowsTheTextThroughRewinds) {
+  std::vector<Token> t{1, 2, 3, 4, 5, 6, 7, 8};
+  CopyIndex index;
+  index.find(t);
+  t.resize(3);
+  index.drop_to(3);
+  for (const Token x : {50, 60, 70, 4, 5, 6}) {
+    t.push_back(x);
+    EXPECT_EQ(index.find(t).length, 0) << t.size();  // 4 5 6 was dropped
+  }
+  for (const Token x : {1, 2, 3}) t.push_back(x);
+  auto m = index.find(t);
+  EXPECT_EQ(m.length, 3);
+  EXPECT_EQ(t[m.follows], 50);
+  for (const Token x : {50, 60, 70}) t.push_back(x);
+  m = index.find(t);
+  EXPECT_EQ(m.length, 6);
+  EXPECT_EQ(t[m.follows], 4);
+}
+
+TEST(DraftPolicy, GuessesAsLongAsItPays) {
+  const auto plan = [](double a_token_more, double chance, double guess) {
+    DraftPolicy p;
+    for (int i = 0; i < 40; ++i)
+      for (int n = 1; n <= kDraftMax + 1; ++n) p.evaluated(n, 1 + a_token_more * (n - 1));
+    if (guess > 0) p.guessed(1, guess);
+    std::vector<double> chances(kDraftMax, chance);
+    return p.plan(chances, guess == 0);
+  };
+  EXPECT_EQ(plan(0, 0.9, 0).n, kDraftMax);    // a memory-bound machine: free
+  EXPECT_EQ(plan(1, 0.9, 0).n, 0);            // a further token costs what a token costs
+  EXPECT_EQ(plan(0.3, 0.2, 0).n, 0);
+  const auto some = plan(0.3, 0.8, 0);
+  EXPECT_GT(some.n, 0);
+  EXPECT_LT(some.n, kDraftMax);
+  double best = 0;  // tokens per second of every length, from the definition
+  int best_n = 0;
+  for (int n = 0; n <= kDraftMax; ++n) {
+    double tokens = 0;
+    for (int i = 0; i <= n; ++i) tokens += std::pow(0.8, i);
+    if (tokens / (1 + 0.3 * n) > best) best = tokens / (1 + 0.3 * n), best_n = n;
+  }
+  EXPECT_EQ(some.n, best_n);
+  EXPECT_NEAR(some.gain, best, 1e-6);
+  EXPECT_LT(plan(0.3, 0.8, 0.3).n, some.n);   // guesses that cost something
+}
+
+// A first measurement that was disturbed must not make guesses look cheap that are never right.
+TEST(DraftPolicy, GuessesThatAreNeverRightNeverPay) {
+  DraftPolicy p;
+  p.evaluated(1, 100);
+  for (int i = 0; i < 10; ++i) p.evaluated(4, 2);
+  const std::vector<double> chances(kDraftMax, 0.01);
+  EXPECT_EQ(p.plan(chances, true).n, 0);
+}
+
+TEST(DraftPolicy, TriesAgainAfterAWhile) {
+  DraftPolicy p;
+  for (int i = 0; i < kProbeEvery; ++i) {
+    EXPECT_FALSE(p.probe());
+    p.evaluated(1, 1);
+  }
+  EXPECT_TRUE(p.probe());
+  for (int i = 0; i < 4; ++i) p.evaluated(2, 1.5);
+  EXPECT_FALSE(p.probe());
+  EXPECT_NEAR(p.seconds(2), 1.5, 1e-9);
+  EXPECT_NEAR(p.seconds(10), 5.5, 1e-9);  // by the same share, until it is measured too
+  for (int i = 0; i < 4; ++i) p.evaluated(11, 2);
+  EXPECT_NEAR(p.seconds(11), 2, 1e-9);
+  EXPECT_NEAR(p.seconds(2), 1.5, 1e-9);
+  for (int i = 0; i < 3; ++i) p.evaluated(1, i == 1 ? 1000 : 1);
+  EXPECT_LT(p.seconds(1), 1.1);  // one late wake-up
+}
+
+}  // namespace
+}  // namespace lares::engine
