@@ -18,6 +18,7 @@
 #include "engine/chat.h"
 #include "engine/inspect.h"
 #include "engine/tokenizer.h"
+#include "engine/verify.h"
 
 namespace lares::cli {
 namespace {
@@ -26,9 +27,9 @@ constexpr std::streamsize kTokensBytesMax = 64 << 20;  // a million ids take 8 M
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 
 struct Options {
-  std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels, logprobs_path;
+  std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels, logprobs_path, vectors;
   bool json = false, mtp = false, streams = false, raw = false;
-  int chunk = 256, threads = 0, n = 256;
+  int chunk = 256, threads = 0, n = 256, n_verify = engine::VerifyRequest{}.n_tokens;
   engine::Sampling sampling;
   int n_logprobs = 5;
   engine::Drafting drafting = engine::Drafting::off;
@@ -114,6 +115,22 @@ int repack_model(const Options& o) {
   if (!done) return failed(done.error().message);
   fmt::print("{}: {:.1f} MB\n", done->path, static_cast<double>(done->bytes) / 1e6);
   return kExitFinished;
+}
+
+int verify_model(const Options& o) {
+  Line line("reading every value");
+  nlohmann::ordered_json checks = nlohmann::ordered_json::array();
+  const auto report = [&](const engine::Check& c) {
+    line.clear();
+    if (o.json) checks.push_back({{"name", c.name}, {"passed", c.passed}, {"detail", c.detail}});
+    else fmt::print("{}  {}: {}\n", c.passed ? "ok  " : "FAIL", c.name, c.detail);
+    std::fflush(stdout);
+  };
+  const auto all = engine::verify({.directory = o.directory, .threads = o.threads, .n_tokens = o.n_verify, .vectors = o.vectors}, line.callback("bytes"), report);
+  line.clear();
+  if (!all) return failed(all.error().message);
+  if (o.json) fmt::print("{}\n", nlohmann::ordered_json{{"passed", *all}, {"checks", checks}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  return *all ? kExitFinished : failed(fmt::format("verify {}: not all checks passed", o.directory));
 }
 
 int logits_of_model(const Options& o) {
@@ -223,6 +240,13 @@ int model_command(int argc, const char* const* argv) {
   repack->add_option("--to", o.out_path, "file to write; default: into the checkpoint's directory, where it is found");
   repack->add_option("--threads", o.threads, "threads; 0: the CPUs this process may use")->check(CLI::Range(0, 1024))->capture_default_str();
 
+  auto* verify = app.add_subcommand("verify", "Read every value, hold the forward pass against itself, and against official answers where they are given");
+  verify->add_option("dir", o.directory, "checkpoint directory")->required();
+  verify->add_option("--vectors", o.vectors, "directory of *.official.json: prompts and the likeliest tokens that the official API answered");
+  verify->add_option("--tokens", o.n_verify, "length of the prompt it runs in several ways")->check(CLI::Range(2, engine::kVerifyTokensMax))->capture_default_str();
+  verify->add_option("--threads", o.threads, "threads; 0: the CPUs this process may use")->check(CLI::Range(0, 1024))->capture_default_str();
+  verify->add_flag("--json", o.json, "as JSON");
+
   auto* logits = app.add_subcommand("logits", "Compute logits of given tokens into a safetensors file");
   auto* generate = app.add_subcommand("generate", "Continue a prompt");
   for (auto* sub : {logits, generate}) {
@@ -268,6 +292,7 @@ int model_command(int argc, const char* const* argv) {
   }
   if (inspect->parsed()) return inspect_model(o);
   if (repack->parsed()) return repack_model(o);
+  if (verify->parsed()) return verify_model(o);
   if (logits->parsed()) return logits_of_model(o);
   return generate_with_model(o);
 }

@@ -1,0 +1,28 @@
+// Whether a checkpoint on this machine can be relied on: every value read once, the forward pass held against itself in all the
+// ways it may be run, and against answers that somebody else got from the same weights.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace lares::engine {
+
+struct Check {
+  std::string name, detail;  // what was compared, and the figures, or what is wrong and where
+  bool passed = false;
+};
+
+struct VerifyRequest {
+  std::string directory;
+  int threads = 0;       // 0: as load()
+  int n_tokens = 96;     // of the prompt that the forward pass is held against itself with, 2 to kVerifyTokensMax
+  std::string vectors;   // a directory of *.official.json (SPEC section 8): prompts and the likeliest next tokens; empty: none
+};
+inline constexpr int kVerifyTokensMax = 1024;
+
+// Calls `done` after each check; false when one of them failed. An error where the checkpoint does not open, in load()'s words.
+Result<bool> verify(const VerifyRequest& request, const Progress& progress, const std::function<void(const Check&)>& done);
+
+}  // namespace lares::engine

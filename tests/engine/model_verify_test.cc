@@ -1,0 +1,155 @@
+// `verify` finds what is wrong with a checkpoint, and nothing wrong with a good one.
+#include "engine/verify.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "engine/chat.h"
+#include "engine/model/values.h"
+#include "engine/tokenizer.h"
+#include "tests/engine/model_golden.h"
+
+namespace lares::engine {
+namespace {
+
+using namespace test;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
+
+std::map<std::string, Check> checks_of(const VerifyRequest& request, bool expected) {
+  std::map<std::string, Check> out;
+  const auto all = verify(request, {}, [&](const Check& c) { out[c.name] = c; });
+  EXPECT_TRUE(all) << all.error().message;
+  EXPECT_EQ(all.value_or(!expected), expected);
+  return out;
+}
+
+class Verify : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = fs::temp_directory_path() / "lares-verify-XXXXXX";
+    directory_ = ::mkdtemp(pattern.data());
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+
+  // What nano says after a prompt, as the official files tell it.
+  nlohmann::json vector_of_nano() {
+    const auto engine = load({.directory = kNano}, {});
+    EXPECT_TRUE(engine);
+    const Tokenizer& tokenizer = (*engine)->tokenizer();
+    const auto prompt = tokenizer.encode(std::vector<Segment>{{std::string(kBos), true}, {std::string(kUser), true}, {"Where is f defined?", false},
+                                                              {std::string(kAssistant), true}, {std::string(kThinkEnd), true}});
+    auto timeline = (*engine)->timeline();
+    EXPECT_TRUE(timeline->sync(prompt, {}, {}));
+    const auto bytes = [&](Token token) {
+      nlohmann::json out{{"bytes", nlohmann::json::array()}};
+      for (const char c : tokenizer.bytes(token)) out["bytes"].push_back(static_cast<std::uint8_t>(c));
+      return out;
+    };
+    nlohmann::json json{{"id", "nano"}, {"prompt", "Where is f defined?"}, {"usage", {{"prompt_tokens", prompt.size()}}}, {"steps", nlohmann::json::array()}};
+    for (int i = 0; i < 5; ++i) {
+      const auto token = timeline->next({.temperature = 0}, nullptr);
+      const auto p = timeline->logprobs(3);
+      nlohmann::json top = nlohmann::json::array();
+      for (const auto& [id, logprob] : p.top) top.push_back({{"token", bytes(id)}, {"logprob", logprob}});
+      json["steps"].push_back({{"token", bytes(*token)}, {"top_logprobs", top}});
+    }
+    return json;
+  }
+  std::map<std::string, Check> with_vector(const nlohmann::json& json, bool expected) {
+    std::ofstream(directory_ / "a.official.json") << json.dump();
+    return checks_of({.directory = kNano, .n_tokens = 8, .vectors = directory_}, expected);
+  }
+
+  fs::path directory_;
+};
+
+TEST_F(Verify, GoodCheckpointsPassEveryCheck) {
+  for (const std::string& directory : {golden_directory("micro-flash"), golden_directory("micro-pro"), kNano}) {
+    const auto checks = checks_of({.directory = directory, .n_tokens = 70}, true);
+    for (const char* name : {"values", "logits", "in chunks of 7", "token by token", "on one thread", "repacked", "drafted"}) {
+      ASSERT_TRUE(checks.contains(name)) << directory << ": " << name;
+      EXPECT_TRUE(checks.at(name).passed) << directory << ": " << name << ": " << checks.at(name).detail;
+    }
+  }
+}
+
+TEST_F(Verify, AValueThatIsNoNumberIsNamed) {
+  fs::copy(golden_directory("micro-flash"), directory_, fs::copy_options::recursive);
+  auto weights = load_weights(directory_, {});
+  ASSERT_TRUE(weights);
+  const Entry& entry = (*weights)->checkpoint.entries().find("layers.1.attn.wq_b.weight")->second;
+  const auto shard = open_shard(directory_ / entry.file);
+  ASSERT_TRUE(shard);
+  const auto offset = entry.tensor->data - [&] {
+    for (std::size_t i = 0; i < (*weights)->checkpoint.shards().size(); ++i)
+      if ((*weights)->checkpoint.shards()[i] == entry.file) return (*weights)->checkpoint.shard(i).data();
+    return static_cast<const std::uint8_t*>(nullptr);
+  }();
+  std::fstream file(directory_ / entry.file, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(offset + 5);
+  file.put('\x7F');
+  file.close();
+  const auto checks = checks_of({.directory = directory_, .n_tokens = 4}, false);
+  EXPECT_FALSE(checks.at("values").passed);
+  EXPECT_THAT(checks.at("values").detail, HasSubstr("layers.1.attn.wq_b.weight in " + entry.file + ": F8_E4M3 value 5"));
+}
+
+TEST_F(Verify, TheDigestIsOfEveryByte) {
+  fs::copy(golden_directory("micro-flash"), directory_, fs::copy_options::recursive);
+  kernels::ThreadPool pool(2);
+  const auto digest = [&] {
+    auto weights = load_weights(directory_, {});
+    EXPECT_TRUE(weights);
+    return read_values((*weights)->checkpoint, pool, {}).digest;
+  };
+  const std::uint64_t before = digest();
+  EXPECT_EQ(digest(), before);
+  for (const auto& file : fs::directory_iterator(directory_)) {
+    if (!file.path().string().ends_with(".safetensors") || file.path().filename() == "goldens.safetensors") continue;
+    std::fstream shard(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    shard.seekg(-1, std::ios::end);
+    const char last = static_cast<char>(shard.get() ^ 1);
+    shard.seekp(-1, std::ios::end);
+    shard.put(last);
+    shard.close();
+    EXPECT_NE(digest(), before) << file.path();
+    break;
+  }
+}
+
+TEST_F(Verify, OfficialAnswersAreComparedTokenByToken) {
+  const nlohmann::json good = vector_of_nano();
+  EXPECT_THAT(with_vector(good, true).at("official: nano").detail, HasSubstr("5 tokens after"));
+  nlohmann::json bad = good;
+  bad["steps"][2]["token"]["bytes"] = {1};
+  EXPECT_THAT(with_vector(bad, false).at("official: nano").detail, HasSubstr("token 2 is"));
+  bad = good;
+  bad["steps"][1]["top_logprobs"][0]["logprob"] = good["steps"][1]["top_logprobs"][0]["logprob"].get<double>() - 1;
+  EXPECT_THAT(with_vector(bad, false).at("official: nano").detail, HasSubstr("within 1.00"));
+  bad = good;
+  bad["usage"]["prompt_tokens"] = 3;
+  EXPECT_THAT(with_vector(bad, false).at("official: nano").detail, HasSubstr("another tokenizer"));
+}
+
+TEST_F(Verify, BadInputIsOneLine) {
+  const auto refused = [](const VerifyRequest& r) {
+    const auto done = verify(r, {}, [](const Check&) {});
+    EXPECT_FALSE(done);
+    return done ? "" : done.error().message;
+  };
+  EXPECT_THAT(refused({.directory = directory_}), HasSubstr("config.json"));
+  EXPECT_THAT(refused({.directory = kNano, .n_tokens = 1}), HasSubstr("not within 2 to 1024"));
+  EXPECT_THAT(refused({.directory = kNano, .vectors = directory_}), HasSubstr("holds no *.official.json"));
+  std::ofstream(directory_ / "a.official.json") << "{";
+  EXPECT_THAT(refused({.directory = kNano, .vectors = directory_}), HasSubstr("not JSON"));
+}
+
+}  // namespace
+}  // namespace lares::engine
