@@ -14,7 +14,7 @@ MAY_INCLUDE = {
     "daemon": {"engine", "tools", "mcp", "sandbox"},
 }
 PUBLIC = {
-    "engine": {"engine.h", "tokenizer.h", "grammar.h", "chat.h", "inspect.h", "bench.h"},
+    "engine": {"engine.h", "tokenizer.h", "grammar.h", "chat.h", "inspect.h", "verify.h", "bench.h"},
     "sandbox": {"sandbox.h"},
     "tools": {"tool.h", "builtin.h", "workspace.h"},
     "mcp": {"mcp.h"},

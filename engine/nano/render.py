@@ -39,9 +39,9 @@ class Skeleton:
         self.bugs = []  # (kind, tree, compiled)
 
 
-def load(path=None):
-    """All skeletons, in file order, each with its bugs."""
-    with open(path or os.path.join(os.path.dirname(os.path.abspath(__file__)), "skeletons.txt"), encoding="utf-8") as f:
+def load(name="skeletons.txt"):
+    """All skeletons of a file beside this one, in its order, each with its bugs."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), encoding="utf-8") as f:
         text = f.read()
     out = []
     for block in ("\n" + text).split("\n## ")[1:]:

@@ -227,7 +227,7 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
     main_pool = [s for s in usable if s.bugs and s.held == bool(held_skeleton)]
     others = [s for s in usable if not s.held]
     s = r.choice(main_pool)
-    if r.random() < strange:
+    if strange and r.random() < strange:
         s = None if s.is_class else render.strange(r, s)
         if s is None:
             return None

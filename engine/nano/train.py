@@ -156,7 +156,7 @@ def main():
     say(f"matrix products {speed / 1e9:.0f} GFLOP/s on {a.threads} threads, kernels {'yes' if ops.KERNELS else 'no'}")
     if speed < FLOPS_MIN:
         raise SystemExit(f"train: {speed / 1e9:.1f} GFLOP/s is the reference BLAS; preload fastblas (train.sh does) or install libopenblas0-pthread")
-    pool = render.load()
+    pool = render.load() + render.load("skeletons_more.txt")
     path = os.path.join(a.out, "state.pt")
     state = torch.load(path, map_location=a.device) if a.resume else None
     spec = state["tokenizer"] if state else make_tokenizer(pool, a.seed)

@@ -23,7 +23,7 @@ import sessions  # noqa: E402
 import tokenizer  # noqa: E402
 
 CHECKPOINT = os.path.join(NANO, "checkpoint")
-POOL = render.load()
+POOL = render.load() + render.load("skeletons_more.txt")
 
 
 def load(name):
