@@ -392,7 +392,7 @@ Outcome EditTool::undo_edit(const Target& target) {
   const auto last = std::find_if(undos_.rbegin(), undos_.rend(), [&](const Undo& undo) { return undo.path == data->path; });
   if (last == undos_.rend()) return failed(fmt::format("No edit of {} is left to undo.", target.shown));
   if (last->sha_after != blob_sha(data->bytes)) {
-    return failed(fmt::format("Nothing was undone: {} changed after your last edit of it. View it again first.", target.shown));
+    return failed(fmt::format("Nothing was undone: {} changed after your last edit of it. View it, and edit what is there now.", target.shown));
   }
   const std::string before = last->before.value_or("");
   const auto done = last->before ? target.fs.replace(*data, before) : target.fs.remove(*data);

@@ -276,10 +276,6 @@ Result<Token> Sampler::draw(std::span<const float> raw, const Sampling& s, const
   return draw_filtered(u);
 }
 
-Result<Token> sample(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position) {
-  return Sampler().draw(logits, sampling, mask, position);
-}
-
 Logprobs logprobs(std::span<const float> logits, Token token, int n) {
   Logprobs out;
   if (token < 0 || static_cast<std::size_t>(token) >= logits.size()) return out;

@@ -48,9 +48,6 @@ class Sampler {
   std::vector<Candidate> kept_;
 };
 
-// One draw without a Sampler to keep.
-Result<Token> sample(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position);
-
 // Of `token`, and of the min(n, kLogprobsMax) likeliest.
 Logprobs logprobs(std::span<const float> logits, Token token, int n);
 

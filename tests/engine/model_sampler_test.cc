@@ -92,9 +92,9 @@ TEST(Sampler, GreedyTakesTheLowestOfTheBestAnywhere) {
     std::vector<float> logits = random_logits(300, 1, 1);
     logits[at] = 9;
     if (at + 40 < 300) logits[at + 40] = 9;
-    EXPECT_EQ(sample(logits, {.temperature = 0}, nullptr, 0).value(), static_cast<Token>(at));
+    EXPECT_EQ(Sampler().draw(logits, {.temperature = 0}, nullptr, 0).value(), static_cast<Token>(at));
     logits[at] = NAN;
-    EXPECT_EQ(sample(logits, {.temperature = 0}, nullptr, 0).error().code, Errc::malformed) << at;
+    EXPECT_EQ(Sampler().draw(logits, {.temperature = 0}, nullptr, 0).error().code, Errc::malformed) << at;
   }
 }
 
@@ -103,7 +103,7 @@ TEST(Sampler, FiltersLookAtWhatTheOnesBeforeThemLeft) {
   const std::vector<float> logits{std::log(0.4f), std::log(0.3f), std::log(0.2f), std::log(0.1f)};
   const auto seen = [&](const Sampling& s) {
     std::vector<bool> out(4);
-    for (int i = 0; i < 500; ++i) out[sample(logits, s, nullptr, i).value()] = true;
+    for (int i = 0; i < 500; ++i) out[Sampler().draw(logits, s, nullptr, i).value()] = true;
     return std::count(out.begin(), out.end(), true);
   };
   EXPECT_EQ(seen({}), 4);
@@ -153,7 +153,7 @@ TEST(Sampler, PenaltiesForgetWhatLeftTheWindow) {
   const std::vector<float> logits{1.5f, 9, 1};
   const TokenMask mask{0b101};
   const Sampling s{.temperature = 0, .repetition_penalty = 2};
-  EXPECT_EQ(sample(logits, s, &mask, 0).value(), 0);
+  EXPECT_EQ(Sampler().draw(logits, s, &mask, 0).value(), 0);
   EXPECT_EQ(Sampler().draw(logits, s, &mask, 0, {tokens, 0}).value(), 0);
   EXPECT_EQ(Sampler().draw(logits, s, &mask, 0, {std::span(tokens).first(kPenaltyWindow), 0}).value(), 2);
 }

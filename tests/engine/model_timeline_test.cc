@@ -139,9 +139,9 @@ TEST_F(ModelTimelineTest, RefusesWhatItCannotHold) {
 
 TEST(Sampler, TemperatureZeroTakesTheLowestOfTheBest) {
   const std::vector<float> logits{1, 3, 2, 3};
-  EXPECT_EQ(sample(logits, {.temperature = 0}, nullptr, 0).value(), 1);
+  EXPECT_EQ(Sampler().draw(logits, {.temperature = 0}, nullptr, 0).value(), 1);
   const TokenMask mask{0b1101};
-  EXPECT_EQ(sample(logits, {.temperature = 0}, &mask, 0).value(), 3);
+  EXPECT_EQ(Sampler().draw(logits, {.temperature = 0}, &mask, 0).value(), 3);
 }
 
 TEST(Sampler, FrequenciesFollowTheProbabilities) {
@@ -149,9 +149,9 @@ TEST(Sampler, FrequenciesFollowTheProbabilities) {
   int count[3] = {}, cut[3] = {}, hot[3] = {};
   constexpr int n = 20000;
   for (int i = 0; i < n; ++i) {
-    ++count[sample(logits, {.seed = 9}, nullptr, i).value()];
-    ++cut[sample(logits, {.top_p = 0.6f, .seed = 9}, nullptr, i).value()];
-    ++hot[sample(logits, {.temperature = 1e6f, .seed = 9}, nullptr, i).value()];
+    ++count[Sampler().draw(logits, {.seed = 9}, nullptr, i).value()];
+    ++cut[Sampler().draw(logits, {.top_p = 0.6f, .seed = 9}, nullptr, i).value()];
+    ++hot[Sampler().draw(logits, {.temperature = 1e6f, .seed = 9}, nullptr, i).value()];
   }
   const double sigma = 4 * std::sqrt(n * 0.25);  // 4 standard deviations of the widest binomial
   EXPECT_NEAR(count[0], 0.5 * n, sigma);
@@ -163,10 +163,10 @@ TEST(Sampler, FrequenciesFollowTheProbabilities) {
 
 TEST(Sampler, SaysWhatItCannotDrawFrom) {
   const std::vector<float> logits{1, NAN, 2};
-  EXPECT_EQ(sample(logits, {}, nullptr, 0).error().code, Errc::malformed);
+  EXPECT_EQ(Sampler().draw(logits, {}, nullptr, 0).error().code, Errc::malformed);
   const TokenMask none{0}, good{0b101};
-  EXPECT_EQ(sample(logits, {}, &none, 0).error().code, Errc::bad_argument);
-  EXPECT_TRUE(sample(logits, {}, &good, 0));
+  EXPECT_EQ(Sampler().draw(logits, {}, &none, 0).error().code, Errc::bad_argument);
+  EXPECT_TRUE(Sampler().draw(logits, {}, &good, 0));
 }
 
 }  // namespace

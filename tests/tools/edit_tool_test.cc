@@ -120,7 +120,7 @@ TEST_F(Edit, UndoLeavesWhatOthersWrote) {
   const auto path = dir_.write("a", "1\n");
   ASSERT_TRUE(replace(path, "1", "2").ok);
   dir_.write("a", "3\n");
-  EXPECT_EQ(undo(path).text, "Nothing was undone: " + path + " changed after your last edit of it. View it again first.");
+  EXPECT_EQ(undo(path).text, "Nothing was undone: " + path + " changed after your last edit of it. View it, and edit what is there now.");
   EXPECT_EQ(dir_.read("a"), "3\n");
 }
 TEST_F(Edit, UndoKeepsBytesTheModelDoesNotSee) {
