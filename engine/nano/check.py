@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 
-import render
 import sessions
+import skeletons
 
 RUN_SECONDS = 60
 COMMANDS = {"p": ["python3", "-m", "unittest", "discover", "-s", "tests"], "c": ["make", "test"], "j": ["node", "--test"]}
@@ -76,7 +76,7 @@ def disagreement(R):
 def main():
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 300
     r = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 7)
-    pool, bad = render.load(), 0
+    pool, bad = skeletons.load(), 0
     for k in range(n):
         R = sessions.draw(r, pool, held_names=k % 4 == 0, held_skeleton=k % 5 == 0)
         why = disagreement(R)

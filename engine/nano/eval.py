@@ -20,8 +20,8 @@ import tempfile
 import time
 
 import check
-import render
 import sessions
+import skeletons
 
 TURN_SECONDS = 60
 OUTCOMES = ("repaired", "no edit", "wrong file", "wrong line", "wrong replacement", "turn limit", "malformed", "error")
@@ -106,7 +106,7 @@ def main():
     ap.add_argument("--json", help="write every task's outcome to this file")
     a = ap.parse_args()
     home = tempfile.mkdtemp(prefix="nano-eval-")
-    pool, r = render.load(), random.Random(a.seed)
+    pool, r = skeletons.load(), random.Random(a.seed)
     groups = (("known functions, unseen names", dict(held_names=True, held_skeleton=False)),
               ("unseen functions", dict(held_names=True, held_skeleton=True)))
     table, rows, malformed_calls = {}, [], 0

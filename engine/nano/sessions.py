@@ -7,7 +7,11 @@ import random
 import re
 import zlib
 
+import mutations
 import render
+import running
+import skeletons
+import trees
 
 BOS, EOS, USER, ASSISTANT = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
 THINK, THINK_END, DSML = "<think>", "</think>", "｜DSML｜"
@@ -107,7 +111,7 @@ class Names:
     def locals(self, s):
         r, mode = self.r, self.r.random()
         out, used = {}, set(RESERVED)
-        for v in render.variables(s):
+        for v in trees.variables(s.tree):
             def make():
                 if mode < 0.45 and not self.held or mode < 0.2:
                     return v
@@ -156,9 +160,9 @@ def _checks(r, s, name, bug, lang):
     """[(source lines before, call text, want, got, arguments)]: one to three checks of a function; with a bug, at least one sees it."""
     if s.is_class:
         for _ in range(60):
-            init, script = render.steps(r, s)
-            want = render.play(s.run, init, script)
-            got = render.play(bug[2], init, script) if bug else want
+            init, script = running.steps(r, s)
+            want = running.play(s.run, init, script)
+            got = running.play(bug[2], init, script) if bug else want
             if want is None or got is None or len(got) != len(want) or bug and want == got:
                 continue
             if any(type(a) is not type(b) and b is not None for a, b in zip(want, got)):
@@ -176,13 +180,13 @@ def _checks(r, s, name, bug, lang):
     out, n = [], r.choice((1, 2, 2, 3))
     seen = not bug
     for _ in range(150):
-        args = render.arguments(r, s)
-        ok, want = render.call(s.run, args)
+        args = running.arguments(r, s)
+        ok, want = running.call(s.run, args)
         if not ok or want is None:
             continue
         got = want
         if bug:
-            ok, got = render.call(bug[2], args)
+            ok, got = running.call(bug[2], args)
             if not ok or type(got) is not type(want) and (got is not None or lang == "c"):
                 continue
         if lang == "j" and isinstance(want, (str, list)) and len(_seen(_js("", got)[1], "j")) + len(_seen(_js("", want)[1], "j")) > 12:
@@ -228,7 +232,7 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
     others = [s for s in usable if not s.held]
     s = r.choice(main_pool)
     if strange and r.random() < strange:
-        s = None if s.is_class else render.strange(r, s)
+        s = None if s.is_class else skeletons.strange(r, s)
         if s is None:
             return None
     kinds = sorted({k for k, _, _ in s.bugs})
@@ -259,7 +263,7 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
             try:
                 g, proto = render.show(m.tree, lang, fn[id(m)], loc, m.params)
                 b = render.show(bug[1], lang, fn[id(m)], loc, m.params)[0] if m is s else g
-            except render.Refused:
+            except running.Refused:
                 return None
             checks = _checks(r, m, fn[id(m)], bug if m is s else None, lang)
             if checks is None:
@@ -384,10 +388,10 @@ def _mistakes(r, R, s, bug, tests, how, loc, n):
     before = render.show(bug[1], R.lang, R.function, loc, s.params)[0]
     checks = next(c for _, m, _, c in tests if m is s)
     out, tried = [], set()
-    for kind, tree, run in render.mistakes(r, bug[1], 12):
+    for kind, tree, run in mutations.mistakes(r, bug[1], 12):
         try:
             after = render.show(tree, R.lang, R.function, loc, s.params)[0]
-        except (render.Refused, NotImplementedError):
+        except (running.Refused, NotImplementedError):
             continue
         changed = [k for k in range(min(len(before), len(after))) if before[k] != after[k]]
         if len(before) != len(after) or len(changed) != 1:
@@ -420,12 +424,12 @@ def _again(lang, s, checks, run):
     out, differs = [], False
     for before, call, want, _, given in checks:
         if s.is_class:
-            values = render.play(run, *given[:2])
+            values = running.play(run, *given[:2])
             if values is None:
                 return None
             got = values[given[2]]
         else:
-            ok, got = render.call(run, given)
+            ok, got = running.call(run, given)
             if not ok:
                 return None
         if type(got) is not type(want) and (got is not None or lang == "c"):

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 import ops
-import render
 import sessions
+import skeletons
 import tokenizer
 from model import QB, V4
 from optim import Optim, config, induction_init
@@ -27,7 +27,7 @@ WEIGHTS = {"go": 1.0, "stop": 1.0, "kind": 2.0, "repair": 2.0, "file": 2.0, "fun
            "copy": 0.6, "given": 0.0}
 SAID, READ = 0.3, 0.2  # weight of untagged tokens the model says, and of a sixth of what it reads
 MISSES = {"micro": (0,) * 9 + (1,), "mini": (0, 0, 0, 1), "whole": (0, 0, 1, 1, 2, 3, 5, 7)}  # repairs that do not help before the one that does
-STRANGE = 0.35  # of the functions to repair, those that exist nowhere else: for them a repair is one of the small changes, not a memory
+STRANGE = 0.2  # of the functions to repair, those that exist nowhere else: for them a repair is one of the small changes, not a memory
 FIELDS = ("function", "go", "stop", "kind", "repair", "path", "old_str", "new_str")
 
 
@@ -156,7 +156,7 @@ def main():
     say(f"matrix products {speed / 1e9:.0f} GFLOP/s on {a.threads} threads, kernels {'yes' if ops.KERNELS else 'no'}")
     if speed < FLOPS_MIN:
         raise SystemExit(f"train: {speed / 1e9:.1f} GFLOP/s is the reference BLAS; preload fastblas (train.sh does) or install libopenblas0-pthread")
-    pool = render.load() + render.load("skeletons_more.txt")
+    pool = skeletons.load() + skeletons.load("skeletons_more.txt")
     path = os.path.join(a.out, "state.pt")
     state = torch.load(path, map_location=a.device) if a.resume else None
     spec = state["tokenizer"] if state else make_tokenizer(pool, a.seed)

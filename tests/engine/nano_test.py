@@ -19,11 +19,13 @@ sys.dont_write_bytecode = True
 
 import check  # noqa: E402
 import render  # noqa: E402
+import running  # noqa: E402
 import sessions  # noqa: E402
+import skeletons  # noqa: E402
 import tokenizer  # noqa: E402
 
 CHECKPOINT = os.path.join(NANO, "checkpoint")
-POOL = render.load() + render.load("skeletons_more.txt")
+POOL = skeletons.load() + skeletons.load("skeletons_more.txt")
 
 
 def load(name):
@@ -43,18 +45,18 @@ class Generator(unittest.TestCase):
             if s.is_class:
                 continue
             for _, _, run in s.bugs[:2]:
-                tries = [render.arguments(r, s) for _ in range(200)]
-                pairs = [(render.call(s.run, a), render.call(run, a)) for a in tries]
+                tries = [running.arguments(r, s) for _ in range(200)]
+                pairs = [(running.call(s.run, a), running.call(run, a)) for a in tries]
                 self.assertTrue(any(g[0] and b[0] and g[1] != b[1] for g, b in pairs), s.key)
 
     def test_guards_refuse_what_languages_disagree_on(self):
         import ast
         for body in ("return a // b", "return a % b"):
-            run = render.compile_tree(ast.parse(f"def f(a, b):\n    {body}").body[0])
-            self.assertEqual(render.call(run, (7, 2))[0], True)
-            self.assertEqual(render.call(run, (-7, 2))[0], False)
-        run = render.compile_tree(ast.parse("def f(xs):\n    for x in xs:\n        xs.append(x)\n    return 0").body[0])
-        self.assertEqual(render.call(run, ([1],))[0], False)  # never ends
+            run = running.compile_tree(ast.parse(f"def f(a, b):\n    {body}").body[0])
+            self.assertEqual(running.call(run, (7, 2))[0], True)
+            self.assertEqual(running.call(run, (-7, 2))[0], False)
+        run = running.compile_tree(ast.parse("def f(xs):\n    for x in xs:\n        xs.append(x)\n    return 0").body[0])
+        self.assertEqual(running.call(run, ([1],))[0], False)  # never ends
 
     def test_split_is_kept(self):
         r = random.Random(2)
