@@ -26,7 +26,7 @@ struct AttentionArgs {
 
 inline std::size_t attention_scratch(int n_rows, int n_heads, int head_dim) {
   const std::size_t padded = (static_cast<std::size_t>(n_rows) + 7) / 8 * 8;
-  return padded * head_dim + padded * n_heads;
+  return padded * head_dim + (padded + 1) * n_heads;
 }
 
 }  // namespace lares::kernels

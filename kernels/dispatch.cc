@@ -3,8 +3,9 @@
 namespace lares::kernels {
 
 extern const Kernels kCpuRow;
-#ifdef LARES_AVX2
+#ifdef LARES_X86
 extern const Kernels kAvx2Row;
+extern const Kernels kAvx512Row;
 #endif
 
 namespace {
@@ -14,7 +15,8 @@ constexpr Kernels kCudaRow = {.name = "cuda", .available = [] { return false; }}
 
 constexpr const Kernels* kRows[] = {
     &kCudaRow,
-#ifdef LARES_AVX2
+#ifdef LARES_X86
+    &kAvx512Row,
     &kAvx2Row,
 #endif
     &kCpuRow,

@@ -2,34 +2,78 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <functional>
 
 namespace lares::kernels {
 namespace {
 
-// Larger float, larger word; -0 counts as 0. NaN sorts by its bits: deterministic is all one can ask.
-std::uint32_t sortable(float x) {
-  const auto u = std::bit_cast<std::uint32_t>(x == 0 ? 0.0f : x);
-  return u & 0x80000000u ? ~u : u | 0x80000000u;
+// Larger float, larger number; -0 counts as 0. NaN sorts by its bits: deterministic is all one can ask.
+std::int32_t sortable(float x) {
+  const auto u = std::bit_cast<std::int32_t>(x + 0.0f);
+  return u ^ ((u >> 31) & 0x7FFFFFFF);
+}
+
+// From here on a sample tells which scores need not be looked at twice.
+constexpr int kSampledFrom = 1 << 13, kSamples = 1 << 12;
+constexpr int kTogether = 16;  // scores compared before one of them is asked for
+
+// A number that somewhat more than k scores reach, by what a sample says; the least one where a sample says nothing.
+std::int32_t likely_floor(const float* score, int n, int k, std::int32_t* scratch) {
+  const std::int64_t wanted = static_cast<std::int64_t>(k) * kSamples * 3 / (2 * static_cast<std::int64_t>(n)) + 8;
+  if (n < kSampledFrom || wanted >= kSamples / 4) return INT32_MIN;
+  for (int i = 0; i < kSamples; ++i) scratch[i] = sortable(score[static_cast<std::int64_t>(i) * n / kSamples]);
+  std::nth_element(scratch, scratch + wanted, scratch + kSamples, std::greater<>());
+  return scratch[wanted];
+}
+
+// The indices of all scores that reach `floor`, ascending, at most n_max of them; n_max + 1 when there are more.
+int reaching(const float* score, int n, std::int32_t floor, std::int32_t* to, int n_max) {
+  int count = 0;
+  int i = 0;
+  for (; i + kTogether <= n; i += kTogether) {
+    int any = 0;
+    for (int j = 0; j < kTogether; ++j) any |= sortable(score[i + j]) >= floor ? -1 : 0;
+    if (!any) continue;
+    if (count + kTogether > n_max) return n_max + 1;
+    for (int j = 0; j < kTogether; ++j) {
+      to[count] = i + j;
+      count += sortable(score[i + j]) >= floor;
+    }
+  }
+  for (; i < n; ++i) {
+    if (count == n_max) return n_max + 1;
+    to[count] = i;
+    count += sortable(score[i]) >= floor;
+  }
+  return count;
 }
 
 }  // namespace
 
-int top_k(const float* score, int n, int k, std::uint32_t* scratch, std::int32_t* chosen) {
+int top_k(const float* score, int n, int k, std::uint32_t* words, std::int32_t* chosen) {
   if (k >= n) {
     for (int i = 0; i < n; ++i) chosen[i] = i;
     return n;
   }
   if (k <= 0) return 0;
-  for (int i = 0; i < n; ++i) scratch[i] = sortable(score[i]);
-  std::nth_element(scratch, scratch + k - 1, scratch + n, std::greater<>());
-  const std::uint32_t last = scratch[k - 1];
+  auto* const scratch = reinterpret_cast<std::int32_t*>(words);
+  const std::int32_t floor = likely_floor(score, n, k, scratch);
+  // Candidates in the first half of the scratch, their scores in the second; or all scores, when the sample was no help.
+  int count = floor == INT32_MIN ? 0 : reaching(score, n, floor, scratch, n / 2);
+  const bool sampled = count >= k && count <= n / 2;
+  std::int32_t* const keys = sampled ? scratch + count : scratch;
+  if (!sampled) count = n;
+  const auto index = [&](int i) { return sampled ? scratch[i] : i; };
+  for (int i = 0; i < count; ++i) keys[i] = sortable(score[index(i)]);
+  std::nth_element(keys, keys + k - 1, keys + count, std::greater<>());
+  const std::int32_t last = keys[k - 1];
   int above = 0;
-  for (int i = 0; i < k; ++i) above += scratch[i] > last;
+  for (int i = 0; i < k; ++i) above += keys[i] > last;
   int ties = k - above, taken = 0;
-  for (int i = 0; i < n && taken < k; ++i) {
-    const std::uint32_t key = sortable(score[i]);
-    if (key > last || (key == last && ties-- > 0)) chosen[taken++] = i;
+  for (int i = 0; i < count && taken < k; ++i) {
+    const std::int32_t key = sortable(score[index(i)]);
+    if (key > last || (key == last && ties-- > 0)) chosen[taken++] = index(i);
   }
   return taken;
 }

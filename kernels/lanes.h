@@ -1,4 +1,4 @@
-// Eight float lanes, twice: `Plain8` in plain C++ and `Avx8` in AVX2+FMA. A kernel body written over a lane type gives the same
+// Eight float lanes, twice: `Plain8` in plain C++ and `Avx8` in AVX2+FMA (and sixteen, `Avx16`, for some bodies). A kernel body written over a lane type gives the same
 // bits with either, because every operation below is correctly rounded by both and the reductions have one written order.
 // Everything is in an unnamed namespace: a translation unit compiled with -mavx2 must not lend its code to the others.
 #pragma once
@@ -23,6 +23,7 @@ struct Bits8 {
   std::uint32_t v[8];
 };
 struct Plain8 {
+  static constexpr int lanes = 8;
   using Bits = Bits8;
   float v[8];
 };
@@ -77,6 +78,7 @@ struct AvxBits {
   __m256i v;
 };
 struct Avx8 {
+  static constexpr int lanes = 8;
   using Bits = AvxBits;
   __m256 v;
 };
@@ -112,7 +114,37 @@ inline void load_bf16(Avx8& a, const std::uint16_t* p) {
 }
 #endif
 
-// ---- what both share
+// ---- AVX-512: sixteen lanes, for bodies that sum nothing across them
+
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+struct Avx512Bits {
+  __m512i v;
+};
+struct Avx16 {
+  static constexpr int lanes = 16;
+  using Bits = Avx512Bits;
+  __m512 v;
+};
+inline void load(Avx16& a, const float* p) { a.v = _mm512_loadu_ps(p); }
+inline void store(float* p, Avx16 a) { _mm512_storeu_ps(p, a.v); }
+inline void fill(Avx16& a, float x) { a.v = _mm512_set1_ps(x); }
+inline Avx16 operator/(Avx16 a, Avx16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Avx16 fma(Avx16 a, Avx16 b, Avx16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline Avx16 if_nan(Avx16 a, Avx16 yes, Avx16 no) { return {_mm512_mask_mov_ps(no.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), yes.v)}; }
+inline Avx512Bits bits(Avx16 a) { return {_mm512_castps_si512(a.v)}; }
+inline Avx16 floats(Avx512Bits a) { return {_mm512_castsi512_ps(a.v)}; }
+inline Avx512Bits add(Avx512Bits a, Avx512Bits b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline Avx512Bits both(Avx512Bits a, Avx512Bits b) { return {_mm512_and_si512(a.v, b.v)}; }
+template <int n>
+inline Avx512Bits shift_right(Avx512Bits a) { return {_mm512_srli_epi32(a.v, n)}; }
+inline void fill(Avx512Bits& a, std::uint32_t x) { a.v = _mm512_set1_epi32(static_cast<int>(x)); }
+inline void load_bf16(Avx16& a, const std::uint16_t* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  a.v = _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+#endif
+
+// ---- what all share
 
 template <class V>
 inline V loaded(const float* p) {

@@ -47,6 +47,7 @@ float e2m1_value(std::uint8_t code);  // 4 bits
 
 void linear_cpu(const LinearArgs& a);
 void linear_avx2(const LinearArgs& a);
+void linear_avx512(const LinearArgs& a);  // with bf16 and VBMI
 
 // Position i of a 32-group's processing order -> offset along k.
 inline constexpr int ordered(Format format, int i) {

@@ -14,7 +14,8 @@
 namespace lares::kernels {
 namespace {
 
-template <class V, void (*matmul)(const LinearArgs&), void (*pack)(const PackArgs&), void (*tiles)(const TilesArgs&)>
+// Wide: a lane type of V's operations or more lanes, for what is not summed across them.
+template <class V, class Wide, void (*matmul)(const LinearArgs&), void (*pack)(const PackArgs&), void (*tiles)(const TilesArgs&)>
 constexpr Kernels row(const char* name, bool (*available)()) {
   return {name,
           available,
@@ -30,7 +31,7 @@ constexpr Kernels row(const char* name, bool (*available)()) {
           hyper_split<V>,
           hyper_enter<V>,
           hyper_leave<V>,
-          [](const AttentionArgs& a) { attention<V>(a, matmul); },
+          [](const AttentionArgs& a) { attention<V, Wide>(a, matmul); },
           pool<V>,
           [](const IndexArgs& a) { index_scores<V>(a, matmul); },
           swiglu<V>};

@@ -9,6 +9,8 @@
 namespace lares::kernels {
 namespace {
 
+constexpr int kLeastBf16 = (127 - 46) << 7;
+
 float fp8_scale(const Matrix& m, std::int64_t block) { return m.scale_f32 ? m.scale_f32[block] : e8m0_value(m.scale[block]); }
 
 // Where weight k of row i lies in its tile: byte, and for fp4 the nibble.
@@ -41,7 +43,7 @@ bool tileable(const Matrix& m) {
     case Format::f32: return false;
     case Format::bf16: {
       const auto* w = static_cast<const std::uint16_t*>(m.data);
-      return std::none_of(w, w + n, [](std::uint16_t v) { return (v & 0x7F80) == 0 && (v & 0x7F) != 0; });
+      return std::none_of(w, w + n, [](std::uint16_t v) { return (v & 0x7FFF) != 0 && ((v & 0x7FFF) < kLeastBf16 || (v & 0x7F80) == 0x7F80); });
     }
     case Format::fp8: {
       const auto* w = static_cast<const std::uint8_t*>(m.data);

@@ -33,8 +33,8 @@ constexpr std::int64_t tiles_bytes(Format format, int n_out, int n_in) {
 }
 constexpr std::int64_t tiles_scales(int n_out, int n_in) { return (n_out + 127LL) / 128 * tiles_along(n_in); }
 
-// Whether tiles hold the matrix bit for bit: bf16 without denormals (which vdpbf16ps reads as 0), fp8 without NaN, fp4; scales
-// finite. Reads the whole matrix.
+// Whether tiles hold the matrix bit for bit: bf16 whose numbers are 0 or at least 2^-46 (vdpbf16ps makes a zero of every denormal,
+// and smaller factors might give one), fp8 without NaN, fp4; scales finite. Reads the whole matrix.
 bool tileable(const Matrix& m);
 
 // Repacks rows [row_begin, row_end) of a tileable matrix, row_begin a multiple of 16, into its tiles; `scale` (fp8 only) is filled
@@ -44,15 +44,16 @@ void repack(const Matrix& m, int row_begin, int row_end, std::uint8_t* data, flo
 struct PackArgs {
   Format format;
   const float* x;  // [n_tokens, x_stride]
-  float* to;       // [n_tokens, packed_width(n_in)]: processing order, zeros behind n_in
+  float* to;       // [n_tokens, packed_width(n_in)]: in the form that the row's own linear_tiles reads
   std::int64_t x_stride;
   int n_in, n_tokens;
 };
-constexpr std::int64_t packed_width(int n_in) { return tiles_along(n_in) * kTileK; }
+// Floats from one token to the next: whole tiles, and a line more, so that tokens a power of two apart share no set of a cache.
+constexpr std::int64_t packed_width(int n_in) { return tiles_along(n_in) * kTileK + 16; }
 
 struct TilesArgs {
   const Tiles* w;
-  const float* x;  // packed for w->format
+  const float* x;  // packed for w->format by the same row
   float* y;        // [n_tokens, y_stride]; column `row - y_row` receives row `row`
   std::int64_t y_stride;
   int n_tokens;
@@ -65,5 +66,7 @@ void pack_cpu(const PackArgs& a);
 void pack_avx2(const PackArgs& a);
 void linear_tiles_cpu(const TilesArgs& a);
 void linear_tiles_avx2(const TilesArgs& a);
+void pack_avx512(const PackArgs& a);  // with bf16 and VBMI
+void linear_tiles_avx512(const TilesArgs& a);
 
 }  // namespace lares::kernels

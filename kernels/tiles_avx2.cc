@@ -7,22 +7,12 @@
 #include <immintrin.h>
 
 #include <cstring>
-#include <utility>
 
 #include "kernels/lanes.h"
-
-#define INLINE [[gnu::always_inline]] inline
+#include "kernels/unrolled.h"
 
 namespace lares::kernels {
 namespace {
-
-// Loops whose every index is a constant: arrays of registers stay registers.
-template <int n, class F>
-INLINE void each(F&& f) {
-  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) { (f(std::integral_constant<int, i>{}), ...); }
-  (std::make_integer_sequence<int, n>{});
-}
-#define EACH(i, n, ...) each<n>([&](auto i) __attribute__((always_inline)) __VA_ARGS__)
 
 INLINE __m256i half_line(const std::uint8_t* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); }
 INLINE __m256 floats_of(__m256i v) { return _mm256_castsi256_ps(v); }

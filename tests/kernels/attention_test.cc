@@ -15,11 +15,11 @@ TEST(Attention, MatchesFloat64) {
   struct Case {
     int rows, heads, dim;
   };
-  for (const auto [n, heads, dim] : {Case{1, 4, 32}, Case{7, 5, 64}, Case{128, 8, 192}, Case{141, 3, 512}}) {
-    const auto q = normals(heads * dim, 1), keys = normals(n * dim, 2), sink = normals(heads, 3);
+  for (const auto [n, heads, dim] : {Case{1, 4, 32}, Case{7, 5, 64}, Case{128, 8, 192}, Case{141, 3, 512}, Case{70, 19, 96}}) {
+    const auto keys = normals(n * dim, 2), sink = normals(heads, 3);
     std::vector<std::uint16_t> small;
     for (const float v : keys) small.push_back(bf16_bits(v));
-    for (const bool released : {false, true}) {
+    for (const auto& [released, q] : {std::pair{false, activations(heads, dim, 1)[0]}, {true, activations(heads, dim, 1)[0]}, {true, activations(heads, dim, 1)[1]}}) {
       std::vector<double> want;
       const auto key = [&](int i, int c) -> double { return released ? bf16(keys[i * dim + c]) : keys[i * dim + c]; };
       for (int h = 0; h < heads; ++h) {
@@ -76,9 +76,12 @@ TEST(Attention, AHugeSinkTakesAllTheWeight) {
 }
 
 TEST(Indexer, ScoresMatchFloat64) {
-  for (const int n : {1, 5, 300, 520}) {
+  for (const auto& [n, cell] : {std::pair{1, Format::f32}, {5, Format::f32}, {300, Format::f32}, {520, Format::f32}, {3, Format::bf16}, {530, Format::bf16}}) {
     constexpr int heads = 16, dim = 128;
-    const auto q = normals(heads * dim, 4), w = normals(heads, 5), keys = normals(n * dim, 6);
+    const auto q = activations(heads, dim, 4)[cell == Format::bf16], w = normals(heads, 5);
+    const auto keys = activations(n, dim, 6)[cell == Format::bf16];
+    std::vector<std::uint16_t> small;
+    for (const float v : keys) small.push_back(bf16_bits(v));
     std::vector<double> want;
     for (int j = 0; j < n; ++j) {
       double sum = 0;
@@ -93,7 +96,7 @@ TEST(Indexer, ScoresMatchFloat64) {
       std::vector<float> first;
       for (const Kernels* row : available_rows()) {
         Output score(n), scratch(index_scratch(heads));
-        row->index_scores({.q = q.data(), .w = w.data(), .keys = keys.data(), .cell = Format::f32, .score = score.data(), .scratch = scratch.data(),
+        row->index_scores({.q = q.data(), .w = w.data(), .keys = cell == Format::bf16 ? static_cast<const void*>(small.data()) : keys.data(), .cell = cell, .score = score.data(), .scratch = scratch.data(),
                            .n_keys = n, .n_heads = heads, .dim = dim, .released = released});
         EXPECT_TRUE(score.guards_intact() && scratch.guards_intact());
         EXPECT_TRUE(close(score.values(), want, released ? 1.5 : 2e-3, 0)) << row->name;  // sums of 16 products of magnitude 10
@@ -116,14 +119,27 @@ TEST(Indexer, TopKTakesTheLowestOfEquals) {
   EXPECT_EQ(pick({-3, -1, -2}, 1), (std::vector<std::int32_t>{1}));
   EXPECT_EQ(pick({1, 2}, 5), (std::vector<std::int32_t>{0, 1}));
   EXPECT_EQ(pick({1, 2}, 0), (std::vector<std::int32_t>{}));
-  auto random = normals(5000, 7);
-  for (float& v : random) v = std::round(v * 4);  // many ties
-  std::vector<std::int32_t> order(random.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return random[a] > random[b]; });
-  order.resize(512);
-  std::sort(order.begin(), order.end());
-  EXPECT_EQ(pick(random, 512), order);
+  // Sizes around where a sample is taken first, and scores that mislead it: ties, runs, order, zeros of both signs.
+  for (const int n : {5000, 8191, 8192, 8200, 100'003})
+    for (int kind = 0; kind < 6; ++kind) {
+      auto score = normals(static_cast<std::size_t>(n), 7);
+      for (int i = 0; i < n; ++i) {
+        float& v = score[i];
+        if (kind == 1) v = std::round(v * 4);
+        if (kind == 2) v = std::max(0.0f, v - 2);
+        if (kind == 3) v = static_cast<float>(i);
+        if (kind == 4) v = static_cast<float>(-i);
+        if (kind == 5) v = i % 2 ? -0.0f : 0.0f;
+      }
+      std::vector<std::int32_t> order(score.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return score[a] > score[b]; });
+      for (const int k : {1, 512, n / 3}) {
+        std::vector<std::int32_t> want(order.begin(), order.begin() + k);
+        std::sort(want.begin(), want.end());
+        EXPECT_EQ(pick(score, k), want) << "the best " << k << " of " << n << ", kind " << kind;
+      }
+    }
 }
 
 TEST(Route, WeighsWithoutTheBiasAndBreaksTiesLow) {

@@ -87,4 +87,19 @@ inline float bf16(float x) {
 }
 inline std::uint16_t bf16_bits(float x) { return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(bf16(x)) >> 16); }
 
+// Activations [n_tokens, n_in] of every kind that a row may tell apart: floats; numbers that bf16 holds; some tokens of each; bf16
+// with zeros of both signs and tokens whose products with small weights are denormals.
+inline std::vector<std::vector<float>> activations(int n_tokens, int n_in, std::uint64_t seed) {
+  const auto floats = normals(static_cast<std::size_t>(n_tokens) * n_in, seed);
+  auto halves = floats;
+  for (float& v : halves) v = bf16(v);
+  auto mixed = halves, small = halves;
+  for (int t = 1; t < n_tokens; t += 3) std::copy_n(floats.begin() + static_cast<std::ptrdiff_t>(t) * n_in, n_in, mixed.begin() + static_cast<std::ptrdiff_t>(t) * n_in);
+  for (std::size_t i = 0; i < small.size(); ++i) {
+    if (i % 5 == 0) small[i] = i % 2 ? 0.0f : -0.0f;
+    if (n_tokens == 1 || i / static_cast<std::size_t>(n_in) % 2 == 1) small[i] = std::copysign(small[i] == 0 ? 0.0f : 0x1.8p-118f, small[i]);
+  }
+  return {floats, halves, mixed, small};
+}
+
 }  // namespace lares::kernels::test

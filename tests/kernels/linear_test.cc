@@ -47,38 +47,39 @@ class Linear : public testing::TestWithParam<Case> {};
 TEST_P(Linear, MatchesFloat64AndEveryOtherRow) {
   const auto [format, f32_scale, n_out, n_in, n_tokens] = GetParam();
   const Stored s = stored(format, n_out, n_in, f32_scale);
-  const auto x = normals(static_cast<std::size_t>(n_tokens) * n_in, 21);
-  std::vector<double> want, bound;
-  for (int t = 0; t < n_tokens; ++t)
-    for (int r = 0; r < n_out; ++r) {
-      double sum = 0, size = 0;
-      for (int k = 0; k < n_in; ++k) {
-        const double p = value(s.m, r, k) * x[static_cast<std::size_t>(t) * n_in + k];
-        sum += p;
-        size += std::fabs(p);
+  for (const auto& x : activations(n_tokens, n_in, 21)) {
+    std::vector<double> want, bound;
+    for (int t = 0; t < n_tokens; ++t)
+      for (int r = 0; r < n_out; ++r) {
+        double sum = 0, size = 0;
+        for (int k = 0; k < n_in; ++k) {
+          const double p = value(s.m, r, k) * x[static_cast<std::size_t>(t) * n_in + k];
+          sum += p;
+          size += std::fabs(p);
+        }
+        want.push_back(sum);
+        bound.push_back(size);
       }
-      want.push_back(sum);
-      bound.push_back(size);
+    std::vector<float> first;
+    for (const Kernels* row : available_rows()) {
+      SCOPED_TRACE(row->name);
+      const auto got = run(*row, s.m, x, n_tokens, 0, n_out);
+      // 32 fmas in a group and one per group: at most (32 + n_in / 32) * eps / 2 of sum |w x|.
+      for (std::size_t i = 0; i < got.size(); ++i)
+        ASSERT_LE(std::fabs(got[i] - want[i]), (32 + n_in / 32) * 0x1p-24 * bound[i] + 1e-30) << "at " << i;
+      if (first.empty()) first = got;
+      EXPECT_TRUE(same_bits(got, first));
+      // One token at a time, an odd range of rows, and rounded: the same values.
+      for (const int t : {0, n_tokens - 1}) {
+        const std::vector<float> one(x.begin() + static_cast<std::ptrdiff_t>(t) * n_in, x.begin() + static_cast<std::ptrdiff_t>(t + 1) * n_in);
+        const int begin = n_out > 3 ? 3 : 0;
+        const auto part = run(*row, s.m, one, 1, begin, n_out);
+        EXPECT_TRUE(same_bits(part, {first.begin() + t * n_out + begin, first.begin() + (t + 1) * n_out}));
+      }
+      auto rounded = first;
+      for (float& v : rounded) v = bf16(v);
+      EXPECT_TRUE(same_bits(run(*row, s.m, x, n_tokens, 0, n_out, true), rounded));
     }
-  std::vector<float> first;
-  for (const Kernels* row : available_rows()) {
-    SCOPED_TRACE(row->name);
-    const auto got = run(*row, s.m, x, n_tokens, 0, n_out);
-    // 32 fmas in a group and one per group: at most (32 + n_in / 32) * eps / 2 of sum |w x|.
-    for (std::size_t i = 0; i < got.size(); ++i)
-      ASSERT_LE(std::fabs(got[i] - want[i]), (32 + n_in / 32) * 0x1p-24 * bound[i] + 1e-30) << "at " << i;
-    if (first.empty()) first = got;
-    EXPECT_TRUE(same_bits(got, first));
-    // One token at a time, an odd range of rows, and rounded: the same values.
-    for (const int t : {0, n_tokens - 1}) {
-      const std::vector<float> one(x.begin() + static_cast<std::ptrdiff_t>(t) * n_in, x.begin() + static_cast<std::ptrdiff_t>(t + 1) * n_in);
-      const int begin = n_out > 3 ? 3 : 0;
-      const auto part = run(*row, s.m, one, 1, begin, n_out);
-      EXPECT_TRUE(same_bits(part, {first.begin() + t * n_out + begin, first.begin() + (t + 1) * n_out}));
-    }
-    auto rounded = first;
-    for (float& v : rounded) v = bf16(v);
-    EXPECT_TRUE(same_bits(run(*row, s.m, x, n_tokens, 0, n_out, true), rounded));
   }
 }
 
