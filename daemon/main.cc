@@ -47,11 +47,15 @@ int run(int argc, char** argv) {
   std::string socket, state_dir, model;
   int threads = 0;
   std::int64_t context = 0;
+  double memory = 0;
   app.add_option("--socket", socket, "where to listen (default: $LARES_SOCKET, else the user's own)");
   app.add_option("--state-dir", state_dir, "where sessions are kept (default: $LARES_STATE_DIR, else the user's own)");
   app.add_option("--model", model, "checkpoint directory (default: $LARES_MODEL, else nano, which comes with Lares)");
   app.add_option("--threads", threads, "threads of the engine; 0: the CPUs this process may use")->check(CLI::Range(0, 1024));
   app.add_option("--context", context, "tokens a session may hold; 0: what the model can")->check(CLI::NonNegativeNumber);
+  app.add_option("--memory", memory, "GB for weights, work space and one long session; 0: what is free. With less than they take, experts are read when they are asked for")
+      ->envname("LARES_MEMORY")
+      ->check(CLI::Range(0.0, 1e6));
   app.set_version_flag("--version", std::string("laresd ") + daemon::kVersion);
   try {
     app.parse(argc, argv);
@@ -78,7 +82,7 @@ int run(int argc, char** argv) {
   options.sandbox_launcher = beside_this_executable("lares-sandbox");
   options.mcp_config = mcp_config();
   options.load = [&](const engine::Progress& progress) {
-    return engine::load({.directory = model, .n_threads = threads, .n_context = context}, progress);
+    return engine::load({.directory = model, .n_threads = threads, .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
   };
   const daemon::Log log(STDERR_FILENO);
   return daemon::run_daemon(options, log);

@@ -96,6 +96,10 @@ struct ModelStatus {
   std::string directory, model_type;
   std::int64_t n_layers = 0, vocab_size = 0, n_context_max = 0, weight_bytes = 0, n_parameters = 0;
 };
+// Routed experts, where not all of them fit into memory; bytes, and uses by a layer that found one there or did not.
+struct ExpertStatus {
+  std::int64_t bytes = 0, bytes_max = 0, resident = 0, read = 0, found = 0, missed = 0;
+};
 // Also the params of the notification "server/state", sent to every initialised connection when something in it changes (load
 // progress at most ten times a second) and once right after initialize.
 struct ServerState {
@@ -110,6 +114,7 @@ struct ServerStatus {
 struct ServerStatusResult {
   ServerState engine;
   ModelStatus model;  // empty until ready, except `directory`
+  ExpertStatus experts;  // bytes_max 0: all fit
   std::string version, socket, state_dir;
   std::int64_t pid = 0, uptime_ms = 0;
   int n_clients = 0, n_sessions = 0, n_running = 0;  // n_running: turns in progress

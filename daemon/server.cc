@@ -122,6 +122,9 @@ asio::awaitable<ServerStatusResult> Server::status() {
     const auto& info = engine->info();
     r.model = {info.directory, info.model_type, info.n_layers, info.vocab_size, info.n_context_max,
                static_cast<std::int64_t>(info.weight_bytes), static_cast<std::int64_t>(info.n_parameters)};
+    const auto experts = engine->memory().experts;
+    const auto n = [](std::uint64_t bytes) { return static_cast<std::int64_t>(bytes); };
+    r.experts = {n(experts.bytes), n(experts.bytes_max), n(experts.resident), n(experts.read), experts.found, experts.missed};
   }
   r.version = options_.version, r.socket = options_.socket, r.state_dir = options_.state_dir, r.pid = ::getpid();
   r.uptime_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_).count();

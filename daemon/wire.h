@@ -32,6 +32,10 @@ template <class V> void fields(V& v, ModelStatus& x) {
   v.o("directory", x.directory); v.o("modelType", x.model_type); v.o("nLayers", x.n_layers); v.o("vocabSize", x.vocab_size);
   v.o("nContextMax", x.n_context_max); v.o("weightBytes", x.weight_bytes); v.o("nParameters", x.n_parameters);
 }
+template <class V> void fields(V& v, ExpertStatus& x) {
+  v.o("bytes", x.bytes); v.o("bytesMax", x.bytes_max); v.o("resident", x.resident); v.o("read", x.read); v.o("found", x.found);
+  v.o("missed", x.missed);
+}
 template <class V> void fields(V& v, ServerState& x) {
   v.r("state", x.state); v.o("done", x.done); v.o("total", x.total); v.o("message", x.message);
 }
@@ -39,6 +43,7 @@ template <class V> void fields(V& v, ServerStatusResult& x) {
   v.r("engine", x.engine); v.r("model", x.model); v.r("version", x.version); v.r("socket", x.socket); v.r("stateDir", x.state_dir);
   v.r("pid", x.pid); v.r("uptimeMs", x.uptime_ms); v.r("nClients", x.n_clients); v.r("nSessions", x.n_sessions);
   v.r("nRunning", x.n_running); v.r("nQueued", x.n_queued); v.o("shell", x.shell);
+  v.o("experts", x.experts);
 }
 template <class V> void fields(V& v, ServerShutdown& x) { v.o("when", x.when); }
 template <class V> void fields(V& v, PromptHeadResult& x) { v.r("text", x.text); }

@@ -109,11 +109,27 @@ struct ModelInfo {
   std::vector<std::string> notes;    // what a person should know
 };
 
+// Bytes. Weights are mapped: what is not used is on the disk alone, and what is used may go there again.
+struct MemoryUse {
+  std::uint64_t weights = 0;  // of the checkpoint
+  std::uint64_t tiles = 0;    // its matrices once more, in the order the kernels read them, when they are built in memory
+  struct Experts {            // the routed ones
+    std::uint64_t bytes = 0, bytes_max = 0;   // of them all, and how much of that may be in memory; 0: all
+    std::uint64_t resident = 0, read = 0;     // now in memory, ever read
+    std::int64_t found = 0, missed = 0;       // uses by a layer that found one in memory, that did not
+    std::int64_t given_up = 0;
+  } experts;
+};
+
 struct LoadOptions {
   std::string directory;
   int n_threads = 0;         // 0: the CPUs this process may use, cgroup quota included
   bool exact = false;        // float32 everywhere, no activation quantisation (DESIGN section 2)
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
+  std::uint64_t memory = 0;    // bytes for weights, work space and one long sequence, at most what is available; 0: that.
+                               // With less than they take, experts are kept by how much they are asked for
+  bool trace = false;          // keep spans for write_trace()
+  bool text = true;            // false: ids alone; no tokenizer.json is read, and nobody may ask for the tokenizer
   Drafting drafting = Drafting::off;  // automatic has not paid yet: 0.93 of the speed without, on nano
 };
 
@@ -123,6 +139,17 @@ class Engine {
   virtual const ModelInfo& info() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual std::unique_ptr<Timeline> timeline() = 0;
+  virtual MemoryUse memory() const { return {}; }  // from any thread
+
+  // Where time went since the start, when loaded with `trace`: a file in Chrome's trace event format, which Perfetto reads too.
+  struct TraceTotal {
+    std::string name;
+    std::int64_t count;
+    double self_s;  // without what other names account for
+  };
+  virtual Result<std::vector<TraceTotal>> write_trace(const std::string& path) const {
+    return tl::unexpected(Error{Errc::unsupported, "write " + path + ": this engine keeps no trace"});
+  }
 };
 
 // Opens an official-layout checkpoint directory; every expected tensor is checked before this returns.

@@ -141,7 +141,7 @@ asio::awaitable<Probe> probe(std::string launcher) {
     out.notes.push_back("second backend in use: " + native);
     co_return out;
   }
-  out.why = native + "\n" + bubblewrap;
+  out.why = native == bubblewrap ? native : native + "; " + bubblewrap;  // a launcher that is not there fails both alike
   co_return out;
 }
 

@@ -7,6 +7,7 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/output.h"
 #include "daemon/version.h"
 
 namespace {
@@ -78,7 +79,7 @@ int dispatch(int argc, const char* const* argv) {
 
 int main(int argc, char** argv) {
   try {
-    return dispatch(argc, argv);
+    return cli::delivered(dispatch(argc, argv));
   } catch (const std::exception& e) {  // out of memory, or a bug
     std::fprintf(stderr, "lares: %s\n", e.what());
     return cli::kExitError;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -27,12 +28,13 @@ constexpr std::streamsize kTokensBytesMax = 64 << 20;  // a million ids take 8 M
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 
 struct Options {
-  std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels, logprobs_path, vectors;
-  bool json = false, mtp = false, streams = false, raw = false;
+  std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels, logprobs_path, trace_path, vectors;
+  bool json = false, mtp = false, streams = false, raw = false, ids = false;
   int chunk = 256, threads = 0, n = 256, n_verify = engine::VerifyRequest{}.n_tokens;
   engine::Sampling sampling;
   int n_logprobs = 5;
   engine::Drafting drafting = engine::Drafting::off;
+  double memory = 0;
   bool stats = false;
 };
 
@@ -163,22 +165,30 @@ int generate_with_model(const Options& o) {
     prompt = std::move(*tokens);
   }
   Line line("loading");
-  auto loaded = engine::load({.directory = o.directory, .n_threads = o.threads, .exact = o.mode == "exact", .drafting = o.drafting}, line.callback("shards"));
+  auto loaded = engine::load({.directory = o.directory,
+                              .n_threads = o.threads,
+                              .exact = o.mode == "exact",
+                              .memory = static_cast<std::uint64_t>(o.memory * 1e9),
+                              .trace = !o.trace_path.empty(),
+                              .text = !o.ids,
+                              .drafting = o.drafting},
+                             line.callback("shards"));
   line.clear();
   if (!loaded) return failed(loaded.error().message);
-  const engine::Tokenizer& tokenizer = (*loaded)->tokenizer();
+  const engine::Tokenizer* const tokenizer = o.ids ? nullptr : &(*loaded)->tokenizer();
   if (o.tokens_path.empty()) {
     using engine::Segment;
     std::vector<Segment> segments{{std::string(engine::kBos), true}};
     if (!o.raw) segments.push_back({std::string(engine::kUser), true});
     segments.push_back({o.prompt, false});
     if (!o.raw) segments.push_back({std::string(engine::kAssistant) + std::string(engine::kThink), true});
-    prompt = tokenizer.encode(segments);
+    prompt = tokenizer->encode(segments);
   }
-  const auto end = tokenizer.added(engine::kEos);
+  const auto end = tokenizer ? tokenizer->added(engine::kEos) : std::nullopt;
   std::signal(SIGINT, [](int) { interrupted = 1; });
   std::stop_source stop;
   auto timeline = (*loaded)->timeline();
+  const auto asked = std::chrono::steady_clock::now();
   Line prefill("reading the prompt");
   auto report = prefill.callback("tokens");
   const auto synced = timeline->sync(prompt, stop.get_token(), [&](std::int64_t done, std::int64_t total) {
@@ -193,34 +203,53 @@ int generate_with_model(const Options& o) {
     logprobs.open(o.logprobs_path, std::ios::binary | std::ios::trunc);
     if (!logprobs) return failed(fmt::format("write {}: cannot create it", o.logprobs_path));
   }
-  const auto began = std::chrono::steady_clock::now();
+  const auto read = std::chrono::steady_clock::now();
+  auto first = read;  // when the first token was drawn, for which nothing more had to be evaluated
   int drawn = 0;
+  const auto end_line = [&] { fmt::print("{}\n", tokenizer ? "" : drawn == 0 ? "[]" : "]"); };
   while (drawn < o.n && !interrupted) {
     const auto token = timeline->next(o.sampling, nullptr);
     if (!token) {
-      fmt::print("\n");
+      end_line();
       return failed(token.error().message);
     }
-    ++drawn;
+    if (++drawn == 1) first = std::chrono::steady_clock::now();
     if (logprobs.is_open()) {
       const auto position = static_cast<std::int64_t>(timeline->tokens().size()) - 1;
-      logprobs << logprobs_line(position, *token, std::string(tokenizer.bytes(*token)), timeline->logprobs(o.n_logprobs));
+      logprobs << logprobs_line(position, *token, tokenizer ? std::string(tokenizer->bytes(*token)) : "", timeline->logprobs(o.n_logprobs));
       if (!logprobs) return failed(fmt::format("write {}: the disk is full, or the file went away", o.logprobs_path));
     }
     if (end && *token == *end) break;
-    const auto bytes = tokenizer.bytes(*token);
-    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    if (tokenizer) {
+      const auto bytes = tokenizer->bytes(*token);
+      std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    } else {
+      fmt::print("{}{}", drawn == 1 ? "[" : ", ", *token);
+    }
     std::fflush(stdout);
   }
-  fmt::print("\n");
+  end_line();
   if (o.stats || ::isatty(2) == 1) {
-    const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    fmt::print(stderr, "{} tokens, {:.1f}/s\n", drawn, drawn / s);
+    const auto rate = [](std::size_t n, auto time) { return static_cast<double>(n) / std::max(1e-9, std::chrono::duration<double>(time).count()); };
+    fmt::print(stderr, "prompt: {} tokens, {:.1f}/s\n", prompt.size(), rate(prompt.size(), read - asked));
+    fmt::print(stderr, "{} tokens, {:.1f}/s\n", drawn, rate(static_cast<std::size_t>(std::max(0, drawn - 1)), std::chrono::steady_clock::now() - first));
   }
   if (o.stats) {
     const auto d = timeline->drafts();
     fmt::print(stderr, "{} evaluations; guesses right: {} of {} copied, {} of {} by the MTP block\n", d.evaluations, d.copy.accepted, d.copy.drafted,
                d.mtp.accepted, d.mtp.drafted);
+    if (const auto e = (*loaded)->memory().experts; e.bytes_max > 0) {
+      fmt::print(stderr, "experts: {:.3f} of {:.3f} GB in memory, {:.3f} at most; {} of {} uses found theirs there, {:.3f} GB read\n",
+                 static_cast<double>(e.resident) / 1e9, static_cast<double>(e.bytes) / 1e9, static_cast<double>(e.bytes_max) / 1e9, e.found,
+                 e.found + e.missed, static_cast<double>(e.read) / 1e9);
+    }
+  }
+  if (!o.trace_path.empty()) {
+    const auto totals = (*loaded)->write_trace(o.trace_path);
+    if (!totals) return failed(totals.error().message);
+    double all = 0;
+    for (const auto& t : *totals) all += t.self_s;
+    for (const auto& t : *totals) fmt::print(stderr, "{:<26} {:>8} times {:>10.3f} s {:>5.1f} %\n", t.name, t.count, t.self_s, 100 * t.self_s / all);
   }
   return interrupted ? kExitInterrupted : kExitFinished;
 }
@@ -264,6 +293,7 @@ int model_command(int argc, const char* const* argv) {
   auto* text = generate->add_option("--prompt", o.prompt, "what to ask");
   auto* ids = generate->add_option("--tokens", o.tokens_path, "JSON array of token ids to continue");
   text->excludes(ids);
+  generate->add_flag("--ids", o.ids, "print token ids, a JSON array; needs no tokenizer.json, and stops at no end token")->needs(ids);
   generate->add_option("--n", o.n, "tokens at most")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   generate->add_option("--temperature", o.sampling.temperature, "0: always the likeliest token")->check(CLI::Range(0.0, 100.0))->capture_default_str();
   generate->add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens; 0: all")->check(CLI::Range(0, 1 << 30))->capture_default_str();
@@ -277,7 +307,9 @@ int model_command(int argc, const char* const* argv) {
   generate->add_option("--logprobs", o.n_logprobs, "how many of the likeliest it lists")->check(CLI::Range(0, engine::kLogprobsMax))->capture_default_str();
   const std::map<std::string, engine::Drafting> modes{{"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
   generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("off");
-  generate->add_flag("--stats", o.stats, "tokens per second and how many guesses were right, on stderr");
+  generate->add_option("--memory", o.memory, "GB for weights, work space and one long sequence; 0: what is free")->check(CLI::Range(0.0, 1e6))->capture_default_str();
+  generate->add_flag("--stats", o.stats, "tokens per second, how many guesses were right, how many experts were in memory, on stderr");
+  generate->add_option("--trace", o.trace_path, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr");
   generate->add_flag("--raw", o.raw, "continue the prompt as plain text, not as a user's turn");
   generate->callback([&] {
     if (text->count() + ids->count() != 1) throw CLI::RequiredError("one of --prompt and --tokens");

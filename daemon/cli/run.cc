@@ -16,6 +16,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/output.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
@@ -276,8 +277,7 @@ class Turn {
   void notified(const Happening& h) {
     const std::string& m = h.message.method;
     if (daemon_.json) {
-      fmt::print("{}\n", h.line);
-      std::fflush(stdout);
+      print_line(h.line);
     }
     if (const auto seq = h.message.params.find("seq");
         seq != h.message.params.end() && seq->is_number_integer()) {
@@ -397,8 +397,7 @@ class Turn {
                            {"turn", ended.turn_id},    {"stop_reason", ended.reason},
                            {"message", ended.message}, {"usage", protocol::to_json(ended.usage)},
                            {"changes", changes}};
-      fmt::print("{}\n", protocol::dump(result));
-      std::fflush(stdout);
+      print_line(protocol::dump(result));
       return;
     }
     transcript_.finish();

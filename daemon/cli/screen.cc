@@ -1,5 +1,7 @@
 #include "daemon/cli/screen.h"
 
+#include "daemon/cli/output.h"
+
 #include <poll.h>
 #include <strings.h>
 #include <sys/ioctl.h>
@@ -142,6 +144,7 @@ void Screen::put(const std::string& bytes) {
       pollfd waiting{fd_, POLLOUT, 0};
       ::poll(&waiting, 1, -1);
     } else if (n < 0 && errno != EINTR) {
+      if (fd_ == STDOUT_FILENO) note_write_error(errno);
       return;  // the reader is gone (SIGPIPE is ignored); the turn goes on, and its result is in
                // the session
     }

@@ -61,6 +61,13 @@ void print_status(const protocol::ServerStatusResult& s) {
                         bytes_text(static_cast<double>(s.model.weight_bytes)),
                         grouped(s.model.n_context_max)));
   }
+  if (s.experts.bytes_max > 0) {
+    const auto bytes = [](std::int64_t n) { return bytes_text(static_cast<double>(n)); };
+    const double uses = std::max(1.0, static_cast<double>(s.experts.found + s.experts.missed));
+    row("experts", fmt::format("{} of {} in memory, {} at most; {:.0f}% of {} uses found theirs there, {} read", bytes(s.experts.resident),
+                               bytes(s.experts.bytes), bytes(s.experts.bytes_max), 100 * static_cast<double>(s.experts.found) / uses,
+                               grouped(s.experts.found + s.experts.missed), bytes(s.experts.read)));
+  }
   row("work", fmt::format("turns running {}, steps waiting {}, sessions {}, clients {}",
                           s.n_running, s.n_queued, s.n_sessions, s.n_clients));
   row("shell", s.shell.empty() ? "commands run in the sandbox" : s.shell);

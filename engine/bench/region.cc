@@ -3,49 +3,17 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <limits>
+
+#include "engine/model/available_memory.h"
 
 namespace lares::engine::bench {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
-
-// The number behind `key` in a file of "key number" lines, or the file's first number when `key` is
-// empty.
-std::uint64_t number_in(const char* path, const char* key) {
-  std::uint64_t found = kUnknown;
-  if (std::FILE* f = std::fopen(path, "re")) {
-    char line[256];
-    const std::size_t n = std::strlen(key);
-    while (found == kUnknown && std::fgets(line, sizeof line, f)) {
-      unsigned long long v = 0;
-      if (std::strncmp(line, key, n) == 0 && std::sscanf(line + n, "%llu", &v) == 1) found = v;
-    }
-    std::fclose(f);
-  }
-  return found;
-}
 
 }  // namespace
-
-std::uint64_t available_bytes() {
-  std::uint64_t free = kUnknown;
-  if (const auto kb = number_in("/proc/meminfo", "MemAvailable:"); kb != kUnknown) free = kb * 1024;
-  const auto most = number_in("/sys/fs/cgroup/memory.max", ""),
-             used = number_in("/sys/fs/cgroup/memory.current", "");
-  if (most != kUnknown && used != kUnknown) {
-    // Pages of files count as used and go when they are needed.
-    const auto files = number_in("/sys/fs/cgroup/memory.stat", "inactive_file ");
-    const auto held = files == kUnknown ? used : used - std::min(used, files);
-    free = std::min(free, most > held ? most - held : 0);
-  }
-  return free;
-}
 
 Result<> check_fits(std::uint64_t bytes, const char* what) {
   const std::uint64_t free = available_bytes();

@@ -10,11 +10,7 @@
 
 namespace lares::engine::bench {
 
-// What this process may still take without pushing others out: the machine's available memory or
-// what its cgroup leaves it.
-std::uint64_t available_bytes();
-
-// no_memory when `bytes` for `what` do not fit into available_bytes().
+// no_memory when `bytes` for `what` do not fit into what is available.
 Result<> check_fits(std::uint64_t bytes, const char* what);
 
 class Region {

@@ -63,8 +63,10 @@ Result<Checkpoint> Checkpoint::open(const std::string& directory, const Progress
     if (!shard) return tl::unexpected(shard.error());
     c.shards_.push_back(std::move(*shard));
     for (const auto& [name, tensor] : c.shards_.back().tensors) {
-      if (const auto at = where->find(name); at != where->end() && at->second != file) continue;  // the index says elsewhere
-      if (!c.entries_.emplace(name, Entry{name, file, &tensor}).second)
+      const auto at = where->find(name);
+      const bool listed = where->empty() || at != where->end();
+      if (at != where->end() && at->second != file) continue;  // the index says elsewhere
+      if (!c.entries_.emplace(name, Entry{name, file, &tensor, listed}).second)
         return malformed(fmt::format("load {}/{}, tensor {}: it is in {} too", directory, file, name, c.entries_.find(name)->second.file));
     }
     if (progress) progress(static_cast<std::int64_t>(c.shards_.size()), n_shards);
@@ -84,6 +86,8 @@ Result<const Tensor*> Checkpoint::take(const std::string& name, std::initializer
   if (at == entries_.end())
     return tl::unexpected(Error{Errc::not_found, fmt::format("load {}, tensor {}: missing from every shard, expected {}", directory_, name, expected)});
   Entry& entry = at->second;
+  if (!entry.listed)
+    return malformed(fmt::format("load {}/{}, tensor {}: model.safetensors.index.json does not list it; fetch the index again", directory_, entry.file, name));
   const bool dtype_fits = std::find(dtypes.begin(), dtypes.end(), entry.tensor->dtype) != dtypes.end();
   if (!dtype_fits || entry.tensor->shape != shape)
     return malformed(fmt::format("load {}/{}, tensor {}: expected {}, found {} {}", directory_, entry.file, name, expected,

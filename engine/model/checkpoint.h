@@ -20,6 +20,7 @@ inline constexpr std::size_t kShardsMax = 10000;
 struct Entry {
   std::string name, file;
   const Tensor* tensor;
+  bool listed = true;  // in the index, or there is none
   bool used = false;
 };
 
@@ -38,6 +39,7 @@ class Checkpoint {
   const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
   const std::vector<std::string>& shards() const { return shard_names_; }
   std::uint64_t shard_bytes(std::size_t i) const { return shards_[i].file.bytes().size(); }
+  const MappedFile& file(std::size_t i) const { return shards_[i].file; }
   std::span<const std::uint8_t> shard(std::size_t i) const { return shards_[i].file.bytes(); }
   bool has(std::string_view name) const { return entries_.find(name) != entries_.end(); }
 

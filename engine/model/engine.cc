@@ -4,10 +4,14 @@
 
 #include <algorithm>
 
+#include "engine/model/available_memory.h"
+#include "engine/model/expert_memory.h"
 #include "engine/model/forward.h"
+#include "engine/model/memory_plan.h"
 #include "engine/model/parameters.h"
 #include "engine/model/repack.h"
 #include "engine/model/timeline.h"
+#include "engine/model/trace.h"
 #include "engine/model/weights.h"
 #include "engine/tokenizer.h"
 
@@ -21,7 +25,9 @@ class ModelEngine : public Engine {
         tokenizer_(std::move(tokenizer)),
         pool_(options.n_threads),
         forward_(*weights_, options.exact, pool_, kernels::best()),
+        trace_(options.trace ? std::make_unique<Trace>() : nullptr),
         drafts_{.mode = options.drafting, .policy = std::make_shared<DraftPolicy>()} {
+    forward_.record(trace_.get());
     const Config& c = weights_->checkpoint.config();
     info_.directory = options.directory;
     info_.model_type = c.model_type;
@@ -35,10 +41,10 @@ class ModelEngine : public Engine {
     }
   }
   // Weights in the kernels' order, where that costs little or is already there; without, all works, more slowly.
-  void repack(const Progress& progress) {
+  void repack(bool in_memory, const Progress& progress) {
     const std::uint64_t bytes = repacked_bytes(*weights_);
-    const auto done = bytes <= kRepackMemoryMax ? repacked_.build(*weights_, pool_, progress)
-                                                : repacked_.map(*weights_, fmt::format("{}/{}", info_.directory, kRepackFile));
+    const auto done = in_memory ? repacked_.build(*weights_, pool_, progress)
+                                : repacked_.map(*weights_, fmt::format("{}/{}", info_.directory, kRepackFile));
     if (done) return;
     if (done.error().code == Errc::not_found)
       info_.notes.push_back(fmt::format("the weights are read as they are stored; `lares model repack {}` writes {:.0f} GB that the kernels read faster",
@@ -46,16 +52,36 @@ class ModelEngine : public Engine {
     else info_.notes.push_back(done.error().message);
   }
 
+  // After repack().
+  void share_memory(std::uint64_t bytes_max) {
+    auto parts = expert_parts(*weights_, repacked_);
+    experts_ = std::make_unique<ExpertMemory>(std::move(parts), bytes_max);
+    forward_.keep_experts(experts_.get());
+    const auto use = experts_->report();
+    info_.notes.push_back(fmt::format("{:.1f} of {:.1f} GB of experts stay in memory, the others are read from the disk when they are asked for",
+                                      static_cast<double>(use.bytes_max) / 1e9, static_cast<double>(use.bytes) / 1e9));
+  }
+
   const ModelInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_); }
+  MemoryUse memory() const override {
+    return {.weights = info_.weight_bytes, .tiles = repacked_.memory_bytes(), .experts = experts_ ? experts_->report() : MemoryUse::Experts{}};
+  }
+  Result<std::vector<TraceTotal>> write_trace(const std::string& path) const override {
+    if (!trace_) return Engine::write_trace(path);
+    if (const auto written = trace_->write(path); !written) return tl::unexpected(written.error());
+    return trace_->totals();
+  }
 
  private:
   std::unique_ptr<Weights> weights_;
   Repacked repacked_;
+  std::unique_ptr<ExpertMemory> experts_;  // null: all of them fit
   std::unique_ptr<Tokenizer> tokenizer_;
   kernels::ThreadPool pool_;
   Forward forward_;
+  std::unique_ptr<Trace> trace_;  // null: not asked for
   DraftOptions drafts_;
   ModelInfo info_;
 };
@@ -65,13 +91,19 @@ class ModelEngine : public Engine {
 Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress) {
   auto weights = load_weights(options.directory, progress);
   if (!weights) return tl::unexpected(weights.error());
-  auto tokenizer = Tokenizer::from_file(options.directory + "/tokenizer.json");
+  Result<std::unique_ptr<Tokenizer>> tokenizer;
+  if (options.text) tokenizer = Tokenizer::from_file(options.directory + "/tokenizer.json");
   if (!tokenizer) return tl::unexpected(tokenizer.error());
-  if ((*tokenizer)->vocab_size() > (*weights)->checkpoint.config().vocab_size)
+  if (*tokenizer && (*tokenizer)->vocab_size() > (*weights)->checkpoint.config().vocab_size)
     return tl::unexpected(Error{Errc::malformed, fmt::format("load {}: tokenizer.json has {} ids, the model's vocabulary {}", options.directory,
                                                              (*tokenizer)->vocab_size(), (*weights)->checkpoint.config().vocab_size)});
+  const std::int64_t longest = (*weights)->checkpoint.config().max_position_embeddings;
+  const auto needs = memory_needs(**weights, options.exact, options.n_context > 0 ? std::min(options.n_context, longest) : longest, kChunk);
+  const auto plan = plan_memory(needs, options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(), kRepackMemoryMax, options.directory);
+  if (!plan) return tl::unexpected(plan.error());
   auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options);
-  engine->repack(progress);
+  engine->repack(plan->tiles, progress);
+  if (plan->experts_max > 0) engine->share_memory(plan->experts_max);
   return engine;
 }
 

@@ -85,9 +85,10 @@ void Forward::rms_norm(const float* x, const float* w, float* y, int n, int dim)
   });
 }
 
-// What enters an fp8 or fp4 matrix: Q8_128 of x in released numerics, x itself in exact ones.
-const float* Forward::quantised(const float* x, int n, int dim, Buffer& buffer) {
-  if (exact_) return x;
+// What enters a matrix: in released numerics Q8_128 of x where it is fp8 or fp4; else x itself.
+const float* Forward::entering(const kernels::Matrix& w, const float* x, int n, Buffer& buffer) {
+  if (exact_ || !quantises(w)) return x;
+  const int dim = w.n_in;
   float* to = room(buffer, static_cast<std::size_t>(n) * dim);
   each(n, std::max(1, 8192 / dim), [&](std::int64_t begin, std::int64_t end) {
     std::memcpy(to + begin * dim, x + begin * dim, sizeof(float) * (end - begin) * dim);
@@ -121,6 +122,7 @@ void Forward::embed(std::span<const Token> tokens, float* x) {
 }
 
 void Forward::hyper_split(const HyperWeights& w, const float* x, int n, bool head) {
+  const Trace::Span span(trace_, "hyper-connections");
   const int S = c_.hc_mult, D = c_.hidden_size, rows = w.fn.n_out;
   float* dots = room(dots_, static_cast<std::size_t>(n) * rows);
   linear(w.fn, x, static_cast<std::int64_t>(S) * D, dots, rows, n, false);
@@ -141,10 +143,12 @@ void Forward::hyper_split(const HyperWeights& w, const float* x, int n, bool hea
 
 void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x) {
   const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, S = c_.hc_mult;
+  const Trace::Span span(trace_, w.ratio == 0 ? "layer (window)" : w.ratio == 4 ? "layer (CSA)" : "layer (HCA)", "layer", w.index);
   const Chunk chunk(*this, w, position, n);
   float* normed = room(normed_, static_cast<std::size_t>(n) * D);
   float* y = room(y_, static_cast<std::size_t>(n) * D);
   const auto leave = [&] {
+    const Trace::Span leaving(trace_, "hyper-connections");
     each(n, std::max(1, 16384 / D), [&](std::int64_t begin, std::int64_t end) {
       k_.hyper_leave({.x = x + begin * S * D, .y = y + begin * D, .post = post_.data() + begin * S, .comb = comb_.data() + begin * S * S,
                       .n_tokens = static_cast<int>(end - begin), .n_streams = S, .dim = D, .round_bf16 = !exact_});
@@ -161,8 +165,10 @@ void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t posit
 }
 
 void Forward::evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<void(int, const float*)>& trace) {
+  const Trace::Span span(trace_, "evaluate", "tokens", static_cast<std::int64_t>(tokens.size()));
   embed(tokens, x);
   for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+    expect_experts(weights_.layers[i], tokens);  // read while attention is computed
     layer(weights_.layers[i], state.layer(static_cast<int>(i)), state.size(), tokens, x);
     if (trace) trace(static_cast<int>(i), x);
   }
@@ -170,6 +176,7 @@ void Forward::evaluate(State& state, std::span<const Token> tokens, float* x, co
 }
 
 void Forward::head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits) {
+  const Trace::Span span(trace_, "head", "tokens", n);
   hyper_split(hyper, x, n, true);
   float* normed = room(normed_, static_cast<std::size_t>(n) * c_.hidden_size);
   rms_norm(sub_.data(), norm, normed, n, c_.hidden_size);
@@ -178,13 +185,14 @@ void Forward::head(const HyperWeights& hyper, const float* norm, const float* x,
 
 void Forward::mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x) {
   const int n = static_cast<int>(next.size()), D = c_.hidden_size, S = c_.hc_mult;
+  const Trace::Span span(trace_, "draft block", "tokens", n);
   Buffer e(static_cast<std::size_t>(n) * S * D), h(static_cast<std::size_t>(n) * S * D);
   embed(next, h.data());
   for (int t = 0; t < n; ++t) std::memmove(h.data() + static_cast<std::size_t>(t) * D, h.data() + static_cast<std::size_t>(t) * S * D, sizeof(float) * D);
   rms_norm(h.data(), w.enorm, h.data(), n, D);
-  linear(w.e_proj, quantised(h.data(), n, D, xq_), D, e.data(), D, n, !exact_);
+  linear(w.e_proj, entering(w.e_proj, h.data(), n, xq_), D, e.data(), D, n, !exact_);
   rms_norm(x, w.hnorm, h.data(), n * S, D);
-  linear(w.h_proj, quantised(h.data(), n * S, D, xq_), D, x, D, n * S, !exact_);
+  linear(w.h_proj, entering(w.h_proj, h.data(), n * S, xq_), D, x, D, n * S, !exact_);
   for (int t = 0; t < n; ++t)
     for (int s = 0; s < S; ++s)
       for (int i = 0; i < D; ++i) {

@@ -7,7 +7,9 @@
 #include <span>
 #include <vector>
 
+#include "engine/model/expert_memory.h"
 #include "engine/model/state.h"
+#include "engine/model/trace.h"
 #include "engine/model/weights.h"
 #include "kernels/dispatch.h"
 #include "kernels/thread_pool.h"
@@ -19,6 +21,11 @@ class Forward {
   Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, const kernels::Kernels& kernels);
 
   bool exact() const { return exact_; }
+  // Tells it which experts are about to be read, from now on; null: nobody.
+  void keep_experts(ExpertMemory* memory) { experts_ = memory; }
+  // Spans of what it does, from now on; null: none.
+  void record(Trace* trace) { trace_ = trace; }
+  Trace* trace() const { return trace_; }
 
   // X[t, s, :] = embedding of tokens[t]. x: [n, S, D].
   void embed(std::span<const Token> tokens, float* x);
@@ -43,12 +50,14 @@ class Forward {
                    std::int64_t y_stride, int n, bool round);
   const float* pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n, Buffer& buffer);
   void rms_norm(const float* x, const float* w, float* y, int n, int dim);
-  const float* quantised(const float* x, int n, int dim, Buffer& buffer);
+  const float* entering(const kernels::Matrix& w, const float* x, int n, Buffer& buffer);
   void hyper_split(const HyperWeights& w, const float* x, int n, bool head);
   void attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y);
   void compress(const CompressorWeights& w, Ring& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index);
   void index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr);
   void attend(const LayerWeights& w, LayerState& state, const Chunk& chunk);
+  void expect_experts(const LayerWeights& w, std::span<const Token> tokens);
+  void use_experts(const LayerWeights& w, std::span<const int> counts, int n);
   void moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y);
   void put_cells(std::uint8_t* to, const float* from, int n) const;
   void each(std::int64_t n, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& f) { pool_.run(n, grain, f); }
@@ -58,6 +67,8 @@ class Forward {
   const bool exact_;
   kernels::ThreadPool& pool_;
   const kernels::Kernels& k_;
+  ExpertMemory* experts_ = nullptr;
+  Trace* trace_ = nullptr;
   std::vector<float> frequencies_[2];  // [R / 2]: window layers, compressed layers
   // Work space, sized by the largest chunk so far.
   Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_, iq_, iw_, o_, z_, zq_;

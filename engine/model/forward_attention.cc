@@ -1,24 +1,31 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "engine/model/forward.h"
 #include "engine/model/forward_chunk.h"
 
 namespace lares::engine {
+namespace {
+
+constexpr std::size_t kEntriesGrowth = 1 << 16;  // bytes
+
+}  // namespace
 
 void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y) {
   const int n = chunk.n, D = c_.hidden_size, Q = c_.q_lora_rank, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
   const std::size_t rows = static_cast<std::size_t>(n);
-  const float* xq = quantised(x, n, D, xq_);
+  std::optional<Trace::Span> projections(std::in_place, trace_, "attention: q, kv");
+  const float* xq = entering(w.wq_a, x, n, xq_);
   float* qr = room(qr_, rows * Q);
   linear(w.wq_a, xq, D, qr, Q, n, !exact_);
   rms_norm(qr, w.q_norm, qr, n, Q);
-  const float* qrq = quantised(qr, n, Q, qrq_);
+  const float* qrq = entering(w.wq_b, qr, n, qrq_);
   float* q = room(q_, rows * H * C);
   linear(w.wq_b, qrq, Q, q, static_cast<std::int64_t>(H) * C, n, !exact_);
   float* kv = room(kv_, rows * C);
-  linear(w.wkv, xq, D, kv, C, n, !exact_);
+  linear(w.wkv, quantises(w.wkv) == quantises(w.wq_a) ? xq : entering(w.wkv, x, n, zq_), D, kv, C, n, !exact_);
   rms_norm(kv, w.kv_norm, kv, n, C);
   each(n, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto t = static_cast<int>(begin); t < end; ++t) {
@@ -33,23 +40,26 @@ void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& c
       put_cells(state.window.row(chunk.position + t), row, C);
     }
   });
+  projections.reset();
   if (w.compressor) compress(*w.compressor, state.raw, state.entries, chunk, x, false);
   if (w.indexer) {
     compress(w.indexer->compressor, state.raw_index, state.index_keys, chunk, x, true);
     // While everything visible fits into the top k there is nothing to choose.
-    if ((chunk.position + n) / 4 > c_.index_topk) index_queries(*w.indexer, chunk, x, qrq);
+    if ((chunk.position + n) / 4 > c_.index_topk) index_queries(*w.indexer, chunk, x, quantises(w.indexer->wq_b) == quantises(w.wq_b) ? qrq : entering(w.indexer->wq_b, qr, n, zq_));
   }
   attend(w, state, chunk);
+  const Trace::Span out(trace_, "attention: output");
   const int G = c_.o_groups, A = c_.o_lora_rank, per_group = H * C / G;
   float* z = room(z_, rows * G * A);
   for (int g = 0; g < G; ++g)
     linear_rows(w.wo_a, g * A, (g + 1) * A, o_.data() + static_cast<std::size_t>(g) * per_group, static_cast<std::int64_t>(H) * C,
                 z + static_cast<std::size_t>(g) * A, static_cast<std::int64_t>(G) * A, n, !exact_);
-  linear(w.wo_b, quantised(z, n, G * A, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
+  linear(w.wo_b, entering(w.wo_b, z, n, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
 }
 
 // SPEC section 3.6: raw rows into the ring, then every entry whose group this chunk completes.
 void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index) {
+  const Trace::Span span(trace_, index ? "indexer: compress" : "attention: compress");
   const int n = chunk.n, width = w.width(), d = w.dim, R = c_.qk_rope_head_dim, r = w.ratio;
   float* values = room(values_, static_cast<std::size_t>(n) * width);
   float* gates = room(gates_, static_cast<std::size_t>(n) * width);
@@ -63,7 +73,9 @@ void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::u
   }
   const std::int64_t first = chunk.position / r, last = (chunk.position + n) / r;
   const std::size_t cells = (exact_ ? 4 : 2) * static_cast<std::size_t>(d);
-  out.resize(static_cast<std::size_t>(last) * cells);
+  const auto bytes = static_cast<std::size_t>(last) * cells;
+  if (bytes > out.capacity()) out.reserve(bytes + std::max(bytes / 8, kEntriesGrowth));  // not twice as much: this may be gigabytes
+  out.resize(bytes);
   each(last - first, 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> e(d);
     std::vector<double> angles(R);
@@ -94,6 +106,7 @@ void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::u
 }
 
 void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr) {
+  const Trace::Span span(trace_, "indexer: queries");
   const int n = chunk.n, Hi = c_.index_n_heads, Ci = c_.index_head_dim, R = c_.qk_rope_head_dim;
   float* q = room(iq_, static_cast<std::size_t>(n) * Hi * Ci);
   float* weight = room(iw_, static_cast<std::size_t>(n) * Hi);
@@ -115,6 +128,7 @@ void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const f
 }
 
 void Forward::attend(const LayerWeights& w, LayerState& state, const Chunk& chunk) {
+  const Trace::Span span(trace_, "attention: scores, rows");
   const int n = chunk.n, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim, W = c_.sliding_window;
   const std::size_t cells = (exact_ ? 4 : 2) * static_cast<std::size_t>(C);
   const auto cell = exact_ ? kernels::Format::f32 : kernels::Format::bf16;

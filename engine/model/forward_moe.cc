@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "engine/model/forward.h"
 #include "engine/model/forward_chunk.h"
@@ -14,14 +15,38 @@ struct Group {
   int slot, n;  // its rows in the buffers
 };
 
-bool tiled(const ExpertWeights& e) { return e.w1.tiles && e.w3.tiles && e.w2.tiles; }
-
 }  // namespace
+
+// Where the routes are a function of the tokens they are known before anything is computed.
+void Forward::expect_experts(const LayerWeights& w, std::span<const Token> tokens) {
+  if (!experts_ || !w.tid2eid) return;
+  std::vector<std::int32_t> named;
+  for (const Token t : tokens) {
+    const std::int64_t* row = w.tid2eid + static_cast<std::int64_t>(t) * c_.num_experts_per_tok;
+    for (int i = 0; i < c_.num_experts_per_tok; ++i) named.push_back(static_cast<std::int32_t>(w.index * c_.n_routed_experts + row[i]));
+  }
+  std::sort(named.begin(), named.end());
+  named.erase(std::unique(named.begin(), named.end()), named.end());
+  experts_->expect(named);
+}
+
+// counts: tokens sent to each of the layer's experts.
+void Forward::use_experts(const LayerWeights& w, std::span<const int> counts, int n) {
+  if (!experts_) return;
+  std::vector<std::int32_t> named, tokens;
+  for (int e = 0; e < c_.n_routed_experts; ++e)
+    if (counts[e] > 0) {
+      named.push_back(w.index * c_.n_routed_experts + e);
+      tokens.push_back(counts[e]);
+    }
+  experts_->use(named, tokens, static_cast<double>(n) / c_.num_hidden_layers);
+}
 
 // SPEC section 3.9. Every (token, expert) pair is a slot; slots of one expert lie together, the shared expert's come last.
 void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y) {
   const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts;
   const int k = c_.num_experts_per_tok, n_slots = n * (k + 1);
+  std::optional<Trace::Span> span(std::in_place, trace_, "experts: route");
   float* u = room(u_, static_cast<std::size_t>(n) * E);
   linear(w.gate, x, D, u, E, n, false);
   std::vector<std::int32_t> expert(static_cast<std::size_t>(n) * k), slot_of(expert.size());
@@ -36,31 +61,38 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
 
   std::vector<int> count(E + 1, 0);
   for (const auto e : expert) ++count[e + 1];
+  use_experts(w, std::span(count).subspan(1), n);
   for (int e = 0; e < E; ++e) count[e + 1] += count[e];
   std::vector<Group> groups;
   for (int e = 0; e < E; ++e)
     if (count[e + 1] > count[e]) groups.push_back({&w.experts[e], count[e], count[e + 1] - count[e]});
   groups.push_back({&w.shared, n * k, n});
-  const bool tiles = std::all_of(groups.begin(), groups.end(), [](const Group& g) { return tiled(*g.expert); });
+  const bool tiles = w.shared.w1.tiles != nullptr;  // as in all experts of the layer
   const std::int64_t in_width = tiles ? kernels::packed_width(D) : D, down_width = tiles ? kernels::packed_width(I) : I;
-  const float* xq = quantised(x, n, D, xq_);
+  // All routed experts of a layer are stored alike.
+  const ExpertWeights& routed = w.experts.front();
+  const float* xq = entering(quantises(routed.w1) ? routed.w1 : w.shared.w1, x, n, xq_);
   float* in = room(gathered_, static_cast<std::size_t>(n_slots * in_width));
   float* factor = room(weights_of_, static_cast<std::size_t>(n_slots));
   std::vector<int> next(count.begin(), count.end() - 1);
-  const auto take = [&](kernels::Format format, int t, int slot) {
-    const float* from = xq + static_cast<std::size_t>(t) * D;
-    float* to = in + slot * in_width;
-    if (tiles) k_.pack({.format = format, .x = from, .to = to, .x_stride = D, .n_in = D, .n_tokens = 1});
-    else std::memcpy(to, from, sizeof(float) * D);
-  };
   for (int t = 0; t < n; ++t)
     for (int i = 0; i < k; ++i) {
       const int slot = slot_of[t * k + i] = next[expert[t * k + i]]++;
-      take(w.experts[expert[t * k + i]].w1.format, t, slot);
       factor[slot] = weight[t * k + i];
     }
-  for (int t = 0; t < n; ++t) take(w.shared.w1.format, t, n * k + t);
   std::fill(factor + n * k, factor + n_slots, 1.0f);
+  each(n, std::max(1, 4096 / D), [&](std::int64_t begin, std::int64_t end) {
+    const auto take = [&](const kernels::Matrix& m, std::int64_t t, int slot) {
+      const float* from = (quantises(m) ? xq : x) + t * D;
+      float* to = in + slot * in_width;
+      if (tiles) k_.pack({.format = m.format, .x = from, .to = to, .x_stride = D, .n_in = D, .n_tokens = 1});
+      else std::memcpy(to, from, sizeof(float) * D);
+    };
+    for (auto t = begin; t < end; ++t) {
+      for (int i = 0; i < k; ++i) take(routed.w1, t, slot_of[t * k + i]);
+      take(w.shared.w1, t, n * k + static_cast<int>(t));
+    }
+  });
   // Rows [first, last) of one of a group's matrices.
   const auto multiply = [&](const kernels::Matrix& m, const Group& g, const float* from, std::int64_t width, float* to, int first, int last) {
     const float* rows = from + g.slot * width;
@@ -74,6 +106,7 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     }
   };
 
+  span.emplace(trace_, "experts: gate, up");
   float* gate = room(hidden_, static_cast<std::size_t>(n_slots) * I);
   float* up = room(up_, static_cast<std::size_t>(n_slots) * I);
   const std::int64_t blocks = (I + kExpertRows - 1) / kExpertRows, n_groups = static_cast<std::int64_t>(groups.size());
@@ -89,8 +122,10 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     const int rows = static_cast<int>(end - begin);
     k_.swiglu({.gate = gate + at, .up = up + at, .h = gate + at, .weight = factor + begin, .n_rows = rows, .n = I, .limit = c_.swiglu_limit,
                .round_bf16 = !exact_});
-    if (!exact_) k_.quantise({.x = gate + at, .stride = I, .n_rows = rows, .n = I, .block = 128});
+    for (int i = 0; i < rows && !exact_; ++i)
+      if (quantises(begin + i < n * k ? routed.w2 : w.shared.w2)) k_.quantise({.x = gate + at + static_cast<std::size_t>(i) * I, .stride = I, .n_rows = 1, .n = I, .block = 128});
   });
+  span.emplace(trace_, "experts: down");
   const float* down = gate;
   if (tiles) {
     float* to = room(down_, static_cast<std::size_t>(n_slots * down_width));

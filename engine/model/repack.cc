@@ -58,6 +58,19 @@ std::vector<Slot> plan(const Weights& weights, kernels::ThreadPool& pool) {
   return out;
 }
 
+// The experts of a layer are all read as tiles or all as they are stored.
+void keep_whole_layers(LayerWeights& layer) {
+  const auto tiled = [](const ExpertWeights& e) { return e.w1.tiles && e.w2.tiles && e.w3.tiles; };
+  if (tiled(layer.shared) && std::all_of(layer.experts.begin(), layer.experts.end(), tiled)) return;
+  const auto drop = [](ExpertWeights& e) { e.w1.tiles = e.w2.tiles = e.w3.tiles = nullptr; };
+  for (ExpertWeights& e : layer.experts) drop(e);
+  drop(layer.shared);
+}
+void keep_whole_layers(Weights& weights) {
+  for (LayerWeights& layer : weights.layers) keep_whole_layers(layer);
+  for (MtpWeights& block : weights.mtp) keep_whole_layers(block.block);
+}
+
 void fill(const Slot& slot, std::uint8_t* data, kernels::ThreadPool& pool) {
   const kernels::Matrix& m = *slot.of->matrix;
   const std::int64_t pieces = (m.n_out + kRowsPiece - 1) / kRowsPiece;
@@ -151,6 +164,7 @@ Result<> Repacked::build(Weights& weights, kernels::ThreadPool& pool, const Prog
     slot.of->matrix->tiles = &tiles_.emplace_back(tiles_at(slot, memory_));
     if (progress) progress(static_cast<std::int64_t>(slot.end), static_cast<std::int64_t>(bytes));
   }
+  keep_whole_layers(weights);
   return {};
 }
 
@@ -184,6 +198,7 @@ Result<> Repacked::map(Weights& weights, const std::string& path) {
   file_ = std::move(*file);
   const std::uint8_t* data = file_->bytes().data() + begin;
   for (const Slot& slot : slots) slot.of->matrix->tiles = &tiles_.emplace_back(tiles_at(slot, data));
+  keep_whole_layers(weights);
   return {};
 }
 
@@ -215,7 +230,7 @@ Result<std::uint64_t> write_repacked(Weights& weights, const std::string& path, 
 std::string checkpoint_fingerprint(const Checkpoint& checkpoint) {
   constexpr std::size_t kSamples = 64, kSampleBytes = 4096, kBeginning = 1 << 20;
   Hash hash;
-  hash.add("tiles 1");
+  hash.add("tiles 2");  // 2: no bf16 below 2^-46
   for (const auto& [name, entry] : checkpoint.entries()) {
     hash.add(name);
     hash.add(entry.tensor->n_bytes);

@@ -17,7 +17,7 @@
 namespace lares::engine {
 
 inline constexpr std::uint64_t kRepackMemoryMax = 2ull << 30;  // of tiles that are built at every load
-inline constexpr std::string_view kRepackFile = "lares-tiles-1.bin";  // in the checkpoint's directory, or one named for it
+inline constexpr std::string_view kRepackFile = "lares-tiles-2.bin";  // in the checkpoint's directory, or one named for it
 inline constexpr std::size_t kRepackHeaderMax = 64u << 20;
 
 // Owns tiles and gives them to the matrices of the weights they were made from; must live as long as those are used.
@@ -34,6 +34,7 @@ class Repacked {
   Result<> map(Weights& weights, const std::string& path);
 
   std::uint64_t memory_bytes() const { return memory_bytes_; }  // beside the checkpoint's
+  const MappedFile* file() const { return file_ ? &*file_ : nullptr; }  // when mapped
   std::size_t count() const { return tiles_.size(); }           // matrices
 
  private:

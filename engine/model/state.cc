@@ -26,6 +26,42 @@ State::State(const Weights& weights, bool exact, int chunk_max)
   }
 }
 
+std::uint64_t State::bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max) {
+  const Config& c = weights.checkpoint.config();
+  const std::uint64_t cell = exact ? 4 : 2, slack = static_cast<std::uint64_t>(chunk_max) + kRollback;
+  std::uint64_t total = 0;
+  for (const LayerWeights& w : weights.layers) {
+    total += (c.sliding_window + slack) * cell * c.head_dim;
+    if (w.compressor) total += (w.compressor->rows() + slack) * sizeof(float) * 2 * w.compressor->width();
+    if (w.indexer) total += (w.indexer->compressor.rows() + slack) * sizeof(float) * 2 * w.indexer->compressor.width();
+    if (w.ratio != 0) total += static_cast<std::uint64_t>(n_tokens / w.ratio) * cell * (c.head_dim + (w.indexer ? c.index_head_dim : 0));
+  }
+  return total;
+}
+
+std::uint64_t State::missing_bytes(std::int64_t n_tokens) const {
+  const Config& c = weights_.checkpoint.config();
+  std::uint64_t missing = 0;
+  const auto add = [&](const std::vector<std::uint8_t>& held, std::size_t wanted) { missing += wanted > held.capacity() ? wanted : 0; };
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (weights_.layers[i].ratio == 0) continue;
+    const auto n = static_cast<std::size_t>(n_tokens / weights_.layers[i].ratio);
+    add(layers_[i].entries, n * c.head_dim * cell_bytes_);
+    if (weights_.layers[i].indexer) add(layers_[i].index_keys, n * c.index_head_dim * cell_bytes_);
+  }
+  return missing;
+}
+
+void State::reserve(std::int64_t n_tokens) {
+  const Config& c = weights_.checkpoint.config();
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (weights_.layers[i].ratio == 0) continue;
+    const auto n = static_cast<std::size_t>(n_tokens / weights_.layers[i].ratio);
+    layers_[i].entries.reserve(n * c.head_dim * cell_bytes_);
+    if (weights_.layers[i].indexer) layers_[i].index_keys.reserve(n * c.index_head_dim * cell_bytes_);
+  }
+}
+
 template <class F>
 void State::each_row(std::int64_t position, F f) {
   const std::int64_t window = weights_.checkpoint.config().sliding_window;

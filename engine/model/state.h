@@ -47,6 +47,13 @@ class State {
 
   State(const Weights& weights, bool exact, int chunk_max);
 
+  // What a state of `n_tokens` takes.
+  static std::uint64_t bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max);
+  // What reserve(n_tokens) would take beyond what the state holds.
+  std::uint64_t missing_bytes(std::int64_t n_tokens) const;
+  // Takes the memory for `n_tokens` at once, so that growing up to there copies nothing.
+  void reserve(std::int64_t n_tokens);
+
   std::int64_t size() const { return size_; }
   int chunk_max() const { return chunk_max_; }
   std::size_t cell_bytes() const { return cell_bytes_; }

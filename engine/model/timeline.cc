@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+
+#include "engine/model/available_memory.h"
 
 namespace lares::engine {
 
@@ -84,6 +87,19 @@ void ModelTimeline::keep_snapshot() {
   }
 }
 
+// For the caches of a prompt of `size` tokens and some that follow, from arithmetic, before anything is evaluated.
+Result<> ModelTimeline::make_room(std::int64_t size) {
+  const std::int64_t tokens = std::min(n_context_, size + size / kRoomAhead);
+  const std::uint64_t more = state_.missing_bytes(tokens);
+  if (more > kRoomChecked) {
+    if (const std::uint64_t free = available_bytes(); more > free)
+      return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate a prompt of {} tokens: its caches take {:.2f} GB more and {:.2f} GB are available; free some, or "
+                                                               "shorten the prompt", size, static_cast<double>(more) / 1e9, static_cast<double>(free) / 1e9)});
+  }
+  state_.reserve(tokens);
+  return {};
+}
+
 // To the last position <= `position` that the state can return to.
 void ModelTimeline::go_back(std::int64_t position) {
   while (!snapshots_.empty() && snapshots_.back().position > position) snapshots_.pop_back();
@@ -115,6 +131,7 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
     drafter_.drop_to(size);
     return 0;
   }
+  if (const auto room = make_room(size); !room) return tl::unexpected(room.error());
   go_back(std::min<std::int64_t>(common, size - 1));
   const std::int64_t start = state_.size();
   while (state_.size() < size) {
@@ -144,7 +161,9 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   }
   if (state_.size() < size) evaluate_waiting();
   generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its prompt
+  std::optional<Trace::Span> span(std::in_place, forward_.trace(), "draw");
   const auto token = sampler_.draw(row(size - 1), sampling, mask, size, {tokens_, generated_from_});
+  span.reset();
   if (!token) return token;
   drafter_.drawn(size, *token);
   if (!ahead_.empty() && ahead_.back() == *token) ahead_.pop_back();

@@ -15,6 +15,8 @@ inline constexpr int kChunk = 256;                              // tokens evalua
 inline constexpr std::int64_t kSnapshotEvery = 128;             // lcm of the release's ratios: no open groups there
 inline constexpr std::size_t kSnapshotsMax = 64;
 inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
+inline constexpr std::int64_t kRoomAhead = 8;                   // of a prompt's tokens, one in so many more are given room
+inline constexpr std::uint64_t kRoomChecked = 64u << 20;        // bytes of caches, from which on a prompt asks whether they are there
 
 class ModelTimeline : public Timeline {
  public:
@@ -36,6 +38,7 @@ class ModelTimeline : public Timeline {
   std::span<const float> row(std::int64_t position) const;
   void drop_ahead();
   void go_back(std::int64_t position);
+  Result<> make_room(std::int64_t size);
   void keep_snapshot();
 
   const Weights& weights_;

@@ -17,7 +17,8 @@ class Loader {
     keep(out, ckpt_.matrix(name, dtypes, n_out, n_in));
     matrices_.push_back({name, &out});
   }
-  void fp8(kernels::Matrix& out, const std::string& name, int n_out, int n_in) { matrix(out, name, {Dtype::f8_e4m3}, n_out, n_in); }
+  // bf16 in small models, and wo_a in repacks (SPEC section 2.5).
+  void fp8(kernels::Matrix& out, const std::string& name, int n_out, int n_in) { matrix(out, name, {Dtype::f8_e4m3, Dtype::bf16}, n_out, n_in); }
   void bf16(kernels::Matrix& out, const std::string& name, int n_out, int n_in) { matrix(out, name, {Dtype::bf16, Dtype::f32}, n_out, n_in); }
   void floats(const float*& out, const std::string& name, const std::vector<std::int64_t>& shape) {
     if (!failed()) keep(out, ckpt_.floats(name, shape));
@@ -42,8 +43,15 @@ class Loader {
     matrix(out.w3, p + "w3", dtypes, I, D);
     matrix(out.w2, p + "w2", dtypes, D, I);
   }
+  // The forward pass prepares a token once for all experts of a layer, so they are stored alike.
+  void alike(const ExpertWeights& e, const ExpertWeights& first, const std::string& p) {
+    if (e.w1.format == first.w1.format && e.w3.format == first.w1.format && e.w2.format == first.w2.format) return;
+    error_ = Error{Errc::unsupported, fmt::format("load {}, tensors {}*: stored in another format than the layer's other experts; one format is supported",
+                                                  ckpt_.directory(), p)};
+  }
   void layer(LayerWeights& out, const std::string& p, int index) {
     const int D = c_.hidden_size, H = c_.num_attention_heads, C = c_.head_dim, Q = c_.q_lora_rank, G = c_.o_groups;
+    out.index = index;
     out.ratio = c_.ratio(index);
     hyper(out.hc_attn, p + "hc_attn", false);
     hyper(out.hc_ffn, p + "hc_ffn", false);
@@ -56,7 +64,7 @@ class Loader {
     fp8(out.wkv, a + "wkv", C, D);
     floats(out.kv_norm, a + "kv_norm.weight", {C});
     floats(out.attn_sink, a + "attn_sink", {H});
-    matrix(out.wo_a, a + "wo_a", {Dtype::f8_e4m3, Dtype::bf16}, G * c_.o_lora_rank, H * C / G);
+    fp8(out.wo_a, a + "wo_a", G * c_.o_lora_rank, H * C / G);
     fp8(out.wo_b, a + "wo_b", D, G * c_.o_lora_rank);
     if (out.ratio != 0) compressor(out.compressor.emplace(), a + "compressor.", out.ratio, C);
     if (out.ratio == 4) {
@@ -74,8 +82,10 @@ class Loader {
     }
     out.experts.reserve(c_.n_routed_experts);
     for (int e = 0; e < c_.n_routed_experts && !failed(); ++e)
-      expert(out.experts.emplace_back(), fmt::format("{}experts.{}.", f, e), {Dtype::i8, Dtype::f8_e4m3});
-    expert(out.shared, f + "shared_experts.", {Dtype::f8_e4m3});
+      expert(out.experts.emplace_back(), fmt::format("{}experts.{}.", f, e), {Dtype::i8, Dtype::f8_e4m3, Dtype::bf16});
+    expert(out.shared, f + "shared_experts.", {Dtype::f8_e4m3, Dtype::bf16});
+    for (int e = 0; e < c_.n_routed_experts && !failed(); ++e) alike(out.experts[e], out.experts[0], fmt::format("{}experts.{}.", f, e));
+    if (!failed()) alike(out.shared, out.shared, f + "shared_experts.");
   }
 
  private:

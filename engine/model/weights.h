@@ -32,6 +32,7 @@ struct ExpertWeights {
   kernels::Matrix w1, w2, w3;  // gate, down, up
 };
 struct LayerWeights {
+  int index = 0;  // draft blocks follow the layers
   int ratio;
   HyperWeights hc_attn, hc_ffn;
   const float *attn_norm, *ffn_norm, *q_norm, *kv_norm, *attn_sink;

@@ -211,6 +211,24 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.lares("shutdown")[0], 0)
         self.assertEqual(self.daemon.process.wait(timeout=60), 0)
 
+    def test_output_that_cannot_be_written_is_an_error_and_a_reader_that_left_is_none(self):
+        def to(stdout, *args):
+            p = subprocess.run(self.command(*args), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+                               timeout=60)
+            return p.returncode, p.stderr.decode().strip().splitlines()[-1:]
+        full = ["lares: write the output: No space left on device"]
+        with open("/dev/full", "w") as disk:
+            self.assertEqual(to(disk, "status"), (1, full))
+            self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+            self.assertEqual(to(disk, "status"), (1, full))
+            self.assertEqual(to(disk, "run", "Go."), (1, full))
+            self.assertEqual(to(disk, "run", "--json", "Go."), (1, full))
+        reader, writer = os.pipe()
+        os.close(reader)
+        self.assertEqual(to(writer, "status"), (0, []))
+        self.assertEqual(to(writer, "run", "--json", "Go."), (0, []))
+        os.close(writer)
+
     def test_a_model_that_does_not_load_leaves_no_daemon_and_no_session(self):
         env = dict(self.env(), LARES_MODEL="/nonexistent")
         for _ in range(2):
@@ -221,6 +239,20 @@ class CliTest(unittest.TestCase):
             self.assertEqual(len(p.stderr.strip().splitlines()), 1, p.stderr)
         self.assertEqual(json.loads(self.lares("sessions", "--json")[1])["sessions"], [])
         self.assertEqual(self.lares("shutdown")[0], 0)
+
+    def test_token_ids_go_in_and_out_where_there_is_no_tokenizer(self):
+        golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../goldens/micro-flash")
+        self.write("ids.json", "[0, 5, 7]")
+        generate = ("model", "generate", "--model", golden, "--tokens", "ids.json", "--n", "3", "--temperature", "0")
+        status, out, err = self.lares(*generate, "--ids")
+        self.assertEqual(status, 0, err)
+        ids = json.loads(out)
+        self.assertEqual([type(i) for i in ids], [int] * 3)
+        self.write("ids.json", json.dumps([0, 5, 7, *ids[:2]]))
+        self.assertEqual(json.loads(self.lares(*generate, "--ids")[1])[0], ids[2])
+        status, out, err = self.lares(*generate)
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("tokenizer.json", err)
 
     def test_wrong_command_lines(self):
         for args in (("run",), ("run", " "), ("no-such",), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("model", "logits"), ()):

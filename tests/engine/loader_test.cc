@@ -115,6 +115,11 @@ TEST(Loader, TheIndexMustTellTheTruth) {
     copy.edit(kIndex, "model-00001-of-00002.safetensors", "../../etc/passwd");
     EXPECT_THAT(error_of(copy), HasSubstr("not a plain name"));
   }
+  {
+    const CheckpointCopy copy;
+    copy.edit(kIndex, "\"layers.0.attn.q_norm.weight\": \"model-00001-of-00002.safetensors\",", "");
+    EXPECT_THAT(error_of(copy), AllOf(HasSubstr("model-00001-of-00002.safetensors, tensor layers.0.attn.q_norm.weight"), HasSubstr("does not list it")));
+  }
   const CheckpointCopy copy;
   write_all(copy.file(kIndex), "{\"weight_map\": 3}");
   EXPECT_THAT(error_of(copy), HasSubstr("no weight_map"));

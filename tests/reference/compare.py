@@ -3,7 +3,7 @@
 
   compare.py LARES [--seeds 1,2,3] [--tokens 300]
 
-For each seed: a checkpoint whose layer pattern, head counts, window, top-k and experts are drawn from the seed; `lares model
+For each seed, and for the first one in every format that the loader takes: a checkpoint whose layer pattern, head counts, window, top-k and experts are drawn from the seed; `lares model
 logits --mode exact` with its logits, MTP logits and residual streams against the reference (relative L2 per position); then the
 same with other chunks and thread counts, which must give the same bytes.
 """
@@ -62,12 +62,13 @@ def main():
     ap.add_argument("--tokens", type=int, default=300)
     a = ap.parse_args()
     bad = 0
-    for seed in map(int, a.seeds.split(",")):
+    seeds = [int(s) for s in a.seeds.split(",")]
+    for seed, stored in [(s, "official") for s in seeds] + [(seeds[0], s) for s in ("base", "fp8", "bf16")]:
         r = random.Random(seed)
         with tempfile.TemporaryDirectory(prefix="lares-reference-") as work:
             model, ids, out = (os.path.join(work, x) for x in ("model", "ids.json", "out.safetensors"))
             make_checkpoint.PRESETS["drawn"] = preset = shape(r)
-            sys.argv = ["make_checkpoint.py", model, "--preset", "drawn", "--seed", str(seed)]
+            sys.argv = ["make_checkpoint.py", model, "--preset", "drawn", "--seed", str(seed), "--format", stored]
             make_checkpoint.main()
             tokens = [r.randrange(preset["vocab_size"]) for _ in range(a.tokens)]
             with open(ids, "w") as f:
@@ -89,7 +90,7 @@ def main():
                        for how in (("--chunk", "1"), ("--chunk", "7"), ("--chunk", "64"), ("--threads", "1"), ("--chunk", "33", "--threads", "3")))
             ok = same and max(worst.values()) <= TOLERANCE
             bad += not ok
-            print(f"seed {seed} {preset['compress_ratios']}: worst relative error {max(worst.values()):.1e} ({max(worst, key=worst.get)}), "
+            print(f"seed {seed}, {stored}, {preset['compress_ratios']}: worst relative error {max(worst.values()):.1e} ({max(worst, key=worst.get)}), "
                   f"chunks and threads {'give the same bytes' if same else 'DIFFER'}{'' if ok else '  FAILED'}", flush=True)
     return 1 if bad else 0
 

@@ -1,0 +1,220 @@
+// Less memory than weights: the same results, within the bound, and the disk read for what is missing; too little is refused from
+// arithmetic.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/model/available_memory.h"
+#include "engine/model/expert_memory.h"
+#include "engine/model/memory_plan.h"
+#include "engine/model/state.h"
+#include "engine/model/timeline.h"
+#include "tests/engine/model_golden.h"
+
+namespace lares::engine {
+namespace {
+
+using namespace test;
+using testing::HasSubstr;
+using testing::Not;
+namespace fs = std::filesystem;
+
+const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
+
+// A file of experts of 1 MiB, mapped.
+class Mapped : public testing::Test {
+ protected:
+  static constexpr std::size_t kSize = 1 << 20;
+  static constexpr int kCount = 16;
+
+  void SetUp() override {
+    std::string pattern = fs::temp_directory_path() / "lares-experts-XXXXXX";
+    const int fd = ::mkstemp(pattern.data());
+    path_ = pattern;
+    std::vector<std::uint8_t> bytes(kSize);
+    for (int i = 0; i < kCount; ++i) {
+      bytes.assign(kSize, static_cast<std::uint8_t>(i + 1));
+      ASSERT_EQ(::write(fd, bytes.data(), kSize), static_cast<ssize_t>(kSize));
+    }
+    ::fsync(fd);
+    ::close(fd);
+    auto opened = MappedFile::open(path_);
+    ASSERT_TRUE(opened);
+    file_.emplace(std::move(*opened));
+  }
+  void TearDown() override { fs::remove(path_); }
+
+  std::span<const std::uint8_t> bytes(int i) const { return file_->bytes().subspan(static_cast<std::size_t>(i) * kSize, kSize); }
+  ExpertMemory memory(int max) const {
+    std::vector<ExpertMemory::Expert> experts;
+    for (int i = 0; i < kCount; ++i) experts.push_back({{&*file_, bytes(i)}});
+    return ExpertMemory(std::move(experts), static_cast<std::uint64_t>(max) * kSize);
+  }
+  void send(ExpertMemory& m, std::vector<std::int32_t> experts, int tokens = 1) const {
+    m.use(experts, std::vector<std::int32_t>(experts.size(), tokens), 1);
+    for (const auto e : experts)
+      for (std::size_t at = 0; at < kSize; at += 512) EXPECT_EQ(bytes(e)[at], e + 1);
+  }
+  // Bytes of the mapping that this process holds.
+  std::uint64_t held() const {
+    std::ifstream smaps("/proc/self/smaps");
+    std::string line;
+    std::uint64_t total = 0, kb = 0;
+    bool ours = false;
+    while (std::getline(smaps, line)) {
+      if (line.find('-') != std::string::npos && line.find(' ') > line.find('-')) ours = line.find(path_) != std::string::npos;
+      if (ours && std::sscanf(line.c_str(), "Rss: %lu kB", &kb) == 1) total += kb * 1024;
+    }
+    return total;
+  }
+
+  std::string path_;
+  std::optional<MappedFile> file_;
+};
+
+TEST_F(Mapped, StaysWithinItsBoundAndReadsTheSame) {
+  auto m = memory(5);
+  for (int round = 0; round < 3; ++round)
+    for (int i = 0; i < kCount; i += 2) {
+      send(m, {i, i + 1});
+      EXPECT_GE(held(), 2 * kSize);
+      EXPECT_LE(m.report().resident, 5 * kSize);
+      EXPECT_LE(held(), 5 * kSize + kCount * 16 * 4096);  // a fault may map what of its neighbours is in the page cache
+    }
+  EXPECT_EQ(m.report().bytes, kCount * kSize);
+  EXPECT_EQ(m.report().missed, 3 * kCount);  // who comes back was given up meanwhile
+  EXPECT_EQ(m.report().read, 3 * kCount * kSize);
+}
+
+TEST_F(Mapped, WhatIsAskedForMostStays) {
+  auto m = memory(4);
+  for (int i = 0; i < 20; ++i) send(m, {1, 2});
+  const auto before = m.report();
+  for (int i = 4; i < kCount; ++i) send(m, {i});
+  for (int i = 0; i < 3; ++i) send(m, {1, 2});
+  EXPECT_EQ(m.report().missed - before.missed, kCount - 4);
+  EXPECT_EQ(m.report().found - before.found, 6);
+}
+
+TEST_F(Mapped, WhatWasHotLongAgoGoes) {
+  auto m = memory(2);
+  send(m, {1}, 50);
+  for (int i = 0; i < 40; ++i) m.use(std::vector<std::int32_t>{2}, std::vector<std::int32_t>{8}, kHeatHalfLife / 4);
+  send(m, {3});
+  const auto before = m.report();
+  send(m, {2});
+  EXPECT_EQ(m.report().missed, before.missed);
+  send(m, {1});
+  EXPECT_EQ(m.report().missed, before.missed + 1);
+}
+
+TEST_F(Mapped, AUseThatNeedsMoreThanTheBoundGetsIt) {
+  auto m = memory(2);
+  send(m, {1, 2, 3, 4, 5});
+  EXPECT_EQ(m.report().resident, 5 * kSize);
+  send(m, {6});
+  EXPECT_LE(m.report().resident, 2 * kSize);
+}
+
+TEST_F(Mapped, WhatIsExpectedIsThereWhenItIsUsed) {
+  auto m = memory(4);
+  send(m, {8, 9}, 100);
+  m.expect(std::vector<std::int32_t>{1, 2});
+  send(m, {3, 4});  // hotter or not, what is expected is kept as long as others can go
+  const auto before = m.report();
+  send(m, {1, 2});
+  EXPECT_EQ(m.report().missed, before.missed);
+  EXPECT_LE(m.report().resident, 4 * kSize);
+}
+
+struct Outcome {
+  std::vector<Token> tokens;
+  std::vector<float> logprobs;
+  MemoryUse use;
+};
+Outcome outcome_with(std::uint64_t memory) {
+  Outcome out;
+  auto engine = load({.directory = kNano, .n_threads = 2, .memory = memory}, {});
+  EXPECT_TRUE(engine) << engine.error().message;
+  if (!engine) return out;
+  auto timeline = (*engine)->timeline();
+  std::vector<Token> prompt;
+  for (int i = 0; i < 400; ++i) prompt.push_back(2 + i * 7919 % 1200);
+  EXPECT_TRUE(timeline->sync(prompt, {}, {}));
+  for (int i = 0; i < 24; ++i) {
+    const auto token = timeline->next({.seed = 3}, nullptr);
+    EXPECT_TRUE(token);
+    out.tokens.push_back(*token);
+    for (const auto& [id, p] : timeline->logprobs(5).top) out.logprobs.push_back(p);
+  }
+  out.use = (*engine)->memory();
+  return out;
+}
+
+TEST(Memory, LessOfItThanWeightsChangesNoBit) {
+  auto weights = load_weights(kNano, {});
+  ASSERT_TRUE(weights);
+  const auto needs = memory_needs(**weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const Outcome all = outcome_with(0);
+  EXPECT_EQ(all.use.experts.bytes_max, 0u);
+  EXPECT_GT(all.use.tiles, 0u);
+  const std::uint64_t limit = (needs.dense + needs.work + needs.experts_min) + (needs.experts_min + needs.experts_min / 2);
+  const Outcome some = outcome_with(limit);
+  EXPECT_EQ(some.use.tiles, 0u);
+  EXPECT_GT(some.use.experts.given_up, 0);
+  EXPECT_GT(some.use.experts.read, needs.experts);
+  EXPECT_LE(some.use.experts.resident, some.use.experts.bytes_max);
+  EXPECT_LT(some.use.experts.bytes_max, needs.experts);
+  EXPECT_EQ(some.tokens, all.tokens);
+  EXPECT_EQ(some.logprobs, all.logprobs);
+}
+
+TEST(Memory, TooLittleIsRefusedInOneLineWithTheNumbers) {
+  const auto engine = load({.directory = kNano, .memory = 1'000'000}, {});
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().code, Errc::no_memory);
+  EXPECT_THAT(engine.error().message, testing::AllOf(HasSubstr("load " + kNano), HasSubstr("0.00 GB are there"), Not(HasSubstr("\n"))));
+}
+
+TEST(Memory, ThePlanFollowsFromTheNumbers) {
+  constexpr std::uint64_t kGb = 1'000'000'000;
+  const MemoryNeeds flash{.dense = 12 * kGb, .experts = 148 * kGb, .experts_min = 4 * kGb, .tiles = 160 * kGb, .sequence = 8 * kGb, .work = kGb};
+  EXPECT_EQ(plan_memory(flash, 200 * kGb, 2 * kGb, "d")->experts_max, 0u);
+  EXPECT_FALSE(plan_memory(flash, 200 * kGb, 2 * kGb, "d")->tiles);
+  EXPECT_TRUE(plan_memory(flash, 400 * kGb, 200 * kGb, "d")->tiles);
+  EXPECT_EQ(plan_memory(flash, 64 * kGb, 2 * kGb, "d")->experts_max, (64 - 12 - 1 - 8) * kGb);
+  EXPECT_EQ(plan_memory(flash, 18 * kGb, 2 * kGb, "d")->experts_max, 4 * kGb);
+  EXPECT_EQ(plan_memory(flash, 16 * kGb, 2 * kGb, "d").error().code, Errc::no_memory);
+}
+
+TEST(Memory, AStateTakesWhatWasSaid) {
+  for (const char* name : {"micro-flash", "micro-pro"}) {
+    auto weights = golden_weights(name);
+    const Golden golden(name);
+    kernels::ThreadPool pool(2);
+    Forward forward(*weights, false, pool, kernels::best());
+    State state(*weights, false, 64);
+    state.reserve(static_cast<std::int64_t>(golden.tokens.size()));
+    const auto* entries = state.layer(2).entries.data();
+    const Config& c = weights->checkpoint.config();
+    std::vector<float> x(64 * static_cast<std::size_t>(c.hc_mult) * c.hidden_size);
+    for (std::size_t at = 0; at < golden.tokens.size(); at += 64)
+      forward.evaluate(state, std::span(golden.tokens).subspan(at, std::min<std::size_t>(64, golden.tokens.size() - at)), x.data());
+    std::uint64_t held = 0;
+    for (std::size_t i = 0; i < weights->layers.size(); ++i)
+      held += state.layer(static_cast<int>(i)).entries.size() + state.layer(static_cast<int>(i)).index_keys.size();
+    EXPECT_EQ(held, State::bytes(*weights, false, state.size(), 64) - State::bytes(*weights, false, 0, 64));
+    EXPECT_EQ(state.layer(2).entries.data(), entries);  // never moved
+  }
+}
+
+TEST(Memory, SomeIsAvailableHere) {
+  EXPECT_GT(available_bytes(), 1u << 20);
+  EXPECT_LT(available_bytes(), std::uint64_t{1} << 50);
+}
+
+}  // namespace
+}  // namespace lares::engine
