@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow bench asan nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow bench bench-text asan tsan soak nano-train nano-eval format clean
 
 all: build
 
@@ -36,11 +36,34 @@ asan: deps
 	@ninja -C $(BUILD)-asan -j $(JOBS)
 	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE 'slow|gpu'
 
+# The engine's threads under ThreadSanitizer: kernels, model, timelines with cancelling.
+tsan: deps
+	@cmake -S . -B $(BUILD)-tsan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=thread
+	@ninja -C $(BUILD)-tsan -j $(JOBS) $(TSAN)
+	@ctest --test-dir $(BUILD)-tsan --output-on-failure -j 1 -LE 'slow|gpu' -R "^($$(echo $(TSAN) | tr ' ' '|'))$$"
+TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_model_timeline_test engine_model_draft_test engine_model_memory_test engine_model_soak_test
+
+# Prompts, draws, forks, going back and cancelling at random for half an hour: same tokens, same bits, and memory that stays.
+SOAK ?= 1800
+soak: deps
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) engine_model_soak_test
+	@LARES_SOAK_SECONDS=$(SOAK) $(BUILD)/tests/engine_model_soak_test
+
 # Kernels, decode and prefill of the full shape with generated weights beside the machine's ceilings: one table. BENCH="kernels
 # --seconds 2" measures less, or longer.
 BENCH ?= all
 bench: build
 	@$(BUILD)/bin/lares bench $(BENCH)
+
+# Text on one core, at the vocabulary of TOKENIZER: encoding of this repository's sources, grammar masks, draws of the sampler.
+TOKENIZER ?= engine/nano/checkpoint/tokenizer.json
+bench-text: deps
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) lares_tokenizer_bench lares_grammar_mask_bench lares_sampler_bench
+	@git ls-files '*.cc' '*.h' '*.py' | xargs $(BUILD)/tests/lares_tokenizer_bench $(TOKENIZER)
+	@$(BUILD)/tests/lares_grammar_mask_bench $(TOKENIZER)
+	@$(BUILD)/tests/lares_sampler_bench
 
 # Trains nano, the small model that comes with Lares: hours on two cores. Needs python3-torch.
 nano-train:
@@ -54,4 +77,4 @@ format:
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD).log
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD).log
