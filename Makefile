@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow bench bench-text asan tsan soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow bench bench-text bench-peer asan tsan soak nano-train nano-eval format clean
 
 all: build
 
@@ -64,6 +64,10 @@ bench-text: deps
 	@git ls-files '*.cc' '*.h' '*.py' | xargs $(BUILD)/tests/lares_tokenizer_bench $(TOKENIZER)
 	@$(BUILD)/tests/lares_grammar_mask_bench $(TOKENIZER)
 	@$(BUILD)/tests/lares_sampler_bench
+
+# llama.cpp beside it, from npm: the same logits from the same weights, then the speed of both on a model of 1.3 GB.
+bench-peer: build
+	@python=python3; [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3; $$python tests/peer/bench_peer.py --bin $(BUILD)/bin --work $(BUILD)/peer
 
 # Trains nano, the small model that comes with Lares: hours on two cores. Needs python3-torch.
 nano-train:
