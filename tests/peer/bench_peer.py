@@ -10,6 +10,8 @@ top-k that is off by one, too few Sinkhorn sweeps or an expert weight off by 0.0
 speed: a random model of 8 layers of the release's kind and 1.3 GB, prefill of 512 tokens and decoding of 64 after it, ours and
 theirs in turn on all CPUs this process may use. Each side runs it as people would: ours is the checkpoint itself with released
 numerics, theirs MXFP4 experts, the same bits, and Q8_0 for the rest, FP8 and BF16 alike, which for BF16 is half of our bytes.
+Their workers wait for each other after every node of the graph, so a core that another program takes costs them far more than us:
+of theirs only the repeats count in which they had their cores, of ours all do.
 
 Exit status: 0, 1 when a bar is missed or a step failed, 77 when this machine lacks something. What it fetched and made stays in
 --work for the next time, 3 GB.
@@ -38,6 +40,7 @@ KL_BAR = 1e-8  # nats, the worst position
 PREFILL_BAR, DECODE_BAR = 2.0, 1.2  # ours / theirs, more than
 N_LOGITS, N_PROMPT, N_DECODE = 300, 512, 64
 REPEATS = 3  # of theirs in a run, which then is about as long as one of ours with its loading
+QUIET = 0.95  # share of the CPU time it wanted that a repeat of theirs must have had to count
 WORK_BYTES = 3.2e9
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -115,6 +118,14 @@ def make_mid(work):
     return model, out, ids
 
 
+def compare_rates(name, bar, ours, theirs):
+    """Whether the median of `ours`, tokens per second, is more than `bar` times that of `theirs`."""
+    ratio = np.median(ours) / np.median(theirs)
+    spread = [f"{np.median(r):.1f} ({min(r):.1f} to {max(r):.1f})" for r in (ours, theirs)]
+    print(f"{name:12} ours {spread[0]} tokens/s, theirs {spread[1]}: {ratio:.2f}x, bar {bar}x: {'passed' if ratio > bar else 'MISSED'}", flush=True)
+    return bool(ratio > bar)
+
+
 def compare_speed(lares, llama, work):
     """Whether ours is faster by the bars."""
     threads = len(os.sched_getaffinity(0))
@@ -126,17 +137,13 @@ def compare_speed(lares, llama, work):
                 ours.append(our_speed(lares, model, ids, threads))
             else:
                 theirs += their_speed(llama, out, threads)
-    passed = True
-    for column, name, bar in ((0, f"prefill {N_PROMPT}", PREFILL_BAR), (1, f"decode {N_DECODE}", DECODE_BAR)):
-        a, b = (sorted(run[column] for run in side) for side in (ours, theirs))
-        ratio = np.median(a) / np.median(b)
-        passed &= bool(ratio > bar)
-        print(f"{name:12} ours {np.median(a):.1f} tokens/s ({a[0]:.1f} to {a[-1]:.1f}), theirs {np.median(b):.1f} ({b[0]:.1f} to {b[-1]:.1f}): "
-              f"{ratio:.2f}x, bar {bar}x: {'passed' if ratio > bar else 'MISSED'}", flush=True)
-    share = min(run[2] for run in theirs)
-    if share < 0.95:
-        print(f"other programs took {100 * (1 - share):.0f} % of theirs' CPU time in one run, which costs them more than us: repeat it on an idle machine")
-    return passed
+    shares, quiet = [repeat[2] for repeat in theirs], [repeat for repeat in theirs if repeat[2] >= QUIET]
+    print(f"theirs had {100 * min(shares):.0f} to {100 * max(shares):.0f} % of the CPU time it wanted; the {len(quiet)} of {len(theirs)} repeats "
+          f"with {100 * QUIET:.0f} % or more count", flush=True)
+    if not quiet:
+        raise Skip("other programs took theirs' CPU time in every repeat; measure again on an idle machine")
+    bars = (f"prefill {N_PROMPT}", PREFILL_BAR), (f"decode {N_DECODE}", DECODE_BAR)
+    return all([compare_rates(*bar, [r[i] for r in ours], [r[i] for r in quiet]) for i, bar in enumerate(bars)])
 
 
 def machine():
@@ -158,13 +165,11 @@ def bench(bin_directory, work, only):
         libraries = llama_package.unpack(llama_package.fetch(work), work)
         llama = llama_package.build(work), libraries
     print(f"Lares and llama.cpp v0.5.0 on {machine()}", flush=True)
-    passed = True
     if only != "speed":
-        for preset in ("micro-flash", "micro-pro"):
-            passed &= compare_logits(lares, llama, work, preset)
-    if only != "logits":
-        passed &= compare_speed(lares, llama, work)
-    return 0 if passed else 1
+        same = [compare_logits(lares, llama, work, preset) for preset in ("micro-flash", "micro-pro")]
+        if not all(same):
+            return 1  # how fast something else is computed is no comparison
+    return 0 if only == "logits" or compare_speed(lares, llama, work) else 1
 
 
 def main():

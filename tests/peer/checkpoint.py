@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "reference"))
 from v4_reference import bf16_decode, e2m1_value, e4m3_decode, e8m0_decode  # noqa: E402
 
 STORED = {"F32": np.float32, "BF16": np.uint16, "I64": np.int64, "I8": np.uint8, "F8_E4M3": np.uint8, "F8_E8M0": np.uint8}
+BLOCK = 128  # rows and columns of an FP8 scale
 E4M3 = e4m3_decode(np.arange(256, dtype=np.uint8))  # [256] f32, by code
 E2M1 = e2m1_value(np.arange(16, dtype=np.uint8))  # [16] f32, by code
 
@@ -54,17 +55,17 @@ class Checkpoint:
         """The scale tensor that belongs to the quantised tensor `name`, as stored."""
         return self.stored(name.removesuffix("weight") + "scale")
 
-    def floats(self, name):
-        """The values, f32."""
-        dtype, raw = self.dtype(name), self.stored(name)
+    def floats(self, name, rows=slice(None)):
+        """The values of some rows, f32; of FP8, `rows` starts at a multiple of 128."""
+        dtype, raw = self.dtype(name), self.stored(name)[rows]
         if dtype == "BF16":
             return bf16_decode(raw)
         if dtype == "F8_E4M3":  # [N, K], a scale for every 128 x 128 block
-            scale = self.scale(name)
-            scale = scale if scale.dtype == np.float32 else e8m0_decode(scale)
             n, k = raw.shape
-            return E4M3[raw] * scale.repeat(128, 0)[:n].repeat(128, 1)[:, :k]
+            scale = self.scale(name)[(rows.start or 0) // BLOCK:]
+            scale = scale if scale.dtype == np.float32 else e8m0_decode(scale)
+            return E4M3[raw] * scale.repeat(BLOCK, 0)[:n].repeat(BLOCK, 1)[:, :k]
         if dtype == "I8":  # [N, K / 2], two codes a byte, the low nibble first; a scale for every 32 along K
             codes = np.stack([raw & 15, raw >> 4], -1).reshape(len(raw), -1)
-            return E2M1[codes] * e8m0_decode(self.scale(name)).repeat(32, 1)
+            return E2M1[codes] * e8m0_decode(self.scale(name)[rows]).repeat(32, 1)
         return raw

@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 
-from checkpoint import Checkpoint
+from checkpoint import BLOCK, Checkpoint
 from gguf_file import F32, I32, MXFP4, Q8_0, Tensor, mxfp4, q8_0, write
 
 KINDS = {"f32": F32, "q8_0": Q8_0, "mxfp4": MXFP4}
@@ -102,6 +102,7 @@ rope.scaling.yarn_beta_fast             beta_fast                           floa
 rope.scaling.yarn_beta_slow             beta_slow                           float
 """
 SQRT_SOFTPLUS = 4  # expert_gating_func
+VALUES = 1 << 22
 
 
 def rows(table):
@@ -119,10 +120,16 @@ def metadata(c):
     return general | {"deepseek4." + key: v for key, v in arch.items()}
 
 
+def some_rows(shape):
+    """Slices that cover a tensor's rows, about VALUES in each, so that a large matrix is never whole in memory."""
+    step = max(BLOCK, VALUES // shape[-1] // BLOCK * BLOCK)
+    return [slice(at, at + step) for at in range(0, shape[0], step)]
+
+
 def plain(ckpt, name, out, kind):
     """One tensor of the checkpoint as one of the file."""
-    make = {F32: lambda: ckpt.floats(name), Q8_0: lambda: q8_0(ckpt.floats(name)), I32: lambda: ckpt.stored(name).astype("<i4")}
-    return Tensor(out, kind, ckpt.shape(name), [make[kind]])
+    make = {F32: lambda r: ckpt.floats(name, r), Q8_0: lambda r: q8_0(ckpt.floats(name, r)), I32: lambda r: ckpt.stored(name)[r].astype("<i4")}[kind]
+    return Tensor(out, kind, ckpt.shape(name), [lambda r=r: make(r) for r in some_rows(ckpt.shape(name))])
 
 
 def stacked(ckpt, names, out, kind):

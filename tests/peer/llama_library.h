@@ -88,10 +88,10 @@ struct Library {
     if (!function) die("libllama has no %s, which v0.5.0 has", name);
   }
   // The library's defaults. It fills a returned struct through a hidden pointer (x86-64 System V),
-  // here into a buffer larger than any version's struct and twice over different bytes: the last
-  // byte that comes out equal is where its struct ends.
+  // here into a buffer larger than any version's struct, twice over different bytes: the last byte
+  // that comes out equal is where its last field ends.
   template <class P>
-  P defaults(const char* name, std::size_t last_field) {
+  P defaults(const char* name, std::size_t fields_end) {
     void* (*fill)(void*);
     bind(fill, name);
     alignas(16) unsigned char a[1024], b[1024];
@@ -101,9 +101,9 @@ struct Library {
     fill(b);
     std::size_t end = sizeof a;
     while (end > 0 && a[end - 1] != b[end - 1]) --end;
-    if (end <= last_field || end > sizeof(P))
-      die("%s fills %zu bytes, v0.5.0 %zu to %zu: another llama.h; fetch the package again", name,
-          end, last_field + 1, sizeof(P));
+    if (end != fields_end)
+      die("%s fills %zu bytes, v0.5.0 fills %zu: another llama.h; fetch the package again", name,
+          end, fields_end);
     P p;
     std::memcpy(&p, a, sizeof p);
     return p;
@@ -124,16 +124,16 @@ struct Library {
 };
 
 inline ModelParams model_defaults(Library& l) {
-  const auto p =
-      l.defaults<ModelParams>("llama_model_default_params", offsetof(ModelParams, load_mtp));
+  const auto p = l.defaults<ModelParams>("llama_model_default_params",
+                                         offsetof(ModelParams, load_mtp) + sizeof(bool));
   if (p.n_gpu_layers != -1 || p.split_mode != 1 || p.load_mode != -1 || p.lazy_mode != 1 ||
       p.vocab_only || p.check_tensors || !p.use_extra_bufts || p.no_host || p.no_alloc)
     die("llama_model_default_params differs from v0.5.0: a field moved; fetch the package again");
   return p;
 }
 inline ContextParams context_defaults(Library& l) {
-  const auto p =
-      l.defaults<ContextParams>("llama_context_default_params", offsetof(ContextParams, rest[2]));
+  const auto p = l.defaults<ContextParams>(
+      "llama_context_default_params", offsetof(ContextParams, rest) + sizeof ContextParams::rest);
   if (p.n_ctx != 512 || p.n_batch != 2048 || p.n_ubatch != 512 || p.n_seq_max != 1 ||
       p.n_threads != 4 || p.n_threads_batch != 4 || p.flash_attn_type != kFlashAuto ||
       p.yarn_ext_factor != -1 || p.defrag_thold != -1 || p.type_k != kF16 || p.type_v != kF16 ||
