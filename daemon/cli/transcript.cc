@@ -1,5 +1,7 @@
 #include "daemon/cli/transcript.h"
 
+#include "daemon/cli/output.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -42,15 +44,6 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   while (!lines.empty() && lines.back().find_first_not_of(' ') == std::string_view::npos)
     lines.pop_back();
   return lines;
-}
-
-void write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
 }
 
 }  // namespace
@@ -243,7 +236,7 @@ void Transcript::finish() {
   answer.erase(0, std::min(answer.find_first_not_of('\n'), answer.size()));
   while (!answer.empty() && answer.back() == '\n') answer.pop_back();
   close();
-  if (!answer.empty()) write_all(STDOUT_FILENO, answer + "\n");
+  if (!answer.empty()) print_line(answer);
 }
 
 }  // namespace lares::cli

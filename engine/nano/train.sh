@@ -1,11 +1,11 @@
 #!/bin/sh
-# Trains nano and exports it: train.sh [LENGTH [THREADS]]. LENGTH is a number of tokens such as 28M (reproducible), or of seconds
+# Trains nano and exports it: train.sh [LENGTH [THREADS]]. LENGTH is a number of tokens such as 22M (reproducible), or of seconds
 # such as 7200s. Debian's python3-torch, gcc and libdnnl2 are all it needs. With RESUME=1 it goes on from the last saved state.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=${NANO_BUILD:-$here/../../build-nano}
 python=${NANO_PYTHON:-/usr/bin/python3}
-length=${1:-14M}
+length=${1:-22M}
 case $length in
   *M) length="--tokens ${length%M}e6" ;;
   *) length="--seconds ${length%s}" ;;
