@@ -154,7 +154,7 @@ struct RepoOpenResult {
 
 // What a session may be told at its creation; what is absent takes the daemon's default.
 struct SessionSettings {
-  std::string mode = "work";            // "work": tools; "ask": the model only answers, no tool calls
+  std::string mode = "work";            // "work": tools; "ask": only tools that change nothing
   std::optional<double> temperature, top_p;  // default: the checkpoint's generation_config.json, else 1 and 1; 0 is greedy
   std::optional<std::uint64_t> seed;    // default: random, then kept
   std::optional<std::int64_t> steps_max;        // steps (answers of the model) in one turn; default kStepsMax

@@ -272,7 +272,7 @@ TurnSettings Session::settings() const {
   if (given.steps_max) s.steps_max = *given.steps_max;
   if (given.step_tokens_max) s.step_tokens_max = *given.step_tokens_max;
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
-  s.tools = given.mode != "ask";
+  if (given.mode == "ask") s.tools = ToolUse::reading;
   return s;
 }
 

@@ -116,7 +116,7 @@ class Turn {
       sampling.temperature = std::max(sampling.temperature, kResampleTemperature);
     }
     engine::GrammarOptions grammar;
-    if (in_.settings.tools) grammar.tools = catalogue();
+    grammar.tools = declared();
     grammar.calls_max = kCallsPerStepMax;
     grammar.oracle = [this](const std::string& tool, const std::string& key, const engine::Arguments& so_far) {
       return choices(tool, key, so_far);
@@ -319,6 +319,18 @@ class Turn {
     append(continue_session(results, reminders));
   }
 
+  // What the model may call.
+  std::vector<engine::ToolSpec> declared() const {
+    if (in_.settings.tools == ToolUse::none) return {};
+    std::vector<engine::ToolSpec> out = catalogue();
+    if (in_.settings.tools == ToolUse::all) return out;
+    std::erase_if(out, [&](const engine::ToolSpec& spec) {
+      const tools::Tool* const tool = find_tool(tools_, spec.name);
+      return !tool || tool->mutates(nlohmann::json::object());
+    });
+    return out;
+  }
+
   // Returns how often this turn has made this very call.
   asio::awaitable<int> run_call(Call& call, bool& broken) {
     Item& item = call.item;
@@ -326,6 +338,11 @@ class Turn {
     const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
     if (!tool || !args.is_object()) {  // the parser only lets declared, well-formed calls through
       item.state = "rejected", item.output = fmt::format("There is no tool {}.", item.name);
+      events_.item_completed(item);
+      co_return 1;
+    }
+    if (in_.settings.tools == ToolUse::reading && tool->mutates(args)) {
+      item.state = "rejected", item.output = fmt::format("{}: this session answers a question and changes nothing.", item.name);
       events_.item_completed(item);
       co_return 1;
     }

@@ -28,10 +28,16 @@ inline constexpr int kCallsPerStepMax = 8;
 inline constexpr int kResamplesMax = 2;                     // of an answer that is empty
 inline constexpr float kResampleTemperature = 0.6f;         // at least: the same draw would be empty again
 
+enum class ToolUse {
+  none,     // the model only answers
+  reading,  // tools of which no call changes anything
+  all,
+};
+
 struct TurnSettings {
   engine::Sampling sampling;
   std::int64_t steps_max = kStepsMax, step_tokens_max = kStepTokensMax, think_tokens_max = kThinkTokensMax;
-  bool tools = true;  // false: the model only answers
+  ToolUse tools = ToolUse::all;
 };
 
 struct TurnResult {

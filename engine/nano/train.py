@@ -77,15 +77,15 @@ def repeats(r, size, length):
 class Data:
     """Batches of sessions of about one length, padded to a multiple of the attention block."""
 
-    def __init__(self, r, pool, tok, step):
-        self.r, self.pool, self.tok, self.step, self.bins = r, pool, tok, step, {}
+    def __init__(self, r, pool, tok, step, questions):
+        self.r, self.pool, self.tok, self.step, self.questions, self.bins = r, pool, tok, step, questions, {}
 
     def session(self, mini, micro):
         r = self.r
         while True:
             R = sessions.draw(r, self.pool, lang=r.choice("pcj"), small=r.random() < (0.8 if mini else 0.3), strange=STRANGE)
             misses = r.choice(MISSES["micro" if micro else "mini" if mini else "whole"])
-            s = sessions.question(r, R) if not mini and r.random() < 0.08 else sessions.transcript(r, R, mini, micro, misses)
+            s = sessions.question(r, R) if not mini and r.random() < self.questions else sessions.transcript(r, R, mini, micro, misses)
             ids, w, _ = tokens_of(self.tok, s, r)
             if len(ids) <= LENGTH_MAX + 1:
                 return ids, w
@@ -143,6 +143,7 @@ def main():
     ap.add_argument("--device", default="cpu")
     ap.add_argument("--layers", type=int, default=4)
     ap.add_argument("--start", type=float, default=0.0, help="share of the curriculum to skip")
+    ap.add_argument("--questions", type=float, default=0.08, help="share of questions among whole sessions")
     a = ap.parse_args()
     os.makedirs(a.out, exist_ok=True)
     torch.set_num_threads(a.threads)
@@ -175,7 +176,7 @@ def main():
         o.momentum = [t.to(a.device) for t in state["muon"]]
         tokens, step = state["tokens"], state["step"]
     r = random.Random(a.seed * 1000 + step)
-    data = Data(r, pool, tok, QB)
+    data = Data(r, pool, tok, QB, a.questions)
     say(f"{sum(p.numel() for p in m.parameters()) / 1e6:.2f}M parameters, vocabulary {c['vocab_size']}")
 
     def save(to=path):

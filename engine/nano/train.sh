@@ -1,6 +1,7 @@
 #!/bin/sh
 # Trains nano and exports it: train.sh [LENGTH [THREADS]]. LENGTH is a number of tokens such as 22M (reproducible), or of seconds
-# such as 7200s. Debian's python3-torch, gcc and libdnnl2 are all it needs. With RESUME=1 it goes on from the last saved state.
+# such as 7200s. Debian's python3-torch, gcc and libdnnl2 are all it needs. With RESUME=1 it goes on from the last saved state, with
+# NANO_ARGS as further arguments.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=${NANO_BUILD:-$here/../../build-nano}
@@ -17,6 +18,15 @@ cc -O3 -march=native -ffast-math -fopenmp -shared -fPIC "$here/kernels.c" -o "$b
 preload=
 if cc -O2 -shared -fPIC "$here/fastblas.c" -o "$build/fastblas.so" -l:libdnnl.so.2 2>/dev/null; then preload=$build/fastblas.so; fi
 # glibc would otherwise map and unmap every large tensor; barriers that spin lose to any neighbour.
-LD_PRELOAD=$preload MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=16000000000 GOMP_SPINCOUNT=1000 OMP_NUM_THREADS=$threads \
-  NANO_KERNELS=$build/kernels.so "$python" "$here/train.py" "$build/run" $length --threads "$threads" ${RESUME:+--resume} ${NANO_ARGS:-}
+train() {
+  LD_PRELOAD=$preload MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=16000000000 GOMP_SPINCOUNT=1000 OMP_NUM_THREADS=$threads \
+    NANO_KERNELS=$build/kernels.so "$python" "$here/train.py" "$build/run" --threads "$threads" "$@"
+}
+if [ -z "${RESUME:-}" ]; then
+  train $length ${NANO_ARGS:-}
+  # Questions are too few in the first run to be answered for sure.
+  train --tokens 1e6 --resume --start 0.85 --seed 7 --questions 0.6
+else
+  train $length --resume ${NANO_ARGS:-}
+fi
 "$python" "$here/export.py" "$build/run/state.pt" "$here/checkpoint" ${NANO_HEAD:+--head "$NANO_HEAD"}

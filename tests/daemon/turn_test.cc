@@ -358,8 +358,18 @@ TEST_F(TurnTest, AskUserWaitsForTheAnswer) {
   EXPECT_THAT(prompts_[1], HasSubstr("<tool_result>Nobody is there to answer."));
 }
 
-TEST_F(TurnTest, AskModeCallsNothing) {
-  turn({{"x</think>Text" + create(root_ + "/no", "x")}}, {.tools = false});
+TEST_F(TurnTest, ReadingCallsWhatChangesNothing) {
+  turn({{"x</think>" + scripted_calls({scripted_call("outline", {{"name", "nothing"}})})}, {"x</think>Text" + create(root_ + "/no", "x")}, {"x</think>Done."}},
+       {.tools = ToolUse::reading});
+  ASSERT_EQ(heard_.of("tool").size(), 2u);
+  EXPECT_EQ(heard_.of("tool")[0].name, "outline");
+  EXPECT_NE(heard_.of("tool")[0].state, "rejected");
+  EXPECT_EQ(heard_.of("tool")[1].state, "rejected");  // a model under the grammar cannot say it
+  EXPECT_FALSE(fs::exists(root_ + "/no"));
+}
+
+TEST_F(TurnTest, WithoutToolsNothingIsCalled) {
+  turn({{"x</think>Text" + create(root_ + "/no", "x")}}, {.tools = ToolUse::none});
   EXPECT_TRUE(heard_.of("tool").empty());
   EXPECT_FALSE(fs::exists(root_ + "/no"));
 }

@@ -148,7 +148,7 @@ TEST(BenchWeights, AsTilesAreFiniteAndOfAWeightsSize) {
     fill_tiles(format, kWidth, 7, base, static_cast<std::size_t>(kernels::tiles_bytes(format, kRows, kWidth)));
     const kernels::Tiles tiles = lay_out_tiles(format, kRows, kWidth, base);
     double squares = 0;
-    std::vector<float> x(kWidth), packed(kWidth), y(kRows);
+    std::vector<float> x(kWidth), packed(static_cast<std::size_t>(kernels::packed_width(kWidth))), y(kRows);
     for (int k = 0; k < kWidth; ++k) {
       std::fill(x.begin(), x.end(), 0.0f);
       x[static_cast<std::size_t>(k)] = 1;
