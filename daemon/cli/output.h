@@ -7,7 +7,6 @@ namespace lares::cli {
 
 void print_line(std::string_view line);  // and a newline, at once
 void note_write_error(int error);        // an errno of a write to it; the first one counts
-int write_error();                       // 0: there was none
 
 // The status, unless what was said never arrived. A reader that went away, such as head, had what it wanted.
 int delivered(int status);

@@ -12,6 +12,21 @@ std::int64_t first_open(const CompressorWeights& c, std::int64_t position) {
   return c.ratio == 4 ? std::max<std::int64_t>(0, 4 * (group - 1)) : c.ratio * group;
 }
 
+using Cache = std::vector<std::uint8_t>;
+
+// Every layer's entries and index keys, with the bytes that those of n_tokens tokens take.
+template <class Layers, class F>
+void each_cache(const Weights& weights, Layers& layers, std::size_t cell_bytes, std::int64_t n_tokens, F f) {
+  const Config& c = weights.checkpoint.config();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerWeights& w = weights.layers[i];
+    if (w.ratio == 0) continue;
+    const auto n = static_cast<std::size_t>(n_tokens / w.ratio);
+    f(layers[i].entries, n * c.head_dim * cell_bytes);
+    if (w.indexer) f(layers[i].index_keys, n * c.index_head_dim * cell_bytes);
+  }
+}
+
 }  // namespace
 
 State::State(const Weights& weights, bool exact, int chunk_max)
@@ -40,26 +55,13 @@ std::uint64_t State::bytes(const Weights& weights, bool exact, std::int64_t n_to
 }
 
 std::uint64_t State::missing_bytes(std::int64_t n_tokens) const {
-  const Config& c = weights_.checkpoint.config();
   std::uint64_t missing = 0;
-  const auto add = [&](const std::vector<std::uint8_t>& held, std::size_t wanted) { missing += wanted > held.capacity() ? wanted : 0; };
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (weights_.layers[i].ratio == 0) continue;
-    const auto n = static_cast<std::size_t>(n_tokens / weights_.layers[i].ratio);
-    add(layers_[i].entries, n * c.head_dim * cell_bytes_);
-    if (weights_.layers[i].indexer) add(layers_[i].index_keys, n * c.index_head_dim * cell_bytes_);
-  }
+  each_cache(weights_, layers_, cell_bytes_, n_tokens, [&](const Cache& held, std::size_t wanted) { missing += wanted > held.capacity() ? wanted : 0; });
   return missing;
 }
 
 void State::reserve(std::int64_t n_tokens) {
-  const Config& c = weights_.checkpoint.config();
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (weights_.layers[i].ratio == 0) continue;
-    const auto n = static_cast<std::size_t>(n_tokens / weights_.layers[i].ratio);
-    layers_[i].entries.reserve(n * c.head_dim * cell_bytes_);
-    if (weights_.layers[i].indexer) layers_[i].index_keys.reserve(n * c.index_head_dim * cell_bytes_);
-  }
+  each_cache(weights_, layers_, cell_bytes_, n_tokens, [](Cache& cache, std::size_t bytes) { cache.reserve(bytes); });
 }
 
 template <class F>
@@ -81,13 +83,7 @@ bool State::can_drop_to(std::int64_t position) const {
 }
 
 void State::cut_entries() {
-  const Config& c = weights_.checkpoint.config();
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (weights_.layers[i].ratio == 0) continue;
-    const auto n = static_cast<std::size_t>(size_ / weights_.layers[i].ratio);
-    layers_[i].entries.resize(n * c.head_dim * cell_bytes_);
-    if (weights_.layers[i].indexer) layers_[i].index_keys.resize(n * c.index_head_dim * cell_bytes_);
-  }
+  each_cache(weights_, layers_, cell_bytes_, size_, [](Cache& cache, std::size_t bytes) { cache.resize(bytes); });
 }
 
 void State::drop_to(std::int64_t position) {
