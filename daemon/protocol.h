@@ -55,7 +55,7 @@ enum class Code : int {
   busy = -32003,              // "busy": a turn runs and delivery was "start", or expectTurn did not match
   not_ready = -32004,         // "not_ready": the engine failed to load (while it loads, prompts simply wait)
   denied = -32005,            // "denied": role observe may not change anything
-  conflict = -32009,          // "conflict": this prompt id was used with another content
+  conflict = -32009,          // "conflict": this prompt id was used with another content or mode
 };
 std::string_view kind_of(Code code);
 
@@ -152,9 +152,11 @@ struct RepoOpenResult {
 
 // ---- sessions
 
+constexpr bool is_mode(std::string_view mode) { return mode == "work" || mode == "ask"; }
+
 // What a session may be told at its creation; what is absent takes the daemon's default.
 struct SessionSettings {
-  std::string mode = "work";            // "work": tools; "ask": only tools that change nothing
+  std::string mode = "work";            // "work": tools; "ask": only tools that change nothing. Of prompts that name none
   std::optional<double> temperature, top_p;  // default: the checkpoint's generation_config.json, else 1 and 1; 0 is greedy
   std::optional<std::uint64_t> seed;    // default: random, then kept
   std::optional<std::int64_t> steps_max;        // steps (answers of the model) in one turn; default kStepsMax
@@ -224,12 +226,15 @@ struct SessionHistory {
 //             "steer"     is shown to the model after the next tool results of the running turn; if the turn ends before
 //                         there are any, it becomes a turn of its own. Same as "start" when none runs.
 //             "interrupt" cancels the running turn (what it did stays in the transcript), then begins a turn.
-// `id` is chosen by the client (a UUID). The same id with the same content returns the first result again and does nothing
-// else, also after a restart of the daemon; with another content: conflict. The answer comes when the prompt is on disk.
+// `id` is chosen by the client (a UUID). The same id with the same content and mode returns the first result again and does
+// nothing else, also after a restart of the daemon; with another: conflict. The answer comes when the prompt is on disk.
+// `mode` holds for the turn that the prompt begins, whatever the session's is. A prompt with another mode than the running
+// turn's does not steer it: it becomes a turn of its own.
 struct PromptSend {
   static constexpr std::string_view kMethod = "prompt/send";
   std::string session_id, id, content;
   std::string delivery = "start";
+  std::string mode;  // see SessionSettings; empty: the session's
   std::int64_t expect_turn = 0;  // steer, interrupt: only if this turn is the running one; 0: whichever
 };
 struct PromptSendResult {
@@ -300,6 +305,7 @@ struct PromptAccepted {
   static constexpr std::string_view kNotification = "prompt/accepted";
   Stamp at{};
   std::string id, content, delivery;
+  std::string mode;  // as it was sent
 };
 struct PromptWithdrawn {  // durable
   static constexpr std::string_view kNotification = "prompt/withdrawn";

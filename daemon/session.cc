@@ -136,7 +136,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   with([&](auto& x) { info_.title = x.title; }, std::type_identity<protocol::SessionUpdated>{});
   with([&](auto&) { info_.closed = true; }, std::type_identity<protocol::SessionClosed>{});
   with([&](auto& x) {
-    prompts_.push_back({.send = {.session_id = info_.session_id, .id = x.id, .content = x.content, .delivery = x.delivery}, .seq = seq});
+    prompts_.push_back({.send = {.session_id = info_.session_id, .id = x.id, .content = x.content, .delivery = x.delivery, .mode = x.mode}, .seq = seq});
   }, std::type_identity<protocol::PromptAccepted>{});
   with([&](auto& x) {
     for (auto& p : prompts_) {
@@ -196,14 +196,17 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   using protocol::Code;
   for (const Prompt& p : prompts_) {
     if (p.send.id != prompt.id) continue;
-    if (p.send.content != prompt.content) {
-      co_return tl::unexpected(refusal(Code::conflict, fmt::format("prompt/send {}: this id was used with another content", prompt.id)));
+    if (p.send.content != prompt.content || p.send.mode != prompt.mode) {
+      co_return tl::unexpected(refusal(Code::conflict, fmt::format("prompt/send {}: this id was used with another content or mode", prompt.id)));
     }
     co_return protocol::PromptSendResult{.id = prompt.id, .seq = p.seq, .turn_id = p.turn_id};
   }
   const std::string& delivery = prompt.delivery;
   if (delivery != "start" && delivery != "queue" && delivery != "steer" && delivery != "interrupt") {
     co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("delivery must be start, queue, steer or interrupt, not {}", delivery)));
+  }
+  if (!prompt.mode.empty() && !protocol::is_mode(prompt.mode)) {
+    co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("mode must be work or ask, not {}", prompt.mode)));
   }
   if (info_.closed) co_return tl::unexpected(refusal(Code::not_found, fmt::format("prompt/send: session {} is closed", info_.session_id)));
   if (prompt.id.empty() || prompt.content.empty()) co_return tl::unexpected(refusal(Code::invalid_params, "id and content must not be empty"));
@@ -231,7 +234,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     info_.title = first_line(prompt.content);
     fact(protocol::SessionUpdated{.title = info_.title});
   }
-  fact(protocol::PromptAccepted{.id = prompt.id, .content = prompt.content, .delivery = delivery});
+  fact(protocol::PromptAccepted{.id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
   if (!failure_.empty()) co_return tl::unexpected(refusal(Code::internal, "write the session's journal: " + failure_));
   const std::int64_t seq = info_.last_seq;
   prompts_.push_back({.send = prompt, .seq = seq});
@@ -241,7 +244,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   for (const Prompt& p : prompts_) {
     if (p.send.id == prompt.id) result.turn_id = p.turn_id;
   }
-  if (turn_ && delivery == "steer" && result.turn_id == 0) result.turn_id = turn_->id;
+  if (result.turn_id == 0 && steers(prompts_.back())) result.turn_id = turn_->id;
   const auto sync = [this] { return journal_.sync(); };
   if (const auto synced = co_await on_disk_pool(*world_.disk, sync); !synced) {
     world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", synced.error()}});
@@ -255,7 +258,7 @@ void Session::start_next() {
     if (p.turn_id != 0 || p.delivered) continue;
     p.turn_id = info_.turn_id = ++info_.n_turns;
     turn_ = std::make_unique<Running>();
-    turn_->id = p.turn_id;
+    turn_->id = p.turn_id, turn_->mode = mode_of(p.send);
     idle_.close();
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
     asio::co_spawn(world_.io, [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); }, asio::detached);
@@ -263,7 +266,17 @@ void Session::start_next() {
   }
 }
 
-TurnSettings Session::settings() const {
+const std::string& Session::mode_of(const protocol::PromptSend& prompt) const {
+  return prompt.mode.empty() ? info_.settings.mode : prompt.mode;
+}
+
+// Whether the running turn is to hear of it. A question never becomes part of a turn that may change files, nor a task of one
+// that may not.
+bool Session::steers(const Prompt& prompt) const {
+  return turn_ && prompt.turn_id == 0 && !prompt.delivered && prompt.send.delivery == "steer" && mode_of(prompt.send) == turn_->mode;
+}
+
+TurnSettings Session::settings(std::string_view mode) const {
   TurnSettings s = world_.defaults;
   const auto& given = info_.settings;
   if (given.temperature) s.sampling.temperature = static_cast<float>(*given.temperature);
@@ -272,7 +285,7 @@ TurnSettings Session::settings() const {
   if (given.steps_max) s.steps_max = *given.steps_max;
   if (given.step_tokens_max) s.step_tokens_max = *given.step_tokens_max;
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
-  if (given.mode == "ask") s.tools = ToolUse::reading;
+  if (mode == "ask") s.tools = ToolUse::reading;
   return s;
 }
 
@@ -301,7 +314,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       result = {"error", "load the model: " + world_.host->state().message, {}};
     } else {
       make_toolbox();
-      TurnInput input{.turn_id = turn_id, .said = {prompt->send.id, prompt->send.content}, .settings = settings()};
+      TurnInput input{.turn_id = turn_id, .said = {prompt->send.id, prompt->send.content}, .settings = settings(turn_->mode)};
       prompt->delivered = true;
       std::string failed;
       if (transcript_.ids.empty()) {
@@ -463,7 +476,7 @@ void Session::appended(const std::vector<engine::Token>& ids, const std::vector<
 std::vector<Said> Session::steering() {
   std::vector<Said> out;
   for (Prompt& p : prompts_) {
-    if (p.turn_id != 0 || p.delivered || p.send.delivery != "steer") continue;
+    if (!steers(p)) continue;
     p.turn_id = info_.turn_id, p.delivered = true;
     out.push_back({p.send.id, p.send.content});
   }

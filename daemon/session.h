@@ -92,6 +92,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   };
   struct Running {
     std::int64_t id = 0;
+    std::string mode;
     TurnStop stop;
   };
 
@@ -116,7 +117,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   void make_toolbox();
   std::size_t n_waiting() const;
-  TurnSettings settings() const;
+  const std::string& mode_of(const protocol::PromptSend& prompt) const;
+  bool steers(const Prompt& prompt) const;
+  TurnSettings settings(std::string_view mode) const;
 
   const SessionWorld& world_;
   Journal journal_;

@@ -342,7 +342,7 @@ class Turn {
       co_return 1;
     }
     if (in_.settings.tools == ToolUse::reading && tool->mutates(args)) {
-      item.state = "rejected", item.output = fmt::format("{}: this session answers a question and changes nothing.", item.name);
+      item.state = "rejected", item.output = fmt::format("{}: this turn answers a question and changes nothing.", item.name);
       events_.item_completed(item);
       co_return 1;
     }

@@ -77,7 +77,7 @@ template <class V> void fields(V& v, SessionHistory& x) {
 }
 template <class V> void fields(V& v, PromptSend& x) {
   v.r("sessionId", x.session_id); v.r("id", x.id); v.r("content", x.content); v.o("delivery", x.delivery);
-  v.o("expectTurn", x.expect_turn);
+  v.o("mode", x.mode); v.o("expectTurn", x.expect_turn);
 }
 template <class V> void fields(V& v, PromptSendResult& x) { v.r("id", x.id); v.r("seq", x.seq); v.o("turnId", x.turn_id); }
 template <class V> void fields(V& v, PromptWithdraw& x) { v.r("sessionId", x.session_id); v.r("id", x.id); }
@@ -97,6 +97,7 @@ template <class V> void fields(V& v, SessionState& x) {
 }
 template <class V> void fields(V& v, PromptAccepted& x) {
   fields(v, x.at); v.r("id", x.id); v.r("content", x.content); v.r("delivery", x.delivery);
+  v.o("mode", x.mode);
 }
 template <class V> void fields(V& v, PromptWithdrawn& x) { fields(v, x.at); v.r("id", x.id); }
 template <class V> void fields(V& v, TurnStarted& x) { fields(v, x.at); v.r("turnId", x.turn_id); v.o("promptId", x.prompt_id); }

@@ -149,6 +149,7 @@ class Turn {
     send.id = prompt_id_;
     send.content = prompt_;
     send.delivery = options_.delivery;
+    send.mode = mode_;
     // The same id with the same content does nothing the second time, so after a lost connection
     // this is safe.
     auto sent = link_.call<protocol::PromptSendResult>(send);

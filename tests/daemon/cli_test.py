@@ -125,6 +125,18 @@ class CliTest(unittest.TestCase):
         status, out, _ = self.lares("ask", "What does it say?")
         self.assertEqual((status, out.strip()), (0, "It says alpha."))
 
+    def test_ask_and_run_mean_the_same_in_each_others_sessions(self):
+        self.start(THINK + "One.", THINK + "Text" + self.edit())
+        self.lares("run", "First.")
+        session = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["sessionId"]
+        self.lares("ask", "--session", session, "What?")
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+        self.daemon.stop()
+        self.start(THINK + "One.", THINK + self.edit(), THINK + "Done.")
+        question = json.loads(self.lares("ask", "--json", "What?")[1].splitlines()[-1])["session"]
+        self.assertEqual(self.lares("run", "--session", question, "Do it.")[0], 0)
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+
     def test_ctrl_c_interrupts_the_turn_and_the_session_lives_on(self):
         gate = os.path.join(self.home, "gate")
         os.mkfifo(gate)

@@ -129,6 +129,52 @@ class DaemonTest(unittest.TestCase):
         second = c.until("turn/ended", turnId=2)
         self.assertIn("Queued.", [m["params"]["item"].get("text") for m in second if m["method"] == "item/completed"])
 
+    def create(self, name):
+        return "hm</think>Text" + call("str_replace_editor", command="create", path=os.path.join(self.root, name), file_text="x\n")
+
+    def test_a_prompts_mode_holds_for_its_turn_in_a_session_of_the_other(self):
+        c = self.start(self.create("asked"))
+        s = self.session(c)
+        self.prompt(c, s, "What?", id="a", mode="ask")
+        c.until("turn/ended", turnId=1)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "asked")))
+        self.daemon.stop()
+        c = self.start(self.create("worked"), "hm</think>Done.")
+        c.call("session/subscribe", sessionId=s)
+        self.prompt(c, s, "Do it.", id="b")  # the session's own mode again
+        c.until("turn/ended", turnId=2)
+        self.assertTrue(os.path.exists(os.path.join(self.root, "worked")))
+        with self.assertRaises(Refused) as e:
+            self.prompt(c, s, "What?", id="a", mode="work")
+        self.assertEqual(e.exception.kind, "conflict")
+        with self.assertRaises(Refused) as e:
+            self.prompt(c, s, "What?", id="c", mode="play")
+        self.assertEqual(e.exception.kind, "invalid_params")
+
+    def test_a_question_does_not_steer_a_task_nor_a_task_a_question(self):
+        for session, prompt in (("work", "ask"), ("ask", "work")):
+            gate = self.gate()
+            c = self.start({"text": "hm</think>First.", "gate": gate}, self.create(prompt), "hm</think>Done.")
+            s = self.session(c, mode=session)
+            self.prompt(c, s, "First.", id="a")
+            self.assertEqual(self.prompt(c, s, "Second.", id="b", delivery="steer", mode=prompt).get("turnId", 0), 0)
+            self.open_gate(gate)
+            c.until("turn/ended", turnId=2)
+            self.assertEqual(os.path.exists(os.path.join(self.root, prompt)), prompt == "work")
+            self.daemon.stop()
+            os.unlink(gate)
+
+    def test_a_waiting_question_is_still_one_after_a_kill(self):
+        c = self.start({"text": "hm</think>First.", "gate": self.gate()})
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        self.prompt(c, s, "What?", id="b", delivery="queue", mode="ask")
+        self.daemon.kill()
+        c = self.start(self.create("asked"))
+        c.call("session/subscribe", sessionId=s)
+        c.until("turn/ended", turnId=2)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "asked")))
+
     def test_interrupt_ends_the_turn(self):
         c = self.start({"text": "one two three", "gate": (gate := self.gate())}, "hm</think>Next.")
         s = self.session(c)
