@@ -355,7 +355,10 @@ struct TurnEnded {
   Usage usage;          // of the turn
 };
 
-struct FileChange { std::string path, diff; };  // relative to the root; unified diff, empty for binary files
+struct FileChange {
+  std::string path, diff;     // relative to the root; unified diff, empty for binary files
+  std::string before, after;  // names of the contents, equal where they are; "none" where there is no file; empty: not told
+};
 
 struct Item {
   std::string id;        // "3.2": turn 3, its second item
@@ -373,6 +376,7 @@ struct Item {
   std::string output;     // what the model reads of it
   std::int64_t elapsed_ms = 0;
   std::vector<FileChange> changes;
+  bool changes_untold = false;  // it may have changed files that `changes` does not name, as a command may
 };
 struct ItemStarted {  // ephemeral
   static constexpr std::string_view kNotification = "item/started";

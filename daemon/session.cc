@@ -164,7 +164,7 @@ void Session::mend() {
   if (info_.turn_id == 0) return;
   for (auto& [id, item] : std::map(open_)) {
     protocol::Item lost = item;
-    lost.state = "interrupted", lost.output = kUnknownOutcome;
+    lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
     fact(protocol::ItemCompleted{.item = lost});
   }
   open_.clear();

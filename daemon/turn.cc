@@ -346,7 +346,9 @@ class Turn {
       events_.item_completed(item);
       co_return 1;
     }
-    const int n = calls_made_.count(item.name, item.arguments, tool->mutates(args));
+    const bool mutates = tool->mutates(args);
+    const int n = calls_made_.count(item.name, item.arguments, mutates);
+    item.changes_untold = mutates && !tool->tells_changes();
     item.state = item.name == kAskUser ? "waiting" : "running";
     events_.state(item.name == kAskUser ? "waiting" : "tool");
     events_.item_updated(item);
@@ -363,7 +365,7 @@ class Turn {
     if (outcome) {
       item.state = outcome->ok ? "done" : "failed";
       item.output = valid_utf8(outcome->text);
-      for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff)});
+      for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after});
     } else if (outcome.error().code == tools::Errc::cancelled) {
       item.state = "cancelled", item.output = kCancelledCall;
     } else {

@@ -57,6 +57,12 @@ std::string echo(const std::string& text) {
   return text.substr(0, utf8_floor(text, kEchoBytesMax)) + "...";
 }
 
+// nullopt: there is no file.
+Change change(const std::string& path, const std::optional<std::string>& before, const std::optional<std::string>& after) {
+  const auto name = [](const std::optional<std::string>& bytes) { return bytes ? blob_sha(*bytes) : std::string(kNoFile); };
+  return {path, unified_diff(path, before.value_or(""), after.value_or(""), kDiffBytesMax), name(before), name(after)};
+}
+
 std::string list_of(const std::vector<std::size_t>& lines) {
   std::vector<std::size_t> few(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(lines.size(), 20)));
   return fmt::format("[{}{}]", fmt::join(few, ", "), few.size() < lines.size() ? ", ..." : "");
@@ -264,7 +270,7 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
   note_seen(path, shown_text(*text));
   remember({path, std::nullopt, blob_sha(*text)});
   Outcome out{fmt::format("File created successfully at: {}", target.shown), true, {}};
-  out.changes.push_back({path, unified_diff(path, "", *text, kDiffBytesMax)});
+  out.changes.push_back(change(path, std::nullopt, *text));
   return out;
 }
 
@@ -373,7 +379,7 @@ Outcome EditTool::commit(const Target& target, const FileData& was, const std::s
   remember({was.path, was.bytes, blob_sha(bytes)});
   Outcome out{fmt::format("The file {} has been edited successfully.{}", target.shown, note), true, {}};
   if (was.stat.st_nlink > 1) out.text += fmt::format("\nIt has {} hard links and was written in place.", was.stat.st_nlink);
-  out.changes.push_back({was.path, unified_diff(was.path, was.bytes, bytes, kDiffBytesMax)});
+  out.changes.push_back(change(was.path, was.bytes, bytes));
   return out;
 }
 
@@ -398,7 +404,7 @@ Outcome EditTool::undo_edit(const Target& target) {
   const auto done = last->before ? target.fs.replace(*data, before) : target.fs.remove(*data);
   if (!done) return failed(fmt::format("The file {} {}. Nothing was undone.", target.shown, done.error()));
   Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown, last->before ? "" : "; the file is gone again"), true, {}};
-  out.changes.push_back({data->path, unified_diff(data->path, data->bytes, before, kDiffBytesMax)});
+  out.changes.push_back(change(data->path, data->bytes, last->before));
   note_seen(data->path, shown_text(before));
   undo_bytes_ -= last->size();
   undos_.erase(std::next(last).base());

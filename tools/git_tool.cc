@@ -81,6 +81,7 @@ class GitTool final : public Tool {
     }
     return true;
   }
+  bool tells_changes() const override { return true; }  // none: add and commit write to .git alone
 
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput) override {
     auto request = parse(args);

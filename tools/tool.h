@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,7 +34,9 @@ struct Spec {
 struct Change {
   std::string path;  // relative to the worktree
   std::string diff;
+  std::string before, after;  // names of the contents, equal where they are; kNoFile where there is none
 };
+inline constexpr std::string_view kNoFile = "none";
 
 struct Outcome {
   std::string text;  // what the model reads: bounded, and it says where it was cut
@@ -56,6 +59,7 @@ class Tool {
   virtual ~Tool() = default;
   virtual const Spec& spec() const = 0;
   virtual bool mutates(const nlohmann::json& args) const = 0;  // in doubt, true
+  virtual bool tells_changes() const { return false; }         // Outcome::changes names every file of the worktree that a call changes
   // nullopt: anything the schema allows. `so_far`: the arguments already written, (key, text).
   virtual std::optional<Choices> choices(const std::string& /*key*/,
                                          const std::vector<std::pair<std::string, std::string>>& /*so_far*/) const {

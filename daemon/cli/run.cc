@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/cli/changes.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/link.h"
@@ -301,7 +302,7 @@ class Turn {
     } else if (m == protocol::ItemCompleted::kNotification) {
       with<protocol::ItemCompleted>(h, [&](const auto& x) {
         if (!ours(x.item.turn_id)) return;
-        for (const auto& change : x.item.changes) changes_.push_back(change);
+        changes_.add(x.item);
         if (!daemon_.json) view_.item_completed(x.item);
         if (x.item.id == question_id_) question_open_ = false;
       });
@@ -393,7 +394,7 @@ class Turn {
     exit_ = status_of(ended.reason);
     if (daemon_.json) {
       Json changes = Json::array();
-      for (const auto& change : changes_) changes.push_back(protocol::to_json(change));
+      for (const auto& change : changes_.all()) changes.push_back(protocol::to_json(change));
       const Json result = {{"type", "result"},         {"session", session_.session_id},
                            {"turn", ended.turn_id},    {"stop_reason", ended.reason},
                            {"message", ended.message}, {"usage", protocol::to_json(ended.usage)},
@@ -407,7 +408,7 @@ class Turn {
                         : *exit_ == kExitError  ? Style::red
                                                 : Style::yellow;
     screen_.line("");
-    screen_.line(t.paint(style, view_.summary(ended, session_.session_id)));
+    screen_.line(t.paint(style, view_.summary(ended, changes_, session_.session_id)));
   }
 
   const DaemonOptions& daemon_;
@@ -418,7 +419,7 @@ class Turn {
   Transcript transcript_;
   TurnView view_;
   protocol::SessionInfo session_;
-  std::vector<protocol::FileChange> changes_;
+  Changes changes_;
   std::int64_t last_seq_ = 0, turn_id_ = 0;
   std::string question_id_;
   bool question_open_ = false, started_ = false, lost_ = false, interrupted_ = false;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "daemon/cli/text.h"
 #include "daemon/cli/wrap.h"
@@ -156,10 +155,7 @@ void TurnView::item_completed(const protocol::Item& item) {
   } else if (s.kind == "tool") {
     show_call(s, item);
     std::vector<ChangedFile> files;
-    for (const auto& change : item.changes) {
-      files.push_back({change.path, change.diff});
-      changes_.push_back(change);
-    }
+    for (const auto& change : item.changes) files.push_back({change.path, change.diff});
     const bool ok = item.state == "done";
     std::string output = item.output;
     if (item.state == "rejected" || item.state == "interrupted" || item.state == "cancelled") {
@@ -169,7 +165,7 @@ void TurnView::item_completed(const protocol::Item& item) {
   }
 }
 
-std::string TurnView::summary(const protocol::TurnEnded& ended,
+std::string TurnView::summary(const protocol::TurnEnded& ended, const Changes& changes,
                               const std::string& session_id) const {
   const Terminal& t = screen_.terminal();
   const protocol::Usage& u = ended.usage;
@@ -181,10 +177,9 @@ std::string TurnView::summary(const protocol::TurnEnded& ended,
                             grouped(u.cached));
   line += dot + fmt::format("{} out", grouped(u.generated));
   line += dot + duration(static_cast<double>(u.total_ms) / 1000);
-  std::set<std::string> paths;
-  for (const auto& change : changes_) paths.insert(change.path);
+  const std::vector<std::string> paths = changes.net();
   if (paths.empty()) {
-    line += dot + "no files changed";
+    if (changes.complete()) line += dot + "no files changed";
   } else {
     line += dot + counted(static_cast<long long>(paths.size()), "file changed", "files changed");
     if (paths.size() <= 3) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/cli/changes.h"
 #include "daemon/cli/progress.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/transcript.h"
@@ -41,8 +42,7 @@ class TurnView {
   void hide_status() { screen_.status(""); }
 
   // The one line at the end.
-  std::string summary(const protocol::TurnEnded& ended, const std::string& session_id) const;
-  const std::vector<protocol::FileChange>& changes() const { return changes_; }
+  std::string summary(const protocol::TurnEnded& ended, const Changes& changes, const std::string& session_id) const;
 
  private:
   struct Seen {
@@ -60,7 +60,6 @@ class TurnView {
   Transcript& transcript_;
   Progress progress_;
   std::map<std::string, Seen> items_;
-  std::vector<protocol::FileChange> changes_;
   std::int64_t think_limit_ = 0;
 };
 

@@ -95,12 +95,15 @@ TEST_F(Edit, UndoTakesBackOneEditAfterTheOther) {
   const auto path = dir_.write("a", "1\n2\n"), other = dir_.write("b", "x\n");
   EXPECT_EQ(undo(path).text, "No edit of " + path + " is left to undo.");
   ASSERT_TRUE(replace(path, "1", "one").ok);
-  ASSERT_TRUE(run({{"command", "insert"}, {"path", path}, {"insert_line", 2}, {"new_str", "3"}}).ok);
+  const Outcome inserted = run({{"command", "insert"}, {"path", path}, {"insert_line", 2}, {"new_str", "3"}});
+  ASSERT_TRUE(inserted.ok);
   ASSERT_TRUE(replace(other, "x", "y").ok);
   const Outcome out = undo(path);
   EXPECT_EQ(out.text, "The last edit of " + path + " has been undone.");
   ASSERT_EQ(out.changes.size(), 1u);
   EXPECT_EQ(out.changes[0].diff, "--- a/a\n+++ b/a\n@@ -1,3 +1,2 @@\n one\n 2\n-3\n");
+  EXPECT_EQ(out.changes[0].after, inserted.changes.at(0).before);
+  EXPECT_NE(out.changes[0].after, out.changes[0].before);
   EXPECT_EQ(dir_.read("a"), "one\n2\n");
   ASSERT_TRUE(replace(path, "2", "two").ok);  // an edit between two undos
   EXPECT_TRUE(undo(path).ok);
@@ -111,8 +114,12 @@ TEST_F(Edit, UndoTakesBackOneEditAfterTheOther) {
 }
 TEST_F(Edit, UndoOfACreatedFileRemovesIt) {
   const auto path = dir_.at("new.txt");
-  ASSERT_TRUE(run({{"command", "create"}, {"path", path}, {"file_text", "x\n"}}).ok);
-  EXPECT_EQ(undo(path).text, "The last edit of " + path + " has been undone; the file is gone again.");
+  const Outcome made = run({{"command", "create"}, {"path", path}, {"file_text", "x\n"}}), undone = undo(path);
+  ASSERT_TRUE(made.ok);
+  EXPECT_EQ(undone.text, "The last edit of " + path + " has been undone; the file is gone again.");
+  EXPECT_EQ(made.changes.at(0).before, kNoFile);
+  EXPECT_EQ(undone.changes.at(0).before, made.changes.at(0).after);
+  EXPECT_EQ(undone.changes.at(0).after, kNoFile);
   EXPECT_FALSE(fs::exists(path));
   EXPECT_TRUE(run({{"command", "create"}, {"path", path}, {"file_text", "y\n"}}).ok);
 }

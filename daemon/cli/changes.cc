@@ -1,0 +1,22 @@
+#include "daemon/cli/changes.h"
+
+namespace lares::cli {
+
+void Changes::add(const daemon::protocol::Item& item) {
+  for (const auto& change : item.changes) {
+    const auto [at, fresh] = spans_.try_emplace(change.path, Span{change.before, change.after});
+    if (!fresh) at->second.last = change.after;
+    all_.push_back(change);
+  }
+  if (item.changes_untold) complete_ = false;
+}
+
+std::vector<std::string> Changes::net() const {
+  std::vector<std::string> paths;
+  for (const auto& [path, span] : spans_) {
+    if (span.first.empty() || span.first != span.last) paths.push_back(path);
+  }
+  return paths;
+}
+
+}  // namespace lares::cli

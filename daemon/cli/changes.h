@@ -1,0 +1,31 @@
+// Which files a turn changed, as far as its calls told.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "daemon/protocol.h"
+
+namespace lares::cli {
+
+class Changes {
+ public:
+  void add(const daemon::protocol::Item& item);  // a completed one
+  const std::vector<daemon::protocol::FileChange>& all() const { return all_; }  // in order
+  // Paths whose content at the end is another than at the beginning: an edit that was taken back
+  // does not count.
+  std::vector<std::string> net() const;
+  // False: a command ran that may have changed other files too.
+  bool complete() const { return complete_; }
+
+ private:
+  struct Span {
+    std::string first, last;  // FileChange::before of the first change, ::after of the last
+  };
+  std::vector<daemon::protocol::FileChange> all_;
+  std::map<std::string, Span> spans_;
+  bool complete_ = true;
+};
+
+}  // namespace lares::cli
