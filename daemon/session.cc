@@ -20,7 +20,7 @@ namespace {
 
 using protocol::Json;
 
-constexpr std::string_view kAppended = "lares/appended";
+constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired";
 constexpr std::size_t kTitleBytesMax = 80;
 constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
 
@@ -99,6 +99,10 @@ tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionW
   for (std::size_t i = 0; i < payloads.size(); ++i) session->replay(payloads[i], static_cast<std::int64_t>(i) + 1);
   if (session->info_.session_id.empty()) return tl::unexpected(fmt::format("open the session {}: it does not begin with its creation", path));
   session->info_.last_seq = static_cast<std::int64_t>(session->journal_.size());
+  if (const auto& repair = session->journal_.repair(); repair.bytes_cut > 0) {
+    session->repair_ = fmt::format("the last {} bytes of this session's journal were damaged and cut off; they are in {}", repair.bytes_cut, repair.kept_in);
+    session->record(kRepaired, {{"note", session->repair_}});
+  }
   session->mend();
   return session;
 }
@@ -132,6 +136,10 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
     return;
   }
+  if (method == kRepaired) {
+    if (const auto note = params.find("note"); note != params.end() && note->is_string()) repair_ = note->get<std::string>();
+    return;
+  }
   with([&](auto& x) { info_ = x.session; info_.last_seq = seq; }, std::type_identity<protocol::SessionCreated>{});
   with([&](auto& x) { info_.title = x.title; }, std::type_identity<protocol::SessionUpdated>{});
   with([&](auto&) { info_.closed = true; }, std::type_identity<protocol::SessionClosed>{});
@@ -145,6 +153,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   }, std::type_identity<protocol::PromptWithdrawn>{});
   with([&](auto& x) {
     info_.n_turns = info_.turn_id = x.turn_id;
+    repair_.clear();
     for (auto& p : prompts_) {
       if (p.send.id == x.prompt_id) p.turn_id = x.turn_id;
     }
@@ -261,9 +270,16 @@ void Session::start_next() {
     turn_->id = p.turn_id, turn_->mode = mode_of(p.send);
     idle_.close();
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
+    tell_repair();
     asio::co_spawn(world_.io, [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); }, asio::detached);
     return;
   }
+}
+
+// Once, to whoever goes on with the session; a turn's own items begin with 1.
+void Session::tell_repair() {
+  if (repair_.empty()) return;
+  item_completed({.id = fmt::format("{}.0", turn_->id), .turn_id = turn_->id, .kind = "note", .text = std::exchange(repair_, "")});
 }
 
 const std::string& Session::mode_of(const protocol::PromptSend& prompt) const {

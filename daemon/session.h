@@ -112,6 +112,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void record(std::string_view method, const protocol::Json& params);
   void replay(std::string_view payload, std::int64_t seq);
   void mend();  // after a crash
+  void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
   asio::awaitable<std::optional<std::string>> ask(std::string question);
@@ -134,6 +135,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::optional<std::string> answer_;
   std::unique_ptr<Gate> answered_;
   std::set<Subscriber*> subscribers_;
+  std::string repair_;   // what the journal lost, until a turn tells it
   std::string failure_;  // the journal could not be written: the turn must end
   Gate idle_;
 };

@@ -269,8 +269,18 @@ class DaemonTest(unittest.TestCase):
         c = self.start("hm</think>Two.")
         c.call("session/subscribe", sessionId=s)
         self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "crashed")
-        self.prompt(c, s, "Second.", id="p2")
-        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+        self.daemon.kill()  # nobody has been told yet
+        c = self.start("hm</think>Two.", "hm</think>Three.")
+        c.call("session/subscribe", sessionId=s)
+        told = []
+        for turn in (2, 3):
+            self.prompt(c, s, "Next.", id=f"p{turn}")
+            seen = c.until("turn/ended", turnId=turn)
+            self.assertEqual(seen[-1]["params"]["reason"], "end_turn")
+            notes = [m["params"]["item"]["text"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "note"]
+            told.append([note.split(";")[0] for note in notes])
+        self.assertRegex(told[0][0], r"^the last \d+ bytes of this session's journal were damaged and cut off$")
+        self.assertEqual((len(told[0]), told[1]), (1, []))
 
     # ---- protocol
 
