@@ -36,7 +36,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
   asio::io_context io(1);
-  auto state = StateDir::open(options.state_dir);
+  auto state = StateDir::open(options.state_dir, options.socket);
   if (!state) return failed(state.error());
   auto listener = Listener::open(io.get_executor(), options.socket);
   if (!listener) return failed(listener.error());

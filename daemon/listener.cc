@@ -52,7 +52,9 @@ tl::expected<Listener, std::string> Listener::open(asio::any_io_executor io, con
   if (!folder.empty() && (::lstat(folder.c_str(), &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || (st.st_mode & 022) != 0)) {
     return failed(path, fmt::format("{} must be a directory of yours that nobody else can write to", folder));
   }
-  auto lock = FileLock::take(path + ".lock", "another laresd listens there; end it with `lares shutdown`, or give another --socket");
+  auto lock = FileLock::take(path + ".lock", "", [&](const std::string&) {
+    return fmt::format("another laresd listens there; end it with `lares shutdown --socket {}`, or give another --socket", path);
+  });
   if (!lock) return failed(path, lock.error());
   ::unlink(path.c_str());  // left behind by one that was killed: the lock says that none lives
   const mode_t old = ::umask(0177);

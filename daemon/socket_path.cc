@@ -43,7 +43,7 @@ tl::expected<std::string, std::string> state_dir(const std::string& given) {
   if (path.empty()) {
     const std::string home = env("HOME");
     if (!home.starts_with('/'))
-      return tl::unexpected<std::string>("find the state directory: HOME is not set; give one with --state-dir or LARES_STATE_DIR");
+      return tl::unexpected<std::string>("find the state directory: HOME is not set; set it, or LARES_STATE_DIR to a directory");
     path = home + "/.local/state/lares";
   }
   if (!path.starts_with('/'))

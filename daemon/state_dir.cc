@@ -25,14 +25,17 @@ std::string random_hex(std::size_t n) {
   return out;
 }
 
-tl::expected<StateDir, std::string> StateDir::open(const std::string& path) {
+tl::expected<StateDir, std::string> StateDir::open(const std::string& path, const std::string& socket) {
   const auto failed = [&](const std::string& why) { return tl::unexpected(fmt::format("open the state directory {}: {}", path, why)); };
   std::error_code ec;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ec);
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed(std::strerror(errno));
   std::filesystem::create_directories(path + "/sessions", ec);
   if (ec) return failed("create sessions: " + ec.message());
-  auto lock = FileLock::take(path + "/lock", "another laresd uses it; end it with `lares shutdown`, or give another --state-dir");
+  auto lock = FileLock::take(path + "/lock", socket, [](const std::string& theirs) {
+    return theirs.empty() ? "another laresd uses it; end it with `lares shutdown`, or set LARES_STATE_DIR to another directory"
+                          : fmt::format("the laresd on {0} uses it; end it with `lares shutdown --socket {0}`, or set LARES_STATE_DIR to another directory", theirs);
+  });
   if (!lock) return failed(lock.error());
   std::string id;
   const std::string id_path = path + "/daemon-id";

@@ -11,8 +11,8 @@ namespace lares::daemon {
 
 class StateDir {
  public:
-  // Makes it (0700) with what belongs in it, and locks it. The error is one line.
-  static tl::expected<StateDir, std::string> open(const std::string& path);
+  // Makes it (0700) with what belongs in it, and locks it; another daemon that wants it is told `socket`. The error is one line.
+  static tl::expected<StateDir, std::string> open(const std::string& path, const std::string& socket);
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }  // the same for every daemon that ever opened it
 

@@ -368,7 +368,7 @@ class DaemonTest(unittest.TestCase):
             other = subprocess.run([EXECUTABLE, self.daemon.socket if state.endswith("2") else self.daemon.socket + "2", state,
                                     os.path.join(self.home, "script.json")], stderr=subprocess.PIPE)
             self.assertEqual(other.returncode, 1)
-            self.assertIn(b"another laresd", other.stderr)
+            self.assertIn(f"end it with `lares shutdown --socket {self.daemon.socket}`".encode(), other.stderr)
         self.assertEqual(self.connect().call("ping"), {})
 
     def test_shutdown_ends_it_and_leaves_no_socket(self):
