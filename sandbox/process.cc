@@ -165,12 +165,12 @@ asio::posix::stream_descriptor adopt(asio::any_io_executor io, Fd fd) {
   return asio::posix::stream_descriptor(io, fd.release());
 }
 
-// The launcher's one line; "" when it ended without.
-asio::awaitable<std::string> reply(Child& child) {
+// The launcher's one line; "" when it ended without, nullopt when the wait was cancelled.
+asio::awaitable<std::optional<std::string>> reply(Child& child) {
   std::string line;
   auto [failed, n] = co_await asio::async_read_until(child.control, asio::dynamic_buffer(line, kReplyBytesMax), '\n', kIo);
-  if (failed) co_return std::string();
-  line.resize(n - 1);
+  if (failed == asio::error::operation_aborted) co_return std::nullopt;
+  line.resize(failed ? 0 : n - 1);
   co_return line;
 }
 
@@ -232,9 +232,13 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   auto running = std::make_unique<Running>(child, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
   if (backend != Backend::none) {
     child->control.assign(control_ours.release());
-    const std::string line = co_await reply(*child);
-    if (line.empty() || line[0] != kReplyStarted) {
-      Error error = refusal_of(line, launcher);
+    const std::optional<std::string> line = co_await reply(*child);
+    if (!line) {
+      Error cancelled{Errc::cancelled, "sandbox: cancelled before the command ran"};
+      co_return tl::unexpected(std::move(cancelled));
+    }
+    if (line->empty() || line->front() != kReplyStarted) {
+      Error error = refusal_of(*line, launcher);
       co_return tl::unexpected(std::move(error));
     }
   }

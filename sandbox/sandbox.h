@@ -15,7 +15,7 @@ namespace lares::sandbox {
 
 namespace asio = boost::asio;
 
-enum class Errc { unavailable, refused, broken };
+enum class Errc { unavailable, refused, broken, cancelled };
 struct Error {
   Errc code;
   std::string message;
@@ -75,7 +75,8 @@ struct Command {
   std::vector<std::string> env;   // NAME=value, added to the scrubbed environment
 };
 
-// Errors: the launcher is missing, the backend does not work here, the policy is refused (root is "/", $HOME, ...).
+// Errors: the launcher is missing, the backend does not work here, the policy is refused (root is "/", $HOME, ...), or it was
+// cancelled before the command ran: nothing is left of it then.
 asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend, Policy policy, Command command);
 
 }  // namespace lares::sandbox

@@ -183,6 +183,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   const auto ready = co_await ensure_shell();
   if (!ready) {
     shell_ = Shell();
+    if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
     co_return Outcome{ready.error(), false, {}};
   }
   const std::string nonce = make_nonce();

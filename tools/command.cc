@@ -39,6 +39,7 @@ asio::awaitable<sandbox::Probe> cached_probe(std::string launcher) {
     if (const auto it = known.find(launcher); it != known.end()) co_return it->second;
   }
   sandbox::Probe probe = co_await sandbox::probe(launcher);
+  if (co_await is_cancelled()) co_return probe;  // it says nothing about the sandbox
   const std::lock_guard lock(mutex);
   known.insert_or_assign(launcher, probe);
   co_return probe;

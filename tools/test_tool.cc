@@ -94,6 +94,7 @@ asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string
   if (!runner) co_return Outcome{runner.error(), false, {}};
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   auto started = co_await start_command(options_, runner->argv, runner->cwd);
+  if (!started && co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   if (!started) co_return Outcome{started.error(), false, {}};
   const std::unique_ptr<sandbox::Process> process = std::move(*started);
   boost::system::error_code ignored;

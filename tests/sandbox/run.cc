@@ -25,6 +25,7 @@ const char* name_of(Errc code) {
     case Errc::unavailable: return "unavailable";
     case Errc::refused: return "refused";
     case Errc::broken: return "broken";
+    case Errc::cancelled: return "cancelled";
   }
   return "?";
 }

@@ -163,6 +163,34 @@ TEST_F(Bash, CancelKillsTheTreeAndIsAnError) {
   EXPECT_TRUE(dies(std::atoi(dir_.read("pid").c_str())));
   EXPECT_EQ(run("echo again").text, "again\n");
 }
+// At every turn of the io loop from the call's first on: while the sandbox is probed, while the launcher starts, while it runs.
+TEST_F(Bash, CancelAtAnyMomentOfTheLaunchIsACancellation) {
+  auto sandboxed = options();
+  sandboxed.no_sandbox = false;
+  int moment = 0;
+  for (int ended = 0; !std::filesystem::exists(dir_.at("up")); ++moment, ended = 0) {
+    SCOPED_TRACE(moment);
+    BashTool tool(io_.get_executor(), sandboxed);
+    asio::cancellation_signal signal;
+    Result<Outcome> out = Outcome{};
+    auto running = tool.run({{"command", "touch up; sleep 60"}}, {});
+    asio::co_spawn(io_, std::move(running), asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr thrown, Result<Outcome> result) {
+                     EXPECT_FALSE(thrown);
+                     ++ended;
+                     out = std::move(result);
+                   }));
+    io_.restart();
+    for (int i = 0; i < moment && ended == 0; ++i) io_.run_one();
+    if (ended > 0) GTEST_SKIP() << "no sandbox here: " << (out ? out->text : out.error().message);
+    signal.emit(asio::cancellation_type::total);
+    while (ended == 0) io_.run_one();
+    ASSERT_FALSE(out) << out->text;
+    EXPECT_EQ(out.error().code, Errc::cancelled);
+  }
+  EXPECT_GT(moment, 5);
+  BashTool tool(io_.get_executor(), sandboxed);
+  EXPECT_EQ(run(tool, "echo works").text, "works\n");  // and the probe that was cut off is not believed
+}
 TEST_F(Bash, CallsRunOneAfterTheOther) {
   int n = 0;
   std::string order;
