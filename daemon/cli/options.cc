@@ -5,9 +5,11 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <limits>
 #include <system_error>
 
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/number_checks.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/text.h"
 #include "daemon/socket_path.h"
@@ -67,10 +69,11 @@ void TurnOptions::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
   app.add_flag("--greedy", greedy, "always the likeliest token; the same as --temperature 0");
   app.add_option("--temperature", temperature, "sampling temperature")
-      ->check(CLI::Range(0.0, 10.0));
-  app.add_option("--seed", seed, "make sampling repeatable");
+      ->check(number_in(0, 10));
+  app.add_option("--seed", seed, "make sampling repeatable")
+      ->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()));
   app.add_option("--steps", steps_max, "stop after so many answers of the model")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number_in(1, 1'000'000));
   app.add_flag("--hide-thinking", hide_thinking, "show calls and the answer only");
   app.add_flag("--dangerously-no-sandbox", no_sandbox,
                "let the model's commands run with all your rights, unconfined: network, home "

@@ -281,6 +281,15 @@ class CliTest(unittest.TestCase):
             self.assertEqual((status, out), (2, ""), (args, err))
             self.assertTrue(err)
 
+    def test_numbers_that_make_no_sense_are_refused_with_their_range(self):
+        for option, value, range in (("--seed", "-1", "0 to 18446744073709551615"), ("--seed", "18446744073709551616", "0 to 18446744073709551615"),
+                                     ("--temperature", "nan", "0 to 10"), ("--temperature", "inf", "0 to 10"), ("--temperature", "-1", "0 to 10"),
+                                     ("--steps", "0", "1 to 1000000"), ("--steps", "1.5", "1 to 1000000")):
+            status, out, err = self.lares("run", f"{option}={value}", "Go.")
+            self.assertEqual((status, out), (2, ""), err)
+            self.assertIn(f"{option}: {value} is no ", err)
+            self.assertIn(range, err)
+
     # ---- at a terminal
 
     def terminal(self, *args):

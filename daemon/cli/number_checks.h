@@ -1,0 +1,40 @@
+// Checks for CLI11 options that take a number, where CLI::Range is not enough: it lets nan through, and an unsigned option takes
+// -1 for the largest number.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+namespace lares::cli {
+
+inline CLI::Validator number_in(double low, double high) {
+  const std::string range = fmt::format("{} to {}", low, high);
+  const auto check = [=](std::string& text) -> std::string {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    const bool whole = !text.empty() && *end == '\0';
+    if (whole && value >= low && value <= high) return "";
+    return fmt::format("{} is no number from {}", text, range);
+  };
+  return CLI::Validator(check, range);
+}
+
+inline CLI::Validator whole_number_in(std::uint64_t low, std::uint64_t high) {
+  const std::string range = fmt::format("{} to {}", low, high);
+  const auto check = [=](std::string& text) -> std::string {
+    std::uint64_t value = 0;
+    const char* const last = text.data() + text.size();
+    const auto [end, ec] = std::from_chars(text.data(), last, value);
+    if (ec == std::errc() && end == last && value >= low && value <= high) return "";
+    return fmt::format("{} is no whole number from {}", text, range);
+  };
+  return CLI::Validator(check, range);
+}
+
+}  // namespace lares::cli
