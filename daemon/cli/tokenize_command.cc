@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -42,25 +43,37 @@ Result<std::string> read_all(const std::string& path) {
   return text;
 }
 
-// A JSON array of ids, or ids with blanks or commas between.
+// A JSON array of ids, or ids with blanks or single commas between.
 Result<std::vector<engine::Token>> read_ids(const std::string& text, int vocab_size) {
   std::vector<engine::Token> ids;
-  std::string plain = text;
-  for (char& c : plain) {
-    if (c == '[' || c == ']' || c == ',') c = ' ';
-  }
-  std::istringstream in(plain);
-  for (std::string word; in >> word;) {
-    std::size_t used = 0;
-    long long id = -1;
-    try {
-      id = std::stoll(word, &used);
-    } catch (const std::exception&) {
-    }
-    if (used != word.size() || id < 0 || id >= vocab_size) {
+  const auto take = [&](const std::string& word, long long id) -> Result<> {
+    if (id < 0 || id >= vocab_size) {
       return tl::unexpected(Error{fmt::format("decode: {} is no token id; they are 0 to {}", word, vocab_size - 1)});
     }
     ids.push_back(static_cast<engine::Token>(id));
+    return {};
+  };
+  const auto begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) return ids;
+  if (text[begin] == '[') {
+    const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_array()) return tl::unexpected(Error{"decode: the input begins with [ and is no JSON array; give [1, 2, 3] or 1 2 3"});
+    for (const auto& id : json) {
+      if (auto taken = take(id.dump(), id.is_number_integer() ? id.get<long long>() : -1); !taken) return tl::unexpected(taken.error());
+    }
+    return ids;
+  }
+  std::istringstream parts(text + ",");  // getline does not see an empty part behind the last comma
+  for (std::string part; std::getline(parts, part, ',');) {
+    std::istringstream words(part);
+    const std::size_t before = ids.size();
+    for (std::string word; words >> word;) {
+      long long id = -1;
+      const auto [end, ec] = std::from_chars(word.data(), word.data() + word.size(), id);
+      const bool whole = ec == std::errc() && end == word.data() + word.size();
+      if (auto taken = take(word, whole ? id : -1); !taken) return tl::unexpected(taken.error());
+    }
+    if (ids.size() == before) return tl::unexpected(Error{"decode: a token id is missing before or behind a comma; give [1, 2, 3] or 1 2 3"});
   }
   return ids;
 }

@@ -275,6 +275,17 @@ class CliTest(unittest.TestCase):
         self.assertEqual((status, out), (1, ""))
         self.assertIn("tokenizer.json", err)
 
+    def test_decode_takes_ids_and_nothing_that_looks_like_them(self):
+        ids = json.loads(self.lares("tokenize", "def f(x):")[1])
+        words = [str(i) for i in ids]
+        for text in (json.dumps(ids), " ".join(words), ", ".join(words), f" {words[0]} {','.join(words[1:])}\n"):
+            self.assertEqual(self.lares("tokenize", "--decode", text), (0, "def f(x):", ""))
+        self.assertEqual(self.lares("tokenize", "--decode", " "), (0, "", ""))
+        for text in ("[1,2", "1,,2", "1,", ",1", "[1,,2]", "[1] 2", "1]", "[[1]]", "[1.5]", '["1"]', "1.5", "x", "[-1]", "99999999", "99999999999999999999", "[99999999999999999999]"):
+            status, out, err = self.lares("tokenize", "--decode", text)
+            self.assertEqual((status, out, len(err.splitlines())), (1, "", 1), (text, err))
+            self.assertIn("decode: ", err)
+
     def test_wrong_command_lines(self):
         for args in (("run",), ("run", " "), ("no-such",), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("model", "logits"), ()):
             status, out, err = self.lares(*args)
