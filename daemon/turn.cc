@@ -410,6 +410,7 @@ class Turn {
   std::int64_t context_limit() const { return engine_.info().n_context_max; }
 
   std::string explain(const std::string& reason) const {
+    if (reason == "cancelled") return "";  // the engine's word for it says no more
     if (reason == "max_tokens") return fmt::format("{} tokens", in_.settings.step_tokens_max);
     if (reason == "context_full") {
       return fmt::format("{} tokens; begin a new session", context_limit());

@@ -68,6 +68,9 @@ int dispatch(int argc, const char* const* argv) {
   }
   if (name.empty()) {
     help(stderr);
+  } else if (name.starts_with('-')) {
+    std::fprintf(stderr, "lares: %.*s stands before the command; options follow it: lares COMMAND %.*s ...; lares help lists the commands\n",
+                 static_cast<int>(name.size()), name.data(), static_cast<int>(name.size()), name.data());
   } else {
     std::fprintf(stderr, "lares: no command is called %.*s; lares help lists them\n",
                  static_cast<int>(name.size()), name.data());

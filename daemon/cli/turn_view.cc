@@ -24,8 +24,7 @@ std::string_view reason_text(std::string_view reason) {
   if (reason == "context_full") return "stopped: the context is full";
   if (reason == "repetition") return "stopped: the model repeated itself";
   if (reason == "cancelled") return "interrupted";
-  if (reason == "crashed") return "failed: the daemon died during the turn";
-  if (reason == "error") return "failed";
+  if (reason == "crashed" || reason == "error") return "failed";
   return reason;
 }
 
@@ -188,7 +187,8 @@ std::string TurnView::summary(const protocol::TurnEnded& ended, const Changes& c
       line += names;
     }
   }
-  line += dot + "session " + session_id;
+  const bool goes_on = ended.reason != "end_turn" && ended.reason != "context_full";
+  line += dot + (goes_on ? "`--session " + session_id + "` goes on" : "session " + session_id);
   Wrap wrap("", t.width);
   std::string wrapped = wrap.feed(line);
   return wrapped + wrap.end();

@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 from cli_fake_daemon import FakeDaemon
-from client import Daemon, call
+from client import Client, Daemon, call
 
 LARES = EXECUTABLE = ""
 THINK = "hm</think>"
@@ -161,6 +161,23 @@ class CliTest(unittest.TestCase):
         self.assertEqual(json.loads(rest.splitlines()[-1])["stop_reason"], "cancelled")
         self.assertEqual(self.lares("run", "--session", session, "Again.")[1].strip(), "Next.")
 
+    def test_the_end_of_an_interrupted_turn_says_how_to_go_on(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": "one two", "gate": gate})
+        p = self.background("run", "Go.")
+        with open(gate, "w") as f:  # opens when the turn runs
+            c = Client(self.socket)
+            session = c.call("session/list")["sessions"][0]["sessionId"]
+            c.call("session/subscribe", sessionId=session)
+            p.send_signal(signal.SIGINT)
+            c.until("session/state", state="stopping")
+            c.close()
+            f.write("x")
+        err = p.communicate(timeout=60)[1].decode()
+        self.assertEqual(p.returncode, 130)
+        self.assertRegex(err.splitlines()[-1], f"^interrupted · .*`--session {session}` goes on$")
+
     def test_ctrl_c_takes_back_a_prompt_that_waits_and_leaves_the_running_turn_alone(self):
         gate = os.path.join(self.home, "gate")
         os.mkfifo(gate)
@@ -196,6 +213,23 @@ class CliTest(unittest.TestCase):
         out, err = (x.decode() for x in p.communicate(timeout=60))
         self.assertEqual(json.loads(out.splitlines()[-1])["stop_reason"], "crashed")
         self.assertEqual(p.returncode, 1, err)
+
+    def test_that_the_daemon_died_is_said_once(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start(THINK + self.edit(), {"text": "never", "gate": gate})
+        p = self.background("run", "Go.")
+        with open(gate, "w"):
+            while b"+gamma" not in p.stderr.readline():
+                pass
+            p.send_signal(signal.SIGSTOP)
+            self.daemon.kill()
+        self.start()
+        p.send_signal(signal.SIGCONT)
+        err = p.communicate(timeout=60)[1].decode()
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("\nfailed: the daemon died during this turn · ", err)
+        self.assertEqual(err.count("died"), 1, err)
 
     def test_a_daemon_that_is_just_dying_is_asked_again(self):
         os.makedirs(os.path.dirname(self.socket), mode=0o700)
@@ -291,6 +325,11 @@ class CliTest(unittest.TestCase):
             status, out, err = self.lares(*args)
             self.assertEqual((status, out), (2, ""), (args, err))
             self.assertTrue(err)
+
+    def test_an_option_before_the_command_is_told_its_place(self):
+        status, out, err = self.lares("--socket", "/tmp/x", "status")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("--socket stands before the command; options follow it: lares COMMAND --socket", err)
 
     def test_numbers_that_make_no_sense_are_refused_with_their_range(self):
         for option, value, range in (("--seed", "-1", "0 to 18446744073709551615"), ("--seed", "18446744073709551616", "0 to 18446744073709551615"),
