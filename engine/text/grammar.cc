@@ -143,6 +143,7 @@ class GrammarImpl final : public Grammar {
         return;
       case Phase::content:
         free_text();
+        for (const std::string_view tag : {"<tool_result>", "</tool_result>"}) forbid_completing(tag);
         allow(mask_, vocabulary_->eos());
         if (!tools_.empty() && tail_.ends_with("\n\n<")) allow(mask_, vocabulary_->dsml());
         return;
@@ -176,6 +177,18 @@ class GrammarImpl final : public Grammar {
     if (!tail_.ends_with("｜DSML")) return;
     const std::uint32_t node = vocabulary_->ordinary().child(ByteTrie::kRoot, std::uint8_t("｜"[0]));
     if (node != ByteTrie::kRoot) forbid_below(node);
+  }
+  // Tokens that begin with what is left of `text` after the tail: an answer shows none of the tags that only a prompt has.
+  void forbid_completing(std::string_view text) {
+    for (std::size_t n = 0; n < text.size(); ++n) {
+      if (!tail_.ends_with(text.substr(0, n))) continue;
+      std::uint32_t node = ByteTrie::kRoot;
+      for (const char c : text.substr(n)) {
+        node = vocabulary_->ordinary().child(node, std::uint8_t(c));
+        if (node == ByteTrie::kRoot) break;
+      }
+      if (node != ByteTrie::kRoot) forbid_below(node);
+    }
   }
   void forbid_below(std::uint32_t node) {
     const ByteTrie& trie = vocabulary_->ordinary();

@@ -21,7 +21,7 @@ class Bytes final : public Tokenizer {
  public:
   Bytes() {
     for (int b = 0; b < 256; ++b) tokens_.emplace_back(1, char(b));
-    for (const char* t : {"</", "\">\n", "parameter", "name", "=\"", "true", " string", "in", "invoke", "\n\n", "return ", "12", "[1", ", "}) tokens_.emplace_back(t);
+    for (const char* t : {"</", "\">\n", "parameter", "name", "=\"", "true", " string", "in", "invoke", "\n\n", "return ", "12", "[1", ", ", "</tool_result>", "tool_result>\n"}) tokens_.emplace_back(t);
     n_ordinary_ = Token(tokens_.size());
     for (std::string_view t : {kBos, kEos, kUser, kAssistant, kThink, kThinkEnd, kDsml}) tokens_.emplace_back(t);
   }
@@ -110,6 +110,43 @@ void check(const Message& message) {
       EXPECT_EQ(kText.find(old, at + 1), std::string::npos) << old;
     }
   }
+}
+
+Token id_of(const Tokenizer& t, std::string_view bytes) {
+  for (Token id = 0; id < t.vocab_size(); ++id) {
+    if (t.bytes(id) == bytes) return id;
+  }
+  ADD_FAILURE() << "no token " << bytes;
+  return 0;
+}
+
+TEST(Grammar, AnAnswerNeverSpellsTheTagOfAToolResult) {
+  const Bytes t;
+  const Token whole = id_of(t, "</tool_result>"), rest = id_of(t, "tool_result>\n"), angle = id_of(t, ">"), slash = id_of(t, "</");
+  const auto grammar = Grammar::make(t, {.tools = kTools, .thinking = true});
+  const auto say = [&](std::string_view text) {
+    for (const char c : text) grammar->accept(Token(std::uint8_t(c)));
+  };
+  EXPECT_TRUE(allows(*grammar->mask(), whole));  // a thought is no answer
+  grammar->accept(*t.added(kThinkEnd));
+  EXPECT_FALSE(allows(*grammar->mask(), whole));
+  EXPECT_TRUE(allows(*grammar->mask(), rest));
+  grammar->accept(slash);
+  EXPECT_FALSE(allows(*grammar->mask(), rest));
+  say("x <tool_result");
+  EXPECT_FALSE(allows(*grammar->mask(), angle));
+  say("s");
+  EXPECT_TRUE(allows(*grammar->mask(), angle));
+  say("> tool_result");
+  EXPECT_TRUE(allows(*grammar->mask(), angle));
+  say("\n\n<");
+  grammar->accept(*t.added(kDsml));
+  say("tool_calls>\n<");
+  grammar->accept(*t.added(kDsml));
+  say("invoke name=\"edit\">\n<");
+  grammar->accept(*t.added(kDsml));
+  say("parameter name=\"old_str\" string=\"true\">");
+  EXPECT_TRUE(allows(*grammar->mask(), whole));  // nor is a file
 }
 
 TEST(Grammar, EveryRandomWalkIsAWellFormedAnswer) {
