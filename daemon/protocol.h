@@ -157,7 +157,7 @@ constexpr bool is_mode(std::string_view mode) { return mode == "work" || mode ==
 // What a session may be told at its creation; what is absent takes the daemon's default.
 struct SessionSettings {
   std::string mode = "work";            // "work": tools; "ask": only tools that change nothing. Of prompts that name none
-  std::optional<double> temperature, top_p;  // default: the checkpoint's generation_config.json, else 1 and 1; 0 is greedy
+  std::optional<double> temperature, top_p;  // default: the checkpoint's generation_config.json, else 1 and 1; ask: lower. 0 is greedy
   std::optional<std::uint64_t> seed;    // default: random, then kept
   std::optional<std::int64_t> steps_max;        // steps (answers of the model) in one turn; default kStepsMax
   std::optional<std::int64_t> step_tokens_max;  // tokens in one step

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::size_t kIdLength = 12;
 constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: none is mistaken for another
+// A question has an answer, and its likeliest wording will do. Not 0: long reasoning tends to go in circles there.
+constexpr double kAskTemperature = 0.2;
 constexpr std::string_view kSuffix = ".journal";
 
 std::string fresh_id() {
@@ -84,6 +86,7 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
   auto& s = info.settings;
   const TurnSettings& d = world_.defaults;
   if (!s.temperature) s.temperature = d.sampling.temperature;
+  if (!request.settings.temperature && s.mode == "ask") s.temperature = std::min(*s.temperature, kAskTemperature);
   if (!s.top_p) s.top_p = d.sampling.top_p;
   if (!s.seed) s.seed = std::random_device{}();
   if (!s.steps_max) s.steps_max = d.steps_max;

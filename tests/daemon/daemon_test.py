@@ -132,6 +132,13 @@ class DaemonTest(unittest.TestCase):
     def create(self, name):
         return "hm</think>Text" + call("str_replace_editor", command="create", path=os.path.join(self.root, name), file_text="x\n")
 
+    def test_a_question_is_sampled_at_a_lower_temperature_unless_told_otherwise(self):
+        c = self.start()
+        def temperature(**settings):
+            return c.call("session/create", root=self.root, settings=settings)["settings"]["temperature"]
+        self.assertLess(temperature(mode="ask"), temperature())
+        self.assertEqual(temperature(mode="ask", temperature=0.7), 0.7)
+
     def test_a_prompts_mode_holds_for_its_turn_in_a_session_of_the_other(self):
         c = self.start(self.create("asked"))
         s = self.session(c)
