@@ -1,54 +1,27 @@
-// As linear_avx2.cc, over bf16 pairs (floats where the weights are): 16 rows of up to 512 k are decoded and transposed into a panel [pair][16 rows] in L1, and
+// As linear_avx2.cc, over bf16 pairs (floats where the weights are): 32 rows of up to 512 k are decoded and transposed into a panel [pair][32 rows] in L1, and
 // every token of the call runs over it. What pairs cannot hold goes to linear_avx2, by whole calls for activations and by blocks
-// of 16 rows for weights.
+// of 32 rows for weights.
 #include "kernels/linear.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 
 #include "kernels/panel_avx512.h"
 #include "kernels/scratch.h"
+#include "kernels/transpose_avx512.h"
 
 namespace lares::kernels {
 namespace {
 
-constexpr int kPanelGroups = 16;  // 512 k: 16 KB
-constexpr int kTokensPass = 192;  // whose sums take 12 KB
+constexpr int kPanelGroups = 16;  // 512 k: 32 KB
+constexpr int kTokensPass = 192;  // whose sums take 24 KB
 
 std::int64_t pairs_apart(int n_in) { return n_in / 2 + 16; }  // from token to token: a line more than they take, as in tiles.h
 
 struct alignas(64) Scratch {
-  std::uint32_t panel[2 * kPanelGroups * kPairs * kRows];  // 32 KB where weights are floats
-  float scale[kPanelGroups * kRows];
-  float sums[kTokensPass * kRows];
+  std::uint32_t panel[2 * kPanelGroups * kPairs * kPanelRows];  // half of it where weights are no floats
+  float scale[kPanelGroups * kPanelRows];
+  float sums[kTokensPass * kPanelRows];
 };
-
-// 16 registers of 16 dwords each, transposed.
-INLINE void transpose(__m512i r[16]) {
-  __m512i t[16];
-  EACH(i, 8, {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  });
-  EACH(i, 4, {
-    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  });
-  // r[4 i + j], 128-bit lane L: column 4 L + j of rows 4 i..4 i + 3.
-  EACH(j, 4, {
-    t[j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88);           // lanes 0, 2 of rows 0-3, then of rows 4-7
-    t[4 + j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xDD);       // lanes 1, 3
-    t[8 + j] = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88);
-    t[12 + j] = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xDD);
-  });
-  EACH(j, 4, {
-    r[j] = _mm512_shuffle_i32x4(t[j], t[8 + j], 0x88);
-    r[8 + j] = _mm512_shuffle_i32x4(t[j], t[8 + j], 0xDD);
-    r[4 + j] = _mm512_shuffle_i32x4(t[4 + j], t[12 + j], 0x88);
-    r[12 + j] = _mm512_shuffle_i32x4(t[4 + j], t[12 + j], 0xDD);
-  });
-}
 
 // Pairs 0..15 of one group of one row, in a format's own order.
 template <Format format>
@@ -80,17 +53,24 @@ float scale_of(const Matrix& m, std::int64_t row, int group) {
   return m.scale_f32 ? m.scale_f32[block] : e8m0_value(m.scale[block]);
 }
 
-// Groups [first, first + n) of 16 rows; false when a weight is none that pairs can hold.
+// Groups [first, first + n) of 32 rows; false when a weight is none that pairs can hold.
 template <Format format>
 bool decode(const Matrix& m, const int* rows, int first, int n, Scratch& s) {
   bool good = true;
   for (int g = 0; g < n; ++g) {
-    __m512i r[kRows];
-    EACH(i, kRows, { r[i] = row_pairs<format>(m, rows[i], first + g); });
-    if constexpr (format != Format::fp4) EACH(i, kRows, { good &= !weights_outside(r[i]); });
-    transpose(r);
-    EACH(i, kRows, { _mm512_store_si512(s.panel + (g * kPairs + i) * kRows, r[i]); });
-    for (int i = 0; i < kRows; ++i) s.scale[g * kRows + i] = scale_of<format>(m, rows[i], first + g);
+    for (int b = 0; b < kPanelRows; b += kRows) {
+      __m512i r[kRows];
+      EACH(i, kRows, { r[i] = row_pairs<format>(m, rows[b + i], first + g); });
+      if constexpr (format != Format::fp4) EACH(i, kRows, { good &= !weights_outside(r[i]); });
+      transpose(r);
+      EACH(i, kRows, { _mm512_store_si512(s.panel + (g * kPairs + i) * kPanelRows + b, r[i]); });
+    }
+    if constexpr (format == Format::bf16) {
+      _mm512_store_ps(s.scale + g * kPanelRows, _mm512_set1_ps(1.0f));
+      _mm512_store_ps(s.scale + g * kPanelRows + kRows, _mm512_set1_ps(1.0f));
+    } else {
+      for (int i = 0; i < kPanelRows; ++i) s.scale[g * kPanelRows + i] = scale_of<format>(m, rows[i], first + g);
+    }
   }
   return good;
 }
@@ -99,13 +79,15 @@ template <>
 bool decode<Format::f32>(const Matrix& m, const int* rows, int first, int n, Scratch& s) {
   const auto* data = static_cast<const float*>(m.data);
   for (int g = 0; g < n; ++g) {
-    for (int half = 0; half < 2; ++half) {
-      __m512i r[kRows];
-      EACH(i, kRows, { r[i] = line(data + static_cast<std::int64_t>(rows[i]) * m.n_in + (first + g) * kGroup + half * kRows); });
-      transpose(r);
-      EACH(i, kRows, { _mm512_store_si512(s.panel + (g * kGroup + half * kRows + i) * kRows, r[i]); });
-    }
-    _mm512_store_ps(s.scale + g * kRows, _mm512_set1_ps(1.0f));
+    for (int b = 0; b < kPanelRows; b += kRows)
+      for (int half = 0; half < 2; ++half) {
+        __m512i r[kRows];
+        EACH(i, kRows, { r[i] = line(data + static_cast<std::int64_t>(rows[b + i]) * m.n_in + (first + g) * kGroup + half * kRows); });
+        transpose(r);
+        EACH(i, kRows, { _mm512_store_si512(s.panel + (g * kGroup + half * kRows + i) * kPanelRows + b, r[i]); });
+      }
+    _mm512_store_ps(s.scale + g * kPanelRows, _mm512_set1_ps(1.0f));
+    _mm512_store_ps(s.scale + g * kPanelRows + kRows, _mm512_set1_ps(1.0f));
   }
   return true;
 }
@@ -113,19 +95,19 @@ bool decode<Format::f32>(const Matrix& m, const int* rows, int first, int n, Scr
 template <Format format, class X>
 bool run_block(const LinearArgs& a, const typename X::Word* x, std::int64_t x_stride, int row, Scratch& s) {
   const Matrix& m = *a.w;
-  const int groups = m.n_in / kGroup, n_rows = least(kRows, a.row_end - row);
-  int rows[kRows];  // the last row again where there is none: computed, not stored
-  for (int r = 0; r < kRows; ++r) rows[r] = row + least(r, n_rows - 1);
+  const int groups = m.n_in / kGroup, n_rows = least(kPanelRows, a.row_end - row);
+  int rows[kPanelRows];  // the last row again where there is none: computed, not stored
+  for (int r = 0; r < kPanelRows; ++r) rows[r] = row + least(r, n_rows - 1);
   for (int t0 = 0; t0 < a.n_tokens; t0 += kTokensPass) {
     const int n = least(kTokensPass, a.n_tokens - t0);
-    std::memset(s.sums, 0, sizeof(float) * kRows * static_cast<std::size_t>(n));
+    std::memset(s.sums, 0, sizeof(float) * kPanelRows * static_cast<std::size_t>(n));
     for (int g = 0; g < groups; g += kPanelGroups) {
       const int n_groups = least(kPanelGroups, groups - g);
       if (!decode<format>(m, rows, g, n_groups, s)) return false;
-      run_panels<X>(s.panel, s.scale, x + t0 * x_stride + g * kPairs * X::words, x_stride, s.sums, n_groups, n);
+      run_panels<X>(Panel<true>{s.panel, s.scale}, x + t0 * x_stride + g * kPairs * X::words, x_stride, s.sums, n_groups, n);
     }
     for (int t = 0; t < n; ++t)
-      put(a.y + (t0 + t) * a.y_stride + row - a.y_row, _mm512_load_ps(s.sums + t * kRows), n_rows, a.round_bf16);
+      put_panel(a.y + (t0 + t) * a.y_stride + row - a.y_row, s.sums + t * kPanelRows, n_rows, a.round_bf16);
   }
   return true;
 }
@@ -137,11 +119,11 @@ void run_format(const LinearArgs& a) {
   for (int t = 0; t < a.n_tokens; ++t)
     if (!as_pairs(a.x + t * a.x_stride, a.w->n_in, format, x + t * stride)) return linear_avx2(a);
   Scratch s;
-  for (int row = a.row_begin; row < a.row_end; row += kRows) {
+  for (int row = a.row_begin; row < a.row_end; row += kPanelRows) {
     if (run_block<format, Pairs>(a, x, stride, row, s)) continue;
     LinearArgs block = a;
     block.row_begin = row;
-    block.row_end = least(row + kRows, a.row_end);
+    block.row_end = least(row + kPanelRows, a.row_end);
     linear_avx2(block);
   }
 }
@@ -152,7 +134,7 @@ void linear_avx512(const LinearArgs& a) {
   switch (a.w->format) {
     case Format::f32: {
       Scratch s;
-      for (int row = a.row_begin; row < a.row_end; row += kRows) run_block<Format::f32, Plain>(a, a.x, a.x_stride, row, s);
+      for (int row = a.row_begin; row < a.row_end; row += kPanelRows) run_block<Format::f32, Plain>(a, a.x, a.x_stride, row, s);
       return;
     }
     case Format::bf16: return run_format<Format::bf16>(a);

@@ -17,6 +17,7 @@ namespace lares::kernels {
 namespace {
 
 constexpr int kRows = 16;               // output rows: the lanes of a register
+constexpr int kPanelRows = 2 * kRows;   // two registers share what is broadcast
 constexpr int kPairs = kGroup / 2;      // of a 32-group
 // Of two factors of this size or larger no sum of products is a denormal: it is a multiple of 2^-106.
 constexpr std::uint32_t kLeast = (127u - 46u) << 23, kMost = 0x7F7F0000u;
@@ -41,11 +42,17 @@ struct Pairs {
   static constexpr int words = 1;  // of a pair
   static constexpr int lines = 1;  // of a pair of weights in a panel
   using Weight = __m512i;
+  using Value = __m512i;
   INLINE static Weight weight(__m512i pairs) { return pairs; }
   INLINE static Weight load(const std::uint32_t* panel) { return line(panel); }
-  INLINE static __m512 add(__m512 acc, Weight w, const Word* x) {
-    return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(*x))));
+  INLINE static Value value(const Word* x) { return _mm512_set1_epi32(static_cast<int>(*x)); }
+  INLINE static __m512 add(__m512 acc, Weight w, Value x) {
+    return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x));
   }
+};
+// What the others broadcast.
+struct Two {
+  __m512 first, second;
 };
 // Activations as floats in processing order: x[0] is the odd one.
 struct Floats {
@@ -58,9 +65,11 @@ struct Floats {
   INLINE static Weight weight(__m512i pairs) {
     return {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u)))), _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))};
   }
-  INLINE static __m512 add(__m512 acc, Weight w, const Word* x) {
-    acc = _mm512_fmadd_ps(w.odd, _mm512_set1_ps(x[0]), acc);
-    return _mm512_fmadd_ps(w.even, _mm512_set1_ps(x[1]), acc);
+  using Value = Two;
+  INLINE static Value value(const Word* x) { return {_mm512_set1_ps(x[0]), _mm512_set1_ps(x[1])}; }
+  INLINE static __m512 add(__m512 acc, Weight w, Value x) {
+    acc = _mm512_fmadd_ps(w.odd, x.first, acc);
+    return _mm512_fmadd_ps(w.even, x.second, acc);
   }
 };
 
@@ -71,10 +80,12 @@ struct Plain {
   struct Weight {
     __m512 even, odd;
   };
-  INLINE static Weight load(const std::uint32_t* panel) { return {_mm512_load_ps(panel), _mm512_load_ps(panel + kRows)}; }
-  INLINE static __m512 add(__m512 acc, Weight w, const Word* x) {
-    acc = _mm512_fmadd_ps(w.odd, _mm512_set1_ps(x[1]), acc);
-    return _mm512_fmadd_ps(w.even, _mm512_set1_ps(x[0]), acc);
+  using Value = Two;
+  INLINE static Weight load(const std::uint32_t* panel) { return {_mm512_load_ps(panel), _mm512_load_ps(panel + kPanelRows)}; }
+  INLINE static Value value(const Word* x) { return {_mm512_set1_ps(x[0]), _mm512_set1_ps(x[1])}; }
+  INLINE static __m512 add(__m512 acc, Weight w, Value x) {
+    acc = _mm512_fmadd_ps(w.odd, x.second, acc);
+    return _mm512_fmadd_ps(w.even, x.first, acc);
   }
 };
 
@@ -141,6 +152,9 @@ INLINE void put(float* y, __m512 v, int n_rows, bool round) {
   _mm512_mask_storeu_ps(y, static_cast<__mmask16>(n_rows >= kRows ? 0xFFFF : (1 << n_rows) - 1), v);
 }
 
+// sum += part * scale, in memory.
+INLINE void add_to(float* sum, __m512 part, __m512 scale) { _mm512_store_ps(sum, _mm512_fmadd_ps(part, scale, _mm512_load_ps(sum))); }
+
 // M rows of activations, `stride` words apart, walked together: one pointer for three of them, and an index register for all, for
 // x86 addresses are base + index * {4, 8} + constant and M pointers would not fit its registers.
 template <class X, int M>
@@ -163,39 +177,69 @@ struct Walk {
   }
 };
 
-// M tokens over a panel of `groups` 32-groups: panel [pair][lines of it][16 rows], scale [group][16 rows], x[m] `stride` words apart, sums
-// [m][16 rows] in and out. All sums stay in registers from group to group.
-template <class X, int M>
-[[gnu::noinline]] void run_panel(const std::uint32_t* panel, const float* scale, const typename X::Word* x, std::int64_t stride, float* sums, int groups) {
-  __m512 sum[M];
-  EACH(m, M, { sum[m] = _mm512_loadu_ps(sums + m * kRows); });
-  Walk<X, M> walk(x, stride);
+// Weights of 32 rows in L1: [group][pair][lines of it][32 rows]; scale [group][32 rows], where they have one.
+template <bool with_scale>
+struct Panel {
+  static constexpr bool scaled = with_scale;
+  const std::uint32_t* at;
+  const float* scale = nullptr;
+};
+
+// M tokens over `groups` 32-groups of a panel; sums [m][32 rows] in and out. The sums stay in memory, for 16 chains within a group
+// are worth more than their registers.
+template <class X, int M, bool scaled, class Walker>
+[[gnu::noinline]] void run_panel(Panel<scaled> w, Walker walk, float* sums, int groups) {
   for (int g = 0; g < groups; ++g) {
-    __m512 part[M];
-    EACH(m, M, { part[m] = _mm512_setzero_ps(); });
+    __m512 part[M][2];
+    EACH(m, M, { part[m][0] = part[m][1] = _mm512_setzero_ps(); });
     for (int q = 0; q < kPairs; q += 4) {
       EACH(u, 4, {
-        const auto w = X::load(panel + u * X::lines * kRows);
-        EACH(m, M, { part[m] = X::add(part[m], w, walk.template row<m>() + u * X::words); });
+        const auto w0 = X::load(w.at + u * X::lines * kPanelRows), w1 = X::load(w.at + u * X::lines * kPanelRows + kRows);
+        EACH(m, M, {
+          const auto v = X::value(walk.template row<m>() + u * X::words);
+          part[m][0] = X::add(part[m][0], w0, v);
+          part[m][1] = X::add(part[m][1], w1, v);
+        });
       });
-      panel += 4 * X::lines * kRows;
+      w.at += 4 * X::lines * kPanelRows;
       walk.step(4 * X::words);
     }
-    const __m512 s = _mm512_loadu_ps(scale + g * kRows);
-    EACH(m, M, { sum[m] = _mm512_fmadd_ps(part[m], s, sum[m]); });
+    EACH(b, 2, {
+      __m512 s;
+      if constexpr (scaled) s = _mm512_load_ps(w.scale + g * kPanelRows + b * kRows);
+      EACH(m, M, {
+        float* at = sums + m * kPanelRows + b * kRows;
+        if constexpr (scaled) add_to(at, part[m][b], s);
+        else _mm512_store_ps(at, _mm512_add_ps(part[m][b], _mm512_load_ps(at)));
+      });
+    });
+    asm("" : : : "memory");  // or the compiler would give them registers after all
   }
-  EACH(m, M, { _mm512_storeu_ps(sums + m * kRows, sum[m]); });
 }
 
+constexpr int kPanelTokens = 8;
+
 // n tokens over it.
-template <class X>
-void run_panels(const std::uint32_t* panel, const float* scale, const typename X::Word* x, std::int64_t stride, float* sums, int groups, int n) {
-  int m = 0;
-  for (; m + 12 <= n; m += 12) run_panel<X, 12>(panel, scale, x + m * stride, stride, sums + m * kRows, groups);
-  if (n - m >= 8) run_panel<X, 8>(panel, scale, x + m * stride, stride, sums + m * kRows, groups), m += 8;
-  if (n - m >= 4) run_panel<X, 4>(panel, scale, x + m * stride, stride, sums + m * kRows, groups), m += 4;
-  if (n - m >= 2) run_panel<X, 2>(panel, scale, x + m * stride, stride, sums + m * kRows, groups), m += 2;
-  if (n - m >= 1) run_panel<X, 1>(panel, scale, x + m * stride, stride, sums + m * kRows, groups);
+template <class X, bool scaled>
+void run_panels(Panel<scaled> w, const typename X::Word* x, std::int64_t stride, float* sums, int groups, int n) {
+  for (int m = 0; m < n; m += kPanelTokens, x += kPanelTokens * stride, sums += kPanelTokens * kPanelRows) {
+    switch (n - m) {
+      default: run_panel<X, 8>(w, Walk<X, 8>(x, stride), sums, groups); break;
+      case 7: run_panel<X, 7>(w, Walk<X, 7>(x, stride), sums, groups); break;
+      case 6: run_panel<X, 6>(w, Walk<X, 6>(x, stride), sums, groups); break;
+      case 5: run_panel<X, 5>(w, Walk<X, 5>(x, stride), sums, groups); break;
+      case 4: run_panel<X, 4>(w, Walk<X, 4>(x, stride), sums, groups); break;
+      case 3: run_panel<X, 3>(w, Walk<X, 3>(x, stride), sums, groups); break;
+      case 2: run_panel<X, 2>(w, Walk<X, 2>(x, stride), sums, groups); break;
+      case 1: run_panel<X, 1>(w, Walk<X, 1>(x, stride), sums, groups); break;
+    }
+  }
+}
+
+// The first n_rows of 32 results.
+INLINE void put_panel(float* y, const float* sums, int n_rows, bool round) {
+  put(y, _mm512_loadu_ps(sums), n_rows, round);
+  if (n_rows > kRows) put(y + kRows, _mm512_loadu_ps(sums + kRows), n_rows - kRows, round);
 }
 
 }  // namespace

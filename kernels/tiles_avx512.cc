@@ -1,5 +1,5 @@
-// As tiles_avx2.cc, over bf16 pairs. Few tokens: a line of weights is decoded into registers and meets every token there. Many
-// tokens: four tiles are decoded into a panel in L1, and 12 tokens by 16 rows run over it with all sums in registers.
+// As tiles_avx2.cc, over bf16 pairs: a line of weights is decoded into registers and meets eight tokens there; of many tokens all pass
+// over a few tiles before the next ones are read.
 #include "kernels/tiles.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
@@ -52,106 +52,110 @@ const typename X::Word* words(const TilesArgs& a, int token) {
   return reinterpret_cast<const typename X::Word*>(a.x + token * packed_width(a.w->n_in));
 }
 
-// Blocks of 16 rows for M tokens, `chains` 32-groups at a time: M * chains independent sums hide the latency of a dot product.
-template <class Code, class X, int M, int chains>
-[[gnu::noinline]] void run_few(const TilesArgs& a, int token) {
-  const Code code;
-  const std::int64_t along = tiles_along(a.w->n_in), width = packed_width(a.w->n_in);
-  constexpr int group = kPairs * X::words;
-  for (int row = a.row_begin; row < a.row_end; row += kTileRows) {
-    const std::uint8_t* tile = a.w->data + row / kTileRows * along * tile_bytes(Code::format);
-    const float* scale = a.w->scale ? a.w->scale + row / 128 * along : nullptr;
-    const typename X::Word* x = words<X>(a, token);
-    __m512 acc[M];
-    EACH(m, M, { acc[m] = _mm512_setzero_ps(); });
-    for (std::int64_t t = 0; t < along; ++t, tile += tile_bytes(Code::format), x += 4 * group) {
-      const float s_tile = scale ? scale[t] : 1.0f;
-      EACH(part_of, 4 / chains, {
-        constexpr int c0 = part_of * chains;
-        __m512 part[chains][M];
-        EACH(c, chains, { EACH(m, M, { part[c][m] = _mm512_setzero_ps(); }); });
-        const std::uint8_t* from = tile + c0 * 64;
-        const typename X::Word* xs = x + c0 * group;
-        for (int j = 0; j < Code::lines; ++j, from += 256, xs += Code::pairs * X::words) {
-          EACH(c, chains, {
-            const __m512i v = line(from + c * 64);
-            EACH(p, Code::pairs, {
-              const auto w = X::weight(code.template pair<p>(v));
-              EACH(m, M, { part[c][m] = X::add(part[c][m], w, xs + m * width + c * group + p * X::words); });
-            });
-          });
-        }
-        EACH(c, chains, {
-          const __m512 s = Code::scale(tile, s_tile, c0 + c);
-          EACH(m, M, { acc[m] = _mm512_fmadd_ps(part[c][m], s, acc[m]); });
-        });
-      });
-    }
-    EACH(m, M, { put(a.y + (token + m) * a.y_stride + row - a.y_row, acc[m], a.row_end - row, a.round_bf16); });
-  }
-}
+constexpr int kAhead = 2048;     // bytes from the line that is read to the one that is asked for
+constexpr int kTokensPass = 192; // whose sums take 24 KB
+constexpr int kSlabBytes = 8704; // of each of two blocks: they stay in L1 while all tokens pass over them
 
-// ---- many tokens
-
-constexpr int kPanelTiles = 4;    // 512 k by 16 rows of pairs: 16 KB
-constexpr int kTokensPass = 192;  // whose sums take 12 KB
-
-struct alignas(64) Scratch {
-  std::uint32_t panel[kPanelTiles * kTileK / 2 * kTileRows];
-  float scale[kPanelTiles * 4 * kTileRows];
-  float sums[kTokensPass * kTileRows];
+// The tiles of `blocks` blocks of 16 rows that lie `apart` bytes from each other.
+struct Slab {
+  const std::uint8_t* tile;
+  const float* scale;  // of the 128 rows all blocks lie in; or null
+  std::int64_t apart;
+  int tiles;
 };
 
-template <class Code>
-INLINE void decode(const std::uint8_t* tile, float s_tile, std::uint32_t* panel, float* scale) {
+// M tokens over a slab, `chains` 32-groups at a time: M * blocks * chains independent sums hide the latency of a dot product, and
+// blocks share what is broadcast. A line is decoded into registers each time, between the dot products, which costs less than a
+// decoded copy would. sums [M][blocks][16 rows] in and out.
+template <class Code, class X, int M, int blocks, int chains>
+[[gnu::noinline]] void run_slab(const Slab& slab, const typename X::Word* x, std::int64_t width, float* sums) {
   const Code code;
-  for (int j = 0; j < Code::lines; ++j)
-    EACH(c, 4, {
-      const __m512i v = line(tile + (4 * j + c) * 64);
-      EACH(p, Code::pairs, { _mm512_store_si512(panel + (c * kPairs + j * Code::pairs + p) * kTileRows, code.template pair<p>(v)); });
-    });
-  EACH(c, 4, { _mm512_store_ps(scale + c * kTileRows, Code::scale(tile, s_tile, c)); });
-}
-
-template <class Code, class X>
-void run_many(const TilesArgs& a) {
-  Scratch s;  // 29 KB of stack
-  const std::int64_t along = tiles_along(a.w->n_in), width = packed_width(a.w->n_in), size = tile_bytes(Code::format);
-  for (int row = a.row_begin; row < a.row_end; row += kTileRows) {
-    const std::uint8_t* block = a.w->data + row / kTileRows * along * size;
-    const float* scale = a.w->scale ? a.w->scale + row / 128 * along : nullptr;
-    for (int t0 = 0; t0 < a.n_tokens; t0 += kTokensPass) {
-      const int n = least(kTokensPass, a.n_tokens - t0);
-      std::memset(s.sums, 0, sizeof(float) * kTileRows * static_cast<std::size_t>(n));
-      for (std::int64_t k = 0; k < along; k += kPanelTiles) {
-        const int tiles = least(kPanelTiles, static_cast<int>(along - k));
-        for (int u = 0; u < tiles; ++u)
-          decode<Code>(block + (k + u) * size, scale ? scale[k + u] : 1.0f, s.panel + u * kTileK / 2 * kTileRows, s.scale + u * 4 * kTileRows);
-        run_panels<X>(s.panel, s.scale, words<X>(a, t0) + k * kTileK / 2 * X::words, width, s.sums, 4 * tiles, n);
+  constexpr int group = kPairs * X::words;
+  const std::uint8_t* tile = slab.tile;
+  const std::int64_t apart = slab.apart;
+  Walk<X, M> walk(x, width);
+  for (int t = 0; t < slab.tiles; ++t, tile += tile_bytes(Code::format)) {
+    const float s_tile = slab.scale ? slab.scale[t] : 1.0f;
+    EACH(part_of, 4 / chains, {
+      constexpr int c0 = part_of * chains;
+      __m512 part[chains][M][blocks];
+      EACH(c, chains, { EACH(m, M, { EACH(b, blocks, { part[c][m][b] = _mm512_setzero_ps(); }); }); });
+      const std::uint8_t* from = tile + c0 * 64;
+      for (int j = 0; j < Code::lines; ++j, from += 256) {
+        EACH(c, chains, {
+          __m512i v[blocks];
+          EACH(b, blocks, {
+            v[b] = line(from + b * apart + c * 64);
+            _mm_prefetch(from + b * apart + c * 64 + kAhead, _MM_HINT_T0);
+          });
+          EACH(p, Code::pairs, {
+            typename X::Weight w[blocks];
+            EACH(b, blocks, { w[b] = X::weight(code.template pair<p>(v[b])); });
+            EACH(m, M, {
+              const auto value = X::value(walk.template row<m>() + c * group + p * X::words);
+              EACH(b, blocks, { part[c][m][b] = X::add(part[c][m][b], w[b], value); });
+            });
+          });
+        });
+        walk.step(Code::pairs * X::words);
       }
-      for (int m = 0; m < n; ++m)
-        put(a.y + (t0 + m) * a.y_stride + row - a.y_row, _mm512_load_ps(s.sums + m * kTileRows), a.row_end - row, a.round_bf16);
-    }
+      walk.step((chains - 1) * group);
+      EACH(c, chains, {
+        EACH(b, blocks, {
+          const __m512 s = Code::scale(tile + b * apart, s_tile, c0 + c);
+          EACH(m, M, { add_to(sums + (m * blocks + b) * kRows, part[c][m][b], s); });
+        });
+      });
+      asm("" : : : "memory");  // or the compiler would give the sums registers after all
+    });
   }
 }
 
-constexpr int kFewMax = 16;  // tokens up to which decoding in registers beats a panel
+// n tokens over it.
+template <class Code, class X, int blocks>
+void run_tokens(const Slab& slab, const typename X::Word* x, std::int64_t width, float* sums, int n) {
+  for (; n > 0; n -= 8, x += 8 * width, sums += 8 * blocks * kRows) switch (n) {
+      default: run_slab<Code, X, 8, blocks, 2 / blocks>(slab, x, width, sums); break;
+      case 7: return run_slab<Code, X, 7, blocks, 2 / blocks>(slab, x, width, sums);
+      case 6: return run_slab<Code, X, 6, blocks, 2 / blocks>(slab, x, width, sums);
+      case 5: return run_slab<Code, X, 5, blocks, 2 / blocks>(slab, x, width, sums);
+      case 4: return run_slab<Code, X, 4, blocks, 4 / blocks>(slab, x, width, sums);
+      case 3: return run_slab<Code, X, 3, blocks, 4 / blocks>(slab, x, width, sums);
+      case 2: return run_slab<Code, X, 2, blocks, 4>(slab, x, width, sums);
+      case 1: return run_slab<Code, X, 1, blocks, 4>(slab, x, width, sums);
+    }
+}
+
+// Rows row.. of `blocks` blocks.
+template <class Code, class X, int blocks>
+void run_blocks(const TilesArgs& a, int row) {
+  const std::int64_t along = tiles_along(a.w->n_in), width = packed_width(a.w->n_in), size = tile_bytes(Code::format);
+  const std::uint8_t* tile = a.w->data + row / kTileRows * along * size;
+  const float* scale = a.w->scale ? a.w->scale + row / 128 * along : nullptr;
+  alignas(64) float sums[kTokensPass * blocks * kRows];
+  for (int t0 = 0; t0 < a.n_tokens; t0 += kTokensPass) {
+    const int n = least(kTokensPass, a.n_tokens - t0);
+    const std::int64_t at_once = n <= 8 ? along : kSlabBytes / size;
+    std::memset(sums, 0, sizeof(float) * blocks * kRows * static_cast<std::size_t>(n));
+    for (std::int64_t k = 0; k < along; k += at_once) {
+      const Slab slab{tile + k * size, scale ? scale + k : nullptr, along * size, least(static_cast<int>(at_once), static_cast<int>(along - k))};
+      run_tokens<Code, X, blocks>(slab, words<X>(a, t0) + k * kTileK / 2 * X::words, width, sums, n);
+    }
+    for (int m = 0; m < n; ++m)
+      EACH(b, blocks, {
+        const int first = row + b * kTileRows;
+        put(a.y + (t0 + m) * a.y_stride + first - a.y_row, _mm512_load_ps(sums + (m * blocks + b) * kRows), a.row_end - first, a.round_bf16);
+      });
+  }
+}
 
 template <class Code, class X>
 void run(const TilesArgs& a) {
-  if (a.n_tokens > kFewMax) return run_many<Code, X>(a);
-  // Block by block, so that what does not fit the registers at once finds its weights in the cache. For eight tokens the lines of
-  // a tile are not read in order, which costs bf16, with the most of them, more than a second pass.
-  TilesArgs block = a;
-  for (int row = a.row_begin; row < a.row_end; row += kTileRows) {
-    block.row_begin = row;
-    block.row_end = least(row + kTileRows, a.row_end);
-    int t = 0;
-    if (Code::format != Format::bf16)
-      for (; a.n_tokens - t >= 8; t += 8) run_few<Code, X, 8, 1>(block, t);
-    for (; a.n_tokens - t >= 4; t += 4) run_few<Code, X, 4, 4>(block, t);
-    if (a.n_tokens - t >= 2) run_few<Code, X, 2, 4>(block, t), t += 2;
-    if (a.n_tokens - t >= 1) run_few<Code, X, 1, 4>(block, t);
+  for (int row = a.row_begin; row < a.row_end;) {
+    const bool two = a.n_tokens > 1 && row + kTileRows < a.row_end && row / 128 == (row + kTileRows) / 128;
+    if (two) run_blocks<Code, X, 2>(a, row);
+    else run_blocks<Code, X, 1>(a, row);
+    row += two ? 2 * kTileRows : kTileRows;
   }
 }
 

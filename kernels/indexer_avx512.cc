@@ -1,0 +1,194 @@
+// Keys lie in lanes: a dword holds four codes of one key and meets four codes of a query in vpdpbusd. The codes of a key whose
+// exponents differ by no more than 3 are shifted to the least of them, and so are a query's: then one sum of integers, below 2^24,
+// is the dot product, and the powers of two before it wait until all heads are in. Keys of other kinds go to index_scores_avx2.
+#include "kernels/indexer.h"
+
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels/index_codes.h"
+#include "kernels/transpose_avx512.h"
+#include "kernels/unrolled.h"
+
+namespace lares::kernels {
+namespace {
+
+constexpr int kKeys = 32;     // at a time: two registers of dwords
+constexpr int kApartMax = 3;  // binary orders between the groups of a key or a query
+constexpr int kOffset = 12 << kApartMax;
+constexpr int kLeastExponent = 64, kMostExponent = 190;  // no product of two scales and a weight leaves the floats' range
+
+// code | shift << 4 -> (twice the e2m1 value << shift) + kOffset
+struct alignas(64) CodeTable {
+  std::uint8_t of[64];
+  constexpr CodeTable() : of() {
+    constexpr int twice[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+    for (int i = 0; i < 64; ++i) of[i] = static_cast<std::uint8_t>(kOffset + (i & 8 ? -1 : 1) * (twice[i & 7] << (i >> 4)));
+  }
+};
+constexpr CodeTable kCodes{};
+
+struct Queries {
+  std::int8_t* code;       // [n_heads, dim], shifted
+  std::int32_t* offset;    // [n_heads]: what the keys' offset adds, negative
+  float* weight;           // [n_heads]: with the query's power of two
+  bool shiftable;          // all of them
+};
+
+Queries shifted(const IndexArgs& a) {
+  const int groups = a.dim / kGroup;
+  const IndexQueries q = index_queries(a);
+  Queries s{q.code, q.exponent, q.scale, true};  // each head's takes the place of its groups'
+  for (int h = 0; h < a.n_heads; ++h) {
+    const std::int32_t* e = q.exponent + static_cast<std::int64_t>(h) * groups;
+    int least = e[0], most = e[0];
+    for (int g = 1; g < groups; ++g) least = e[g] < least ? e[g] : least, most = e[g] > most ? e[g] : most;
+    const float size = std::fabs(a.w[h]);
+    if (most - least > kApartMax || least < kLeastExponent || most > kMostExponent || !(size == 0 || (size >= 0x1p-60f && size <= 0x1p60f))) s.shiftable = false;
+    if (!s.shiftable) return s;
+    int sum = 0;
+    for (int g = 0; g < groups; ++g) {
+      std::int8_t* code = q.code + static_cast<std::int64_t>(h) * a.dim + g * kGroup;
+      const int factor = 1 << (e[g] - least);
+      for (int i = 0; i < kGroup; ++i) {
+        code[i] = static_cast<std::int8_t>(code[i] * factor);
+        sum += code[i];
+      }
+    }
+    s.offset[h] = -kOffset * sum;
+    s.weight[h] = a.w[h] * (exponent_value(least) * 0.25f);
+  }
+  return s;
+}
+
+struct alignas(64) Panel {
+  std::uint32_t code[kIndexDimMax / 4][kKeys];  // [4 dims in a query's order][key]
+  std::int32_t exponent[kKeys];                 // the least of each key
+};
+
+// Keys [first, first + 16) into half `half` of the panel; false when one of them cannot be shifted.
+bool decode(const IndexArgs& a, int first, int half, Panel& p) {
+  const std::int64_t apart = static_cast<std::int64_t>(index_key_bytes(a.dim));
+  const int groups = a.dim / kGroup, words = a.dim / 8;
+  const std::uint8_t* key[16];  // the last of all again where there is none
+  for (int i = 0; i < 16; ++i) key[i] = static_cast<const std::uint8_t*>(a.keys) + (first + i < a.n_keys ? first + i : a.n_keys - 1) * apart;
+  __m512i exponent[kGroupsMax], least = _mm512_set1_epi32(255), most = _mm512_setzero_si512();
+  for (int g0 = 0; g0 < groups; g0 += 4) {
+    alignas(64) std::uint32_t four[16] = {};
+    const int n = groups - g0 < 4 ? groups - g0 : 4;
+    if (n == 4)
+      for (int i = 0; i < 16; ++i) std::memcpy(&four[i], key[i] + a.dim / 2 + g0, 4);
+    else
+      for (int i = 0; i < 16; ++i) std::memcpy(&four[i], key[i] + a.dim / 2 + g0, static_cast<std::size_t>(n));
+    __m512i v = _mm512_load_si512(four);
+    for (int g = g0; g < g0 + n; ++g, v = _mm512_srli_epi32(v, 8)) {
+      exponent[g] = _mm512_and_si512(v, _mm512_set1_epi32(255));
+      least = _mm512_min_epi32(least, exponent[g]);
+      most = _mm512_max_epi32(most, exponent[g]);
+    }
+  }
+  if (_mm512_cmpgt_epi32_mask(_mm512_sub_epi32(most, least), _mm512_set1_epi32(kApartMax)) | _mm512_cmplt_epi32_mask(least, _mm512_set1_epi32(kLeastExponent)) |
+      _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(kMostExponent)))
+    return false;
+  _mm512_store_si512(p.exponent + 16 * half, least);
+  const __m512i table = _mm512_load_si512(kCodes.of), low = _mm512_set1_epi8(15);
+  for (int w0 = 0; w0 < words; w0 += 16) {
+    const __mmask16 mask = static_cast<__mmask16>(words - w0 >= 16 ? 0xFFFF : (1 << (words - w0)) - 1);
+    __m512i r[16];
+    EACH(i, 16, { r[i] = _mm512_maskz_loadu_epi32(mask, key[i] + 4 * w0); });
+    transpose(r);
+    EACH(i, 16, {
+      if (w0 + i < words) {
+        // The shift, in bits 4 and 5 of every byte.
+        const __m512i by = _mm512_shuffle_epi8(_mm512_slli_epi32(_mm512_sub_epi32(exponent[(w0 + i) / 4], least), 4), _mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0));
+        const __m512i even = _mm512_or_si512(_mm512_and_si512(r[i], low), by);
+        const __m512i odd = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(r[i], 4), low), by);
+        _mm512_store_si512(p.code[2 * (w0 + i)] + 16 * half, _mm512_permutexvar_epi8(even, table));
+        _mm512_store_si512(p.code[2 * (w0 + i) + 1] + 16 * half, _mm512_permutexvar_epi8(odd, table));
+      }
+    });
+  }
+  return true;
+}
+
+// To the nearest bf16 values; normal ones or zeros.
+INLINE void round_two(__m512& a, __m512& b) {
+  const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
+  a = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(both)), 16));
+  b = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(both, 1)), 16));
+}
+
+template <int heads>
+INLINE void add_heads(const IndexArgs& a, const Queries& q, const Panel& p, int h0, __m512& total0, __m512& total1) {
+  __m512i dot[heads][2];
+  EACH(h, heads, { dot[h][0] = dot[h][1] = _mm512_set1_epi32(q.offset[h0 + h]); });
+  const std::int8_t* code = q.code + static_cast<std::int64_t>(h0) * a.dim;
+  for (int d = 0; d < a.dim / 4; d += 4) {
+    EACH(u, 4, {
+      const __m512i k0 = _mm512_load_si512(p.code[d + u]), k1 = _mm512_load_si512(p.code[d + u] + 16);
+      EACH(h, heads, {
+        std::int32_t four;
+        std::memcpy(&four, code + h * a.dim + 4 * (d + u), 4);
+        const __m512i with = _mm512_set1_epi32(four);
+        dot[h][0] = _mm512_dpbusd_epi32(dot[h][0], k0, with);
+        dot[h][1] = _mm512_dpbusd_epi32(dot[h][1], k1, with);
+      });
+    });
+  }
+  EACH(h, heads, {
+    const __m512i zero = _mm512_setzero_si512();
+    __m512 x = _mm512_cvtepi32_ps(_mm512_max_epi32(dot[h][0], zero)), y = _mm512_cvtepi32_ps(_mm512_max_epi32(dot[h][1], zero));
+    round_two(x, y);
+    const __m512 w = _mm512_set1_ps(q.weight[h0 + h]);
+    x = _mm512_mul_ps(x, w);
+    y = _mm512_mul_ps(y, w);
+    round_two(x, y);
+    total0 = _mm512_add_ps(total0, x);
+    total1 = _mm512_add_ps(total1, y);
+  });
+}
+
+}  // namespace
+
+void index_scores_avx512(const IndexArgs& a) {
+  const Queries q = shifted(a);
+  if (!q.shiftable) return index_scores_avx2(a);
+  Panel p;
+  int others = 0;  // keys since the last block done here, which are others' to do
+  const auto leave = [&](int end) {
+    if (others == 0) return;
+    IndexArgs rest = a;
+    rest.keys = static_cast<const std::uint8_t*>(a.keys) + (end - others) * static_cast<std::int64_t>(index_key_bytes(a.dim));
+    rest.score = a.score + end - others;
+    rest.n_keys = others;
+    rest.scratch = a.scratch + 2 * a.n_heads * (a.dim / kGroup) + a.n_heads * (a.dim / 4);
+    index_scores_avx2(rest);
+    others = 0;
+  };
+  for (int j = 0; j < a.n_keys; j += kKeys) {
+    const int n = a.n_keys - j < kKeys ? a.n_keys - j : kKeys;
+    if (!decode(a, j, 0, p) || !decode(a, j + 16, 1, p)) {
+      others += n;
+      continue;
+    }
+    leave(j);
+    __m512 total[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    int h = 0;
+    for (; h + 8 <= a.n_heads; h += 8) add_heads<8>(a, q, p, h, total[0], total[1]);
+    for (; h < a.n_heads; ++h) add_heads<1>(a, q, p, h, total[0], total[1]);
+    for (int i = 0; i < 2; ++i) {
+      const Avx16 scale = {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_load_si512(p.exponent + 16 * i), 23))};
+      const int lanes = n - 16 * i;
+      if (lanes > 0)
+        _mm512_mask_storeu_ps(a.score + j + 16 * i, static_cast<__mmask16>(lanes >= 16 ? 0xFFFF : (1 << lanes) - 1),
+                              bf16_rounded(Avx16{_mm512_mul_ps(total[i], scale.v)}).v);
+    }
+  }
+  leave(a.n_keys);
+}
+
+}  // namespace lares::kernels
+
+#endif
