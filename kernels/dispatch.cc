@@ -24,6 +24,12 @@ constexpr const Kernels* kRows[] = {
 
 }  // namespace
 
+void attention(const Kernels& k, const AttentionArgs& a) {
+  k.attention_scores(a, 0, a.n_rows);
+  k.attention_weights(a, 0, a.n_heads);
+  k.attention_values(a, 0, a.head_dim);
+}
+
 std::span<const Kernels* const> rows() { return kRows; }
 
 const Kernels& best() {

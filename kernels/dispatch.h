@@ -33,11 +33,17 @@ struct Kernels {
   void (*hyper_split)(const HyperSplitArgs&);
   void (*hyper_enter)(const HyperEnterArgs&);
   void (*hyper_leave)(const HyperLeaveArgs&);
-  void (*attention)(const AttentionArgs&);
+  void (*drop_small)(float* x, std::int64_t n);  // below kAttentionLeast to zero, in place; n a multiple of 32
+  void (*attention_scores)(const AttentionArgs&, int row_begin, int row_end);
+  void (*attention_weights)(const AttentionArgs&, int head_begin, int head_end);
+  void (*attention_values)(const AttentionArgs&, int column_begin, int column_end);
   void (*pool)(const PoolArgs&);
   void (*index_scores)(const IndexArgs&);
   void (*swiglu)(const SwigluArgs&);
 };
+
+// All three steps.
+void attention(const Kernels& k, const AttentionArgs& a);
 
 std::span<const Kernels* const> rows();
 const Kernels& best();                       // the first available row

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
+
+#include "kernels/index_codes.h"
 
 namespace lares::kernels {
 namespace {
@@ -49,7 +52,27 @@ int reaching(const float* score, int n, std::int32_t floor, std::int32_t* to, in
   return count;
 }
 
+// |twice an e2m1 value| -> code.
+constexpr std::uint8_t kCodeOf[13] = {0, 1, 2, 3, 4, 0, 5, 0, 6, 0, 0, 0, 7};
+
 }  // namespace
+
+void pack_index_key(const float* x, int dim, std::uint8_t* key) {
+  const int groups = dim / kGroup;
+  const Exponents e = group_exponents(x, groups);
+  for (int g = 0; g < groups; ++g) {
+    std::int8_t code[kGroup];
+    group_codes(x, e, g, code);
+    const auto nibble = [&](int i) { return kCodeOf[std::abs(code[i])] | (code[i] < 0 ? 8 : 0); };
+    for (int i = 0; i < kGroup; i += 2) key[(g * kGroup + i) / 2] = static_cast<std::uint8_t>(nibble(i) | nibble(i + 1) << 4);
+    key[dim / 2 + g] = static_cast<std::uint8_t>(e.of[g]);
+  }
+}
+
+void unpack_index_key(const std::uint8_t* key, int dim, float* x) {
+  for (int i = 0; i < dim; ++i)
+    x[i] = e2m1_value(key[i / 2] >> (i % 2 * 4) & 15) * exponent_value(key[dim / 2 + i / kGroup]);
+}
 
 int top_k(const float* score, int n, int k, std::uint32_t* words, std::int32_t* chosen) {
   if (k >= n) {

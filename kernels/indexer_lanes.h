@@ -6,6 +6,7 @@
 namespace lares::kernels {
 namespace {
 
+// Of float keys.
 template <class V>
 void index_scores(const IndexArgs& a, void (*linear)(const LinearArgs&)) {
   Matrix keys;
@@ -16,15 +17,10 @@ void index_scores(const IndexArgs& a, void (*linear)(const LinearArgs&)) {
   for (int j0 = 0; j0 < a.n_keys; j0 += kIndexBlock) {
     const int n = a.n_keys - j0 < kIndexBlock ? a.n_keys - j0 : kIndexBlock;
     linear({.w = &keys, .x = a.q, .y = a.scratch, .x_stride = a.dim, .y_stride = kIndexBlock, .n_tokens = a.n_heads,
-            .row_begin = j0, .row_end = j0 + n, .y_row = j0, .round_bf16 = a.released});
+            .row_begin = j0, .row_end = j0 + n, .y_row = j0});
     for (int j = 0; j < n; j += kLanes) {
       V total = all<V>(0);
-      for (int h = 0; h < a.n_heads; ++h) {
-        V v = max(loaded<V>(a.scratch + h * kIndexBlock + j), all<V>(0)) * all<V>(a.w[h]);
-        if (a.released) v = bf16_rounded(v);
-        total = total + v;
-      }
-      if (a.released) total = bf16_rounded(total);
+      for (int h = 0; h < a.n_heads; ++h) total = total + max(loaded<V>(a.scratch + h * kIndexBlock + j), all<V>(0)) * all<V>(a.w[h]);
       float out[kLanes];
       store(out, total);
       for (int i = 0; i < kLanes && j + i < n; ++i) a.score[j0 + j + i] = out[i];

@@ -128,13 +128,22 @@ struct Avx16 {
 inline void load(Avx16& a, const float* p) { a.v = _mm512_loadu_ps(p); }
 inline void store(float* p, Avx16 a) { _mm512_storeu_ps(p, a.v); }
 inline void fill(Avx16& a, float x) { a.v = _mm512_set1_ps(x); }
+inline Avx16 operator+(Avx16 a, Avx16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline Avx16 operator-(Avx16 a, Avx16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Avx16 operator*(Avx16 a, Avx16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Avx16 operator/(Avx16 a, Avx16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Avx16 max(Avx16 a, Avx16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Avx16 min(Avx16 a, Avx16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Avx16 fma(Avx16 a, Avx16 b, Avx16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline Avx16 if_less(Avx16 a, Avx16 b, Avx16 yes, Avx16 no) { return {_mm512_mask_mov_ps(no.v, _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), yes.v)}; }
 inline Avx16 if_nan(Avx16 a, Avx16 yes, Avx16 no) { return {_mm512_mask_mov_ps(no.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), yes.v)}; }
 inline Avx512Bits bits(Avx16 a) { return {_mm512_castps_si512(a.v)}; }
 inline Avx16 floats(Avx512Bits a) { return {_mm512_castsi512_ps(a.v)}; }
 inline Avx512Bits add(Avx512Bits a, Avx512Bits b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline Avx512Bits sub(Avx512Bits a, Avx512Bits b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline Avx512Bits both(Avx512Bits a, Avx512Bits b) { return {_mm512_and_si512(a.v, b.v)}; }
+template <int n>
+inline Avx512Bits shift_left(Avx512Bits a) { return {_mm512_slli_epi32(a.v, n)}; }
 template <int n>
 inline Avx512Bits shift_right(Avx512Bits a) { return {_mm512_srli_epi32(a.v, n)}; }
 inline void fill(Avx512Bits& a, std::uint32_t x) { a.v = _mm512_set1_epi32(static_cast<int>(x)); }

@@ -14,14 +14,18 @@
 namespace lares::kernels {
 namespace {
 
-// Wide: a lane type of V's operations or more lanes, for what is not summed across them.
-template <class V, class Wide, void (*matmul)(const LinearArgs&), void (*pack)(const PackArgs&), void (*tiles)(const TilesArgs&)>
+inline bool halves(const AttentionArgs& a) { return a.released && a.cell == Format::bf16; }
+
+// Own: what an instruction set does in its own way, as static functions: linear, pack, linear_tiles, index_codes (index scores of fp4
+// keys), and, where it has them, scores, weights and values (attention in released numerics over bf16 rows). The rest is written over
+// lanes.
+template <class V, class Own>
 constexpr Kernels row(const char* name, bool (*available)()) {
   return {name,
           available,
-          matmul,
-          pack,
-          tiles,
+          Own::linear,
+          Own::pack,
+          Own::linear_tiles,
           rms_norm<V>,
           head_norm<V>,
           round_bf16<V>,
@@ -31,9 +35,24 @@ constexpr Kernels row(const char* name, bool (*available)()) {
           hyper_split<V>,
           hyper_enter<V>,
           hyper_leave<V>,
-          [](const AttentionArgs& a) { attention<V, Wide>(a, matmul); },
+          drop_small<V>,
+          [](const AttentionArgs& a, int begin, int end) {
+            if constexpr (requires { Own::scores; })
+              if (halves(a)) return Own::scores(a, begin, end);
+            attention_scores<V>(a, begin, end, Own::linear);
+          },
+          [](const AttentionArgs& a, int begin, int end) {
+            if constexpr (requires { Own::weights; })
+              if (halves(a)) return Own::weights(a, begin, end);
+            attention_weights<V>(a, begin, end);
+          },
+          [](const AttentionArgs& a, int begin, int end) {
+            if constexpr (requires { Own::values; })
+              if (halves(a)) return Own::values(a, begin, end);
+            attention_values<V>(a, begin, end);
+          },
           pool<V>,
-          [](const IndexArgs& a) { index_scores<V>(a, matmul); },
+          [](const IndexArgs& a) { a.cell == Format::f32 ? index_scores<V>(a, Own::linear) : Own::index_codes(a); },
           swiglu<V>};
 }
 

@@ -2,7 +2,18 @@
 
 namespace lares::kernels {
 
+namespace {
+
+struct Own {
+  static constexpr auto linear = linear_cpu;
+  static constexpr auto pack = pack_cpu;
+  static constexpr auto linear_tiles = linear_tiles_cpu;
+  static constexpr auto index_codes = index_scores_cpu;
+};
+
+}  // namespace
+
 extern const Kernels kCpuRow;
-constexpr Kernels kCpuRow = row<Plain8, Plain8, linear_cpu, pack_cpu, linear_tiles_cpu>("cpu", [] { return true; });
+constexpr Kernels kCpuRow = row<Plain8, Own>("cpu", [] { return true; });
 
 }  // namespace lares::kernels

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/bench/floors.h"
+#include "kernels/indexer.h"
 
 namespace lares::engine::bench {
 namespace {
@@ -53,6 +54,13 @@ void fill_codes(Format format, int n_in, std::uint64_t seed, std::uint8_t* to, s
     const std::uint64_t v = (next(seed) & keep) | put;
     std::memcpy(to + at, &v, 8);
   }
+}
+
+void fill_index_keys(int dim, std::uint64_t seed, std::uint8_t* to, std::size_t bytes) {
+  fill_codes(Format::fp4, dim, seed, to, bytes);
+  const std::size_t key = kernels::index_key_bytes(dim), codes = static_cast<std::size_t>(dim) / 2;
+  for (std::size_t at = 0; at + key <= bytes; at += key)
+    for (std::size_t i = codes; i < key; ++i) to[at + i] = static_cast<std::uint8_t>(126 + to[at + i] % 2);
 }
 
 kernels::Matrix lay_out(Format format, int n_out, int n_in, std::uint8_t* base) {

@@ -7,6 +7,7 @@
 
 #include "engine/bench/fill.h"
 #include "engine/bench/floors.h"
+#include "kernels/indexer.h"
 
 namespace lares::engine::bench {
 namespace {
@@ -138,7 +139,7 @@ std::uint64_t weight_bytes(const Config& c) {
 std::uint64_t cache_bytes(const Config& c, std::int64_t context) {
   const auto n = static_cast<std::uint64_t>(context);
   const std::uint64_t C = 2 * static_cast<std::uint64_t>(c.head_dim),
-                      Ci = 2 * static_cast<std::uint64_t>(c.index_head_dim);
+                      Ci = kernels::index_key_bytes(c.index_head_dim);
   return n / 4 * (C + Ci) + n / 128 * C;
 }
 
@@ -216,16 +217,17 @@ void fill_state(const Config& c, const LayerWeights& w, LayerState& state, std::
   };
   rows(state.window, c.sliding_window + chunk + kRollback, Format::bf16);
   if (w.ratio == 0) return;
-  const auto cells = [&](std::vector<std::uint8_t>& to, std::size_t bytes) {
+  const auto make_room = [&](std::vector<std::uint8_t>& to, std::size_t bytes) {
     to.reserve(static_cast<std::size_t>((position + room) / w.ratio) *
                bytes);  // growing is the engine's cost to spread, not a token's
     to.resize(static_cast<std::size_t>(position / w.ratio) * bytes);
-    fill_codes(Format::bf16, 1, 1, to.data(), to.size());
   };
-  cells(state.entries, 2 * static_cast<std::size_t>(c.head_dim));
+  make_room(state.entries, 2 * static_cast<std::size_t>(c.head_dim));
+  fill_codes(Format::bf16, 1, 1, state.entries.data(), state.entries.size());
   rows(state.raw, w.compressor->rows() + chunk + kRollback, Format::f32);
   if (!w.indexer) return;
-  cells(state.index_keys, 2 * static_cast<std::size_t>(c.index_head_dim));
+  make_room(state.index_keys, kernels::index_key_bytes(c.index_head_dim));
+  fill_index_keys(c.index_head_dim, 1, state.index_keys.data(), state.index_keys.size());
   rows(state.raw_index, w.indexer->compressor.rows() + chunk + kRollback, Format::f32);
 }
 

@@ -139,25 +139,29 @@ BenchRow split_row(Runner& r, int tokens) {
 }
 
 BenchRow index_row(Runner& r) {
-  r.fill(Format::bf16, 1);
   const int H = r.config.index_n_heads, d = r.config.index_head_dim;
-  const auto q = activations(static_cast<std::size_t>(H) * d, 6),
-             w = activations(static_cast<std::size_t>(H), 7);
+  auto q = activations(static_cast<std::size_t>(H) * d, 6);
+  const auto w = activations(static_cast<std::size_t>(H), 7);
+  r.kernels.quantise({.x = q.data(), .stride = d, .n_rows = H, .n = d, .block = 32, .fp4 = true});
+  const std::size_t bytes = kernels::index_key_bytes(d) * kIndexKeys;
+  r.filled = -1;
+  r.team.run([&](int thread) {
+    fill_index_keys(d, static_cast<std::uint64_t>(thread), r.place(thread, r.threads(), 0, bytes), r.share(r.threads()) / bytes * bytes);
+  });
   std::vector<float> score(static_cast<std::size_t>(r.threads()) * kIndexKeys),
-      scratch(static_cast<std::size_t>(r.threads()) * kernels::index_scratch(H));
-  const Work one{2.0 * d * kIndexKeys, 2.0 * H * d * kIndexKeys, Unit::int8};
+      scratch(static_cast<std::size_t>(r.threads()) * kernels::index_scratch(H, d));
+  const Work one{static_cast<double>(bytes), 2.0 * H * d * kIndexKeys, Unit::int8};
   const Turn turn = [&](int thread, std::int64_t t) {
     r.kernels.index_scores(
         {.q = q.data(),
          .w = w.data(),
-         .keys = r.place(thread, r.threads(), t, static_cast<std::size_t>(2 * d) * kIndexKeys),
-         .cell = Format::bf16,
+         .keys = r.place(thread, r.threads(), t, bytes),
+         .cell = Format::fp4,
          .score = score.data() + static_cast<std::size_t>(thread) * kIndexKeys,
-         .scratch = scratch.data() + static_cast<std::size_t>(thread) * kernels::index_scratch(H),
+         .scratch = scratch.data() + static_cast<std::size_t>(thread) * kernels::index_scratch(H, d),
          .n_keys = kIndexKeys,
          .n_heads = H,
-         .dim = d,
-         .released = true});
+         .dim = d});
   };
   return r.time("kernels", "indexer scores",
                 fmt::format("{} keys, {} heads of {}", kIndexKeys, H, d), one, 1, turn);
@@ -199,7 +203,7 @@ BenchRow attention_row(Runner& r) {
     const void** mine =
         rows.data() + static_cast<std::size_t>(thread) * static_cast<std::size_t>(n);
     for (int i = 0; i < n; ++i) mine[i] = at + 4 * cell * static_cast<std::size_t>(i);
-    r.kernels.attention({.q = q.data(),
+    kernels::attention(r.kernels, {.q = q.data(),
                          .rows = mine,
                          .cell = Format::bf16,
                          .sink = sink.data(),

@@ -8,11 +8,10 @@ namespace lares::engine::bench {
 
 std::uint8_t* Runner::place(int thread, int sharers, std::int64_t turn, std::size_t bytes,
                             bool away) const {
-  const std::size_t share = arena.size() / static_cast<std::size_t>(sharers) / 4096 * 4096;
-  if (bytes >= share) return arena.data();
-  const std::size_t places = share / bytes;
+  if (bytes >= share(sharers)) return arena.data();
+  const std::size_t places = share(sharers) / bytes;
   const std::size_t at = (static_cast<std::size_t>(turn) + (away ? places / 2 : 0)) % places;
-  return arena.data() + static_cast<std::size_t>(thread) * share + at * bytes;
+  return arena.data() + static_cast<std::size_t>(thread) * share(sharers) + at * bytes;
 }
 
 void Runner::fill(kernels::Format format, int n_in) {

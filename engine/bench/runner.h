@@ -34,8 +34,9 @@ struct Runner {
   const PeakLoop& loop(Unit unit) const {
     return unit == Unit::fp32 ? *fp32 : unit == Unit::dot ? *dot : *int8;
   }
-  // Where turn `turn` of a work of `bytes` bytes begins in the thread's share of the arena, which
-  // `sharers` divide; with `away`, half the share further on.
+  // Bytes of a thread's share of the arena, which `sharers` divide.
+  std::size_t share(int sharers) const { return arena.size() / static_cast<std::size_t>(sharers) / 4096 * 4096; }
+  // Where turn `turn` of a work of `bytes` bytes begins in the thread's share; with `away`, half the share further on.
   std::uint8_t* place(int thread, int sharers, std::int64_t turn, std::size_t bytes,
                       bool away = false) const;
   // Fills the arena with codes of the format, unless that is what it holds; `n_in` as for

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "kernels/indexer.h"
+
 namespace lares::engine {
 namespace {
 
@@ -122,7 +124,7 @@ Result<Config> parse_config(const std::string& text, const std::string& path) {
   c.rope_theta = r.number("rope_theta", 1.001, 1e12, 10000);
   c.compress_rope_theta = r.number("compress_rope_theta", 1.001, 1e12, 160000);
   c.index_n_heads = r.whole("index_n_heads", 1, 4096, 64);
-  c.index_head_dim = r.whole("index_head_dim", 32, 8192, 128);
+  c.index_head_dim = r.whole("index_head_dim", 32, kernels::kIndexDimMax, 128);
   c.index_topk = r.whole("index_topk", 1, 1 << 24, 512);
   c.has_dspark = json.contains("dspark_block_size");
   if (const auto norm = json.find("norm_topk_prob"); norm != json.end() && *norm != true)

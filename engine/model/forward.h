@@ -55,6 +55,7 @@ class Forward {
   void attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y);
   void compress(const CompressorWeights& w, Ring& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index);
   void index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr);
+  void select(const LayerState& state, const Chunk& chunk);
   void attend(const LayerWeights& w, LayerState& state, const Chunk& chunk);
   void expect_experts(const LayerWeights& w, std::span<const Token> tokens);
   void use_experts(const LayerWeights& w, std::span<const int> counts, int n);
@@ -72,6 +73,9 @@ class Forward {
   std::vector<float> frequencies_[2];  // [R / 2]: window layers, compressed layers
   // Work space, sized by the largest chunk so far.
   Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_, iq_, iw_, o_, z_, zq_;
+  Buffer scores_, attention_scratch_;
+  std::vector<const void*> rows_;
+  std::vector<std::int32_t> chosen_;  // [n, index_topk] entries, ascending, of tokens that see more
   Buffer u_, gathered_, up_, hidden_, down_, slots_, weights_of_, packed_;
 };
 

@@ -5,11 +5,14 @@
 
 #include "engine/model/forward.h"
 #include "engine/model/forward_chunk.h"
+#include "kernels/indexer.h"
 
 namespace lares::engine {
 namespace {
 
 constexpr std::size_t kEntriesGrowth = 1 << 16;  // bytes
+constexpr int kKeysUnit = 4096;       // index keys a thread scores at a time
+constexpr int kScoresHeld = 1 << 20;  // scores of all tokens that are chosen for together, where there are several
 
 }  // namespace
 
@@ -33,10 +36,14 @@ void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& c
       k_.head_norm({.x = heads, .n_rows = H, .dim = C, .eps = c_.rms_norm_eps, .released = !exact_});
       k_.rope({.x = heads + C - R, .stride = C, .n_rows = H, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
                .round_bf16 = !exact_});
+      if (!exact_) k_.drop_small(heads, static_cast<std::int64_t>(H) * C);
       float* row = kv + static_cast<std::size_t>(t) * C;
       k_.rope({.x = row + C - R, .stride = C, .n_rows = 1, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
                .round_bf16 = !exact_});
-      if (!exact_) k_.quantise({.x = row, .stride = C, .n_rows = 1, .n = C - R, .block = 64});
+      if (!exact_) {
+        k_.quantise({.x = row, .stride = C, .n_rows = 1, .n = C - R, .block = 64});
+        k_.drop_small(row, C);
+      }
       put_cells(state.window.row(chunk.position + t), row, C);
     }
   });
@@ -45,7 +52,10 @@ void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& c
   if (w.indexer) {
     compress(w.indexer->compressor, state.raw_index, state.index_keys, chunk, x, true);
     // While everything visible fits into the top k there is nothing to choose.
-    if ((chunk.position + n) / 4 > c_.index_topk) index_queries(*w.indexer, chunk, x, quantises(w.indexer->wq_b) == quantises(w.wq_b) ? qrq : entering(w.indexer->wq_b, qr, n, zq_));
+    if ((chunk.position + n) / 4 > c_.index_topk) {
+      index_queries(*w.indexer, chunk, x, quantises(w.indexer->wq_b) == quantises(w.wq_b) ? qrq : entering(w.indexer->wq_b, qr, n, zq_));
+      select(state, chunk);
+    }
   }
   attend(w, state, chunk);
   const Trace::Span out(trace_, "attention: output");
@@ -72,7 +82,7 @@ void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::u
     for (int i = 0; i < width; ++i) row[width + i] = gates[static_cast<std::size_t>(t) * width + i] + bias[i];
   }
   const std::int64_t first = chunk.position / r, last = (chunk.position + n) / r;
-  const std::size_t cells = (exact_ ? 4 : 2) * static_cast<std::size_t>(d);
+  const std::size_t cells = index ? index_key_bytes(c_, exact_) : (exact_ ? 4 : 2) * static_cast<std::size_t>(d);
   const auto bytes = static_cast<std::size_t>(last) * cells;
   if (bytes > out.capacity()) out.reserve(bytes + std::max(bytes / 8, kEntriesGrowth));  // not twice as much: this may be gigabytes
   out.resize(bytes);
@@ -99,8 +109,13 @@ void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::u
                .inverse = false, .round_bf16 = !exact_});
       if (index) k_.hadamard({.x = e.data(), .n_rows = 1, .dim = d, .round_bf16 = !exact_});
       if (!exact_ && index) k_.quantise({.x = e.data(), .stride = d, .n_rows = 1, .n = d, .block = 32, .fp4 = true});
-      if (!exact_ && !index) k_.quantise({.x = e.data(), .stride = d, .n_rows = 1, .n = d - R, .block = 64});
-      put_cells(out.data() + static_cast<std::size_t>(j) * cells, e.data(), d);
+      if (!exact_ && !index) {
+        k_.quantise({.x = e.data(), .stride = d, .n_rows = 1, .n = d - R, .block = 64});
+        k_.drop_small(e.data(), d);
+      }
+      std::uint8_t* to = out.data() + static_cast<std::size_t>(j) * cells;
+      if (index && !exact_) kernels::pack_index_key(e.data(), d, to);
+      else put_cells(to, e.data(), d);
     }
   });
 }
@@ -127,53 +142,95 @@ void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const f
   });
 }
 
+// The index_topk entries of each token that sees more of them: scores of all keys, shared out by keys so that a lone token's are
+// too, then the best.
+void Forward::select(const LayerState& state, const Chunk& chunk) {
+  const Trace::Span span(trace_, "indexer: scores, top k");
+  const int n = chunk.n, K = c_.index_topk, Hi = c_.index_n_heads, Ci = c_.index_head_dim;
+  const auto visible = [&](int t) { return static_cast<int>((chunk.position + t + 1) / 4); };
+  chosen_.resize(std::max(chosen_.size(), static_cast<std::size_t>(n) * K));
+  int t0 = 0;
+  while (t0 < n && visible(t0) <= K) ++t0;
+  while (t0 < n) {
+    const int together = std::min(n - t0, std::max(pool_.size(), kScoresHeld / visible(n - 1))), most = visible(t0 + together - 1);
+    const int blocks = (most + kKeysUnit - 1) / kKeysUnit;
+    float* scores = room(scores_, static_cast<std::size_t>(together) * most);
+    each(static_cast<std::int64_t>(blocks) * together, 1, [&](std::int64_t begin, std::int64_t end) {
+      thread_local std::vector<float> scratch;
+      scratch.resize(std::max(scratch.size(), kernels::index_scratch(Hi, Ci)));
+      for (std::int64_t i = begin; i < end; ++i) {
+        const int first = static_cast<int>(i / together) * kKeysUnit, at = static_cast<int>(i % together), t = t0 + at;
+        const int n_keys = std::min(kKeysUnit, visible(t) - first);
+        if (n_keys <= 0) continue;
+        k_.index_scores({.q = iq_.data() + static_cast<std::size_t>(t) * Hi * Ci, .w = iw_.data() + static_cast<std::size_t>(t) * Hi,
+                         .keys = state.index_keys.data() + static_cast<std::size_t>(first) * index_key_bytes(c_, exact_),
+                         .cell = exact_ ? kernels::Format::f32 : kernels::Format::fp4, .score = scores + static_cast<std::size_t>(at) * most + first,
+                         .scratch = scratch.data(), .n_keys = n_keys, .n_heads = Hi, .dim = Ci});
+      }
+    });
+    each(together, 1, [&](std::int64_t begin, std::int64_t end) {
+      thread_local std::vector<std::uint32_t> keys;
+      keys.resize(std::max(keys.size(), static_cast<std::size_t>(most)));
+      for (auto i = begin; i < end; ++i) {
+        const int t = t0 + static_cast<int>(i);
+        kernels::top_k(scores + static_cast<std::size_t>(i) * most, visible(t), K, keys.data(), chosen_.data() + static_cast<std::size_t>(t) * K);
+      }
+    });
+    t0 += together;
+  }
+}
+
 void Forward::attend(const LayerWeights& w, LayerState& state, const Chunk& chunk) {
   const Trace::Span span(trace_, "attention: scores, rows");
   const int n = chunk.n, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim, W = c_.sliding_window;
   const std::size_t cells = (exact_ ? 4 : 2) * static_cast<std::size_t>(C);
-  const auto cell = exact_ ? kernels::Format::f32 : kernels::Format::bf16;
   float* o = room(o_, static_cast<std::size_t>(n) * H * C);
-  // A lone token's heads are shared out, in whole kernel tiles; what a head gets does not depend on its company.
-  const int parts = n >= pool_.size() || H < 8 ? 1 : std::min(pool_.size(), H / 4);
-  const int heads = ((H + parts - 1) / parts + 3) / 4 * 4;
-  each(static_cast<std::int64_t>(n) * parts, 1, [&](std::int64_t begin, std::int64_t end) {
-    thread_local std::vector<const void*> rows;
-    thread_local std::vector<float> scratch, scores;
-    thread_local std::vector<std::uint32_t> keys;
-    thread_local std::vector<std::int32_t> chosen;
-    for (std::int64_t i = begin; i < end; ++i) {
-      const int t = static_cast<int>(i / parts), h0 = static_cast<int>(i % parts) * heads, nh = std::min(heads, H - h0);
-      if (nh <= 0) continue;
-      const std::int64_t p = chunk.position + t;
-      rows.clear();
-      for (auto k = std::max<std::int64_t>(0, p + 1 - W); k <= p; ++k) rows.push_back(state.window.row(k));
-      if (w.ratio != 0) {
-        const auto visible = static_cast<int>((p + 1) / w.ratio);
-        int count = visible;
-        chosen.resize(visible);
-        const bool choose = w.indexer && visible > c_.index_topk;
-        if (choose) {
-          scores.resize(visible);
-          keys.resize(visible);
-          scratch.resize(std::max(scratch.size(), kernels::index_scratch(c_.index_n_heads)));
-          k_.index_scores({.q = iq_.data() + static_cast<std::size_t>(t) * c_.index_n_heads * c_.index_head_dim,
-                           .w = iw_.data() + static_cast<std::size_t>(t) * c_.index_n_heads, .keys = state.index_keys.data(), .cell = cell,
-                           .score = scores.data(), .scratch = scratch.data(), .n_keys = visible, .n_heads = c_.index_n_heads,
-                           .dim = c_.index_head_dim, .released = !exact_});
-          count = kernels::top_k(scores.data(), visible, c_.index_topk, keys.data(), chosen.data());
-        }
-        for (int j = 0; j < count; ++j) rows.push_back(state.entries.data() + static_cast<std::size_t>(choose ? chosen[j] : j) * cells);
+  // The rows token t sees, the window's first.
+  const auto rows_of = [&](int t, std::vector<const void*>& rows) {
+    const std::int64_t p = chunk.position + t;
+    rows.clear();
+    for (auto k = std::max<std::int64_t>(0, p + 1 - W); k <= p; ++k) rows.push_back(state.window.row(k));
+    if (w.ratio == 0) return;
+    const auto visible = static_cast<int>((p + 1) / w.ratio);
+    const std::int32_t* chosen = w.indexer && visible > c_.index_topk ? chosen_.data() + static_cast<std::size_t>(t) * c_.index_topk : nullptr;
+    for (int j = 0; j < (chosen ? c_.index_topk : visible); ++j) rows.push_back(state.entries.data() + static_cast<std::size_t>(chosen ? chosen[j] : j) * cells);
+  };
+  const auto args = [&](int t, const std::vector<const void*>& rows, Buffer& scratch) {
+    const int n_rows = static_cast<int>(rows.size());
+    return kernels::AttentionArgs{.q = q_.data() + static_cast<std::size_t>(t) * H * C, .rows = rows.data(), .cell = exact_ ? kernels::Format::f32 : kernels::Format::bf16,
+                                  .sink = w.attn_sink, .out = o + static_cast<std::size_t>(t) * H * C,
+                                  .scratch = room(scratch, kernels::attention_scratch(n_rows, H, C)), .n_rows = n_rows, .n_heads = H, .head_dim = C,
+                                  .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C))), .released = !exact_};
+  };
+  const auto turn_back = [&](int t) {
+    k_.rope({.x = o + static_cast<std::size_t>(t) * H * C + C - R, .stride = C, .n_rows = H, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t),
+             .inverse = true, .round_bf16 = !exact_});
+  };
+  if (n >= pool_.size()) {
+    each(n, 1, [&](std::int64_t begin, std::int64_t end) {
+      thread_local std::vector<const void*> rows;
+      thread_local Buffer scratch;
+      for (auto t = static_cast<int>(begin); t < end; ++t) {
+        rows_of(t, rows);
+        kernels::attention(k_, args(t, rows, scratch));
+        turn_back(t);
       }
-      const int n_rows = static_cast<int>(rows.size());
-      scratch.resize(std::max(scratch.size(), kernels::attention_scratch(n_rows, nh, C)));
-      float* out = o + (static_cast<std::size_t>(t) * H + h0) * C;
-      k_.attention({.q = q_.data() + (static_cast<std::size_t>(t) * H + h0) * C, .rows = rows.data(), .cell = cell,
-                    .sink = w.attn_sink + h0, .out = out, .scratch = scratch.data(), .n_rows = n_rows, .n_heads = nh, .head_dim = C,
-                    .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C))), .released = !exact_});
-      k_.rope({.x = out + C - R, .stride = C, .n_rows = nh, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = true,
-               .round_bf16 = !exact_});
-    }
-  });
+    });
+    return;
+  }
+  // Fewer tokens than threads: each step of each token is shared out.
+  const auto shares = [&](int total, int unit, const auto& step) {
+    each((total + unit - 1) / unit, 1, [&](std::int64_t begin, std::int64_t end) { step(static_cast<int>(begin) * unit, std::min(total, static_cast<int>(end) * unit)); });
+  };
+  for (int t = 0; t < n; ++t) {
+    rows_of(t, rows_);
+    const auto a = args(t, rows_, attention_scratch_);
+    const int row_unit = std::max(1, (a.n_rows / pool_.size() + kernels::kAttentionRows - 1) / kernels::kAttentionRows) * kernels::kAttentionRows;
+    shares(a.n_rows, row_unit, [&](int begin, int end) { k_.attention_scores(a, begin, end); });
+    shares(H, kernels::kAttentionHeads, [&](int begin, int end) { k_.attention_weights(a, begin, end); });
+    shares(C, kernels::kAttentionColumns, [&](int begin, int end) { k_.attention_values(a, begin, end); });
+    turn_back(t);
+  }
 }
 
 }  // namespace lares::engine

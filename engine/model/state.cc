@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/indexer.h"
+
 namespace lares::engine {
 namespace {
 
@@ -14,28 +16,34 @@ std::int64_t first_open(const CompressorWeights& c, std::int64_t position) {
 
 using Cache = std::vector<std::uint8_t>;
 
+std::size_t cell_bytes(bool exact) { return exact ? 4 : 2; }
+
 // Every layer's entries and index keys, with the bytes that those of n_tokens tokens take.
 template <class Layers, class F>
-void each_cache(const Weights& weights, Layers& layers, std::size_t cell_bytes, std::int64_t n_tokens, F f) {
+void each_cache(const Weights& weights, Layers& layers, bool exact, std::int64_t n_tokens, F f) {
   const Config& c = weights.checkpoint.config();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const LayerWeights& w = weights.layers[i];
     if (w.ratio == 0) continue;
     const auto n = static_cast<std::size_t>(n_tokens / w.ratio);
-    f(layers[i].entries, n * c.head_dim * cell_bytes);
-    if (w.indexer) f(layers[i].index_keys, n * c.index_head_dim * cell_bytes);
+    f(layers[i].entries, n * c.head_dim * cell_bytes(exact));
+    if (w.indexer) f(layers[i].index_keys, n * index_key_bytes(c, exact));
   }
 }
 
 }  // namespace
 
+std::size_t index_key_bytes(const Config& c, bool exact) {
+  return exact ? sizeof(float) * static_cast<std::size_t>(c.index_head_dim) : kernels::index_key_bytes(c.index_head_dim);
+}
+
 State::State(const Weights& weights, bool exact, int chunk_max)
-    : weights_(weights), layers_(weights.layers.size()), cell_bytes_(exact ? 4 : 2), chunk_max_(chunk_max) {
+    : weights_(weights), layers_(weights.layers.size()), exact_(exact), chunk_max_(chunk_max) {
   const Config& c = weights.checkpoint.config();
   const int slack = chunk_max + kRollback;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerWeights& w = weights.layers[i];
-    layers_[i].window.resize(c.sliding_window + slack, cell_bytes_ * c.head_dim);
+    layers_[i].window.resize(c.sliding_window + slack, cell_bytes(exact) * c.head_dim);
     if (w.compressor) layers_[i].raw.resize(w.compressor->rows() + slack, sizeof(float) * 2 * w.compressor->width());
     if (w.indexer) layers_[i].raw_index.resize(w.indexer->compressor.rows() + slack, sizeof(float) * 2 * w.indexer->compressor.width());
   }
@@ -43,25 +51,25 @@ State::State(const Weights& weights, bool exact, int chunk_max)
 
 std::uint64_t State::bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max) {
   const Config& c = weights.checkpoint.config();
-  const std::uint64_t cell = exact ? 4 : 2, slack = static_cast<std::uint64_t>(chunk_max) + kRollback;
+  const std::uint64_t cell = cell_bytes(exact), slack = static_cast<std::uint64_t>(chunk_max) + kRollback;
   std::uint64_t total = 0;
   for (const LayerWeights& w : weights.layers) {
     total += (c.sliding_window + slack) * cell * c.head_dim;
     if (w.compressor) total += (w.compressor->rows() + slack) * sizeof(float) * 2 * w.compressor->width();
     if (w.indexer) total += (w.indexer->compressor.rows() + slack) * sizeof(float) * 2 * w.indexer->compressor.width();
-    if (w.ratio != 0) total += static_cast<std::uint64_t>(n_tokens / w.ratio) * cell * (c.head_dim + (w.indexer ? c.index_head_dim : 0));
+    if (w.ratio != 0) total += static_cast<std::uint64_t>(n_tokens / w.ratio) * (cell * c.head_dim + (w.indexer ? index_key_bytes(c, exact) : 0));
   }
   return total;
 }
 
 std::uint64_t State::missing_bytes(std::int64_t n_tokens) const {
   std::uint64_t missing = 0;
-  each_cache(weights_, layers_, cell_bytes_, n_tokens, [&](const Cache& held, std::size_t wanted) { missing += wanted > held.capacity() ? wanted : 0; });
+  each_cache(weights_, layers_, exact_, n_tokens, [&](const Cache& held, std::size_t wanted) { missing += wanted > held.capacity() ? wanted : 0; });
   return missing;
 }
 
 void State::reserve(std::int64_t n_tokens) {
-  each_cache(weights_, layers_, cell_bytes_, n_tokens, [](Cache& cache, std::size_t bytes) { cache.reserve(bytes); });
+  each_cache(weights_, layers_, exact_, n_tokens, [](Cache& cache, std::size_t bytes) { cache.reserve(bytes); });
 }
 
 template <class F>
@@ -83,7 +91,7 @@ bool State::can_drop_to(std::int64_t position) const {
 }
 
 void State::cut_entries() {
-  each_cache(weights_, layers_, cell_bytes_, size_, [](Cache& cache, std::size_t bytes) { cache.resize(bytes); });
+  each_cache(weights_, layers_, exact_, size_, [](Cache& cache, std::size_t bytes) { cache.resize(bytes); });
 }
 
 void State::drop_to(std::int64_t position) {

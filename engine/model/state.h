@@ -30,10 +30,13 @@ class Ring {
   std::vector<std::uint8_t> data_;
 };
 
+// Of one key: floats in exact numerics, kernels/indexer.h's codes in released ones.
+std::size_t index_key_bytes(const Config& c, bool exact);
+
 struct LayerState {
   Ring window;                             // [C] cells a position
   std::vector<std::uint8_t> entries;       // [n, C] cells
-  std::vector<std::uint8_t> index_keys;    // [n, Ci] cells
+  std::vector<std::uint8_t> index_keys;    // [n] rows of index_key_bytes()
   Ring raw, raw_index;                     // [2, width] f32 a position: values, then gates with their bias
 };
 
@@ -56,7 +59,6 @@ class State {
 
   std::int64_t size() const { return size_; }
   int chunk_max() const { return chunk_max_; }
-  std::size_t cell_bytes() const { return cell_bytes_; }
   LayerState& layer(int i) { return layers_[i]; }
   void advance(std::int64_t n) { size_ += n; }
 
@@ -72,7 +74,7 @@ class State {
 
   const Weights& weights_;
   std::vector<LayerState> layers_;
-  std::size_t cell_bytes_;
+  bool exact_;
   int chunk_max_;
   std::int64_t size_ = 0, floor_ = 0;  // rings are complete for positions >= floor_
   std::int64_t high_ = 0;              // the greatest size before the last drop: the rings hold rows up to there
