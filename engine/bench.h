@@ -19,6 +19,7 @@ struct BenchRequest {
   double memory_gb = 6;  // what the generated layers may take, in 10^9 bytes
   int tokens = 4096;     // of the prefill
   std::string impl;      // a dispatch row by name; empty: the best
+  std::string match;     // only kernels whose name holds this
 };
 inline constexpr double kPrefillSeconds = 120;
 

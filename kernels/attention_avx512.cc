@@ -44,6 +44,10 @@ struct Scattered {
   }
 };
 
+std::uint32_t* aligned_words(std::size_t n) {
+  return reinterpret_cast<std::uint32_t*>((reinterpret_cast<std::uintptr_t>(scratch_words(n + 16)) + 63) / 64 * 64);
+}
+
 constexpr PairOrder kAsStored{Format::bf16};
 
 // Heads [h0, h0 + 32) as a panel [group][pair][32 heads]; zeros where there is none.
@@ -64,20 +68,24 @@ void pack_queries(const AttentionArgs& a, int h0, std::uint32_t* panel) {
 }  // namespace
 
 void attention_scores_avx512(const AttentionArgs& a, int row_begin, int row_end) {
-  constexpr int M = kPanelTokens;
+  constexpr int M = kPanelTokens, kRowsNear = 4 * M;  // rows that all heads pass over before the next ones
   const Space s(a);
   const int groups = a.head_dim / kGroup;
-  auto* const panel = reinterpret_cast<std::uint32_t*>((reinterpret_cast<std::uintptr_t>(scratch_words(static_cast<std::size_t>(groups) * kPairs * kPanelRows + 16)) + 63) / 64 * 64);
-  for (int h0 = 0; h0 < a.n_heads; h0 += kPanelRows) {
-    pack_queries(a, h0, panel);
-    for (int i = row_begin; i < row_end; i += M) {
-      alignas(64) float sums[M * kPanelRows] = {};
-      const int n = least(M, row_end - i);
-      run_panel<Pairs, M>(Panel<false>{panel}, Scattered<M>(a.rows + i, n), sums, groups);
-      for (int m = 0; m < n; ++m)
-        EACH(b, 2, { _mm512_storeu_ps(s.score + (i + m) * s.heads + h0 + b * kRows, _mm512_load_ps(sums + m * kPanelRows + b * kRows)); });
-    }
-  }
+  const std::size_t panel_size = static_cast<std::size_t>(groups) * kPairs * kPanelRows, line_bytes = 64;
+  std::uint32_t* const panels = aligned_words(panel_size * static_cast<std::size_t>(s.heads / kPanelRows));
+  for (int h0 = 0; h0 < a.n_heads; h0 += kPanelRows) pack_queries(a, h0, panels + h0 / kPanelRows * panel_size);
+  for (int i0 = row_begin; i0 < row_end; i0 += kRowsNear)
+    for (int h0 = 0; h0 < a.n_heads; h0 += kPanelRows)
+      for (int i = i0; i < least(row_end, i0 + kRowsNear); i += M) {
+        if (h0 == 0)
+          for (int r = i + kRowsNear; r < least(row_end, i + kRowsNear + M); ++r)
+            for (std::size_t at = 0; at < 2 * static_cast<std::size_t>(a.head_dim); at += line_bytes) _mm_prefetch(static_cast<const char*>(a.rows[r]) + at, _MM_HINT_T1);
+        alignas(64) float sums[M * kPanelRows] = {};
+        const int n = least(M, row_end - i);
+        run_panel<Pairs, M>(Panel<false>{panels + h0 / kPanelRows * panel_size}, Scattered<M>(a.rows + i, n), sums, groups);
+        for (int m = 0; m < n; ++m)
+          EACH(b, 2, { _mm512_storeu_ps(s.score + (i + m) * s.heads + h0 + b * kRows, _mm512_load_ps(sums + m * kPanelRows + b * kRows)); });
+      }
 }
 
 void attention_weights_avx512(const AttentionArgs& a, int head_begin, int head_end) {
@@ -117,7 +125,7 @@ void attention_weights_avx512(const AttentionArgs& a, int head_begin, int head_e
 void attention_values_avx512(const AttentionArgs& a, int column_begin, int column_end) {
   const Space s(a);
   const std::size_t sums_size = static_cast<std::size_t>(a.n_heads) * kPanelRows, panel_size = kChunkGroups * kPairs * kPanelRows;
-  auto* const panel = reinterpret_cast<std::uint32_t*>((reinterpret_cast<std::uintptr_t>(scratch_words(panel_size + sums_size + 16)) + 63) / 64 * 64);
+  std::uint32_t* const panel = aligned_words(panel_size + sums_size);
   auto* const sums = reinterpret_cast<float*>(panel + panel_size);
   const int groups = static_cast<int>(s.rows / kGroup);
   // Interleaving two rows leaves columns 0-3, 8-11, ... in one register and 4-7, 12-15, ... in the other.
@@ -128,7 +136,12 @@ void attention_values_avx512(const AttentionArgs& a, int column_begin, int colum
       const int n = least(kChunkGroups, groups - g0);
       for (int q = 0; q < n * kPairs; ++q) {
         const int i = g0 * kGroup + 2 * q;
-        const auto row = [&](int j) { return j < a.n_rows ? line(static_cast<const std::uint16_t*>(a.rows[j]) + c) : _mm512_setzero_si512(); };
+        const auto row = [&](int j) __attribute__((always_inline)) {
+          if (j >= a.n_rows) return _mm512_setzero_si512();
+          const auto* at = static_cast<const std::uint16_t*>(a.rows[j]) + c;
+          _mm_prefetch(at + kPanelRows, _MM_HINT_T1);  // for the next columns
+          return line(at);
+        };
         const __m512i even = row(i), odd = row(i + 1);
         _mm512_store_si512(panel + q * kPanelRows, _mm512_unpacklo_epi16(even, odd));
         _mm512_store_si512(panel + q * kPanelRows + kRows, _mm512_unpackhi_epi16(even, odd));

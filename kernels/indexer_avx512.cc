@@ -93,44 +93,64 @@ bool decode(const IndexArgs& a, int first, int half, Panel& p) {
       _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(kMostExponent)))
     return false;
   _mm512_store_si512(p.exponent + 16 * half, least);
-  const __m512i table = _mm512_load_si512(kCodes.of), low = _mm512_set1_epi8(15);
+  const __m512i table = _mm512_load_si512(kCodes.of), low = _mm512_set1_epi8(15), four_times = _mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0);
   for (int w0 = 0; w0 < words; w0 += 16) {
     const __mmask16 mask = static_cast<__mmask16>(words - w0 >= 16 ? 0xFFFF : (1 << (words - w0)) - 1);
     __m512i r[16];
-    EACH(i, 16, { r[i] = _mm512_maskz_loadu_epi32(mask, key[i] + 4 * w0); });
+    if (mask == 0xFFFF) EACH(i, 16, { r[i] = _mm512_loadu_si512(key[i] + 4 * w0); });
+    else EACH(i, 16, { r[i] = _mm512_maskz_loadu_epi32(mask, key[i] + 4 * w0); });
     transpose(r);
-    EACH(i, 16, {
-      if (w0 + i < words) {
-        // The shift, in bits 4 and 5 of every byte.
-        const __m512i by = _mm512_shuffle_epi8(_mm512_slli_epi32(_mm512_sub_epi32(exponent[(w0 + i) / 4], least), 4), _mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0));
-        const __m512i even = _mm512_or_si512(_mm512_and_si512(r[i], low), by);
-        const __m512i odd = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(r[i], 4), low), by);
-        _mm512_store_si512(p.code[2 * (w0 + i)] + 16 * half, _mm512_permutexvar_epi8(even, table));
-        _mm512_store_si512(p.code[2 * (w0 + i) + 1] + 16 * half, _mm512_permutexvar_epi8(odd, table));
+    EACH(g, 4, {
+      if (w0 + 4 * g < words) {
+        // The shift, in bits 4 and 5 of every byte; then (code & low) | shift.
+        const __m512i by = _mm512_shuffle_epi8(_mm512_slli_epi32(_mm512_sub_epi32(exponent[w0 / 4 + g], least), 4), four_times);
+        EACH(i, 4, {
+          const __m512i v = r[4 * g + i];
+          auto* const to = p.code[2 * (w0 + 4 * g + i)] + 16 * half;
+          _mm512_store_si512(to, _mm512_permutexvar_epi8(_mm512_ternarylogic_epi32(v, low, by, 0xEA), table));
+          _mm512_store_si512(to + kKeys, _mm512_permutexvar_epi8(_mm512_ternarylogic_epi32(_mm512_srli_epi16(v, 4), low, by, 0xEA), table));
+        });
       }
     });
   }
   return true;
 }
 
-// To the nearest bf16 values; normal ones or zeros.
+// Two registers of lanes to the nearest bf16 values, normal ones or zeros. Lanes change places: (a0.., b0..) -> (a0 a2 .. b0 b2 ..),
+// (a1 a3 .. b1 b3 ..).
 INLINE void round_two(__m512& a, __m512& b) {
   const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
-  a = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(both)), 16));
-  b = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(both, 1)), 16));
+  a = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+  b = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
 }
+// What doing so twice is undone by: where lane i of the first and of the second register came to lie, of 32.
+struct alignas(64) Places {
+  std::int32_t first[16], second[16];
+  constexpr Places() : first(), second() {
+    int at[32] = {};
+    for (int i = 0; i < 32; ++i) {
+      int lane = i;
+      for (int twice = 0; twice < 2; ++twice) lane = lane / 2 + lane % 2 * 16;
+      at[i] = lane;
+    }
+    for (int i = 0; i < 16; ++i) first[i] = at[i], second[i] = at[16 + i];
+  }
+};
+constexpr Places kPlaces{};
 
-template <int heads>
+// dim_known: a.dim, or 0 where it is none of the usual ones.
+template <int heads, int dim_known>
 INLINE void add_heads(const IndexArgs& a, const Queries& q, const Panel& p, int h0, __m512& total0, __m512& total1) {
+  const int dim = dim_known ? dim_known : a.dim;
   __m512i dot[heads][2];
   EACH(h, heads, { dot[h][0] = dot[h][1] = _mm512_set1_epi32(q.offset[h0 + h]); });
-  const std::int8_t* code = q.code + static_cast<std::int64_t>(h0) * a.dim;
-  for (int d = 0; d < a.dim / 4; d += 4) {
+  const std::int8_t* code = q.code + static_cast<std::int64_t>(h0) * dim;
+  for (int d = 0; d < dim / 4; d += 4) {
     EACH(u, 4, {
       const __m512i k0 = _mm512_load_si512(p.code[d + u]), k1 = _mm512_load_si512(p.code[d + u] + 16);
       EACH(h, heads, {
         std::int32_t four;
-        std::memcpy(&four, code + h * a.dim + 4 * (d + u), 4);
+        std::memcpy(&four, code + h * dim + 4 * (d + u), 4);
         const __m512i with = _mm512_set1_epi32(four);
         dot[h][0] = _mm512_dpbusd_epi32(dot[h][0], k0, with);
         dot[h][1] = _mm512_dpbusd_epi32(dot[h][1], k1, with);
@@ -169,15 +189,24 @@ void index_scores_avx512(const IndexArgs& a) {
   };
   for (int j = 0; j < a.n_keys; j += kKeys) {
     const int n = a.n_keys - j < kKeys ? a.n_keys - j : kKeys;
+    const auto* const later = static_cast<const std::uint8_t*>(a.keys) + (j + 4 * kKeys) * static_cast<std::int64_t>(index_key_bytes(a.dim));
+    for (std::size_t at = 0; at < kKeys * index_key_bytes(a.dim); at += 64) _mm_prefetch(later + at, _MM_HINT_T0);
     if (!decode(a, j, 0, p) || !decode(a, j + 16, 1, p)) {
       others += n;
       continue;
     }
     leave(j);
     __m512 total[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    int h = 0;
-    for (; h + 8 <= a.n_heads; h += 8) add_heads<8>(a, q, p, h, total[0], total[1]);
-    for (; h < a.n_heads; ++h) add_heads<1>(a, q, p, h, total[0], total[1]);
+    const auto all_heads = [&]<int dim>(std::integral_constant<int, dim>) __attribute__((always_inline)) {
+      int h = 0;
+      for (; h + 8 <= a.n_heads; h += 8) add_heads<8, dim>(a, q, p, h, total[0], total[1]);
+      for (; h < a.n_heads; ++h) add_heads<1, dim>(a, q, p, h, total[0], total[1]);
+    };
+    if (a.dim == 128) all_heads(std::integral_constant<int, 128>{});
+    else all_heads(std::integral_constant<int, 0>{});
+    const __m512 moved[2] = {total[0], total[1]};
+    total[0] = _mm512_permutex2var_ps(moved[0], _mm512_load_si512(kPlaces.first), moved[1]);
+    total[1] = _mm512_permutex2var_ps(moved[0], _mm512_load_si512(kPlaces.second), moved[1]);
     for (int i = 0; i < 2; ++i) {
       const Avx16 scale = {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_load_si512(p.exponent + 16 * i), 23))};
       const int lanes = n - 16 * i;

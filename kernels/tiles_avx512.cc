@@ -52,7 +52,8 @@ const typename X::Word* words(const TilesArgs& a, int token) {
   return reinterpret_cast<const typename X::Word*>(a.x + token * packed_width(a.w->n_in));
 }
 
-constexpr int kAhead = 2048;     // bytes from the line that is read to the one that is asked for
+// From the tile that is read to the one that is asked for, at least: measured, one or two tokens of the larger formats gain by more.
+constexpr int ahead_bytes(Format format, int tokens) { return tokens <= 2 && format != Format::fp4 ? 8192 : 4096; }
 constexpr int kTokensPass = 192; // whose sums take 24 KB
 constexpr int kSlabBytes = 8704; // of each of two blocks: they stay in L1 while all tokens pass over them
 
@@ -61,7 +62,7 @@ struct Slab {
   const std::uint8_t* tile;
   const float* scale;  // of the 128 rows all blocks lie in; or null
   std::int64_t apart;
-  int tiles;
+  int tiles, left;  // left: to the end of the rows, this slab's included
 };
 
 // M tokens over a slab, `chains` 32-groups at a time: M * blocks * chains independent sums hide the latency of a dot product, and
@@ -74,7 +75,10 @@ template <class Code, class X, int M, int blocks, int chains>
   const std::uint8_t* tile = slab.tile;
   const std::int64_t apart = slab.apart;
   Walk<X, M> walk(x, width);
-  for (int t = 0; t < slab.tiles; ++t, tile += tile_bytes(Code::format)) {
+  constexpr int size = static_cast<int>(tile_bytes(Code::format)), ahead = (ahead_bytes(Code::format, M) + size - 1) / size;
+  for (int t = 0; t < slab.tiles; ++t, tile += size) {
+    // Behind the end of a row of tiles lies another block's; this one's next is as many blocks further as there are together.
+    const std::int64_t soon = ahead * size + (t + ahead < slab.left ? 0 : (blocks - 1) * apart);
     const float s_tile = slab.scale ? slab.scale[t] : 1.0f;
     EACH(part_of, 4 / chains, {
       constexpr int c0 = part_of * chains;
@@ -86,7 +90,7 @@ template <class Code, class X, int M, int blocks, int chains>
           __m512i v[blocks];
           EACH(b, blocks, {
             v[b] = line(from + b * apart + c * 64);
-            _mm_prefetch(from + b * apart + c * 64 + kAhead, _MM_HINT_T0);
+            _mm_prefetch(from + b * apart + c * 64 + soon, _MM_HINT_T0);
           });
           EACH(p, Code::pairs, {
             typename X::Weight w[blocks];
@@ -138,7 +142,7 @@ void run_blocks(const TilesArgs& a, int row) {
     const std::int64_t at_once = n <= 8 ? along : kSlabBytes / size;
     std::memset(sums, 0, sizeof(float) * blocks * kRows * static_cast<std::size_t>(n));
     for (std::int64_t k = 0; k < along; k += at_once) {
-      const Slab slab{tile + k * size, scale ? scale + k : nullptr, along * size, least(static_cast<int>(at_once), static_cast<int>(along - k))};
+      const Slab slab{tile + k * size, scale ? scale + k : nullptr, along * size, least(static_cast<int>(at_once), static_cast<int>(along - k)), static_cast<int>(along - k)};
       run_tokens<Code, X, blocks>(slab, words<X>(a, t0) + k * kTileK / 2 * X::words, width, sums, n);
     }
     for (int m = 0; m < n; ++m)
@@ -152,7 +156,7 @@ void run_blocks(const TilesArgs& a, int row) {
 template <class Code, class X>
 void run(const TilesArgs& a) {
   for (int row = a.row_begin; row < a.row_end;) {
-    const bool two = a.n_tokens > 1 && row + kTileRows < a.row_end && row / 128 == (row + kTileRows) / 128;
+    const bool two = row + kTileRows < a.row_end && row / 128 == (row + kTileRows) / 128;
     if (two) run_blocks<Code, X, 2>(a, row);
     else run_blocks<Code, X, 1>(a, row);
     row += two ? 2 * kTileRows : kTileRows;

@@ -55,6 +55,7 @@ int bench_command(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_option("--impl", request.impl,
                  "kernels by name, such as cpu or avx2 (default: the best)");
+  app.add_option("--match", request.match, "only the kernels whose name holds TEXT, such as fp4 or indexer");
   app.add_option("--memory", request.memory_gb,
                  "GB for generated layers: they get as many experts as fit")
       ->check(CLI::Range(0.1, 4096.0))

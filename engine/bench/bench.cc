@@ -36,6 +36,7 @@ std::string command_of(const BenchRequest& q, const char* part, int threads) {
   std::string line = fmt::format("lares bench {} --shape {} --threads {} --seconds {:g}", part,
                                  q.shape, threads, q.seconds);
   if (!q.impl.empty()) line += " --impl " + q.impl;
+  if (!q.match.empty() && std::strcmp(part, "kernels") == 0) line += fmt::format(" --match \"{}\"", q.match);
   if (std::strcmp(part, "decode") == 0 || std::strcmp(part, "prefill") == 0)
     line += fmt::format(" --memory {:g}", q.memory_gb);
   if (std::strcmp(part, "prefill") == 0) line += fmt::format(" --tokens {}", q.tokens);
@@ -85,8 +86,12 @@ Result<BenchReport> run_bench(const BenchRequest& q, const BenchProgress& progre
     std::move(more.begin(), more.end(), std::back_inserter(steps));
   };
   if (q.kernels) {
-    append(bench::linear_steps(*config));
-    append(bench::operation_steps());
+    std::vector<bench::Step> kernels = bench::linear_steps(*config);
+    for (bench::Step& step : bench::operation_steps()) kernels.push_back(std::move(step));
+    std::erase_if(kernels, [&](const bench::Step& step) { return step.name.find(q.match) == std::string::npos; });
+    if (kernels.empty())
+      return refused(Errc::bad_argument, fmt::format("bench: no kernel's name holds \"{}\"; fp4, fp8, bf16, f32, indexer, attention and others do", q.match));
+    append(std::move(kernels));
   }
   if (q.decode || q.prefill) append(bench::layer_steps(plan, q.decode, q.prefill ? q.tokens : 0));
   for (std::size_t i = 0; i < steps.size(); ++i) {

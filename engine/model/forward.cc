@@ -9,7 +9,7 @@
 namespace lares::engine {
 namespace {
 
-constexpr int kRowsUnit = kernels::kTileRows;  // rows a kernel computes at a time, of tiles or not
+constexpr int kRowsUnit = 2 * kernels::kTileRows;  // rows a kernel computes at a time, of tiles or not
 constexpr int kTokensUnit = 64;   // tokens that share one pass over row-major weights ...
 constexpr int kTokensUnitTiled = 192;  // ... and over tiles
 constexpr std::int64_t kPackUnit = 1 << 15;  // activations worth handing to another thread
