@@ -53,12 +53,12 @@ float scale_of(const Matrix& m, std::int64_t row, int group) {
   return m.scale_f32 ? m.scale_f32[block] : e8m0_value(m.scale[block]);
 }
 
-// Groups [first, first + n) of 32 rows; false when a weight is none that pairs can hold.
+// Groups [first, first + n) of the n_rows of 32 rows that are there, by 16; false when a weight is none that pairs can hold.
 template <Format format>
-bool decode(const Matrix& m, const int* rows, int first, int n, Scratch& s) {
+bool decode(const Matrix& m, const int* rows, int n_rows, int first, int n, Scratch& s) {
   bool good = true;
   for (int g = 0; g < n; ++g) {
-    for (int b = 0; b < kPanelRows; b += kRows) {
+    for (int b = 0; b < n_rows; b += kRows) {
       __m512i r[kRows];
       EACH(i, kRows, { r[i] = row_pairs<format>(m, rows[b + i], first + g); });
       if constexpr (format != Format::fp4) EACH(i, kRows, { good &= !weights_outside(r[i]); });
@@ -76,10 +76,10 @@ bool decode(const Matrix& m, const int* rows, int first, int n, Scratch& s) {
 }
 
 template <>
-bool decode<Format::f32>(const Matrix& m, const int* rows, int first, int n, Scratch& s) {
+bool decode<Format::f32>(const Matrix& m, const int* rows, int n_rows, int first, int n, Scratch& s) {
   const auto* data = static_cast<const float*>(m.data);
   for (int g = 0; g < n; ++g) {
-    for (int b = 0; b < kPanelRows; b += kRows)
+    for (int b = 0; b < n_rows; b += kRows)
       for (int half = 0; half < 2; ++half) {
         __m512i r[kRows];
         EACH(i, kRows, { r[i] = line(data + static_cast<std::int64_t>(rows[b + i]) * m.n_in + (first + g) * kGroup + half * kRows); });
@@ -103,7 +103,7 @@ bool run_block(const LinearArgs& a, const typename X::Word* x, std::int64_t x_st
     std::memset(s.sums, 0, sizeof(float) * kPanelRows * static_cast<std::size_t>(n));
     for (int g = 0; g < groups; g += kPanelGroups) {
       const int n_groups = least(kPanelGroups, groups - g);
-      if (!decode<format>(m, rows, g, n_groups, s)) return false;
+      if (!decode<format>(m, rows, n_rows, g, n_groups, s)) return false;
       run_panels<X>(Panel<true>{s.panel, s.scale}, x + t0 * x_stride + g * kPairs * X::words, x_stride, s.sums, n_groups, n);
     }
     for (int t = 0; t < n; ++t)

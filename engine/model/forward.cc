@@ -9,11 +9,12 @@
 namespace lares::engine {
 namespace {
 
-constexpr int kRowsUnit = 2 * kernels::kTileRows;  // rows a kernel computes at a time, of tiles or not
+constexpr int kRowsUnit = 16, kRowsUnitTiled = 2 * kernels::kTileRows;  // rows a kernel computes at a time
 constexpr int kTokensUnit = 64;   // tokens that share one pass over row-major weights ...
 constexpr int kTokensUnitTiled = 192;  // ... and over tiles
 constexpr std::int64_t kPackUnit = 1 << 15;  // activations worth handing to another thread
 constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about 10 us)
+constexpr int kShares = 16;  // of a thread, at most: a longer run of weights is read faster, a shorter one leaves less at the end
 
 }  // namespace
 
@@ -41,17 +42,17 @@ void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, 
                           std::int64_t y_stride, int n, bool round) {
   const bool tiled = w.tiles && row_begin % kernels::kTileRows == 0;
   const float* const packed = tiled ? pack(w, x, x_stride, n, packed_) : nullptr;
-  const int unit = tiled ? kTokensUnitTiled : kTokensUnit;
-  const int blocks = (row_end - row_begin + kRowsUnit - 1) / kRowsUnit, tiles = (n + unit - 1) / unit;
-  const std::int64_t work = static_cast<std::int64_t>(kRowsUnit) * w.n_in * std::min(n, unit);
-  const std::int64_t grain = std::max<std::int64_t>(1, kWorkUnit / work);
+  const int unit = tiled ? kTokensUnitTiled : kTokensUnit, rows_unit = tiled ? kRowsUnitTiled : kRowsUnit;
+  const int blocks = (row_end - row_begin + rows_unit - 1) / rows_unit, tiles = (n + unit - 1) / unit;
+  const std::int64_t work = static_cast<std::int64_t>(rows_unit) * w.n_in * std::min(n, unit);
+  const std::int64_t grain = std::max<std::int64_t>({1, kWorkUnit / work, blocks / (static_cast<std::int64_t>(pool_.size()) * kShares)});
   const std::int64_t pieces = (blocks + grain - 1) / grain;
   each(pieces * tiles, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t piece = i % pieces;
       const int t0 = static_cast<int>(i / pieces) * unit, n_tokens = std::min(unit, n - t0);
-      const int first = row_begin + static_cast<int>(piece * grain) * kRowsUnit;
-      const int last = std::min(row_end, first + static_cast<int>(grain) * kRowsUnit);
+      const int first = row_begin + static_cast<int>(piece * grain) * rows_unit;
+      const int last = std::min(row_end, first + static_cast<int>(grain) * rows_unit);
       if (tiled) {
         k_.linear_tiles({.w = w.tiles, .x = packed + t0 * kernels::packed_width(w.n_in), .y = y + t0 * y_stride, .y_stride = y_stride,
                          .n_tokens = n_tokens, .row_begin = first, .row_end = last, .y_row = row_begin, .round_bf16 = round});

@@ -8,7 +8,9 @@
 namespace lares::engine {
 namespace {
 
-constexpr int kExpertRows = 64;  // rows of one expert's matrix a thread takes at a time
+// Rows of one expert's matrix a thread takes at a time, where experts see few tokens and are read, and where they see many.
+constexpr int kExpertRowsFew = 256, kExpertRowsMany = 64;
+constexpr int kFewTokens = 8;
 
 struct Group {
   const ExpertWeights* expert;
@@ -109,12 +111,13 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
   span.emplace(trace_, "experts: gate, up");
   float* gate = room(hidden_, static_cast<std::size_t>(n_slots) * I);
   float* up = room(up_, static_cast<std::size_t>(n_slots) * I);
-  const std::int64_t blocks = (I + kExpertRows - 1) / kExpertRows, n_groups = static_cast<std::int64_t>(groups.size());
+  const int expert_rows = n <= kFewTokens ? kExpertRowsFew : kExpertRowsMany;
+  const std::int64_t blocks = (I + expert_rows - 1) / expert_rows, n_groups = static_cast<std::int64_t>(groups.size());
   each(n_groups * blocks * 2, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / (2 * blocks)];
-      const int first = static_cast<int>(i / 2 % blocks) * kExpertRows;
-      multiply(i % 2 ? g.expert->w3 : g.expert->w1, g, in, in_width, i % 2 ? up : gate, first, std::min(I, first + kExpertRows));
+      const int first = static_cast<int>(i / 2 % blocks) * expert_rows;
+      multiply(i % 2 ? g.expert->w3 : g.expert->w1, g, in, in_width, i % 2 ? up : gate, first, std::min(I, first + expert_rows));
     }
   });
   each(n_slots, std::max(1, 4096 / I), [&](std::int64_t begin, std::int64_t end) {
@@ -137,12 +140,12 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     down = to;
   }
   float* out = room(slots_, static_cast<std::size_t>(n_slots) * D);
-  const std::int64_t out_blocks = (D + kExpertRows - 1) / kExpertRows;
+  const std::int64_t out_blocks = (D + expert_rows - 1) / expert_rows;
   each(n_groups * out_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / out_blocks];
-      const int first = static_cast<int>(i % out_blocks) * kExpertRows;
-      multiply(g.expert->w2, g, down, down_width, out, first, std::min(D, first + kExpertRows));
+      const int first = static_cast<int>(i % out_blocks) * expert_rows;
+      multiply(g.expert->w2, g, down, down_width, out, first, std::min(D, first + expert_rows));
     }
   });
   // Experts in order of rank, the shared one last, as the release adds them.
