@@ -5,6 +5,7 @@
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 
 #include <bit>
+#include <type_traits>
 
 #include "kernels/panel_avx512.h"
 #include "kernels/scratch.h"
@@ -115,19 +116,28 @@ template <class Code, class X, int M, int blocks, int chains>
   }
 }
 
-// n tokens over it.
+// n tokens over it: eight at a time, then what is left, in one pass where that is the usual case.
 template <class Code, class X, int blocks>
 void run_tokens(const Slab& slab, const typename X::Word* x, std::int64_t width, float* sums, int n) {
-  for (; n > 0; n -= 8, x += 8 * width, sums += 8 * blocks * kRows) switch (n) {
-      default: run_slab<Code, X, 8, blocks, 2 / blocks>(slab, x, width, sums); break;
-      case 7: return run_slab<Code, X, 7, blocks, 2 / blocks>(slab, x, width, sums);
-      case 6: return run_slab<Code, X, 6, blocks, 2 / blocks>(slab, x, width, sums);
-      case 5: return run_slab<Code, X, 5, blocks, 2 / blocks>(slab, x, width, sums);
-      case 4: return run_slab<Code, X, 4, blocks, 4 / blocks>(slab, x, width, sums);
-      case 3: return run_slab<Code, X, 3, blocks, 4 / blocks>(slab, x, width, sums);
-      case 2: return run_slab<Code, X, 2, blocks, 4>(slab, x, width, sums);
-      case 1: return run_slab<Code, X, 1, blocks, 4>(slab, x, width, sums);
+  constexpr bool usual = std::is_same_v<X, Pairs> && blocks == 2;
+  const auto pass = [&]<int M>(std::integral_constant<int, M>) {
+    constexpr int chains = M <= 2 ? 4 : M <= 4 ? 4 / blocks : 2 / blocks;
+    run_slab<Code, X, M, blocks, chains>(slab, x, width, sums);
+    n -= M;
+    x += M * width;
+    sums += M * blocks * kRows;
+  };
+  while (n >= 8) pass(std::integral_constant<int, 8>{});
+  if constexpr (usual) switch (n) {
+      case 7: return pass(std::integral_constant<int, 7>{});
+      case 6: return pass(std::integral_constant<int, 6>{});
+      case 5: return pass(std::integral_constant<int, 5>{});
+      case 3: return pass(std::integral_constant<int, 3>{});
+      default: break;
     }
+  if (n >= 4) pass(std::integral_constant<int, 4>{});
+  if (n >= 2) pass(std::integral_constant<int, 2>{});
+  if (n >= 1) pass(std::integral_constant<int, 1>{});
 }
 
 // Rows row.. of `blocks` blocks.
