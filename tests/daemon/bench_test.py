@@ -62,6 +62,13 @@ class BenchTest(unittest.TestCase):
         self.assertEqual(run.returncode, 1)
         self.assertIn("abacus", run.stderr)
 
+    def test_match_leaves_the_kernels_that_hold_it(self):
+        rows = self.rows("kernels", "--seconds", "0.02", "--shape", "nano", "--match", "quantise")
+        self.assertEqual({r["name"] for r in rows if r["section"] == "kernels"}, {"quantise fp8", "quantise fp4"})
+        run = bench("kernels", "--shape", "nano", "--match", "abacus")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn('no kernel\'s name holds "abacus"', run.stderr)
+
     def test_help_has_an_example(self):
         run = bench("--help")
         self.assertEqual(run.returncode, 0)
