@@ -48,11 +48,9 @@ std::uint32_t* aligned_words(std::size_t n) {
   return reinterpret_cast<std::uint32_t*>((reinterpret_cast<std::uintptr_t>(scratch_words(n + 16)) + 63) / 64 * 64);
 }
 
-constexpr PairOrder kAsStored{Format::bf16};
-
 // Heads [h0, h0 + 32) as a panel [group][pair][32 heads]; zeros where there is none.
 void pack_queries(const AttentionArgs& a, int h0, std::uint32_t* panel) {
-  const __m512i order = line(kAsStored.at);
+  const __m512i order = line(kPairOrder.at);
   for (int b = 0; b < kPanelRows; b += kRows)
     for (int g = 0; g < a.head_dim / kGroup; ++g) {
       __m512i r[kRows];

@@ -69,11 +69,6 @@ void pack_index_key(const float* x, int dim, std::uint8_t* key) {
   }
 }
 
-void unpack_index_key(const std::uint8_t* key, int dim, float* x) {
-  for (int i = 0; i < dim; ++i)
-    x[i] = e2m1_value(key[i / 2] >> (i % 2 * 4) & 15) * exponent_value(key[dim / 2 + i / kGroup]);
-}
-
 int top_k(const float* score, int n, int k, std::uint32_t* words, std::int32_t* chosen) {
   if (k >= n) {
     for (int i = 0; i < n; ++i) chosen[i] = i;

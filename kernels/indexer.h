@@ -23,8 +23,6 @@ inline constexpr int kIndexDimMax = 512;
 inline constexpr std::size_t index_key_bytes(int dim) { return static_cast<std::size_t>(dim / 2 + dim / kGroup); }
 // x [dim] lies on Q4_32's grid. Groups whose values are all below 2^-100 become zero; one with a value that is no number gets 255.
 void pack_index_key(const float* x, int dim, std::uint8_t* key);
-// The other way; for tests and whoever moves keys elsewhere.
-void unpack_index_key(const std::uint8_t* key, int dim, float* x);
 
 struct IndexArgs {
   const float* q;      // [n_heads, dim]; with fp4 keys on Q4_32's grid

@@ -16,6 +16,11 @@
 #include "daemon/wire.h"
 
 namespace lares::cli {
+namespace {
+
+constexpr std::uint64_t kStepsMost = 1'000'000;  // of a turn
+
+}  // namespace
 
 namespace fs = std::filesystem;
 
@@ -73,7 +78,7 @@ void TurnOptions::add_to(CLI::App& app) {
   app.add_option("--seed", seed, "make sampling repeatable")
       ->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()));
   app.add_option("--steps", steps_max, "stop after so many answers of the model")
-      ->check(whole_number_in(1, 1'000'000));
+      ->check(whole_number_in(1, kStepsMost));
   app.add_flag("--hide-thinking", hide_thinking, "show calls and the answer only");
   app.add_flag("--dangerously-no-sandbox", no_sandbox,
                "let the model's commands run with all your rights, unconfined: network, home "

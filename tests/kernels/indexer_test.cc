@@ -22,6 +22,10 @@ std::vector<std::uint8_t> packed(const std::vector<float>& keys, int dim) {
   return out;
 }
 
+void unpack_index_key(const std::uint8_t* key, int dim, float* x) {
+  for (int i = 0; i < dim; ++i) x[i] = e2m1_value(key[i / 2] >> (i % 2 * 4) & 15) * e8m0_value(key[dim / 2 + i / kGroup]);
+}
+
 std::vector<double> score64(const std::vector<float>& q, const std::vector<float>& w, const std::vector<float>& keys, int dim) {
   std::vector<double> out;
   for (std::size_t j = 0; j < keys.size() / dim; ++j) {
