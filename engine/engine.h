@@ -70,7 +70,7 @@ struct DraftStats {
   struct Source {
     std::int64_t drafted = 0, accepted = 0;  // tokens
   };
-  Source copy, mtp;              // from the sequence itself, from the checkpoint's MTP block
+  Source copy, block;            // from the sequence itself, from the checkpoint's MTP or DSpark blocks
   std::int64_t evaluations = 0;  // for a draw, with or without guesses
 };
 

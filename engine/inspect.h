@@ -27,7 +27,7 @@ struct Inspection {
   std::vector<ComponentReport> components;
   std::vector<std::pair<std::string, std::uint64_t>> shards;  // file name, bytes
   std::uint64_t n_tensors = 0, n_parameters = 0, n_bytes = 0;
-  std::vector<std::string> notes;  // tensors of unknown use, draft stages that are not run
+  std::vector<std::string> notes;  // tensors of unknown use, draft stages that cannot be run
 };
 // Opens and checks every tensor, as load() does.
 Result<Inspection> inspect(const std::string& directory);
@@ -41,7 +41,9 @@ struct LogitsRequest {
   int chunk = 256;    // tokens evaluated at a time; the result does not depend on it
   int threads = 0;    // 0: as load()
   bool mtp = false, streams = false;
-  std::string out_path;   // a safetensors file: logits [T, V], mtp_logits [T - 1, V], streams.N [T, S, D], all F32
+  bool dspark = false;  // what the DSpark stages guess after the last token, which they see as the one to go on from
+  std::string out_path;   // a safetensors file: logits [T, V], mtp_logits [T - 1, V], streams.N [T, S, D], draft_logits [B, V],
+                          // draft_confidence [B], all F32; draft_tokens I32 [B]
   std::string kernels;    // a dispatch row by name; empty: the best
 };
 inline constexpr int kLogitsChunkMax = 8192;

@@ -31,7 +31,7 @@ constexpr auto kRedraw = std::chrono::milliseconds(100);
 
 struct Options {
   std::string directory, tokens_path, out_path, prompt, mode = "exact", kernels, logprobs_path, trace_path, vectors;
-  bool json = false, mtp = false, streams = false, raw = false, ids = false;
+  bool json = false, mtp = false, streams = false, dspark = false, raw = false, ids = false;
   int chunk = 256, threads = 0, n = 256, n_verify = engine::VerifyRequest{}.n_tokens;
   engine::Sampling sampling;
   int n_logprobs = 5;
@@ -143,7 +143,7 @@ int logits_of_model(const Options& o) {
   if (!tokens) return failed(why);
   Line line("computing logits");
   const auto done = engine::write_logits({.directory = o.directory, .tokens = std::move(*tokens), .exact = o.mode == "exact", .chunk = o.chunk,
-                                          .threads = o.threads, .mtp = o.mtp, .streams = o.streams, .out_path = o.out_path, .kernels = o.kernels},
+                                          .threads = o.threads, .mtp = o.mtp, .streams = o.streams, .dspark = o.dspark, .out_path = o.out_path, .kernels = o.kernels},
                                          line.callback("tokens"));
   line.clear();
   return done ? kExitFinished : failed(done.error().message);
@@ -238,8 +238,8 @@ int generate_with_model(const Options& o) {
   }
   if (o.stats) {
     const auto d = timeline->drafts();
-    fmt::print(stderr, "{} evaluations; guesses right: {} of {} copied, {} of {} by the MTP block\n", d.evaluations, d.copy.accepted, d.copy.drafted,
-               d.mtp.accepted, d.mtp.drafted);
+    fmt::print(stderr, "{} evaluations; guesses right: {} of {} copied, {} of {} by the draft blocks\n", d.evaluations, d.copy.accepted, d.copy.drafted,
+               d.block.accepted, d.block.drafted);
     if (const auto e = (*loaded)->memory().experts; e.bytes_max > 0) {
       fmt::print(stderr, "experts: {:.3f} of {:.3f} GB in memory, {:.3f} at most; {} of {} uses found theirs there, {:.3f} GB read\n",
                  static_cast<double>(e.resident) / 1e9, static_cast<double>(e.bytes) / 1e9, static_cast<double>(e.bytes_max) / 1e9, e.found,
@@ -290,6 +290,7 @@ int model_command(int argc, const char* const* argv) {
   logits->add_option("--chunk", o.chunk, "tokens evaluated at a time")->check(CLI::Range(1, engine::kLogitsChunkMax))->capture_default_str();
   logits->add_option("--impl", o.kernels, "kernels by name, such as cpu or avx2");
   logits->add_flag("--mtp", o.mtp, "the draft block's logits too");
+  logits->add_flag("--dspark", o.dspark, "what the DSpark stages guess after the last token too");
   logits->add_flag("--streams", o.streams, "the residual streams after each layer too");
 
   auto* text = generate->add_option("--prompt", o.prompt, "what to ask");

@@ -55,6 +55,21 @@ class Reader {
   Error error_{Errc::malformed, {}};
 };
 
+void read_dspark(const nlohmann::json& json, Config& c, Reader& r) {
+  c.dspark_block_size = r.whole("dspark_block_size", 1, kDsparkBlockMax);
+  c.dspark_markov_rank = r.whole("dspark_markov_rank", 32, 1 << 16);
+  c.dspark_noise_token_id = r.whole("dspark_noise_token_id", 0, c.vocab_size - 1);
+  const auto targets = json.find("dspark_target_layer_ids");
+  const auto fits = [&](const nlohmann::json& t, int above) { return t.is_number_integer() && t.get<double>() > above && t.get<double>() < c.num_hidden_layers; };
+  if (targets == json.end() || !targets->is_array() || targets->empty() || targets->size() > kDsparkTargetsMax)
+    return r.fail(Errc::malformed, fmt::format("dspark_target_layer_ids must name 1 to {} layers", kDsparkTargetsMax));
+  for (const auto& target : *targets) {
+    if (!fits(target, c.dspark_target_layer_ids.empty() ? -1 : c.dspark_target_layer_ids.back()))
+      return r.fail(Errc::unsupported, fmt::format("dspark_target_layer_ids is {:.60}, expected layers from 0 to {} in ascending order", targets->dump(), c.num_hidden_layers - 1));
+    c.dspark_target_layer_ids.push_back(target.get<int>());
+  }
+}
+
 void check_shapes(const Config& c, Reader& r) {
   const auto multiple = [&](const char* what, int value, int of) {
     if (value % of != 0) r.fail(Errc::unsupported, fmt::format("{} is {}, this engine needs a multiple of {}", what, value, of));
@@ -66,6 +81,7 @@ void check_shapes(const Config& c, Reader& r) {
   multiple("head_dim", c.head_dim, 32);
   multiple("index_head_dim", c.index_head_dim, 32);
   multiple("qk_rope_head_dim", c.qk_rope_head_dim, 2);
+  multiple("dspark_markov_rank", c.dspark_markov_rank, 32);
   if (c.qk_rope_head_dim > c.head_dim || c.qk_rope_head_dim > c.index_head_dim)
     r.fail(Errc::unsupported, fmt::format("qk_rope_head_dim {} exceeds head_dim {} or index_head_dim {}", c.qk_rope_head_dim, c.head_dim,
                                           c.index_head_dim));
@@ -74,6 +90,8 @@ void check_shapes(const Config& c, Reader& r) {
     r.fail(Errc::unsupported, fmt::format("index_head_dim is {}, the Hadamard transform needs a power of two", c.index_head_dim));
   if (c.num_attention_heads % c.o_groups != 0)
     r.fail(Errc::unsupported, fmt::format("{} heads do not divide into {} o_groups", c.num_attention_heads, c.o_groups));
+  for (std::size_t i = c.num_hidden_layers; i < c.compress_ratios.size(); ++i)
+    if (c.compress_ratios[i] != 0) r.fail(Errc::unsupported, fmt::format("compress_ratios gives draft block {} the ratio {}, all releases give 0", i - c.num_hidden_layers, c.compress_ratios[i]));
   if (c.num_experts_per_tok > c.n_routed_experts)
     r.fail(Errc::malformed, fmt::format("num_experts_per_tok {} exceeds n_routed_experts {}", c.num_experts_per_tok, c.n_routed_experts));
 }
@@ -126,7 +144,7 @@ Result<Config> parse_config(const std::string& text, const std::string& path) {
   c.index_n_heads = r.whole("index_n_heads", 1, 4096, 64);
   c.index_head_dim = r.whole("index_head_dim", 32, kernels::kIndexDimMax, 128);
   c.index_topk = r.whole("index_topk", 1, 1 << 24, 512);
-  c.has_dspark = json.contains("dspark_block_size");
+  if (json.contains("dspark_block_size")) read_dspark(json, c, r);
   if (const auto norm = json.find("norm_topk_prob"); norm != json.end() && *norm != true)
     r.fail(Errc::unsupported, "norm_topk_prob is not true, which no release of the family uses");
   if (const auto scaling = json.find("rope_scaling"); scaling != json.end() && !scaling->is_null()) {

@@ -10,6 +10,8 @@
 namespace lares::engine {
 
 inline constexpr std::size_t kConfigBytesMax = 4u << 20;
+inline constexpr int kDsparkBlockMax = 64;         // tokens
+inline constexpr std::size_t kDsparkTargetsMax = 16;
 
 struct Config {
   std::string model_type;
@@ -26,7 +28,9 @@ struct Config {
   std::int64_t max_position_embeddings = 0;
   double rope_theta = 10000, compress_rope_theta = 160000;
   double rope_factor = 1, rope_beta_fast = 32, rope_beta_slow = 1, rope_original_len = 0;  // original_len 0: no YaRN
-  bool has_dspark = false;
+  // DSpark (SPEC appendix B); dspark_block_size 0: none.
+  int dspark_block_size = 0, dspark_markov_rank = 0, dspark_noise_token_id = 0;
+  std::vector<int> dspark_target_layer_ids;  // ascending
 
   int ratio(int layer) const { return layer < static_cast<int>(compress_ratios.size()) ? compress_ratios[layer] : 0; }
   bool hashed(int layer) const { return layer < num_hash_layers; }

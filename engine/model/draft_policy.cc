@@ -6,7 +6,7 @@ namespace lares::engine {
 namespace {
 
 constexpr double kRise = 1.0 / 32, kFall = 1.0 / 4, kJump = 3;  // what disturbs a measurement makes it longer
-// Before enough was measured: a further token costs this share of the first, a guess of the block that. Low enough that they get
+// Before enough was measured: a further token costs this share of the first, a pass of the draft blocks that. Low enough that they get
 // tried where weights are what costs, high enough that the first tries are short: at 0.1 a short answer never got its loss back.
 constexpr double kTokenShare = 0.4, kGuessShare = 0.1;
 constexpr int kEnough = 4;
@@ -25,7 +25,7 @@ void DraftPolicy::evaluated(int n_tokens, double seconds) {
   else if (one_.count() > 0) more_[size_of(n_tokens)].add(std::max(0.01 * one_.value(), seconds - one_.value()) / (n_tokens - 1));
 }
 
-void DraftPolicy::guessed(int n_tokens, double seconds) { guess_.add(seconds / n_tokens); }
+void DraftPolicy::guessed(int n_passes, double seconds) { guess_.add(seconds / n_passes); }
 
 double DraftPolicy::seconds(int n_tokens) const {
   double share = kTokenShare * one_.value();
@@ -34,8 +34,8 @@ double DraftPolicy::seconds(int n_tokens) const {
   return one_.value() + share * (n_tokens - 1);
 }
 
-DraftPolicy::Plan DraftPolicy::plan(std::span<const double> chances, bool free) const {
-  const double one = seconds(1), guess = free ? 0 : guess_.count() > 0 ? guess_.value() : kGuessShare * one;
+DraftPolicy::Plan DraftPolicy::plan(std::span<const double> chances, Cost cost) const {
+  const double one = seconds(1), pass = cost == Cost::none ? 0 : guess_.count() > 0 ? guess_.value() : kGuessShare * one;
   Plan best;
   if (!(one > 0)) return best;
   double tokens = 1, all = 1, longest = one;  // more tokens take no less, whatever was measured
@@ -43,7 +43,7 @@ DraftPolicy::Plan DraftPolicy::plan(std::span<const double> chances, bool free) 
     all *= chances[n - 1];
     tokens += all;
     longest = std::max(longest, seconds(n + 1));
-    const double gain = tokens * one / (longest + n * guess);
+    const double gain = tokens * one / (longest + (cost == Cost::once ? 1 : n) * pass);
     if (gain > best.gain && gain >= kWorthwhile) best = {n, gain};
   }
   return best;

@@ -7,7 +7,6 @@
 namespace lares::engine {
 
 inline constexpr int kDraftMax = 15;   // guesses evaluated with the waiting token
-inline constexpr int kMtpMax = 4;      // of the MTP block, which was trained for one
 inline constexpr int kProbeEvery = 128;  // evaluations without a guess until one is tried again, because times and texts change
 inline constexpr double kWorthwhile = 1.03;  // gain in tokens per second that guessing must promise
 
@@ -31,10 +30,12 @@ class DraftPolicy {
   };
 
   void evaluated(int n_tokens, double seconds);  // 1 to kDraftMax + 1 tokens
-  void guessed(int n_tokens, double seconds);    // by the MTP block
+  void guessed(int n_passes, double seconds);    // by the checkpoint's draft blocks
 
-  // The best number of guesses; chances[i] that guess i is right when those before it were; `free`: they cost nothing to make.
-  Plan plan(std::span<const double> chances, bool free) const;
+  // What guesses cost to make: nothing (copied, or made already), a pass of the draft block each, one pass for all.
+  enum class Cost { none, each, once };
+  // The best number of guesses; chances[i] that guess i is right when those before it were.
+  Plan plan(std::span<const double> chances, Cost cost) const;
   bool probe() const { return without_ >= kProbeEvery; }
 
   double seconds(int n_tokens) const;  // expected of an evaluation
@@ -45,7 +46,7 @@ class DraftPolicy {
 
   Duration one_;                        // an evaluation of one token
   std::array<Duration, kSizes> more_;   // each further token, by how many there were: few lengths share many measurements
-  Duration guess_;                      // a guess of the MTP block
+  Duration guess_;                      // a pass of the draft blocks
   int without_ = 0;
 };
 

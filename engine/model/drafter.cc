@@ -1,6 +1,7 @@
 #include "engine/model/drafter.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lares::engine {
 namespace {
@@ -9,22 +10,22 @@ constexpr int kProbeGuesses = 2;
 constexpr int kPlainEvery = 64;  // evaluations, one of them without a guess: what it takes is half of the comparison
 constexpr double kLearn = 1.0 / 16;  // weight of the newest outcome
 constexpr double kCopyChance = 0.5, kCopyChanceMore = 0.08;  // of the shortest match and for each token more, before anything is known
-constexpr double kMtpChance[kMtpMax] = {0.8, 0.6, 0.4, 0.3};
+constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first guess of a block, and of each further one as a share
 
 }  // namespace
 
 Drafter::Drafter(const Weights& weights, Forward& forward, const DraftOptions& options)
     : options_(options), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
-  if (options.mode != Drafting::off && options.mtp && !weights.mtp.empty()) block_ = std::make_unique<MtpDrafter>(weights, forward);
+  if (options.mode != Drafting::off && options.block) block_ = BlockDrafter::of(weights, forward);
   for (int n = kMatchMin; n <= kMatchMax; ++n) copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
-  std::copy_n(kMtpChance, kMtpMax, mtp_chance_.begin());
+  for (double chance = kBlockChance; double& c : block_chance_) c = std::exchange(chance, chance * kBlockChanceLess);
 }
 
 std::size_t Drafter::copy_class(std::size_t i) const { return std::min<std::size_t>(kMatchMax, static_cast<std::size_t>(match_) + i); }
 
 std::span<const Token> Drafter::use(Guess& g, int n) {
   g.used = std::min(g.tokens.size(), static_cast<std::size_t>(n));
-  (&g == &copy_ ? stats_.copy : stats_.mtp).drafted += static_cast<std::int64_t>(g.used);
+  (&g == &copy_ ? stats_.copy : stats_.block).drafted += static_cast<std::int64_t>(g.used);
   return std::span(g.tokens).first(g.used);
 }
 
@@ -32,7 +33,7 @@ std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n) {
   if (options_.mode == Drafting::off) return {};
   const auto position = static_cast<std::int64_t>(tokens.size());
   copy_ = {position, {}, 0, 0, false};
-  mtp_ = copy_;
+  blocked_ = copy_;
   if (options_.copy) {
     const auto match = index_.find(tokens);
     match_ = match.length;
@@ -40,40 +41,44 @@ std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n) {
     copy_.open = match_ > 0;
   }
   if (n <= 0) return {};
-  const auto from_block = [&](int k) {
-    const auto began = std::chrono::steady_clock::now();
-    block_->draft(tokens, k, mtp_.tokens);
-    if (mtp_.tokens.empty()) return std::span<const Token>();
-    policy_->guessed(static_cast<int>(mtp_.tokens.size()), std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
-    mtp_.open = true;
-    return use(mtp_, k);
-  };
   if (options_.mode == Drafting::always) {
     if (copy_.open) return use(copy_, n);
-    return block_ ? from_block(std::min(n, kMtpMax)) : std::span<const Token>();
+    return block_ ? from_block(tokens, n, false) : std::span<const Token>();
   }
   if (stats_.evaluations % kPlainEvery == 0) return {};
   if (policy_->probe()) {
-    probe_mtp_ = block_ && (!probe_mtp_ || !copy_.open);
-    if (probe_mtp_) return from_block(std::min(n, kProbeGuesses));
+    probe_block_ = block_ && (!probe_block_ || !copy_.open);
+    if (probe_block_) return from_block(tokens, std::min(n, kProbeGuesses), false);
     return use(copy_, std::min(n, kProbeGuesses));
   }
   double chances[kDraftMax];
   DraftPolicy::Plan copied, blocked;
   if (copy_.open) {
     for (int i = 0; i < kDraftMax; ++i) chances[i] = copy_chance_[copy_class(static_cast<std::size_t>(i))];
-    copied = policy_->plan(std::span(chances).first(std::min(n, kDraftMax)), true);
+    copied = policy_->plan(std::span(chances).first(std::min(n, kDraftMax)), DraftPolicy::Cost::none);
   }
   if (block_) {
-    blocked = policy_->plan(std::span<const double>(mtp_chance_).first(std::min(n, kMtpMax)), false);
+    blocked = policy_->plan(std::span<const double>(block_chance_).first(std::min({n, kDraftMax, block_->guesses_max()})),
+                            block_->at_once() ? DraftPolicy::Cost::once : DraftPolicy::Cost::each);
   }
   if (copied.n > 0 && copied.gain >= blocked.gain) return use(copy_, copied.n);
-  if (blocked.n > 0) return from_block(blocked.n);
+  if (blocked.n > 0) return from_block(tokens, block_->at_once() ? n : blocked.n, true);
   return {};
 }
 
-void Drafter::evaluated(std::int64_t position, int n, const float* streams) {
-  if (block_) block_->keep(position, n, streams);
+// `cut`: to as many as the block's own opinion of them makes worth while.
+std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n, bool cut) {
+  const auto began = std::chrono::steady_clock::now();
+  block_->draft(tokens, std::min(n, block_->guesses_max()), blocked_.tokens);
+  if (blocked_.tokens.empty()) return {};
+  policy_->guessed(block_->at_once() ? 1 : static_cast<int>(blocked_.tokens.size()), std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  blocked_.open = true;
+  if (const auto chances = block_->chances(); cut && !chances.empty()) n = policy_->plan(chances, DraftPolicy::Cost::none).n;
+  return use(blocked_, n);
+}
+
+void Drafter::saw(int layer, std::int64_t position, int n, const float* streams) {
+  if (block_) block_->saw(layer, position, n, streams);
 }
 
 void Drafter::took(int n, std::chrono::duration<double> time) {
@@ -89,7 +94,7 @@ void Drafter::settle(Guess& g, std::int64_t position, Token token, DraftStats::S
     return;
   }
   const bool right = g.tokens[i] == token;
-  double& chance = copied ? copy_chance_[copy_class(i)] : mtp_chance_[i];
+  double& chance = copied ? copy_chance_[copy_class(i)] : block_chance_[i];
   chance += kLearn * ((right ? 1 : 0) - chance);
   if (right && i < g.used) ++source.accepted;
   ++g.right;
@@ -98,7 +103,7 @@ void Drafter::settle(Guess& g, std::int64_t position, Token token, DraftStats::S
 
 void Drafter::drawn(std::int64_t position, Token token) {
   settle(copy_, position, token, stats_.copy, true);
-  settle(mtp_, position, token, stats_.mtp, false);
+  settle(blocked_, position, token, stats_.block, false);
 }
 
 void Drafter::drop_to(std::int64_t size) {

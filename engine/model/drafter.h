@@ -9,15 +9,15 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/model/block_drafter.h"
 #include "engine/model/copy_index.h"
 #include "engine/model/draft_policy.h"
-#include "engine/model/mtp_drafter.h"
 
 namespace lares::engine {
 
 struct DraftOptions {
   Drafting mode = Drafting::off;
-  bool copy = true, mtp = true;  // the sources it may use
+  bool copy = true, block = true;  // the sources it may use
   std::shared_ptr<DraftPolicy> policy;  // what the engine's timelines have measured together; null: this one's own
 };
 
@@ -27,8 +27,8 @@ class Drafter {
 
   // Guesses at what follows `tokens`, of which the last waits to be evaluated; at most `n`. Valid until the next call.
   std::span<const Token> guess(std::span<const Token> tokens, int n);
-  // The main model evaluated tokens position..position + n - 1, with these streams [n, S, D].
-  void evaluated(std::int64_t position, int n, const float* streams);
+  // As BlockDrafter's.
+  void saw(int layer, std::int64_t position, int n, const float* streams);
   // So long did evaluating the waiting token and n guesses take.
   void took(int n, std::chrono::duration<double> time);
   void drawn(std::int64_t position, Token token);
@@ -48,18 +48,19 @@ class Drafter {
 
   std::size_t copy_class(std::size_t i) const;
   std::span<const Token> use(Guess& guess, int n);
+  std::span<const Token> from_block(std::span<const Token> tokens, int n, bool cut);
   void settle(Guess& guess, std::int64_t position, Token token, DraftStats::Source& source, bool copied);
 
   const DraftOptions options_;
   CopyIndex index_;
-  std::unique_ptr<MtpDrafter> block_;  // null: none in the checkpoint, or not to be used
+  std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, or not to be used
   const std::shared_ptr<DraftPolicy> policy_;
-  Guess copy_, mtp_;
+  Guess copy_, blocked_;
   int match_ = 0;                                   // tokens the copy's match was long
   // How often the next guess is right when those before it were: moving averages.
   std::array<double, kMatchMax + 1> copy_chance_;  // by the length of the match, which grows with every right guess
-  std::array<double, kMtpMax> mtp_chance_;         // by depth
-  bool probe_mtp_ = false;                          // whose turn the next probe is
+  std::array<double, kDraftMax> block_chance_;     // by depth
+  bool probe_block_ = false;                        // whose turn the next probe is
   DraftStats stats_;
 };
 

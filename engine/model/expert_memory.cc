@@ -135,7 +135,7 @@ std::vector<ExpertMemory::Expert> expert_parts(const Weights& weights, const Rep
     }
   };
   for (const LayerWeights& layer : weights.layers) add_layer(layer);
-  for (const MtpWeights& block : weights.mtp) add_layer(block.block);
+  for (const LayerWeights* block : weights.draft_layers()) add_layer(*block);
   return out;
 }
 

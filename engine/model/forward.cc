@@ -27,8 +27,8 @@ Forward::Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, 
                             frequencies_[1].data());
 }
 
-Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::int64_t begin, int n_tokens)
-    : position(begin), n(n_tokens), frequencies(forward.frequencies_[w.ratio != 0]), pairs(forward.c_.qk_rope_head_dim / 2) {
+Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::int64_t begin, int n_tokens, std::optional<std::int64_t> sees_from)
+    : position(begin), n(n_tokens), seen_from(sees_from), frequencies(forward.frequencies_[w.ratio != 0]), pairs(forward.c_.qk_rope_head_dim / 2) {
   cos.resize(static_cast<std::size_t>(n) * pairs);
   sin.resize(cos.size());
   for (int t = 0; t < n; ++t)
@@ -109,15 +109,20 @@ void Forward::put_cells(std::uint8_t* to, const float* from, int n) const {
   }
 }
 
+// Row `token` of a matrix of bf16 or f32.
+void Forward::look_up(const kernels::Matrix& table, Token token, float* row) const {
+  const int width = table.n_in;
+  const std::size_t at = static_cast<std::size_t>(token) * width;
+  for (int i = 0; i < width; ++i)
+    row[i] = table.format == kernels::Format::f32 ? static_cast<const float*>(table.data)[at + i]
+                                                  : std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(table.data)[at + i]) << 16);
+}
+
 void Forward::embed(std::span<const Token> tokens, float* x) {
   const int D = c_.hidden_size, S = c_.hc_mult;
   for (std::size_t t = 0; t < tokens.size(); ++t) {
     float* row = x + t * S * D;
-    const std::size_t at = static_cast<std::size_t>(tokens[t]) * D;
-    for (int i = 0; i < D; ++i)
-      row[i] = weights_.embed.format == kernels::Format::f32
-                   ? static_cast<const float*>(weights_.embed.data)[at + i]
-                   : std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(weights_.embed.data)[at + i]) << 16);
+    look_up(weights_.embed, tokens[t], row);
     for (int s = 1; s < S; ++s) std::memcpy(row + static_cast<std::size_t>(s) * D, row, sizeof(float) * D);
   }
 }
@@ -142,10 +147,11 @@ void Forward::hyper_split(const HyperWeights& w, const float* x, int n, bool hea
   });
 }
 
-void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x) {
+void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
+                    std::optional<std::int64_t> seen_from) {
   const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, S = c_.hc_mult;
   const Trace::Span span(trace_, w.ratio == 0 ? "layer (window)" : w.ratio == 4 ? "layer (CSA)" : "layer (HCA)", "layer", w.index);
-  const Chunk chunk(*this, w, position, n);
+  const Chunk chunk(*this, w, position, n, seen_from);
   float* normed = room(normed_, static_cast<std::size_t>(n) * D);
   float* y = room(y_, static_cast<std::size_t>(n) * D);
   const auto leave = [&] {
@@ -182,35 +188,6 @@ void Forward::head(const HyperWeights& hyper, const float* norm, const float* x,
   float* normed = room(normed_, static_cast<std::size_t>(n) * c_.hidden_size);
   rms_norm(sub_.data(), norm, normed, n, c_.hidden_size);
   linear(weights_.head, normed, c_.hidden_size, logits, c_.vocab_size, n, false);
-}
-
-void Forward::mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x) {
-  const int n = static_cast<int>(next.size()), D = c_.hidden_size, S = c_.hc_mult;
-  const Trace::Span span(trace_, "draft block", "tokens", n);
-  Buffer e(static_cast<std::size_t>(n) * S * D), h(static_cast<std::size_t>(n) * S * D);
-  embed(next, h.data());
-  for (int t = 0; t < n; ++t) std::memmove(h.data() + static_cast<std::size_t>(t) * D, h.data() + static_cast<std::size_t>(t) * S * D, sizeof(float) * D);
-  rms_norm(h.data(), w.enorm, h.data(), n, D);
-  linear(w.e_proj, entering(w.e_proj, h.data(), n, xq_), D, e.data(), D, n, !exact_);
-  rms_norm(x, w.hnorm, h.data(), n * S, D);
-  linear(w.h_proj, entering(w.h_proj, h.data(), n * S, xq_), D, x, D, n * S, !exact_);
-  for (int t = 0; t < n; ++t)
-    for (int s = 0; s < S; ++s)
-      for (int i = 0; i < D; ++i) {
-        float& v = x[(static_cast<std::size_t>(t) * S + s) * D + i];
-        v = e[static_cast<std::size_t>(t) * D + i] + v;
-        if (!exact_ && v == v) {
-          const auto u = std::bit_cast<std::uint32_t>(v);
-          v = std::bit_cast<float>((u + 0x7FFFu + ((u >> 16) & 1u)) & 0xFFFF0000u);
-        }
-      }
-  layer(w.block, state, position, next, x);
-}
-
-LayerState Forward::mtp_state(int chunk_max) const {
-  LayerState state;
-  state.window.resize(c_.sliding_window + chunk_max + kRollback, (exact_ ? 4 : 2) * static_cast<std::size_t>(c_.head_dim));
-  return state;
 }
 
 }  // namespace lares::engine

@@ -4,6 +4,7 @@
 // matrices and the caches; exact numerics do neither. A token's result depends on the tokens before it and on nothing else.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,8 +30,10 @@ class Forward {
 
   // X[t, s, :] = embedding of tokens[t]. x: [n, S, D].
   void embed(std::span<const Token> tokens, float* x);
-  // One decoder layer on positions position..position + n - 1; x [n, S, D] in place; n <= the state's chunk_max.
-  void layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x);
+  // One decoder layer on positions position..position + n - 1; x [n, S, D] in place; n <= the state's chunk_max. With `seen_from` every
+  // token attends positions seen_from..position + n - 1, those after its own too, instead of its window.
+  void layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
+             std::optional<std::int64_t> seen_from = {});
   // All layers; appends the tokens to the state. x: [n, S, D] out; `trace`, if any, sees x after each layer.
   void evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<void(int, const float*)>& trace = {});
   // logits [n, V] of streams x [n, S, D], through the model's head or an MTP block's.
@@ -38,8 +41,22 @@ class Forward {
   void head(const float* x, int n, float* logits) { head(weights_.hc_head, weights_.norm, x, n, logits); }
   // MTP block: streams x [n, S, D] of positions position.. and the tokens that follow them -> the block's streams, in place.
   void mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x);
-  // A state for one MTP block.
-  LayerState mtp_state(int chunk_max) const;
+  // A state for one draft block.
+  LayerState draft_state(int chunk_max) const;
+
+  // DSpark's context: the KV rows that positions position..position + n - 1 have in every stage. hidden [n, targets, D]: the target
+  // layers' streams as stream_means() leaves them; n <= a window.
+  void dspark_context(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t position, int n, const float* hidden);
+  // Means [n] of streams x [n, S, D], `stride` floats from one to the next.
+  void stream_means(const float* x, int n, float* means, std::int64_t stride) const;
+  // What follows `anchor`, which stands at `position`: the block's first n tokens, each the likeliest after the one before it. The
+  // stages know the rows of positions seen_from..position - 1; the block's own are written after them.
+  struct Block {
+    std::vector<Token> tokens;      // [n]
+    std::vector<float> confidence;  // [n] logit that the token is right if those before it are
+    std::vector<float> logits;      // [n, V]
+  };
+  void dspark(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t seen_from, std::int64_t position, Token anchor, int n, Block& out);
 
  private:
   struct Chunk;  // one call's positions and rope tables
@@ -61,6 +78,8 @@ class Forward {
   void use_experts(const LayerWeights& w, std::span<const int> counts, int n);
   void moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y);
   void put_cells(std::uint8_t* to, const float* from, int n) const;
+  void put_window_row(LayerState& state, const Chunk& chunk, int t, float* row) const;
+  void look_up(const kernels::Matrix& table, Token token, float* row) const;
   void each(std::int64_t n, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& f) { pool_.run(n, grain, f); }
 
   const Weights& weights_;

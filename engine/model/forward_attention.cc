@@ -16,6 +16,18 @@ constexpr int kScoresHeld = 1 << 20;  // scores of all tokens that are chosen fo
 
 }  // namespace
 
+// The normed KV row of token t, turned and quantised, into the window.
+void Forward::put_window_row(LayerState& state, const Chunk& chunk, int t, float* row) const {
+  const int C = c_.head_dim, R = c_.qk_rope_head_dim;
+  k_.rope({.x = row + C - R, .stride = C, .n_rows = 1, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
+           .round_bf16 = !exact_});
+  if (!exact_) {
+    k_.quantise({.x = row, .stride = C, .n_rows = 1, .n = C - R, .block = 64});
+    k_.drop_small(row, C);
+  }
+  put_cells(state.window.row(chunk.position + t), row, C);
+}
+
 void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y) {
   const int n = chunk.n, D = c_.hidden_size, Q = c_.q_lora_rank, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
   const std::size_t rows = static_cast<std::size_t>(n);
@@ -37,14 +49,7 @@ void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& c
       k_.rope({.x = heads + C - R, .stride = C, .n_rows = H, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
                .round_bf16 = !exact_});
       if (!exact_) k_.drop_small(heads, static_cast<std::int64_t>(H) * C);
-      float* row = kv + static_cast<std::size_t>(t) * C;
-      k_.rope({.x = row + C - R, .stride = C, .n_rows = 1, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
-               .round_bf16 = !exact_});
-      if (!exact_) {
-        k_.quantise({.x = row, .stride = C, .n_rows = 1, .n = C - R, .block = 64});
-        k_.drop_small(row, C);
-      }
-      put_cells(state.window.row(chunk.position + t), row, C);
+      put_window_row(state, chunk, t, kv + static_cast<std::size_t>(t) * C);
     }
   });
   projections.reset();
@@ -189,7 +194,8 @@ void Forward::attend(const LayerWeights& w, LayerState& state, const Chunk& chun
   const auto rows_of = [&](int t, std::vector<const void*>& rows) {
     const std::int64_t p = chunk.position + t;
     rows.clear();
-    for (auto k = std::max<std::int64_t>(0, p + 1 - W); k <= p; ++k) rows.push_back(state.window.row(k));
+    const std::int64_t first = chunk.seen_from.value_or(std::max<std::int64_t>(0, p + 1 - W)), last = chunk.seen_from ? chunk.position + n - 1 : p;
+    for (auto k = first; k <= last; ++k) rows.push_back(state.window.row(k));
     if (w.ratio == 0) return;
     const auto visible = static_cast<int>((p + 1) / w.ratio);
     const std::int32_t* chosen = w.indexer && visible > c_.index_topk ? chosen_.data() + static_cast<std::size_t>(t) * c_.index_topk : nullptr;

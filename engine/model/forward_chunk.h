@@ -6,10 +6,11 @@
 namespace lares::engine {
 
 struct Forward::Chunk {
-  Chunk(const Forward& forward, const LayerWeights& w, std::int64_t begin, int n_tokens);
+  Chunk(const Forward& forward, const LayerWeights& w, std::int64_t begin, int n_tokens, std::optional<std::int64_t> sees_from = {});
 
   std::int64_t position;
   int n;
+  std::optional<std::int64_t> seen_from;  // all tokens see all positions from there; none: each its own window
   const std::vector<float>& frequencies;
   int pairs;
   std::vector<double> cos, sin;  // [n, R / 2]

@@ -69,14 +69,14 @@ Result<Inspection> inspect(const std::string& directory) {
   add("max_position_embeddings", c.max_position_embeddings);
 
   std::map<std::string, LayerReport*, std::less<>> by_prefix;
-  out.layers.resize((*weights)->layers.size() + (*weights)->mtp.size());
+  out.layers.resize((*weights)->layers.size() + (*weights)->draft_layers().size());
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
-    const bool mtp = i >= (*weights)->layers.size();
+    const bool draft = i >= (*weights)->layers.size();
     LayerReport& layer = out.layers[i];
-    layer.name = mtp ? fmt::format("mtp.{}", i - (*weights)->layers.size()) : fmt::format("layers.{}", i);
+    layer.name = draft ? fmt::format("mtp.{}", i - (*weights)->layers.size()) : fmt::format("layers.{}", i);
     layer.kind = c.kind(static_cast<int>(i));
     layer.ratio = c.ratio(static_cast<int>(i));
-    layer.hashed = !mtp && c.hashed(static_cast<int>(i));
+    layer.hashed = !draft && c.hashed(static_cast<int>(i));
     by_prefix[layer.name] = &layer;
   }
   for (const auto& [name, entry] : ckpt.entries()) {

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/inspect.h"
+#include "engine/model/dspark_drafter.h"
 #include "engine/model/forward.h"
 #include "engine/model/safetensors.h"
 
@@ -21,7 +23,9 @@ Result<> write_logits(const LogitsRequest& r, const Progress& progress) {
   for (std::int64_t i = 0; i < n; ++i)
     if (r.tokens[i] < 0 || r.tokens[i] >= c.vocab_size)
       return bad(fmt::format("compute logits: token {} at {} is outside the vocabulary of {}", r.tokens[i], i, c.vocab_size));
-  if (r.mtp && (*weights)->mtp.empty()) return bad(fmt::format("compute MTP logits: {} has no MTP block", r.directory));
+  if (r.mtp && (*weights)->mtp.empty()) return bad(fmt::format("compute MTP logits: {} has no MTP block{}", r.directory, (*weights)->dspark ? "; its DSpark stages are asked with --dspark" : ""));
+  if (r.dspark && !(*weights)->dspark) return bad(fmt::format("compute a DSpark draft: {} has no DSpark stages to run", r.directory));
+  if (r.dspark && n < 2) return bad("compute a DSpark draft: it needs two tokens, one evaluated and one to go on from");
   const kernels::Kernels* row = r.kernels.empty() ? &kernels::best() : kernels::find(r.kernels);
   if (!row) return bad(fmt::format("compute logits: no kernels \"{}\" on this machine", r.kernels));
 
@@ -34,14 +38,17 @@ Result<> write_logits(const LogitsRequest& r, const Progress& progress) {
   for (auto& s : streams) s.resize(static_cast<std::size_t>(n) * width);
   LayerState mtp_state;
   if (r.mtp) {
-    mtp_state = forward.mtp_state(r.chunk);
+    mtp_state = forward.draft_state(r.chunk);
     mtp_logits.resize(static_cast<std::size_t>(n - 1) * c.vocab_size);
   }
+  std::optional<DsparkDrafter> drafter;
+  if (r.dspark) drafter.emplace(**weights, forward);
   for (std::int64_t at = 0; at < n; at += r.chunk) {
     if (progress) progress(at, n);
     const int m = static_cast<int>(std::min<std::int64_t>(r.chunk, n - at));
     const std::span<const Token> tokens(r.tokens.data() + at, m);
     forward.evaluate(state, tokens, x.data(), [&](int layer, const float* y) {
+      if (drafter) drafter->saw(layer, at, m, y);
       if (r.streams) std::copy(y, y + m * width, streams[layer].begin() + at * static_cast<std::int64_t>(width));
     });
     forward.head(x.data(), m, logits.data() + static_cast<std::size_t>(at) * c.vocab_size);
@@ -54,6 +61,16 @@ Result<> write_logits(const LogitsRequest& r, const Progress& progress) {
   if (progress) progress(n, n);
   std::vector<OutputTensor> out{{"logits", Dtype::f32, {n, c.vocab_size}, logits.data()}};
   if (r.mtp) out.push_back({"mtp_logits", Dtype::f32, {n - 1, c.vocab_size}, mtp_logits.data()});
+  std::vector<Token> guesses;
+  if (drafter) {
+    drafter->drop_to(n - 1);
+    drafter->draft(r.tokens, drafter->guesses_max(), guesses);
+    const auto& block = drafter->block();
+    const auto B = static_cast<std::int64_t>(guesses.size());
+    out.push_back({"draft_logits", Dtype::f32, {B, c.vocab_size}, block.logits.data()});
+    out.push_back({"draft_confidence", Dtype::f32, {B}, block.confidence.data()});
+    out.push_back({"draft_tokens", Dtype::i32, {B}, guesses.data()});
+  }
   for (std::size_t i = 0; i < streams.size(); ++i)
     out.push_back({fmt::format("streams.{}", i), Dtype::f32, {n, c.hc_mult, c.hidden_size}, streams[i].data()});
   return write_safetensors(r.out_path, out);

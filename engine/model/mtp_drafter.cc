@@ -9,15 +9,14 @@ MtpDrafter::MtpDrafter(const Weights& weights, Forward& forward)
       forward_(forward),
       window_(weights.checkpoint.config().sliding_window),
       width_(static_cast<std::size_t>(weights.checkpoint.config().hc_mult) * weights.checkpoint.config().hidden_size),
-      streams_(static_cast<std::size_t>(window_) * width_),
-      state_(forward.mtp_state(static_cast<int>(window_))) {}
+      streams_(window_, width_),
+      state_(forward.draft_state(static_cast<int>(window_))) {}
 
-void MtpDrafter::keep(std::int64_t position, int n, const float* streams) {
-  if (position != end_) begin_ = position;
-  end_ = position + n;
-  for (std::int64_t p = std::max(position, end_ - window_); p < end_; ++p)
-    std::copy_n(streams + static_cast<std::size_t>(p - position) * width_, width_, streams_of(p));
-  begin_ = std::max(begin_, end_ - window_);
+void MtpDrafter::saw(int layer, std::int64_t position, int n, const float* streams) {
+  if (layer != weights_.checkpoint.config().num_hidden_layers - 1) return;
+  streams_.extend(position, n);
+  for (std::int64_t p = std::max(position, streams_.begin()); p < streams_.end(); ++p)
+    std::copy_n(streams + static_cast<std::size_t>(p - position) * width_, width_, streams_.row(p));
 }
 
 void MtpDrafter::begin_at(std::int64_t position) {
@@ -26,11 +25,10 @@ void MtpDrafter::begin_at(std::int64_t position) {
 }
 
 void MtpDrafter::drop_to(std::int64_t size) {
-  end_ = std::min(end_, size);
-  begin_ = std::min(begin_, end_);
+  streams_.drop_to(size);
   const std::int64_t rows = std::min(size_, size - 1 - origin_);  // a row is also of the token after it
   // The ring holds chunk_max + kRollback rows beyond a window.
-  if (rows < 0 || rows < high_ - window_ - kRollback) begin_at(end_);
+  if (rows < 0 || rows < high_ - window_ - kRollback) begin_at(streams_.end());
   else size_ = rows;
 }
 
@@ -44,14 +42,13 @@ Token MtpDrafter::likeliest(const float* streams) {
 void MtpDrafter::draft(std::span<const Token> tokens, int n, std::vector<Token>& out) {
   out.clear();
   const std::int64_t last = static_cast<std::int64_t>(tokens.size()) - 1;
-  if (n <= 0 || end_ != last || begin_ >= end_) return;
+  if (n <= 0 || streams_.end() != last || streams_.begin() >= last) return;
   size_ = std::min(size_, last - 1 - origin_);  // asked twice at one place: its row again
-  const std::int64_t first = std::max(begin_, last - window_);
+  const std::int64_t first = std::max(streams_.begin(), last - window_);
   if (size_ <= 0 || origin_ + size_ < first) begin_at(first);
   const std::int64_t from = origin_ + size_;
   const auto count = static_cast<std::size_t>(last - from);
-  x_.resize(count * width_);
-  for (std::size_t i = 0; i < count; ++i) std::copy_n(streams_of(from + static_cast<std::int64_t>(i)), width_, x_.data() + i * width_);
+  streams_.copy(from, last, x_);
   const MtpWeights& w = weights_.mtp.front();
   forward_.mtp(w, state_, size_, tokens.subspan(static_cast<std::size_t>(from) + 1, count), x_.data());
   size_ += static_cast<std::int64_t>(count);

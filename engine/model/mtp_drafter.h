@@ -1,30 +1,25 @@
 // Guesses from the checkpoint's MTP block (SPEC section 3.11), which reads the main model's streams and the token after them.
 #pragma once
 
-#include <cstdint>
-#include <span>
-#include <vector>
-
-#include "engine/engine.h"
-#include "engine/model/forward.h"
+#include "engine/model/block_drafter.h"
 
 namespace lares::engine {
 
+inline constexpr int kMtpMax = 4;  // guesses; the block was trained for one
+
 // The block's window is filled when a guess is first wanted, from the streams of the last window of tokens, and then follows. Its
 // rows are numbered from the first one filled: RoPE is relative, and attention then never sees a row that is not there.
-class MtpDrafter {
+class MtpDrafter : public BlockDrafter {
  public:
   MtpDrafter(const Weights& weights, Forward& forward);
 
-  // The main model's streams [n, S, D] of tokens position..position + n - 1.
-  void keep(std::int64_t position, int n, const float* streams);
-  // Only the first `size` tokens stay as they were.
-  void drop_to(std::int64_t size);
-  // Up to n guesses at what follows `tokens`, of which all but the last were evaluated. None when their streams are not known.
-  void draft(std::span<const Token> tokens, int n, std::vector<Token>& out);
+  void saw(int layer, std::int64_t position, int n, const float* streams) override;
+  void drop_to(std::int64_t size) override;
+  void draft(std::span<const Token> tokens, int n, std::vector<Token>& out) override;
+  int guesses_max() const override { return kMtpMax; }
+  bool at_once() const override { return false; }
 
  private:
-  float* streams_of(std::int64_t position) { return streams_.data() + static_cast<std::size_t>(position % window_) * width_; }
   void begin_at(std::int64_t position);
   Token likeliest(const float* streams);
 
@@ -32,8 +27,7 @@ class MtpDrafter {
   Forward& forward_;
   const std::int64_t window_;
   const std::size_t width_;
-  std::vector<float> streams_;        // [W, S, D], position p at p mod W
-  std::int64_t begin_ = 0, end_ = 0;  // positions it holds
+  RecentRows streams_;  // [S, D]
   LayerState state_;
   std::int64_t origin_ = 0, size_ = 0;  // rows of positions origin_..origin_ + size_ - 1 are filled, from main streams
   std::int64_t high_ = 0;               // rows ever written since origin_, guesses included

@@ -69,6 +69,8 @@ void keep_whole_layers(LayerWeights& layer) {
 void keep_whole_layers(Weights& weights) {
   for (LayerWeights& layer : weights.layers) keep_whole_layers(layer);
   for (MtpWeights& block : weights.mtp) keep_whole_layers(block.block);
+  if (weights.dspark)
+    for (LayerWeights& stage : weights.dspark->stages) keep_whole_layers(stage);
 }
 
 void fill(const Slot& slot, std::uint8_t* data, kernels::ThreadPool& pool) {

@@ -30,14 +30,14 @@ void ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows) {
   const auto n = static_cast<int>(tokens.size());
   if (state_.size() % kSnapshotEvery == 0) keep_snapshot();  // before, not after: what ended here may have been guesses
   streams_.resize(std::max(streams_.size(), tokens.size() * width));
-  forward_.evaluate(state_, tokens, streams_.data());
+  const std::int64_t position = state_.size();
+  forward_.evaluate(state_, tokens, streams_.data(), [&](int layer, const float* streams) { drafter_.saw(layer, position, n, streams); });
   rows_begin_ = state_.size() - n_rows;
   rows_end_ = state_.size();
   if (n_rows > 0) {
     logits_.resize(static_cast<std::size_t>(n_rows) * c.vocab_size);
     forward_.head(streams_.data() + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
   }
-  drafter_.evaluated(state_.size() - n, n, streams_.data());
 }
 
 // The one token that waits, with guesses after it. They end at the next place for a snapshot at the latest, and leave room for a

@@ -92,8 +92,8 @@ Check drafts_check(Model& m, std::span<const Token> prompt) {
     stats = t.drafts();
   }
   if (text[0] == text[1])
-    return {"drafted", fmt::format("{} tokens the same with guesses evaluated ahead ({} of {} copied and {} of {} MTP guesses right)", kGenerated,
-                                   stats.copy.accepted, stats.copy.drafted, stats.mtp.accepted, stats.mtp.drafted), true};
+    return {"drafted", fmt::format("{} tokens the same with guesses evaluated ahead ({} of {} copied and {} of {} guesses of the draft blocks right)", kGenerated,
+                                   stats.copy.accepted, stats.copy.drafted, stats.block.accepted, stats.block.drafted), true};
   const auto at = std::mismatch(text[0].begin(), text[0].end(), text[1].begin()).first - text[0].begin();
   return {"drafted", fmt::format("token {} of {} is another one with guesses evaluated ahead", at, kGenerated), false};
 }

@@ -20,6 +20,9 @@ class Loader {
   // bf16 in small models, and wo_a in repacks (SPEC section 2.5).
   void fp8(kernels::Matrix& out, const std::string& name, int n_out, int n_in) { matrix(out, name, {Dtype::f8_e4m3, Dtype::bf16}, n_out, n_in); }
   void bf16(kernels::Matrix& out, const std::string& name, int n_out, int n_in) { matrix(out, name, {Dtype::bf16, Dtype::f32}, n_out, n_in); }
+  void table(kernels::Matrix& out, const std::string& name, int rows, int width) {  // looked up, not multiplied
+    if (!failed()) keep(out, ckpt_.matrix(name, {Dtype::bf16, Dtype::f32}, rows, width));
+  }
   void floats(const float*& out, const std::string& name, const std::vector<std::int64_t>& shape) {
     if (!failed()) keep(out, ckpt_.floats(name, shape));
   }
@@ -87,6 +90,30 @@ class Loader {
     for (int e = 0; e < c_.n_routed_experts && !failed(); ++e) alike(out.experts[e], out.experts[0], fmt::format("{}experts.{}.", f, e));
     if (!failed()) alike(out.shared, out.shared, f + "shared_experts.");
   }
+  void mtp(MtpWeights& out, int k) {
+    const int D = c_.hidden_size;
+    const std::string p = fmt::format("mtp.{}.", k);
+    layer(out.block, p, c_.num_hidden_layers + k);
+    fp8(out.e_proj, p + "e_proj", D, D);
+    fp8(out.h_proj, p + "h_proj", D, D);
+    floats(out.enorm, p + "enorm.weight", {D});
+    floats(out.hnorm, p + "hnorm.weight", {D});
+    floats(out.norm, p + "norm.weight", {D});
+    hyper(out.hc_head, p + "hc_head", true);
+  }
+  void dspark(DsparkWeights& out, int stages) {
+    const int D = c_.hidden_size, rank = c_.dspark_markov_rank;
+    fp8(out.main_proj, "mtp.0.main_proj", D, static_cast<int>(c_.dspark_target_layer_ids.size()) * D);
+    floats(out.main_norm, "mtp.0.main_norm.weight", {D});
+    out.stages.reserve(stages);
+    for (int k = 0; k < stages && !failed(); ++k) layer(out.stages.emplace_back(), fmt::format("mtp.{}.", k), c_.num_hidden_layers + k);
+    const std::string last = fmt::format("mtp.{}.", stages - 1);
+    floats(out.norm, last + "norm.weight", {D});
+    hyper(out.hc_head, last + "hc_head", true);
+    table(out.markov_w1, last + "markov_head.markov_w1", c_.vocab_size, rank);
+    bf16(out.markov_w2, last + "markov_head.markov_w2", c_.vocab_size, rank);
+    bf16(out.confidence, last + "confidence_head.proj", 1, D + rank);
+  }
 
  private:
   template <class T>
@@ -106,6 +133,14 @@ bool ignored(const std::string& name) {  // SPEC section 2.2: copies of the shar
 
 }  // namespace
 
+std::vector<const LayerWeights*> Weights::draft_layers() const {
+  std::vector<const LayerWeights*> out;
+  for (const MtpWeights& block : mtp) out.push_back(&block.block);
+  if (dspark)
+    for (const LayerWeights& stage : dspark->stages) out.push_back(&stage);
+  return out;
+}
+
 Result<std::unique_ptr<Weights>> load_weights(const std::string& directory, const Progress& progress) {
   auto opened = Checkpoint::open(directory, progress);
   if (!opened) return tl::unexpected(opened.error());
@@ -113,41 +148,35 @@ Result<std::unique_ptr<Weights>> load_weights(const std::string& directory, cons
   const Config& c = w->checkpoint.config();
   const int D = c.hidden_size;
   Loader load(w->checkpoint, w->matrices);
-  load.bf16(w->embed, "embed", c.vocab_size, D);
-  w->matrices.clear();  // the embedding is looked up
+  load.table(w->embed, "embed", c.vocab_size, D);
   load.bf16(w->head, "head", c.vocab_size, D);
   load.floats(w->norm, "norm.weight", {D});
   load.hyper(w->hc_head, "hc_head", true);
   w->layers.reserve(c.num_hidden_layers);
   for (int i = 0; i < c.num_hidden_layers && !load.failed(); ++i) load.layer(w->layers.emplace_back(), fmt::format("layers.{}.", i), i);
 
-  // Draft stages are counted by name: later checkpoints keep num_nextn_predict_layers at 1 whatever they carry.
-  const bool mtp = w->checkpoint.has("mtp.0.e_proj.weight"), dspark = w->checkpoint.has("mtp.0.main_proj.weight");
-  const auto any = w->checkpoint.entries().lower_bound("mtp.");
-  const bool some = any != w->checkpoint.entries().end() && any->first.rfind("mtp.", 0) == 0;
-  if (dspark) {
-    w->notes.push_back("DSpark draft stages are present and not run");
-  } else if (mtp || (some && c.num_nextn_predict_layers > 0)) {
+  // Draft blocks are known by their tensors: later checkpoints keep num_nextn_predict_layers at 1 whatever they carry.
+  const auto& entries = w->checkpoint.entries();
+  const auto first = entries.lower_bound("mtp.");
+  const bool some = first != entries.end() && first->first.rfind("mtp.", 0) == 0;
+  const bool dspark = w->checkpoint.has("mtp.0.main_proj.weight"), unknown_dspark = dspark && c.dspark_block_size == 0;
+  if (unknown_dspark) {
+    w->notes.push_back("DSpark draft stages are present and not run: config.json has no dspark_block_size");
+  } else if (dspark) {
+    int stages = 0;
+    while (w->checkpoint.has(fmt::format("mtp.{}.attn.wkv.weight", stages))) ++stages;
+    load.dspark(w->dspark.emplace(), std::max(1, stages));
+  } else if (w->checkpoint.has("mtp.0.e_proj.weight") || (some && c.num_nextn_predict_layers > 0)) {
     w->mtp.reserve(c.num_nextn_predict_layers);
-    for (int k = 0; k < std::max(1, c.num_nextn_predict_layers) && !load.failed(); ++k) {
-      const std::string p = fmt::format("mtp.{}.", k);
-      auto& m = w->mtp.emplace_back();
-      load.layer(m.block, p, c.num_hidden_layers + k);
-      load.fp8(m.e_proj, p + "e_proj", D, D);
-      load.fp8(m.h_proj, p + "h_proj", D, D);
-      load.floats(m.enorm, p + "enorm.weight", {D});
-      load.floats(m.hnorm, p + "hnorm.weight", {D});
-      load.floats(m.norm, p + "norm.weight", {D});
-      load.hyper(m.hc_head, p + "hc_head", true);
-    }
+    for (int k = 0; k < std::max(1, c.num_nextn_predict_layers) && !load.failed(); ++k) load.mtp(w->mtp.emplace_back(), k);
   } else if (c.num_nextn_predict_layers > 0) {
-    w->notes.push_back("config.json announces MTP blocks and the shards hold none");
+    w->notes.push_back("config.json announces draft blocks and the shards hold none");
   }
   if (load.failed()) return tl::unexpected(std::move(load.error()));
   std::size_t unknown = 0;
   std::string example;
   for (const auto& [name, entry] : w->checkpoint.entries())
-    if (!entry.used && !ignored(name) && !(dspark && name.rfind("mtp.", 0) == 0)) {
+    if (!entry.used && !ignored(name) && !(unknown_dspark && name.rfind("mtp.", 0) == 0)) {
       if (unknown++ == 0) example = name;
     }
   if (unknown) w->notes.push_back(fmt::format("{} tensors of unknown use, {} first", unknown, example));

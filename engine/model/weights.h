@@ -52,6 +52,16 @@ struct MtpWeights {
   HyperWeights hc_head;
 };
 
+// Block drafting of the later checkpoints (SPEC appendix B).
+struct DsparkWeights {
+  std::vector<LayerWeights> stages;
+  kernels::Matrix main_proj;  // [D, targets D]
+  const float *main_norm, *norm;
+  HyperWeights hc_head;
+  kernels::Matrix markov_w1, markov_w2;  // [V, rank]: looked up by the token before, and multiplied with that
+  kernels::Matrix confidence;            // [1, D + rank]
+};
+
 struct NamedMatrix {
   std::string name;
   kernels::Matrix* matrix;
@@ -64,8 +74,12 @@ struct Weights {
   HyperWeights hc_head;
   std::vector<LayerWeights> layers;
   std::vector<MtpWeights> mtp;
+  std::optional<DsparkWeights> dspark;  // instead of MTP blocks
   std::vector<NamedMatrix> matrices;  // what multiplies activations, in the order it is used
   std::vector<std::string> notes;  // what a person should know: draft stages not run, tensors nobody asked for
+
+  // Of the checkpoint's draft blocks, MTP or DSpark.
+  std::vector<const LayerWeights*> draft_layers() const;
 };
 
 Result<std::unique_ptr<Weights>> load_weights(const std::string& directory, const Progress& progress);

@@ -57,17 +57,23 @@ TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
   std::printf("LARES_FUZZ_SEED=%llu\n", static_cast<unsigned long long>(seed));
   std::fflush(stdout);
   std::mt19937_64 random(seed);
-  const CheckpointCopy copy;
   const char* const files[] = {"config.json", kIndex, kShard1};
-  std::string good[3];
-  for (int i = 0; i < 3; ++i) good[i] = read_all(copy.file(files[i]));
-  std::uint64_t header;
-  std::memcpy(&header, good[2].data(), 8);
+  struct Whole {
+    explicit Whole(const char* golden) : copy(golden) {}
+    CheckpointCopy copy;
+    std::string good[3];
+    std::uint64_t header = 0;
+  } wholes[] = {Whole("micro-flash"), Whole("tiny-dspark")};
+  for (Whole& w : wholes) {
+    for (int i = 0; i < 3; ++i) w.good[i] = read_all(w.copy.file(files[i]));
+    std::memcpy(&w.header, w.good[2].data(), 8);
+  }
   kernels::ThreadPool pool(1);
   int loaded = 0, refused = 0, ran = 0;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (std::chrono::steady_clock::now() < end) {
     const auto which = random() % 3;
+    const auto& [copy, good, header] = wholes[random() % 2];
     std::string bytes = mutated(good[which], 0, which == 2 ? 8 + header : good[which].size(), random);
     if (which == 2 && random() % 4 == 0) bytes.resize(random() % (bytes.size() + 1));
     if (which == 2 && bytes.size() >= 8 && random() % 2) {  // let the damage inside the header be seen
@@ -85,9 +91,9 @@ TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
       // What loads must run, whatever the damage made of its numbers. A wide window would only cost memory.
       if ((*weights)->checkpoint.config().sliding_window <= 4096 && (*weights)->checkpoint.config().hc_sinkhorn_iters <= 100) {
         Forward forward(**weights, random() % 2 == 0, pool, kernels::best());
-        ModelTimeline timeline(**weights, forward, 64, 8);
+        ModelTimeline timeline(**weights, forward, 64, 8, {.mode = Drafting::always, .copy = false});
         const std::vector<Token> tokens{1, 2, 3, 4, 5, 6, 7, 8, 9};
-        ran += timeline.sync(tokens, {}, {}).has_value();
+        ran += timeline.sync(tokens, {}, {}) && timeline.next({}, nullptr) && timeline.next({}, nullptr);
       }
     }
     write_all(copy.file(files[which]), good[which]);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "engine/model/mtp_drafter.h"
 #include "engine/model/timeline.h"
 #include "tests/engine/model_golden.h"
 
@@ -16,7 +17,7 @@ struct Mode {
   const char* name;
   DraftOptions options;
 };
-const Mode kModes[] = {{"mtp", {.mode = Drafting::always, .copy = false}},
+const Mode kModes[] = {{"draft blocks", {.mode = Drafting::always, .copy = false}},
                        {"both", {.mode = Drafting::always}},
                        {"automatic", {.mode = Drafting::automatic}}};
 
@@ -99,17 +100,17 @@ TEST_P(SameTokens, WithAndWithoutGuesses) {
   for (const Sampling& s : {Sampling{.temperature = 0}, Sampling{.temperature = 0.6f, .top_p = 0.9f, .repetition_penalty = 1.05f, .seed = 3}}) {
     auto plain = m.timeline({}, 700);
     const auto want = session(plain, m.vocab(), s, 80);
-    EXPECT_EQ(plain.drafts().copy.drafted + plain.drafts().mtp.drafted, 0);
+    EXPECT_EQ(plain.drafts().copy.drafted + plain.drafts().block.drafted, 0);
     for (const Mode& mode : kModes) {
       if (!mode.options.copy && s.temperature == 0) continue;  // the slowest, at one temperature
       auto t = m.timeline(mode.options, 700);
       EXPECT_EQ(session(t, m.vocab(), s, 80), want) << mode.name << ", temperature " << s.temperature;
       const auto d = t.drafts();
-      std::printf("  %s, temperature %.1f: %ld evaluations for %zu tokens (%ld without); copied %ld of %ld, mtp %ld of %ld\n", mode.name, s.temperature,
-                  d.evaluations, want.size() / 3, plain.drafts().evaluations, d.copy.accepted, d.copy.drafted, d.mtp.accepted, d.mtp.drafted);
+      std::printf("  %s, temperature %.1f: %ld evaluations for %zu tokens (%ld without); copied %ld of %ld, by blocks %ld of %ld\n", mode.name, s.temperature,
+                  d.evaluations, want.size() / 3, plain.drafts().evaluations, d.copy.accepted, d.copy.drafted, d.block.accepted, d.block.drafted);
       if (mode.options.mode != Drafting::always) continue;
       EXPECT_EQ(d.copy.accepted > 0, mode.options.copy) << mode.name;
-      EXPECT_EQ(d.mtp.drafted > 0, mode.options.mtp) << mode.name;
+      EXPECT_EQ(d.block.drafted > 0, mode.options.block) << mode.name;
       EXPECT_LE(d.copy.accepted, d.copy.drafted);
       EXPECT_LE(d.evaluations, plain.drafts().evaluations);
     }
@@ -134,7 +135,7 @@ TEST_P(SameTokens, UpToTheContextsEnd) {
     for (const int chunk : {1, 128}) EXPECT_EQ(run(mode.options, chunk), want) << mode.name << ", chunk " << chunk;
 }
 
-INSTANTIATE_TEST_SUITE_P(, SameTokens, testing::Values(golden_directory("micro-flash"), golden_directory("micro-pro"), std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint"),
+INSTANTIATE_TEST_SUITE_P(, SameTokens, testing::Values(golden_directory("micro-flash"), golden_directory("micro-pro"), golden_directory("tiny-dspark"), std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint"),
                          [](const auto& p) {
                            auto name = std::filesystem::path(p.param).filename().string();
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -152,22 +153,23 @@ TEST(MtpDrafter, SaysWhatTheBlockOverTheWholeTextSays) {
   m.forward.evaluate(state, std::span(tokens).first(n), x.data());
   MtpDrafter at_once(*m.weights, m.forward), bit_by_bit(*m.weights, m.forward);
   std::vector<Token> a, b;
-  at_once.keep(0, n, x.data());
+  const int last = c.num_hidden_layers - 1;
+  at_once.saw(last, 0, n, x.data());
   at_once.draft(tokens, 3, a);
   for (int i = 0; i < n; ++i) {  // with wrong turns: guesses made, kept and taken back
-    bit_by_bit.keep(i, 1, x.data() + static_cast<std::size_t>(i) * width);
+    bit_by_bit.saw(last, i, 1, x.data() + static_cast<std::size_t>(i) * width);
     if (i % 3 == 0) {
       auto turn = std::vector<Token>(tokens.begin(), tokens.begin() + i + 2);
       turn.back() ^= 1;
       bit_by_bit.draft(turn, 4, b);
-      bit_by_bit.keep(i + 1, 2, x.data());
+      bit_by_bit.saw(last, i + 1, 2, x.data());
       bit_by_bit.drop_to(i + 1);
     }
   }
   bit_by_bit.draft(tokens, 3, b);
   ASSERT_EQ(a.size(), 3u);
   EXPECT_EQ(a, b);
-  LayerState whole = m.forward.mtp_state(128);
+  LayerState whole = m.forward.draft_state(128);
   const MtpWeights& w = m.weights->mtp.front();
   m.forward.mtp(w, whole, 0, std::span(tokens).subspan(1), x.data());
   m.forward.head(w.hc_head, w.norm, x.data() + static_cast<std::size_t>(n - 1) * width, 1, logits.data());
@@ -232,13 +234,13 @@ TEST(CopyIndex, FollowsTheTextThroughRewinds) {
 }
 
 TEST(DraftPolicy, GuessesAsLongAsItPays) {
-  const auto plan = [](double a_token_more, double chance, double guess) {
+  const auto plan = [](double a_token_more, double chance, double guess, DraftPolicy::Cost cost = DraftPolicy::Cost::each) {
     DraftPolicy p;
     for (int i = 0; i < 40; ++i)
       for (int n = 1; n <= kDraftMax + 1; ++n) p.evaluated(n, 1 + a_token_more * (n - 1));
     if (guess > 0) p.guessed(1, guess);
     std::vector<double> chances(kDraftMax, chance);
-    return p.plan(chances, guess == 0);
+    return p.plan(chances, guess > 0 ? cost : DraftPolicy::Cost::none);
   };
   EXPECT_EQ(plan(0, 0.9, 0).n, kDraftMax);    // a memory-bound machine: free
   EXPECT_EQ(plan(1, 0.9, 0).n, 0);            // a further token costs what a token costs
@@ -256,6 +258,9 @@ TEST(DraftPolicy, GuessesAsLongAsItPays) {
   EXPECT_EQ(some.n, best_n);
   EXPECT_NEAR(some.gain, best, 1e-6);
   EXPECT_LT(plan(0.3, 0.8, 0.3).n, some.n);   // guesses that cost something
+  EXPECT_GE(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).n, some.n);  // paid once, the block is used while a further token gains
+  EXPECT_GT(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).gain, plan(0.3, 0.8, 0.3).gain);
+  EXPECT_LT(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).gain, some.gain);
 }
 
 // A first measurement that was disturbed must not make guesses look cheap that are never right.
@@ -264,7 +269,7 @@ TEST(DraftPolicy, GuessesThatAreNeverRightNeverPay) {
   p.evaluated(1, 100);
   for (int i = 0; i < 10; ++i) p.evaluated(4, 2);
   const std::vector<double> chances(kDraftMax, 0.01);
-  EXPECT_EQ(p.plan(chances, true).n, 0);
+  EXPECT_EQ(p.plan(chances, DraftPolicy::Cost::none).n, 0);
 }
 
 TEST(DraftPolicy, TriesAgainAfterAWhile) {

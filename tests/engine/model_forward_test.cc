@@ -19,7 +19,7 @@ Outputs run(const Weights& weights, const std::vector<Token>& tokens, bool exact
   kernels::ThreadPool pool(threads);
   Forward forward(weights, exact, pool, kernels);
   State state(weights, exact, chunk);
-  LayerState mtp_state = forward.mtp_state(chunk);
+  LayerState mtp_state = forward.draft_state(chunk);
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size, V = c.vocab_size, T = tokens.size();
   Outputs out;
   out.logits.resize(T * V);

@@ -1,4 +1,4 @@
-// The golden checkpoints (tests/goldens, made by tests/reference/make_goldens.py) as the tests read them.
+// The golden checkpoints (tests/goldens, made with the NumPy reference of tests/reference) as the tests read them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,8 +25,8 @@ struct Golden {
   std::vector<int> positions;
 
   explicit Golden(const std::string& name) : shard(open(golden_directory(name) + "/goldens.safetensors")) {
-    for (const float v : ints("tokens")) tokens.push_back(static_cast<Token>(v));
-    for (const float v : ints("positions")) positions.push_back(static_cast<int>(v));
+    tokens = ints("tokens");
+    if (shard.tensors.contains("positions")) positions = ints("positions");
   }
   // Any F32 or BF16 tensor as floats.
   std::vector<float> floats(const std::string& name) const {
@@ -43,6 +43,12 @@ struct Golden {
     }
     return out;
   }
+  std::vector<std::int32_t> ints(const std::string& name) const {
+    const Tensor& t = shard.tensors.at(name);
+    std::vector<std::int32_t> out(t.n_bytes / 4);
+    std::memcpy(out.data(), t.data, 4 * out.size());
+    return out;
+  }
 
  private:
   static Shard open(const std::string& path) {
@@ -52,16 +58,6 @@ struct Golden {
       std::abort();
     }
     return std::move(*shard);
-  }
-  std::vector<float> ints(const std::string& name) const {
-    const Tensor& t = shard.tensors.at(name);
-    std::vector<float> out(t.n_bytes / 4);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      std::int32_t v;
-      std::memcpy(&v, t.data + 4 * i, 4);
-      out[i] = static_cast<float>(v);
-    }
-    return out;
   }
 };
 

@@ -3,9 +3,9 @@
 
   compare.py LARES [--seeds 1,2,3] [--tokens 300]
 
-For each seed, and for the first one in every format that the loader takes: a checkpoint whose layer pattern, head counts, window, top-k and experts are drawn from the seed; `lares model
+For each seed, with MTP and with DSpark, and for the first one in every format that the loader takes: a checkpoint whose layer pattern, head counts, window, top-k and experts are drawn from the seed; `lares model
 logits --mode exact` with its logits, MTP logits and residual streams against the reference (relative L2 per position); then the
-same with other chunks and thread counts, which must give the same bytes.
+same with other chunks and thread counts, which must give the same bytes. DSpark's drafts are compared after several lengths of text.
 """
 import argparse
 import json
@@ -50,9 +50,29 @@ def error(ours, theirs):
 
 
 def logits(lares, model, tokens, out, *more):
-    subprocess.run([lares, "model", "logits", "--model", model, "--tokens", tokens, "--out", out, "--mode", "exact", "--mtp", "--streams", *more], check=True)
+    subprocess.run([lares, "model", "logits", "--model", model, "--tokens", tokens, "--out", out, "--mode", "exact", *more], check=True)
     with open(out, "rb") as f:
         return f.read()
+
+
+def write_ids(path, tokens):
+    with open(path, "w") as f:
+        json.dump(tokens, f)
+
+
+def compare_drafts(lares, model, tokens, rows, reference, work):
+    """The worst relative errors of draft_logits and draft_confidence after a short, a window-long and the whole text."""
+    ids, out = os.path.join(work, "draft.json"), os.path.join(work, "draft.safetensors")
+    worst = {"draft_logits": 0, "draft_confidence": 0}
+    for n in sorted({2, 60, 129, 140, len(tokens)}):
+        write_ids(ids, tokens[:n])
+        logits(lares, model, ids, out, "--dspark", "--chunk", "50")
+        ours = read_safetensors(out)
+        guesses, theirs, confidence = reference.dspark_draft(rows[:n - 1], tokens[n - 1])
+        assert ours["draft_tokens"][1].tolist() == guesses, (n, ours["draft_tokens"][1].tolist(), guesses)
+        worst["draft_logits"] = max(worst["draft_logits"], error(floats(ours, "draft_logits"), theirs))
+        worst["draft_confidence"] = max(worst["draft_confidence"], error(floats(ours, "draft_confidence")[None], confidence[None]))
+    return worst
 
 
 def main():
@@ -63,17 +83,17 @@ def main():
     a = ap.parse_args()
     bad = 0
     seeds = [int(s) for s in a.seeds.split(",")]
-    for seed, stored in [(s, "official") for s in seeds] + [(seeds[0], s) for s in ("base", "fp8", "bf16")]:
+    kinds = [(s, "official", draft) for s in seeds for draft in ("--mtp", "--dspark")] + [(seeds[0], s, "--mtp") for s in ("base", "fp8", "bf16")]
+    for seed, stored, draft in kinds:
         r = random.Random(seed)
         with tempfile.TemporaryDirectory(prefix="lares-reference-") as work:
             model, ids, out = (os.path.join(work, x) for x in ("model", "ids.json", "out.safetensors"))
             make_checkpoint.PRESETS["drawn"] = preset = shape(r)
-            sys.argv = ["make_checkpoint.py", model, "--preset", "drawn", "--seed", str(seed), "--format", stored]
+            sys.argv = ["make_checkpoint.py", model, "--preset", "drawn", "--seed", str(seed), "--format", stored] + (["--dspark"] if draft == "--dspark" else [])
             make_checkpoint.main()
             tokens = [r.randrange(preset["vocab_size"]) for _ in range(a.tokens)]
-            with open(ids, "w") as f:
-                json.dump(tokens, f)
-            first = logits(a.lares, model, ids, out)
+            write_ids(ids, tokens)
+            first = logits(a.lares, model, ids, out, draft, "--streams")
             ours = read_safetensors(out)
             m = V4Reference(model, rounding=False)
             rows, streams = [], []
@@ -82,15 +102,19 @@ def main():
                 row, _ = m.step(t, per_layer)
                 rows.append(row)
                 streams.append(per_layer)
-            mtp = [m.mtp_step(streams[i][-1], tokens[i + 1], i)[0] for i in range(a.tokens - 1)]
-            worst = {"logits": error(floats(ours, "logits"), np.stack(rows)), "mtp_logits": error(floats(ours, "mtp_logits"), np.stack(mtp))}
+            worst = {"logits": error(floats(ours, "logits"), np.stack(rows))}
+            if draft == "--mtp":
+                mtp = [m.mtp_step(streams[i][-1], tokens[i + 1], i)[0] for i in range(a.tokens - 1)]
+                worst["mtp_logits"] = error(floats(ours, "mtp_logits"), np.stack(mtp))
+            else:
+                worst |= compare_drafts(a.lares, model, tokens, [m.dspark_rows(s, i) for i, s in enumerate(streams)], m, work)
             for n in range(preset["num_hidden_layers"]):
                 worst[f"streams.{n}"] = error(floats(ours, f"streams.{n}"), np.stack([s[n] for s in streams]))
-            same = all(logits(a.lares, model, ids, out, *how) == first
+            same = all(logits(a.lares, model, ids, out, draft, "--streams", *how) == first
                        for how in (("--chunk", "1"), ("--chunk", "7"), ("--chunk", "64"), ("--threads", "1"), ("--chunk", "33", "--threads", "3")))
             ok = same and max(worst.values()) <= TOLERANCE
             bad += not ok
-            print(f"seed {seed}, {stored}, {preset['compress_ratios']}: worst relative error {max(worst.values()):.1e} ({max(worst, key=worst.get)}), "
+            print(f"seed {seed}, {stored} with {draft[2:]}, {preset['compress_ratios']}: worst relative error {max(worst.values()):.1e} ({max(worst, key=worst.get)}), "
                   f"chunks and threads {'give the same bytes' if same else 'DIFFER'}{'' if ok else '  FAILED'}", flush=True)
     return 1 if bad else 0
 

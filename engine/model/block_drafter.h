@@ -1,0 +1,55 @@
+// Guesses from the checkpoint's own draft blocks, which read what the main model's layers left behind.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/model/forward.h"
+
+namespace lares::engine {
+
+class BlockDrafter {
+ public:
+  // What the checkpoint has; null: none.
+  static std::unique_ptr<BlockDrafter> of(const Weights& weights, Forward& forward);
+  virtual ~BlockDrafter() = default;
+
+  // The main model's streams [n, S, D] of tokens position..position + n - 1 after layer `layer`; the layers come in order.
+  virtual void saw(int layer, std::int64_t position, int n, const float* streams) = 0;
+  // Only the first `size` tokens stay as they were.
+  virtual void drop_to(std::int64_t size) = 0;
+  // Up to n guesses at what follows `tokens`, of which all but the last were evaluated. None when what they need is not known.
+  virtual void draft(std::span<const Token> tokens, int n, std::vector<Token>& out) = 0;
+
+  virtual int guesses_max() const = 0;
+  // Whether all guesses of a draft cost one pass together, instead of one each.
+  virtual bool at_once() const = 0;
+  // Of the guesses of the last draft, how likely the block itself thinks each to be right if those before it are; empty: it does not say.
+  virtual std::span<const double> chances() const { return {}; }
+};
+
+// Rows of floats of the newest positions, `window` at most; a position left out forgets those before it.
+class RecentRows {
+ public:
+  RecentRows(std::int64_t window, std::size_t width) : window_(window), width_(width), rows_(static_cast<std::size_t>(window) * width) {}
+
+  std::int64_t begin() const { return begin_; }
+  std::int64_t end() const { return end_; }
+  float* row(std::int64_t position) { return rows_.data() + static_cast<std::size_t>(position % window_) * width_; }
+  // Now holds position..position + n - 1 too, as far as they fit; what is in those rows is the caller's to write.
+  void extend(std::int64_t position, int n);
+  void drop_to(std::int64_t size);
+  // Rows first..last - 1, which it holds, one after another.
+  void copy(std::int64_t first, std::int64_t last, std::vector<float>& out);
+
+ private:
+  const std::int64_t window_;
+  const std::size_t width_;
+  std::vector<float> rows_;  // [window, width], position p at p mod window
+  std::int64_t begin_ = 0, end_ = 0;
+};
+
+}  // namespace lares::engine
