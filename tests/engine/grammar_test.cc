@@ -94,15 +94,23 @@ void check(const Message& message) {
     const auto args = nlohmann::json::parse(call.arguments, nullptr, false);
     ASSERT_TRUE(args.is_object()) << call.arguments;
     if (call.name == "test") {
-      if (args.contains("deep")) EXPECT_TRUE(args["deep"].is_boolean()) << call.arguments;
+      if (args.contains("deep")) {
+        EXPECT_TRUE(args["deep"].is_boolean()) << call.arguments;
+      }
       continue;
     }
     ASSERT_EQ(call.name, "edit");
     EXPECT_TRUE(args.at("command") == "view" || args.at("command") == "create" || args.at("command") == "str_replace");
     EXPECT_NE(std::find(kPaths.begin(), kPaths.end(), args.at("path").get<std::string>()), kPaths.end()) << call.arguments;
-    if (args.contains("line")) EXPECT_TRUE(args["line"].is_number_integer()) << call.arguments;
-    if (args.contains("range")) EXPECT_TRUE(args["range"].is_array()) << call.arguments;
-    if (args.contains("extra")) EXPECT_TRUE(args["extra"].is_object()) << call.arguments;
+    if (args.contains("line")) {
+      EXPECT_TRUE(args["line"].is_number_integer()) << call.arguments;
+    }
+    if (args.contains("range")) {
+      EXPECT_TRUE(args["range"].is_array()) << call.arguments;
+    }
+    if (args.contains("extra")) {
+      EXPECT_TRUE(args["extra"].is_object()) << call.arguments;
+    }
     if (args.contains("old_str")) {
       const auto old = args["old_str"].get<std::string>();
       const std::size_t at = kText.find(old);

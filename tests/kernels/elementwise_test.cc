@@ -279,7 +279,9 @@ TEST(RoundBf16, EqualsRoundToNearestEven) {
       continue;
     }
     EXPECT_EQ(got[i], bf16(x[i])) << x[i];
-    if (std::isfinite(got[i])) EXPECT_LE(std::fabs(static_cast<double>(got[i]) - x[i]), ulp_bf16(x[i]) / 2);
+    if (std::isfinite(got[i])) {
+      EXPECT_LE(std::fabs(static_cast<double>(got[i]) - x[i]), ulp_bf16(x[i]) / 2);
+    }
   }
 }
 
