@@ -20,7 +20,10 @@ constexpr int kRows = 16;               // output rows: the lanes of a register
 constexpr int kPanelRows = 2 * kRows;   // two registers share what is broadcast
 constexpr int kPairs = kGroup / 2;      // of a 32-group
 // Of two factors of this size or larger no sum of products is a denormal: it is a multiple of 2^-106.
-constexpr std::uint32_t kLeast = (127u - 46u) << 23, kMost = 0x7F7F0000u;
+constexpr int kLeastExponent = -46;
+// A sum of products of activations up to this size with e4m3 or e2m1 weights is finite, whatever kScaleMost allows them to be scaled by.
+constexpr int kMostExponent = 60, kScaleMost = 50;
+constexpr std::uint32_t kLeast = static_cast<std::uint32_t>(127 + kLeastExponent) << 23, kMost = static_cast<std::uint32_t>(127 + kMostExponent) << 23;
 
 INLINE __m512i line(const void* p) { return _mm512_loadu_si512(p); }
 

@@ -48,8 +48,9 @@ struct PackArgs {
   std::int64_t x_stride;
   int n_in, n_tokens;
 };
-// Floats from one token to the next: whole tiles, and a line more, so that tokens a power of two apart share no set of a cache.
-constexpr std::int64_t packed_width(int n_in) { return tiles_along(n_in) * kTileK + 16; }
+// Floats from one token to the next: whole tiles and an odd multiple of eight lines, so that what eight tokens have of a few tiles
+// spreads over all sets of a cache.
+constexpr std::int64_t packed_width(int n_in) { return (tiles_along(n_in) + 1 + tiles_along(n_in) % 2) * kTileK; }
 
 struct TilesArgs {
   const Tiles* w;

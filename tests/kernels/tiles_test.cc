@@ -75,10 +75,12 @@ std::vector<Case> cases() {
   for (int n = 1; n <= 33; ++n)  // every way to divide tokens among the kernels
     out.push_back({n % 3 == 0 ? Format::bf16 : n % 3 == 1 ? Format::fp4 : Format::fp8, false, 16 + n, 256, n});
   for (const Format f : {Format::bf16, Format::fp8, Format::fp4})
-    for (const auto& [n_out, n_in, n_tokens] : {std::tuple{1, 32, 1}, {15, 96, 2}, {130, 160, 3}, {33, 1152, 4}, {17, 640, 5}, {48, 384, 200}})
+    for (const auto& [n_out, n_in, n_tokens] : {std::tuple{1, 32, 1}, {15, 96, 2}, {130, 160, 3}, {33, 1152, 4}, {17, 640, 5}, {48, 384, 200}, {200, 288, 64}, {336, 160, 203}})
       out.push_back({f, false, n_out, n_in, n_tokens});
+  for (int n = 16; n < 80; n += 5) out.push_back({n % 3 == 0 ? Format::bf16 : n % 3 == 1 ? Format::fp4 : Format::fp8, false, 100 + n, 160, n});
   out.push_back({Format::fp8, true, 300, 416, 3});
   out.push_back({Format::fp8, true, 140, 256, 7});
+  out.push_back({Format::fp8, true, 256, 256, 70});
   return out;
 }
 INSTANTIATE_TEST_SUITE_P(, TilesOf, testing::ValuesIn(cases()));
@@ -104,6 +106,33 @@ TEST(Tiles, EveryCodeIsKept) {
       std::vector<float> want(static_cast<std::size_t>(codes));
       linear_cpu({.w = &m, .x = x.data(), .y = want.data(), .x_stride = n_in, .y_stride = codes, .n_tokens = 1, .row_begin = 0, .row_end = codes});
       for (const Kernels* row : available_rows()) EXPECT_TRUE(same_bits(run(*row, r.w, x, 1, 0, codes), want)) << row->name;
+    }
+  }
+}
+
+// Scales that may be given to the weights of many tokens, and such that may not, next to each other.
+TEST(Tiles, ScalesOfEverySize) {
+  const int n_out = 128, n_in = 512, n_tokens = 70;
+  for (const Format format : {Format::fp8, Format::fp4}) {
+    Stored s = stored(format, n_out, n_in);
+    for (const int low : {0, 30, 60, 80, 85, 95, 170, 180, 200}) {
+      for (std::size_t i = 0; i < s.scales.size(); ++i) s.scales[i] = static_cast<std::uint8_t>(format == Format::fp8 ? low + static_cast<int>(i) * 4 : low + (i % 16 < 8 ? 0 : i % 7));
+      ASSERT_TRUE(tileable(s.m));
+      const Repacked r = repacked(s.m, 128);
+      auto kinds = activations(n_tokens, n_in, 7);
+      kinds.pop_back();  // a product that underflows to -0 here would meet a tile's zeros, which make it +0
+      for (std::size_t kind = 0, n = kinds.size(); kind < n; ++kind) {
+        for (std::size_t i = 0; i < kinds[kind].size(); i += 97) kinds[kind][i] = i % 2 ? 0x1p60f : -0x1p-46f;
+        kinds.push_back(kinds[kind]);  // and one activation per token that makes a sum infinite, however small its scale
+        for (std::size_t i = 13; i < kinds.back().size(); i += n_in) kinds.back()[i] = 0x1p120f;
+      }
+      kinds.push_back(kinds[0]);  // the smallest that bf16 pairs hold, alone
+      for (std::size_t i = 0; i < kinds.back().size(); ++i) kinds.back()[i] = std::copysign(0x1p-46f * static_cast<float>(1 + i % 3), kinds.back()[i]);
+      for (const auto& x : kinds) {
+        std::vector<float> want(static_cast<std::size_t>(n_tokens) * n_out);
+        linear_cpu({.w = &s.m, .x = x.data(), .y = want.data(), .x_stride = n_in, .y_stride = n_out, .n_tokens = n_tokens, .row_begin = 0, .row_end = n_out});
+        for (const Kernels* row : available_rows()) EXPECT_TRUE(same_bits(run(*row, r.w, x, n_tokens, 0, n_out), want)) << row->name << ", scales from code " << low;
+      }
     }
   }
 }
