@@ -22,10 +22,11 @@ struct RouteArgs {
 void route(const RouteArgs& a);
 
 struct SwigluArgs {
-  const float* gate;  // [n_rows, n]
-  const float* up;    // [n_rows, n]
-  float* h;           // [n_rows, n], may be gate
+  const float* gate;  // [n_rows, stride], the first n of each
+  const float* up;    // as gate
+  float* h;           // as gate, may be gate
   const float* weight;  // [n_rows], or null for 1
+  std::int64_t stride;
   int n_rows, n;        // n a multiple of 8
   float limit;          // swiglu_limit; 0: none
   bool round_bf16;

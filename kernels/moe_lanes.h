@@ -10,7 +10,7 @@ template <class V>
 void swiglu(const SwigluArgs& a) {
   const V hi = all<V>(a.limit), lo = all<V>(-a.limit), one = all<V>(1);
   for (int r = 0; r < a.n_rows; ++r) {
-    const std::int64_t at = static_cast<std::int64_t>(r) * a.n;
+    const std::int64_t at = r * a.stride;
     for (int i = 0; i < a.n; i += kLanes) {
       V gate = loaded<V>(a.gate + at + i), up = loaded<V>(a.up + at + i);
       if (a.limit > 0) {

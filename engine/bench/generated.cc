@@ -211,7 +211,7 @@ Result<GeneratedLayers> generate_layers(const LayerPlan& plan, Team& team) {
 
 void fill_state(const Config& c, const LayerWeights& w, LayerState& state, std::int64_t position,
                 std::int64_t room, int chunk) {
-  const auto rows = [](Ring& ring, int n, Format format) {
+  const auto rows = [](auto& ring, int n, Format format) {
     for (int i = 0; i < n; ++i)
       fill_codes(format, 1, static_cast<std::uint64_t>(i), ring.row(i), ring.row_bytes());
   };
@@ -224,11 +224,11 @@ void fill_state(const Config& c, const LayerWeights& w, LayerState& state, std::
   };
   make_room(state.entries, 2 * static_cast<std::size_t>(c.head_dim));
   fill_codes(Format::bf16, 1, 1, state.entries.data(), state.entries.size());
-  rows(state.raw, w.compressor->rows() + chunk + kRollback, Format::f32);
+  rows(state.raw, w.compressor->rows() + kRollback, Format::f32);
   if (!w.indexer) return;
   make_room(state.index_keys, kernels::index_key_bytes(c.index_head_dim));
   fill_index_keys(c.index_head_dim, 1, state.index_keys.data(), state.index_keys.size());
-  rows(state.raw_index, w.indexer->compressor.rows() + chunk + kRollback, Format::f32);
+  rows(state.raw_index, w.indexer->compressor.rows() + kRollback, Format::f32);
 }
 
 }  // namespace lares::engine::bench

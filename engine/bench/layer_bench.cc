@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kDecodeTurnsMax = 1000;  // caches have room for so many tokens more
 constexpr std::size_t kReadPiece = std::size_t{1} << 20;
+constexpr double kPeakPiece = 1e8;  // flops
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point t) {
@@ -59,6 +60,14 @@ struct Layers {
             (static_cast<std::size_t>(i) + static_cast<std::size_t>(turn) * wanted) % pieces;
         sink = read_bytes(generated.region.data() + at * kReadPiece, kReadPiece);
       }
+    });
+  }
+  // Takes `flops` of dot products out of registers, on all threads.
+  void multiply(const PeakLoop& peak, double flops) {
+    const auto passes = std::max<std::int64_t>(1, static_cast<std::int64_t>(kPeakPiece / peak.flops));
+    const auto pieces = static_cast<std::int64_t>(flops / (static_cast<double>(passes) * peak.flops)) + 1;
+    pool->run(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = begin; i < end; ++i) sink = static_cast<std::uint64_t>(peak.run(passes));
     });
   }
 };
@@ -199,12 +208,22 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   std::vector<float> x(static_cast<std::size_t>(std::min(kChunk, tokens)) *
                        static_cast<std::size_t>(c.hc_mult) * c.hidden_size);
   const std::vector<Token> ids(kChunk, 1);
+  // Once without a watch: the work space of a chunk is touched for the first time, as it is once in a daemon's life.
+  {
+    State first(*l.generated.weights, /*exact=*/false, kChunk);
+    const auto n = static_cast<std::size_t>(std::min(kChunk, tokens));
+    fill_activations(1, x.data(), x.size());
+    for (const Kind& k : kinds) l.forward->layer(l.weights(k.layer), first.layer(k.layer), 0, {ids.data(), n}, x.data());
+  }
   Sample taken[3];
+  std::vector<Pair> pairs;  // of a chunk through both layers, and as many dot products as pass in its floor's time
   int done = 0, window_tokens = 0;
   const auto began = Clock::now();
   while (done < tokens && (done == 0 || seconds_since(began) < kPrefillSeconds * r.seconds)) {
     const int n = std::min(kChunk, tokens - done);
     fill_activations(static_cast<std::uint64_t>(done), x.data(), x.size());
+    Pair pair{};
+    double floor = 0;
     for (const Kind& k : kinds) {
       // A window layer's chunks cost the same from the second one on: two are enough.
       if (k.layer == kSwaLayer && done >= 2 * kChunk) continue;
@@ -217,8 +236,12 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
         window_tokens = n;
       } else {
         taken[k.layer] = taken[k.layer] + s;
+        pair.work = pair.work + s;
+        floor += floor_s(layer_work(c, k.ratio, done, n), r.ceilings);
       }
     }
+    pair.reference = timed([&] { l.multiply(*r.dot, floor * r.ceilings.dot); });
+    pairs.push_back(pair);
     done += n;
   }
   const double scale = window_tokens > 0 ? static_cast<double>(done) / window_tokens : 0;
@@ -247,6 +270,8 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   }
   add("CSA + HCA layer", taken[kCsaLayer] + taken[kHcaLayer],
       floors[kCsaLayer] + floors[kHcaLayer]);
+  rows.back().paired = paired_speed(pairs);
+  rows.back().paired_with = "peak";
   rows.push_back(model_row(r, "prefill", shape, seconds, floors, head_s, done, disturbed));
   return rows;
 }

@@ -4,6 +4,7 @@
 
 #include "engine/bench/fill.h"
 #include "engine/bench/runner.h"
+#include "engine/model/buffer.h"
 
 namespace lares::engine::bench {
 namespace {
@@ -77,7 +78,7 @@ BenchRow linear_row(Runner& r, const Case& c, int n, bool tiled, const Matrices&
                          1, static_cast<std::int64_t>(kTurnSeconds / whole_s));
   const std::int64_t share = std::max<std::int64_t>(1, count * slabs / r.threads());
 
-  std::vector<float> x(static_cast<std::size_t>(n) * c.n_in),
+  Buffer x(static_cast<std::size_t>(n) * c.n_in),
       packed(static_cast<std::size_t>(n) * static_cast<std::size_t>(kernels::packed_width(c.n_in))),
       y(static_cast<std::size_t>(r.threads()) * n * slab);
   fill_activations(1, x.data(), x.size());

@@ -172,15 +172,16 @@ void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t posit
   leave();
 }
 
-void Forward::evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<void(int, const float*)>& trace) {
+bool Forward::evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after) {
   const Trace::Span span(trace_, "evaluate", "tokens", static_cast<std::int64_t>(tokens.size()));
   embed(tokens, x);
   for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
     expect_experts(weights_.layers[i], tokens);  // read while attention is computed
     layer(weights_.layers[i], state.layer(static_cast<int>(i)), state.size(), tokens, x);
-    if (trace) trace(static_cast<int>(i), x);
+    if (after && !after(static_cast<int>(i), x)) return false;
   }
   state.advance(static_cast<std::int64_t>(tokens.size()));
+  return true;
 }
 
 void Forward::head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/model/buffer.h"
 #include "engine/model/expert_memory.h"
 #include "engine/model/state.h"
 #include "engine/model/trace.h"
@@ -34,8 +35,9 @@ class Forward {
   // token attends positions seen_from..position + n - 1, those after its own too, instead of its window.
   void layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
              std::optional<std::int64_t> seen_from = {});
-  // All layers; appends the tokens to the state. x: [n, S, D] out; `trace`, if any, sees x after each layer.
-  void evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<void(int, const float*)>& trace = {});
+  // All layers; appends the tokens to the state. x: [n, S, D] out. `after`, if any, sees x after each layer; when it returns false all
+  // ends there, the state does not count the tokens and must be restored from a snapshot, and so is what this returns.
+  bool evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after = {});
   // logits [n, V] of streams x [n, S, D], through the model's head or an MTP block's.
   void head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits);
   void head(const float* x, int n, float* logits) { head(weights_.hc_head, weights_.norm, x, n, logits); }
@@ -60,7 +62,6 @@ class Forward {
 
  private:
   struct Chunk;  // one call's positions and rope tables
-  using Buffer = std::vector<float>;
 
   void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
   void linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
@@ -70,7 +71,7 @@ class Forward {
   const float* entering(const kernels::Matrix& w, const float* x, int n, Buffer& buffer);
   void hyper_split(const HyperWeights& w, const float* x, int n, bool head);
   void attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y);
-  void compress(const CompressorWeights& w, Ring& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index);
+  void compress(const CompressorWeights& w, RawRows& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index);
   void index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr);
   void select(const LayerState& state, const Chunk& chunk);
   void attend(const LayerWeights& w, LayerState& state, const Chunk& chunk);

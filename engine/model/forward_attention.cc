@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "engine/model/forward.h"
 #include "engine/model/forward_chunk.h"
@@ -72,20 +73,20 @@ void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& c
   linear(w.wo_b, entering(w.wo_b, z, n, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
 }
 
-// SPEC section 3.6: raw rows into the ring, then every entry whose group this chunk completes.
-void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index) {
+// SPEC section 3.6: every entry whose group this chunk completes, from its own rows and those before them, which it then joins.
+void Forward::compress(const CompressorWeights& w, RawRows& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index) {
   const Trace::Span span(trace_, index ? "indexer: compress" : "attention: compress");
   const int n = chunk.n, width = w.width(), d = w.dim, R = c_.qk_rope_head_dim, r = w.ratio;
   float* values = room(values_, static_cast<std::size_t>(n) * width);
   float* gates = room(gates_, static_cast<std::size_t>(n) * width);
   linear(w.wkv, x, c_.hidden_size, values, width, n, false);
   linear(w.wgate, x, c_.hidden_size, gates, width, n, false);
-  for (int t = 0; t < n; ++t) {
-    auto* row = reinterpret_cast<float*>(raw.row(chunk.position + t));
-    const float* bias = w.ape + ((chunk.position + t) % r) * width;
-    std::memcpy(row, values + static_cast<std::size_t>(t) * width, sizeof(float) * width);
-    for (int i = 0; i < width; ++i) row[width + i] = gates[static_cast<std::size_t>(t) * width + i] + bias[i];
-  }
+  each(n, std::max(1, 16384 / width), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* bias = w.ape + ((chunk.position + t) % r) * width;
+      for (int i = 0; i < width; ++i) gates[t * width + i] += bias[i];
+    }
+  });
   const std::int64_t first = chunk.position / r, last = (chunk.position + n) / r;
   const std::size_t cells = index ? index_key_bytes(c_, exact_) : (exact_ ? 4 : 2) * static_cast<std::size_t>(d);
   const auto bytes = static_cast<std::size_t>(last) * cells;
@@ -99,9 +100,9 @@ void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::u
       v.clear();
       g.clear();
       const auto add = [&](std::int64_t t, int half) {
-        const auto* row = reinterpret_cast<const float*>(raw.row(t)) + half * d;
-        v.push_back(row);
-        g.push_back(row + width);
+        const std::int64_t own = t - chunk.position;
+        v.push_back((own < 0 ? std::as_const(raw).values(t) : values + own * width) + half * d);
+        g.push_back((own < 0 ? std::as_const(raw).gates(t) : gates + own * width) + half * d);
       };
       if (r == 4 && j > 0)
         for (std::int64_t t = 4 * (j - 1); t < 4 * j; ++t) add(t, 0);
@@ -123,6 +124,7 @@ void Forward::compress(const CompressorWeights& w, Ring& raw, std::vector<std::u
       else put_cells(to, e.data(), d);
     }
   });
+  raw.put(chunk.position, n, values, gates);
 }
 
 void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr) {

@@ -22,10 +22,4 @@ struct Forward::Chunk {
 // Whether released numerics quantise what enters it.
 inline bool quantises(const kernels::Matrix& w) { return w.format == kernels::Format::fp8 || w.format == kernels::Format::fp4; }
 
-// Room for at least `n` floats; never shrinks.
-inline float* room(std::vector<float>& buffer, std::size_t n) {
-  if (buffer.size() < n) buffer.resize(n);
-  return buffer.data();
-}
-
 }  // namespace lares::engine

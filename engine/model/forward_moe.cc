@@ -12,6 +12,9 @@ namespace {
 constexpr int kExpertRowsFew = 256, kExpertRowsMany = 64;
 constexpr int kFewTokens = 8;
 
+// Floats from one slot's outputs to the next: an odd number of lines, so that those of one column do not share a set of a cache.
+std::int64_t apart(int n) { return (n / 32 * 2 + 1) * 16; }
+
 struct Group {
   const ExpertWeights* expert;
   int slot, n;  // its rows in the buffers
@@ -70,7 +73,7 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     if (count[e + 1] > count[e]) groups.push_back({&w.experts[e], count[e], count[e + 1] - count[e]});
   groups.push_back({&w.shared, n * k, n});
   const bool tiles = w.shared.w1.tiles != nullptr;  // as in all experts of the layer
-  const std::int64_t in_width = tiles ? kernels::packed_width(D) : D, down_width = tiles ? kernels::packed_width(I) : I;
+  const std::int64_t in_width = tiles ? kernels::packed_width(D) : D;
   // All routed experts of a layer are stored alike.
   const ExpertWeights& routed = w.experts.front();
   const float* xq = entering(quantises(routed.w1) ? routed.w1 : w.shared.w1, x, n, xq_);
@@ -96,65 +99,69 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     }
   });
   // Rows [first, last) of one of a group's matrices.
-  const auto multiply = [&](const kernels::Matrix& m, const Group& g, const float* from, std::int64_t width, float* to, int first, int last) {
+  const auto multiply = [&](const kernels::Matrix& m, const Group& g, const float* from, std::int64_t width, float* to, std::int64_t to_width, int first, int last) {
     const float* rows = from + g.slot * width;
-    float* column = to + static_cast<std::size_t>(g.slot) * m.n_out + first;
+    float* column = to + g.slot * to_width + first;
     if (tiles) {
-      k_.linear_tiles({.w = m.tiles, .x = rows, .y = column, .y_stride = m.n_out, .n_tokens = g.n, .row_begin = first, .row_end = last, .y_row = first,
+      k_.linear_tiles({.w = m.tiles, .x = rows, .y = column, .y_stride = to_width, .n_tokens = g.n, .row_begin = first, .row_end = last, .y_row = first,
                        .round_bf16 = !exact_});
     } else {
-      k_.linear({.w = &m, .x = rows, .y = column, .x_stride = width, .y_stride = m.n_out, .n_tokens = g.n, .row_begin = first, .row_end = last,
+      k_.linear({.w = &m, .x = rows, .y = column, .x_stride = width, .y_stride = to_width, .n_tokens = g.n, .row_begin = first, .row_end = last,
                  .y_row = first, .round_bf16 = !exact_});
     }
   };
 
   span.emplace(trace_, "experts: gate, up");
-  float* gate = room(hidden_, static_cast<std::size_t>(n_slots) * I);
-  float* up = room(up_, static_cast<std::size_t>(n_slots) * I);
+  const std::int64_t hidden_width = apart(I);
+  float* gate = room(hidden_, static_cast<std::size_t>(n_slots * hidden_width));
+  float* up = room(up_, static_cast<std::size_t>(n_slots * hidden_width));
   const int expert_rows = n <= kFewTokens ? kExpertRowsFew : kExpertRowsMany;
   const std::int64_t blocks = (I + expert_rows - 1) / expert_rows, n_groups = static_cast<std::int64_t>(groups.size());
   each(n_groups * blocks * 2, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / (2 * blocks)];
       const int first = static_cast<int>(i / 2 % blocks) * expert_rows;
-      multiply(i % 2 ? g.expert->w3 : g.expert->w1, g, in, in_width, i % 2 ? up : gate, first, std::min(I, first + expert_rows));
+      multiply(i % 2 ? g.expert->w3 : g.expert->w1, g, in, in_width, i % 2 ? up : gate, hidden_width, first, std::min(I, first + expert_rows));
     }
   });
   each(n_slots, std::max(1, 4096 / I), [&](std::int64_t begin, std::int64_t end) {
-    const std::size_t at = static_cast<std::size_t>(begin) * I;
+    const std::int64_t at = begin * hidden_width;
     const int rows = static_cast<int>(end - begin);
-    k_.swiglu({.gate = gate + at, .up = up + at, .h = gate + at, .weight = factor + begin, .n_rows = rows, .n = I, .limit = c_.swiglu_limit,
+    k_.swiglu({.gate = gate + at, .up = up + at, .h = gate + at, .weight = factor + begin, .stride = hidden_width, .n_rows = rows, .n = I, .limit = c_.swiglu_limit,
                .round_bf16 = !exact_});
     for (int i = 0; i < rows && !exact_; ++i)
-      if (quantises(begin + i < n * k ? routed.w2 : w.shared.w2)) k_.quantise({.x = gate + at + static_cast<std::size_t>(i) * I, .stride = I, .n_rows = 1, .n = I, .block = 128});
+      if (quantises(begin + i < n * k ? routed.w2 : w.shared.w2)) k_.quantise({.x = gate + at + i * hidden_width, .stride = I, .n_rows = 1, .n = I, .block = 128});
   });
   span.emplace(trace_, "experts: down");
   const float* down = gate;
+  std::int64_t down_width = hidden_width;
   if (tiles) {
+    down_width = kernels::packed_width(I);
     float* to = room(down_, static_cast<std::size_t>(n_slots * down_width));
     each(n_groups, 1, [&](std::int64_t begin, std::int64_t end) {
       for (const Group& g : std::span(groups).subspan(begin, end - begin))
-        k_.pack({.format = g.expert->w2.format, .x = gate + static_cast<std::size_t>(g.slot) * I, .to = to + g.slot * down_width, .x_stride = I, .n_in = I,
+        k_.pack({.format = g.expert->w2.format, .x = gate + g.slot * hidden_width, .to = to + g.slot * down_width, .x_stride = hidden_width, .n_in = I,
                  .n_tokens = g.n});
     });
     down = to;
   }
-  float* out = room(slots_, static_cast<std::size_t>(n_slots) * D);
+  const std::int64_t out_width = apart(D);
+  float* out = room(slots_, static_cast<std::size_t>(n_slots * out_width));
   const std::int64_t out_blocks = (D + expert_rows - 1) / expert_rows;
   each(n_groups * out_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / out_blocks];
       const int first = static_cast<int>(i % out_blocks) * expert_rows;
-      multiply(g.expert->w2, g, down, down_width, out, first, std::min(D, first + expert_rows));
+      multiply(g.expert->w2, g, down, down_width, out, out_width, first, std::min(D, first + expert_rows));
     }
   });
   // Experts in order of rank, the shared one last, as the release adds them.
   each(n, std::max(1, 8192 / D), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       float* to = y + t * D;
-      std::memcpy(to, out + static_cast<std::size_t>(slot_of[t * k]) * D, sizeof(float) * D);
+      std::memcpy(to, out + slot_of[t * k] * out_width, sizeof(float) * D);
       for (int i = 1; i <= k; ++i) {
-        const float* from = out + static_cast<std::size_t>(i < k ? slot_of[t * k + i] : n * k + t) * D;
+        const float* from = out + (i < k ? slot_of[t * k + i] : n * k + t) * out_width;
         for (int c = 0; c < D; ++c) to[c] += from[c];
       }
       if (!exact_) k_.round_bf16(to, D);

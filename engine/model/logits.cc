@@ -50,6 +50,7 @@ Result<> write_logits(const LogitsRequest& r, const Progress& progress) {
     forward.evaluate(state, tokens, x.data(), [&](int layer, const float* y) {
       if (drafter) drafter->saw(layer, at, m, y);
       if (r.streams) std::copy(y, y + m * width, streams[layer].begin() + at * static_cast<std::int64_t>(width));
+      return true;
     });
     forward.head(x.data(), m, logits.data() + static_cast<std::size_t>(at) * c.vocab_size);
     if (const int next = static_cast<int>(std::min<std::int64_t>(m, n - 1 - at)); r.mtp && next > 0) {

@@ -1,6 +1,6 @@
 // What the model remembers of a sequence: per layer a window of KV rows, the compressed entries and index keys, and the raw rows
-// of the compressors' open groups. Rings are addressed by absolute position and have room for a chunk beyond what attention
-// reads, so a chunk may be written before it is read, and the newest tokens can be dropped again for nothing.
+// of the compressors' open groups. Rings are addressed by absolute position and have room for more than is read, so that the newest
+// tokens can be dropped again for nothing; the windows', which are written before they are read, for a chunk besides.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 namespace lares::engine {
 
 inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot, from the greatest size ever held
+inline constexpr std::int64_t kSnapshotEvery = 128;  // lcm of the release's ratios: no open groups there
 
 // Rows of `row_bytes`, position p at p mod capacity.
 class Ring {
@@ -22,6 +23,7 @@ class Ring {
   }
   std::uint8_t* row(std::int64_t position) { return data_.data() + static_cast<std::size_t>(position % capacity_) * row_bytes_; }
   const std::uint8_t* row(std::int64_t position) const { return const_cast<Ring*>(this)->row(position); }
+  int capacity() const { return capacity_; }
   std::size_t row_bytes() const { return row_bytes_; }
 
  private:
@@ -33,11 +35,41 @@ class Ring {
 // Of one key: floats in exact numerics, kernels/indexer.h's codes in released ones.
 std::size_t index_key_bytes(const Config& c, bool exact);
 
+// A compressor's rows [2, width] f32 of the newest positions: values, then gates with their bias. Rows of the newest chunk that a
+// snapshot at a multiple of kSnapshotEvery within it would need stay besides.
+class RawRows {
+ public:
+  void resize(const CompressorWeights& c);
+  static std::uint64_t bytes(const CompressorWeights& c);
+
+  const std::uint8_t* row(std::int64_t position) const;
+  std::uint8_t* row(std::int64_t position) {  // to be written
+    kept_.clear();
+    return ring_.row(position);
+  }
+  std::size_t row_bytes() const { return ring_.row_bytes(); }
+  const float* values(std::int64_t position) const { return reinterpret_cast<const float*>(row(position)); }
+  const float* gates(std::int64_t position) const { return values(position) + row_bytes() / sizeof(float) / 2; }
+  // values, gates: [n, width].
+  void put(std::int64_t position, int n, const float* values, const float* gates);
+  // The first row that is needed when `position` tokens are in.
+  std::int64_t first_open(std::int64_t position) const;
+
+ private:
+  struct Kept {
+    std::int64_t position;
+    std::vector<std::uint8_t> row;
+  };
+  Ring ring_;
+  int ratio_ = 1;
+  std::vector<Kept> kept_;
+};
+
 struct LayerState {
   Ring window;                             // [C] cells a position
   std::vector<std::uint8_t> entries;       // [n, C] cells
   std::vector<std::uint8_t> index_keys;    // [n] rows of index_key_bytes()
-  Ring raw, raw_index;                     // [2, width] f32 a position: values, then gates with their bias
+  RawRows raw, raw_index;
 };
 
 class State {
@@ -64,7 +96,8 @@ class State {
 
   bool can_drop_to(std::int64_t position) const;
   void drop_to(std::int64_t position);  // can_drop_to(position) holds
-  Snapshot snapshot() const;
+  // At size(), or at a multiple of kSnapshotEvery within the chunk that was evaluated last.
+  Snapshot snapshot(std::int64_t position) const;
   void restore(const Snapshot& snapshot);  // of this state, at a position <= size()
 
  private:

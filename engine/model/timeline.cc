@@ -24,20 +24,35 @@ std::span<const float> ModelTimeline::row(std::int64_t position) const {
 }
 
 // Appends tokens to the state and keeps the logits after the last n_rows of them.
-void ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows) {
+void ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows) { evaluate(tokens, n_rows, {}); }
+
+// As long as go_on(layers done, of all) says so; then all is as before.
+bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on) {
   const Config& c = weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
   const auto n = static_cast<int>(tokens.size());
-  if (state_.size() % kSnapshotEvery == 0) keep_snapshot();  // before, not after: what ended here may have been guesses
+  if (state_.size() % kSnapshotEvery == 0) keep_snapshot(state_.size());  // before, not after: what ended here may have been guesses
   streams_.resize(std::max(streams_.size(), tokens.size() * width));
   const std::int64_t position = state_.size();
-  forward_.evaluate(state_, tokens, streams_.data(), [&](int layer, const float* streams) { drafter_.saw(layer, position, n, streams); });
+  std::optional<State::Snapshot> before;
+  if (go_on) before = !snapshots_.empty() && snapshots_.back().position == position ? snapshots_.back() : state_.snapshot(position);
+  const bool done = forward_.evaluate(state_, tokens, streams_.data(), [&](int layer, const float* streams) {
+    drafter_.saw(layer, position, n, streams);
+    return !go_on || layer + 1 == c.num_hidden_layers || go_on(layer + 1, c.num_hidden_layers);
+  });
+  if (!done) {
+    state_.restore(*before);
+    drafter_.drop_to(position);
+    return false;
+  }
+  for (auto p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < state_.size(); p += kSnapshotEvery) keep_snapshot(p);
   rows_begin_ = state_.size() - n_rows;
   rows_end_ = state_.size();
   if (n_rows > 0) {
     logits_.resize(static_cast<std::size_t>(n_rows) * c.vocab_size);
     forward_.head(streams_.data() + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
   }
+  return true;
 }
 
 // The one token that waits, with guesses after it. They end at the next place for a snapshot at the latest, and leave room for a
@@ -64,10 +79,10 @@ void ModelTimeline::drop_ahead() {
   rows_end_ = std::min(rows_end_, size);
 }
 
-void ModelTimeline::keep_snapshot() {
-  if (state_.size() == 0) return;
-  if (!snapshots_.empty() && snapshots_.back().position >= state_.size()) return;
-  snapshots_.push_back(state_.snapshot());
+void ModelTimeline::keep_snapshot(std::int64_t position) {
+  if (position == 0) return;
+  if (!snapshots_.empty() && snapshots_.back().position >= position) return;
+  snapshots_.push_back(state_.snapshot(position));
   std::uint64_t bytes = 0;
   for (const auto& s : snapshots_) bytes += s.bytes.size();
   while (snapshots_.size() > kSnapshotsMax || (bytes > kSnapshotBytesMax && snapshots_.size() > 1)) {
@@ -135,11 +150,15 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   go_back(std::min<std::int64_t>(common, size - 1));
   const std::int64_t start = state_.size();
   while (state_.size() < size) {
-    if (stop.stop_requested())
-      return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)});
+    const auto cancelled = [&] { return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)}); };
+    if (stop.stop_requested()) return cancelled();
     if (progress) progress(state_.size() - start, size - start);
-    const std::int64_t end = std::min(size, (state_.size() / chunk_ + 1) * chunk_);
-    evaluate(prompt.subspan(state_.size(), end - state_.size()), end == size ? 1 : 0);
+    const std::int64_t end = std::min(size, (state_.size() / chunk_ + 1) * chunk_), n = end - state_.size();
+    const auto go_on = [&](int layer, int layers) {
+      if (progress) progress(state_.size() - start + n * layer / layers, size - start);
+      return !stop.stop_requested();
+    };
+    if (!evaluate(prompt.subspan(state_.size(), n), end == size ? 1 : 0, go_on)) return cancelled();
     tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()), prompt.begin() + end);
   }
   if (progress) progress(size - start, size - start);

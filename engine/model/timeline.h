@@ -11,8 +11,7 @@
 
 namespace lares::engine {
 
-inline constexpr int kChunk = 256;                              // tokens evaluated at a time
-inline constexpr std::int64_t kSnapshotEvery = 128;             // lcm of the release's ratios: no open groups there
+inline constexpr int kChunk = 1024;                             // tokens evaluated at a time: so many that most experts see several
 inline constexpr std::size_t kSnapshotsMax = 64;
 inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
 inline constexpr std::int64_t kRoomAhead = 8;                   // of a prompt's tokens, one in so many more are given room
@@ -33,13 +32,14 @@ class ModelTimeline : public Timeline {
 
  private:
   void evaluate(std::span<const Token> tokens, int n_rows);
+  bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on);
   void evaluate_waiting();
   bool has_row(std::int64_t position) const { return position >= rows_begin_ && position < rows_end_; }
   std::span<const float> row(std::int64_t position) const;
   void drop_ahead();
   void go_back(std::int64_t position);
   Result<> make_room(std::int64_t size);
-  void keep_snapshot();
+  void keep_snapshot(std::int64_t position);
 
   const Weights& weights_;
   Forward& forward_;

@@ -29,7 +29,7 @@ Outputs run(const Weights& weights, const std::vector<Token>& tokens, bool exact
   for (std::size_t at = 0; at < T; at += chunk) {
     const std::size_t n = std::min<std::size_t>(chunk, T - at), next = std::min(n, T - 1 - at);
     forward.evaluate(state, {tokens.data() + at, n}, x.data(),
-                     [&](int layer, const float* y) { std::copy(y, y + n * width, out.streams[layer].data() + at * width); });
+                     [&](int layer, const float* y) { return std::copy(y, y + n * width, out.streams[layer].data() + at * width), true; });
     forward.head(x.data(), static_cast<int>(n), out.logits.data() + at * V);
     if (next == 0) continue;
     const MtpWeights& mtp = weights.mtp.front();

@@ -125,6 +125,57 @@ TEST_F(ModelTimelineTest, AStoppedSyncKeepsWhatItEvaluated) {
   EXPECT_EQ(logits(t), fresh(tokens));
 }
 
+// Wherever a chunk is stopped, between any two of its layers, all is as before it.
+TEST_F(ModelTimelineTest, AChunkStoppedHalfWayLeavesNothing) {
+  const auto tokens = prompt(700, 6);
+  for (const std::int64_t from : {0, 41, 77, 128, 301}) {
+    auto t = timeline(4096, 256);
+    const std::vector<Token> start(tokens.begin(), tokens.begin() + from);
+    if (from > 0) {
+      ASSERT_TRUE(t.sync(start, {}, {}));
+    }
+    for (int calls = 1; calls <= 5; ++calls) {  // as often as a chunk asks
+      std::stop_source stop;
+      int left = calls;
+      std::int64_t last = -1;
+      const auto stopped = t.sync(tokens, stop.get_token(), [&](std::int64_t done, std::int64_t all) {
+        EXPECT_GE(done, last);
+        EXPECT_LE(done, all);
+        last = done;
+        if (--left == 0) stop.request_stop();
+      });
+      ASSERT_FALSE(stopped);
+      EXPECT_EQ(stopped.error().code, Errc::cancelled);
+    }
+    if (from > 0) {
+      ASSERT_TRUE(t.sync(start, {}, {}));
+      EXPECT_EQ(logits(t), fresh(start)) << from;
+    }
+    for (const std::int64_t more : {1, 16, 399}) {  // few entries: all are looked at
+      const std::vector<Token> longer(tokens.begin(), tokens.begin() + from + more);
+      ASSERT_TRUE(t.sync(longer, {}, {}));
+      EXPECT_EQ(logits(t), fresh(longer)) << from << " and " << more;
+    }
+  }
+}
+
+// Every multiple of kSnapshotEvery can be returned to, however long the chunks are.
+TEST_F(ModelTimelineTest, ALongChunkIsReturnedIntoAtEverySnapshot) {
+  const auto base = prompt(1000, 8);
+  auto t = timeline(4096, 1024);
+  ASSERT_TRUE(t.sync(std::span(base).first(126), {}, {}));
+  for (const int keep : {999, 897, 896, 895, 700, 513, 385, 257, 129, 128, 127, 3}) {
+    ASSERT_TRUE(t.sync(base, {}, {}));
+    auto tokens = base;
+    tokens.resize(static_cast<std::size_t>(keep));
+    for (const Token extra : prompt(40, static_cast<unsigned>(keep))) tokens.push_back(extra);
+    const auto n = t.sync(tokens, {}, {});
+    ASSERT_TRUE(n);
+    EXPECT_EQ(logits(t), fresh(tokens)) << "kept " << keep << ", evaluated " << *n;
+    EXPECT_LE(*n, 40 + kSnapshotEvery + 1) << "kept " << keep;
+  }
+}
+
 TEST_F(ModelTimelineTest, RefusesWhatItCannotHold) {
   auto t = timeline(64);
   EXPECT_EQ(t.sync({}, {}, {}).error().code, Errc::bad_argument);

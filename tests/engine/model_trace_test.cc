@@ -78,10 +78,10 @@ TEST(Trace, AnEvaluationShowsItsLayersAndStaysWhatItWas) {
       ++count[e["name"]];
       if (e["name"].get<std::string>().starts_with("layer")) ++layers[e["args"]["layer"].get<int>()];
     }
-    EXPECT_EQ(count["evaluate"], 2 + 2);  // 256 and 44 tokens of the prompt; what was drawn last waits
+    EXPECT_EQ(count["evaluate"], 1 + 2);  // the prompt in one chunk; what was drawn last waits
     EXPECT_EQ(count["draw"], 3);
     EXPECT_EQ(layers.size(), static_cast<std::size_t>((*engine)->info().n_layers));
-    for (const auto& [layer, n] : layers) EXPECT_EQ(n, 4) << layer;
+    for (const auto& [layer, n] : layers) EXPECT_EQ(n, 3) << layer;
   }
   EXPECT_EQ(drawn[0], drawn[1]);
 }

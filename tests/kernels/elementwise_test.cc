@@ -264,7 +264,7 @@ TEST(Swiglu, ClampsTheGateAboveAndUpOnBothSides) {
       want.push_back(g / (1 + std::exp(-g)) * u * weight[i / n]);
     }
     EXPECT_TRUE(close(on_every_row(gate, [&](const Kernels& k, float* o) {
-      k.swiglu({.gate = o, .up = up.data(), .h = o, .weight = weight.data(), .n_rows = 2, .n = n, .limit = limit, .round_bf16 = false});
+      k.swiglu({.gate = o, .up = up.data(), .h = o, .weight = weight.data(), .stride = n, .n_rows = 2, .n = n, .limit = limit, .round_bf16 = false});
     }), want, 1e-6, 2e-6));
   }
 }
