@@ -7,6 +7,7 @@
 #include "engine/model/available_memory.h"
 #include "engine/model/expert_memory.h"
 #include "engine/model/forward.h"
+#include "engine/model/memory_nodes.h"
 #include "engine/model/memory_plan.h"
 #include "engine/model/parameters.h"
 #include "engine/model/repack.h"
@@ -62,6 +63,8 @@ class ModelEngine : public Engine {
                                       static_cast<double>(use.bytes_max) / 1e9, static_cast<double>(use.bytes) / 1e9));
   }
 
+  void note(std::string text) { info_.notes.push_back(std::move(text)); }
+
   const ModelInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_); }
@@ -89,6 +92,7 @@ class ModelEngine : public Engine {
 }  // namespace
 
 Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress) {
+  const int nodes = spread_memory();  // before any page of the weights is read, and any thread started
   auto weights = load_weights(options.directory, progress);
   if (!weights) return tl::unexpected(weights.error());
   Result<std::unique_ptr<Tokenizer>> tokenizer;
@@ -104,6 +108,7 @@ Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress&
   auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options);
   engine->repack(plan->tiles, progress);
   if (plan->experts_max > 0) engine->share_memory(plan->experts_max);
+  if (nodes > 1) engine->note(fmt::format("memory is spread over the machine's {} nodes", nodes));
   return engine;
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/model/available_memory.h"
 #include "engine/model/expert_memory.h"
+#include "engine/model/memory_nodes.h"
 #include "engine/model/memory_plan.h"
 #include "engine/model/state.h"
 #include "engine/model/timeline.h"
@@ -23,6 +24,13 @@ using testing::Not;
 namespace fs = std::filesystem;
 
 const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
+
+TEST(MemoryNodes, OfALinuxList) {
+  EXPECT_EQ(parse_nodes("0"), std::vector<int>{0});
+  EXPECT_EQ(parse_nodes("0-3"), (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(parse_nodes("0-1,8,10-11"), (std::vector<int>{0, 1, 8, 10, 11}));
+  for (const char* bad : {"", "x", "1-", "-1", "3-1", "1,", ",1", "1 2", "0-99999", "0-1,x"}) EXPECT_TRUE(parse_nodes(bad).empty()) << bad;
+}
 
 // A file of experts of 1 MiB, mapped.
 class Mapped : public testing::Test {
