@@ -83,7 +83,7 @@ class Timeline {
   virtual std::span<const Token> tokens() const = 0;
 
   // Makes the timeline end with exactly `prompt`, evaluating only what follows the longest common prefix that
-  // its caches can return to. Looks at `stop` between chunks; a cancelled sync keeps what it has evaluated.
+  // its caches can return to. Looks at `stop` between layers; a cancelled sync keeps the whole chunks it has evaluated.
   // Returns the number of tokens evaluated.
   virtual Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) = 0;
 
@@ -130,7 +130,7 @@ struct LoadOptions {
                                // With less than they take, experts are kept by how much they are asked for
   bool trace = false;          // keep spans for write_trace()
   bool text = true;            // false: ids alone; no tokenizer.json is read, and nobody may ask for the tokenizer
-  Drafting drafting = Drafting::off;  // automatic has not paid yet: 0.93 of the speed without, on nano
+  Drafting drafting = Drafting::automatic;  // the same tokens in any mode
 };
 
 class Engine {

@@ -11,7 +11,7 @@
 namespace lares::engine {
 
 struct LayerReport {
-  std::string name, kind;  // "layers.3", "CSA"; kinds: SWA, CSA, HCA, with "MTP" in the name of a draft block
+  std::string name, kind;  // "layers.3", "CSA"; kinds: SWA, CSA, HCA; draft blocks are "mtp.0" and so on
   int ratio = 0;           // tokens per compressed entry; 0: none
   bool hashed = false;     // experts chosen by token id
   std::uint64_t n_parameters = 0, n_bytes = 0;

@@ -21,7 +21,9 @@ constexpr int kPanelRows = 2 * kRows;   // two registers share what is broadcast
 constexpr int kPairs = kGroup / 2;      // of a 32-group
 // Of two factors of this size or larger no sum of products is a denormal: it is a multiple of 2^-106.
 constexpr int kLeastExponent = -46;
-// A sum of products of activations up to this size with e4m3 or e2m1 weights is finite, whatever kScaleMost allows them to be scaled by.
+// With activations up to this size and e4m3 or e2m1 weights scaled by up to 2^kScaleMost the sum of a 32-group stays below 2^124. A
+// power of two commutes with every rounding, unless it makes a number infinite or a denormal: so weights may be scaled before they are
+// multiplied, instead of the sum.
 constexpr int kMostExponent = 60, kScaleMost = 50;
 constexpr std::uint32_t kLeast = static_cast<std::uint32_t>(127 + kLeastExponent) << 23, kMost = static_cast<std::uint32_t>(127 + kMostExponent) << 23;
 

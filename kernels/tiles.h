@@ -6,7 +6,8 @@
 //   bf16   64 lines, 4 p + c:  dword i = k 2p, 2p + 1 of row i                                              (p = 0..15)
 //   fp8    32 lines, 4 j + c:  16-byte lane L = rows 4L..4L + 3, (k0, k1) of each, then (k2, k3) of each, k0 = 4 j   (j = 0..7)
 //   fp4    17 lines, 4 j + c:  dword i = the 8 nibbles k = 8 j .. 8 j + 7 of row i (j = 0..3); line 16: e8m0, byte 16 c + i
-// Rows and k beyond the matrix are zero. The order of operations is linear.h's, so the bits are linear_cpu's.
+// Rows and k beyond the matrix are zero. The order of operations is linear.h's, so the bits are linear_cpu's (but
+// that zeros behind the last k make a sum of -0 +0).
 // Floor: the tiles' bytes, read once.
 #pragma once
 
@@ -48,8 +49,8 @@ struct PackArgs {
   std::int64_t x_stride;
   int n_in, n_tokens;
 };
-// Floats from one token to the next: whole tiles and an odd multiple of eight lines, so that what eight tokens have of a few tiles
-// spreads over all sets of a cache.
+// Floats from one token to the next: the tiles' and one or two tiles more, an odd multiple of eight lines, so that what eight tokens
+// have of a few tiles spreads over all sets of a cache.
 constexpr std::int64_t packed_width(int n_in) { return (tiles_along(n_in) + 1 + tiles_along(n_in) % 2) * kTileK; }
 
 struct TilesArgs {

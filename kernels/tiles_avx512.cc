@@ -1,5 +1,5 @@
-// As tiles_avx2.cc, over bf16 pairs: a line of weights is decoded into registers and meets eight tokens there; of many tokens all pass
-// over a few tiles before the next ones are read.
+// As tiles_avx2.cc, over bf16 pairs: a line of weights is decoded into registers and meets up to eight tokens there; many tokens all
+// pass over a few tiles, decoded once, before the next ones are read.
 #include "kernels/tiles.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
@@ -48,7 +48,7 @@ struct Fp8 {
 struct Bf16 {
   static constexpr Format format = Format::bf16;
   static constexpr int lines = 16, pairs = 1;
-  static constexpr int many = 16;  // nothing to decode, but less is asked for twice
+  static constexpr int many = 16;  // nothing to decode, but four blocks share each broadcast
   template <int>
   INLINE __m512i pair(__m512i v) const { return v; }
   INLINE static __m512 scale(const std::uint8_t*, float, int) { return _mm512_set1_ps(1.0f); }
@@ -61,7 +61,7 @@ const typename X::Word* words(const TilesArgs& a, int token) {
 
 // ---- tiles of fp4 or fp8, decoded and scaled once for many tokens: tiles of bf16
 
-// Scales of tile t of both blocks fit the weights.
+// Whether the scales of this tile may be given to its weights.
 bool scales_fit(Fp8, const std::uint8_t*, const float* scale) {
   const auto bits = std::bit_cast<std::uint32_t>(*scale);
   const int e = static_cast<int>(bits >> 23) - 127;
@@ -133,7 +133,7 @@ constexpr int kSlabBytes = 8704; // of each of two blocks: they stay in L1 while
 // Many tokens pass over four blocks of bf16, for which fp4 and fp8 are decoded a tile at a time. Six tokens and four blocks have the
 // fewest loads a dot product that registers allow.
 constexpr int kWide = 4, kWideTokens = 6;
-constexpr int at_once(int blocks) { return blocks == kWide ? kWideTokens : 8; }  // tokens
+constexpr int tokens_a_step(int blocks) { return blocks == kWide ? kWideTokens : 8; }
 
 // The tiles of `blocks` blocks of 16 rows that lie `apart` bytes from each other.
 struct Slab {
@@ -147,7 +147,7 @@ struct Slab {
 struct Soon {
   const std::uint8_t* line;
   std::int64_t apart;
-  int lines, at_once;  // of each block: those left, those a 32-group asks for
+  int lines, lines_a_group;  // of each block: those left, those a 32-group asks for
 };
 
 // M tokens over a slab, `chains` 32-groups at a time: M * blocks * chains independent sums hide the latency of a dot product, and
@@ -173,11 +173,11 @@ template <class Code, class X, int M, int blocks, int chains>
       __m512 part[chains][M][blocks];
       EACH(c, chains, { EACH(m, M, { EACH(b, blocks, { part[c][m][b] = _mm512_setzero_ps(); }); }); });
       if constexpr (many)
-        for (int i = least(soon->at_once, soon->lines); i > 0; --i, soon->line += 64, --soon->lines)
+        for (int i = least(soon->lines_a_group, soon->lines); i > 0; --i, soon->line += 64, --soon->lines)
           EACH(b, blocks, { _mm_prefetch(soon->line + b * soon->apart, _MM_HINT_T0); });
       const std::uint8_t* from = tile + c0 * 64;
       for (int j = 0; j < Code::lines; j += together, from += together * 256) {
-        if constexpr (many)
+        if constexpr (many && Code::format == Format::bf16)
           if (j < together * M) {  // a token has a line of a group
             _mm_prefetch(next, _MM_HINT_T0);
             next += width;
@@ -203,7 +203,7 @@ template <class Code, class X, int M, int blocks, int chains>
         walk.step(together * Code::pairs * X::words);
       }
       walk.step((chains - 1) * group);
-      if constexpr (many) next += group - M * width;
+      if constexpr (many && Code::format == Format::bf16) next += group - M * width;
       EACH(c, chains, {
         EACH(b, blocks, {
           const __m512 s = Code::scale(tile + b * apart, s_tile, c0 + c);
@@ -225,7 +225,7 @@ template <class Code, class X, int blocks>
 void run_tokens(const Slab& slab, const typename X::Word* x, std::int64_t width, float* sums, int n, Soon* soon = nullptr) {
   const typename X::Word* const after = x + slab.tiles * (kTileK / 2) * X::words;  // what the next slab meets first
   constexpr bool usual = std::is_same_v<X, Pairs> && blocks == 2;
-  constexpr int most = at_once(blocks);
+  constexpr int most = tokens_a_step(blocks);
   const auto pass = [&]<int M>(std::integral_constant<int, M>) {
     constexpr int chains = M <= 2 ? 4 : M <= 4 ? 4 / blocks : 2 / blocks;
     run_slab<Code, X, M, blocks, blocks == kWide ? 1 : chains>(slab, x, width, sums, n >= 2 * most ? x + most * width : after, soon);
@@ -271,7 +271,7 @@ void run_many(const Rows& r, const std::uint32_t* x, float* sums, int n) {
   constexpr bool ready = Code::format == Format::bf16;
   [[maybe_unused]] alignas(64) std::uint8_t panel[ready ? 64 : kWide * decoded];
   const std::int64_t apart = r.along * size;
-  const int lines = static_cast<int>(size / 64), groups = n / kWideTokens * 4;
+  const int lines = static_cast<int>(size / 64), groups = n < kWideTokens ? 4 : n / kWideTokens * 4;
   const std::uint8_t* tile = r.tile;
   for (std::int64_t k = 0; k < r.along; ++k, tile += size, x += kTileK / 2) {
     const int left = static_cast<int>(r.along - k);
@@ -297,7 +297,7 @@ void run_blocks(const TilesArgs& a, int row) {
   const std::int64_t along = tiles_along(a.w->n_in);
   const Rows rows{a.w->data + row / kTileRows * along * tile_bytes(Code::format), a.w->scale ? a.w->scale + row / 128 * along : nullptr, along, packed_width(a.w->n_in)};
   alignas(64) float sums[kTokensPass * blocks * kRows];
-  constexpr int step = at_once(blocks);
+  constexpr int step = tokens_a_step(blocks);
   const int passes = (a.n_tokens + kTokensPass - 1) / kTokensPass, share = ((a.n_tokens + passes - 1) / passes + step - 1) / step * step;
   for (int t0 = 0; t0 < a.n_tokens; t0 += share) {
     const int n = least(share, a.n_tokens - t0);
@@ -339,7 +339,7 @@ void run_format(const TilesArgs& a) {
   }
 }
 
-// ---- packed activations: pairs, which take half of a token's room, or floats; the line behind says which
+// ---- packed activations: pairs, which take half of a token's room, or floats; the room's last float says which
 
 constexpr std::uint32_t kArePairs = 1;
 

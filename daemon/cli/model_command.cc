@@ -35,7 +35,7 @@ struct Options {
   int chunk = 256, threads = 0, n = 256, n_verify = engine::VerifyRequest{}.n_tokens;
   engine::Sampling sampling;
   int n_logprobs = 5;
-  engine::Drafting drafting = engine::Drafting::off;
+  engine::Drafting drafting = engine::Drafting::automatic;
   double memory = 0;
   bool stats = false;
 };
@@ -309,7 +309,7 @@ int model_command(int argc, const char* const* argv) {
   generate->add_option("--dump-logprobs", o.logprobs_path, "write each token's log-probability and the likeliest others', a JSON line each");
   generate->add_option("--logprobs", o.n_logprobs, "how many of the likeliest it lists")->check(CLI::Range(0, engine::kLogprobsMax))->capture_default_str();
   const std::map<std::string, engine::Drafting> modes{{"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
-  generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("off");
+  generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("auto");
   generate->add_option("--memory", o.memory, "GB for weights, work space and one long sequence; 0: what is free")->check(number_in(0.0, 1e6))->capture_default_str();
   generate->add_flag("--stats", o.stats, "tokens per second, how many guesses were right, how many experts were in memory, on stderr");
   generate->add_option("--trace", o.trace_path, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr");

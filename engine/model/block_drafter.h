@@ -24,6 +24,8 @@ class BlockDrafter {
   // Up to n guesses at what follows `tokens`, of which all but the last were evaluated. None when what they need is not known.
   virtual void draft(std::span<const Token> tokens, int n, std::vector<Token>& out) = 0;
 
+  // Rows of its own that must be computed before a guess at what follows `size` tokens, the last of which waits to be evaluated.
+  virtual std::int64_t missing(std::int64_t size) const = 0;
   virtual int guesses_max() const = 0;
   // Whether all guesses of a draft cost one pass together, instead of one each.
   virtual bool at_once() const = 0;

@@ -10,6 +10,7 @@ constexpr double kRise = 1.0 / 32, kFall = 1.0 / 4, kJump = 3;  // what disturbs
 // tried where weights are what costs, high enough that the first tries are short: at 0.1 a short answer never got its loss back.
 constexpr double kTokenShare = 0.4, kGuessShare = 0.1;
 constexpr int kEnough = 4;
+constexpr double kCatchUp = 8;  // evaluations, before it was measured
 
 }  // namespace
 
@@ -26,6 +27,10 @@ void DraftPolicy::evaluated(int n_tokens, double seconds) {
 }
 
 void DraftPolicy::guessed(int n_passes, double seconds) { guess_.add(seconds / n_passes); }
+
+void DraftPolicy::caught_up(double seconds) { catch_up_.add(seconds); }
+
+bool DraftPolicy::worth_catching_up(double seconds) const { return seconds >= (catch_up_.count() > 0 ? catch_up_.value() : kCatchUp * one_.value()); }
 
 double DraftPolicy::seconds(int n_tokens) const {
   double share = kTokenShare * one_.value();

@@ -32,6 +32,12 @@ class DraftPolicy {
   void evaluated(int n_tokens, double seconds);  // 1 to kDraftMax + 1 tokens
   void guessed(int n_passes, double seconds);    // by the checkpoint's draft blocks
 
+  void caught_up(double seconds);                // by the draft blocks, many rows of theirs
+
+  // Whether catching up pays, after `seconds` of evaluations since the blocks fell behind: not before as long has passed as it takes,
+  // so that all of it costs no more than the evaluations did.
+  bool worth_catching_up(double seconds) const;
+
   // What guesses cost to make: nothing (copied, or made already), a pass of the draft block each, one pass for all.
   enum class Cost { none, each, once };
   // The best number of guesses; chances[i] that guess i is right when those before it were.
@@ -47,6 +53,7 @@ class DraftPolicy {
   Duration one_;                        // an evaluation of one token
   std::array<Duration, kSizes> more_;   // each further token, by how many there were: few lengths share many measurements
   Duration guess_;                      // a pass of the draft blocks
+  Duration catch_up_;                   // of theirs with what was evaluated without them
   int without_ = 0;
 };
 

@@ -7,6 +7,7 @@ namespace lares::engine {
 namespace {
 
 constexpr int kProbeGuesses = 2;
+constexpr std::int64_t kFewRows = 2 * kDraftMax;  // a block that misses so many has kept up
 constexpr int kPlainEvery = 64;  // evaluations, one of them without a guess: what it takes is half of the comparison
 constexpr double kLearn = 1.0 / 16;  // weight of the newest outcome
 constexpr double kCopyChance = 0.5, kCopyChanceMore = 0.08;  // of the shortest match and for each token more, before anything is known
@@ -43,12 +44,15 @@ std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n) {
   if (n <= 0) return {};
   if (options_.mode == Drafting::always) {
     if (copy_.open) return use(copy_, n);
-    return block_ ? from_block(tokens, n, false) : std::span<const Token>();
+    return block_ ? from_block(tokens, n) : std::span<const Token>();
   }
+  const bool kept_up = block_ && block_->missing(position) <= kFewRows;
+  if (kept_up) behind_s_ = 0;
+  const bool block_pays = kept_up || (block_ && policy_->worth_catching_up(behind_s_));
   if (stats_.evaluations % kPlainEvery == 0) return {};
   if (policy_->probe()) {
-    probe_block_ = block_ && (!probe_block_ || !copy_.open);
-    if (probe_block_) return from_block(tokens, std::min(n, kProbeGuesses), false);
+    probe_block_ = block_pays && (!probe_block_ || !copy_.open);
+    if (probe_block_) return from_block(tokens, std::min(n, kProbeGuesses));
     return use(copy_, std::min(n, kProbeGuesses));
   }
   double chances[kDraftMax];
@@ -57,23 +61,31 @@ std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n) {
     for (int i = 0; i < kDraftMax; ++i) chances[i] = copy_chance_[copy_class(static_cast<std::size_t>(i))];
     copied = policy_->plan(std::span(chances).first(std::min(n, kDraftMax)), DraftPolicy::Cost::none);
   }
-  if (block_) {
+  if (block_pays) {
     blocked = policy_->plan(std::span<const double>(block_chance_).first(std::min({n, kDraftMax, block_->guesses_max()})),
                             block_->at_once() ? DraftPolicy::Cost::once : DraftPolicy::Cost::each);
   }
-  if (copied.n > 0 && copied.gain >= blocked.gain) return use(copy_, copied.n);
-  if (blocked.n > 0) return from_block(tokens, block_->at_once() ? n : blocked.n, true);
-  return {};
+  if (blocked.n > 0 && blocked.gain > copied.gain) {
+    const auto guesses = from_block(tokens, block_->at_once() ? n : blocked.n, copied.gain);
+    if (!guesses.empty()) return guesses;
+  }
+  return use(copy_, copied.n);
 }
 
-// `cut`: to as many as the block's own opinion of them makes worth while.
-std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n, bool cut) {
+// As many as the block's own opinion of them makes worth while, if that gains more than `least`; all of them if `least` is not given.
+std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n, std::optional<double> least) {
+  const bool behind = block_->missing(static_cast<std::int64_t>(tokens.size())) > kFewRows;
   const auto began = std::chrono::steady_clock::now();
   block_->draft(tokens, std::min(n, block_->guesses_max()), blocked_.tokens);
   if (blocked_.tokens.empty()) return {};
-  policy_->guessed(block_->at_once() ? 1 : static_cast<int>(blocked_.tokens.size()), std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  if (behind) policy_->caught_up(seconds);
+  else policy_->guessed(block_->at_once() ? 1 : static_cast<int>(blocked_.tokens.size()), seconds);
   blocked_.open = true;
-  if (const auto chances = block_->chances(); cut && !chances.empty()) n = policy_->plan(chances, DraftPolicy::Cost::none).n;
+  if (const auto chances = block_->chances(); least && !chances.empty()) {
+    const auto plan = policy_->plan(chances, DraftPolicy::Cost::none);
+    n = plan.gain > *least ? plan.n : 0;
+  }
   return use(blocked_, n);
 }
 
@@ -83,6 +95,7 @@ void Drafter::saw(int layer, std::int64_t position, int n, const float* streams)
 
 void Drafter::took(int n, std::chrono::duration<double> time) {
   ++stats_.evaluations;
+  behind_s_ += time.count();
   policy_->evaluated(n + 1, time.count());
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -48,7 +49,7 @@ class Drafter {
 
   std::size_t copy_class(std::size_t i) const;
   std::span<const Token> use(Guess& guess, int n);
-  std::span<const Token> from_block(std::span<const Token> tokens, int n, bool cut);
+  std::span<const Token> from_block(std::span<const Token> tokens, int n, std::optional<double> least = {});
   void settle(Guess& guess, std::int64_t position, Token token, DraftStats::Source& source, bool copied);
 
   const DraftOptions options_;
@@ -61,6 +62,7 @@ class Drafter {
   std::array<double, kMatchMax + 1> copy_chance_;  // by the length of the match, which grows with every right guess
   std::array<double, kDraftMax> block_chance_;     // by depth
   bool probe_block_ = false;                        // whose turn the next probe is
+  double behind_s_ = 0;                             // of evaluations since the block fell behind
   DraftStats stats_;
 };
 

@@ -18,6 +18,14 @@ DsparkDrafter::DsparkDrafter(const Weights& weights, Forward& forward)
 
 int DsparkDrafter::guesses_max() const { return c_.dspark_block_size; }
 
+// Of the KV rows up to `last`, the anchor's position.
+std::int64_t DsparkDrafter::first_missing(std::int64_t last) const {
+  const std::int64_t seen = std::max(hidden_.begin(), last - window_);
+  return end_ < seen || first_ > seen ? seen : end_;
+}
+
+std::int64_t DsparkDrafter::missing(std::int64_t size) const { return size - 1 - first_missing(size - 1); }
+
 void DsparkDrafter::saw(int layer, std::int64_t position, int n, const float* streams) {
   const auto& targets = c_.dspark_target_layer_ids;
   const auto target = std::find(targets.begin(), targets.end(), layer);
@@ -31,7 +39,7 @@ void DsparkDrafter::saw(int layer, std::int64_t position, int n, const float* st
 void DsparkDrafter::drop_to(std::int64_t size) {
   hidden_.drop_to(size);
   end_ = std::min(end_, size);
-  // Further back the rings have newer rows where the window's were: they hold kRollback + block_size beside a window.
+  // The rings hold kRollback + block_size rows beside a window: further back, newer ones lie where the window's were.
   if (end_ <= first_ || end_ < high_ - kRollback - c_.dspark_block_size) first_ = end_ = high_ = hidden_.end();
 }
 
@@ -41,8 +49,7 @@ void DsparkDrafter::draft(std::span<const Token> tokens, int n, std::vector<Toke
   const std::int64_t last = static_cast<std::int64_t>(tokens.size()) - 1;  // the anchor's position
   n = std::min(n, c_.dspark_block_size);
   if (n <= 0 || hidden_.end() != last || hidden_.begin() >= last) return;
-  const std::int64_t seen = std::max(hidden_.begin(), last - window_);
-  if (end_ < seen || first_ > seen) first_ = end_ = seen;
+  if (const std::int64_t from = first_missing(last); from != end_) first_ = end_ = from;
   if (end_ < last) {
     hidden_.copy(end_, last, rows_);
     forward_.dspark_context(weights_, stages_, end_, static_cast<int>(last - end_), rows_.data());

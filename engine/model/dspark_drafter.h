@@ -14,6 +14,7 @@ class DsparkDrafter : public BlockDrafter {
   void saw(int layer, std::int64_t position, int n, const float* streams) override;
   void drop_to(std::int64_t size) override;
   void draft(std::span<const Token> tokens, int n, std::vector<Token>& out) override;
+  std::int64_t missing(std::int64_t size) const override;
   int guesses_max() const override;
   bool at_once() const override { return true; }
   std::span<const double> chances() const override { return chances_; }
@@ -21,6 +22,8 @@ class DsparkDrafter : public BlockDrafter {
   const Forward::Block& block() const { return block_; }  // the last one
 
  private:
+  std::int64_t first_missing(std::int64_t last) const;
+
   const Config& c_;
   const DsparkWeights& weights_;
   Forward& forward_;

@@ -35,8 +35,8 @@ class Forward {
   // token attends positions seen_from..position + n - 1, those after its own too, instead of its window.
   void layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
              std::optional<std::int64_t> seen_from = {});
-  // All layers; appends the tokens to the state. x: [n, S, D] out. `after`, if any, sees x after each layer; when it returns false all
-  // ends there, the state does not count the tokens and must be restored from a snapshot, and so is what this returns.
+  // All layers; appends the tokens to the state. x: [n, S, D] out. `after`, if any, sees x after each layer. When it returns false
+  // evaluation ends, this returns false, and the state is half written: restore a snapshot.
   bool evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after = {});
   // logits [n, V] of streams x [n, S, D], through the model's head or an MTP block's.
   void head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits);
@@ -49,7 +49,7 @@ class Forward {
   // DSpark's context: the KV rows that positions position..position + n - 1 have in every stage. hidden [n, targets, D]: the target
   // layers' streams as stream_means() leaves them; n <= a window.
   void dspark_context(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t position, int n, const float* hidden);
-  // Means [n] of streams x [n, S, D], `stride` floats from one to the next.
+  // Mean over the streams of each token: x [n, S, D] -> means [n, D], rows `stride` floats apart.
   void stream_means(const float* x, int n, float* means, std::int64_t stride) const;
   // What follows `anchor`, which stands at `position`: the block's first n tokens, each the likeliest after the one before it. The
   // stages know the rows of positions seen_from..position - 1; the block's own are written after them.

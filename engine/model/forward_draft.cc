@@ -26,7 +26,7 @@ LayerState Forward::draft_state(int chunk_max) const {
 void Forward::mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x) {
   const int n = static_cast<int>(next.size()), D = c_.hidden_size, S = c_.hc_mult;
   const Trace::Span span(trace_, "draft block", "tokens", n);
-  Buffer e(static_cast<std::size_t>(n) * S * D), h(static_cast<std::size_t>(n) * S * D);
+  Buffer e(static_cast<std::size_t>(n) * D), h(static_cast<std::size_t>(n) * S * D);
   embed(next, h.data());
   for (int t = 0; t < n; ++t) std::memmove(h.data() + static_cast<std::size_t>(t) * D, h.data() + static_cast<std::size_t>(t) * S * D, sizeof(float) * D);
   rms_norm(h.data(), w.enorm, h.data(), n, D);
@@ -66,7 +66,9 @@ void Forward::dspark_context(const DsparkWeights& w, std::span<LayerState> stage
     const Chunk chunk(*this, stage, position, n);
     linear(stage.wkv, entering(stage.wkv, x, n, xq_), D, kv, C, n, !exact_);
     rms_norm(kv, stage.kv_norm, kv, n, C);
-    for (int t = 0; t < n; ++t) put_window_row(stages[k], chunk, t, kv + static_cast<std::size_t>(t) * C);
+    each(n, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto t = static_cast<int>(begin); t < end; ++t) put_window_row(stages[k], chunk, t, kv + static_cast<std::size_t>(t) * C);
+    });
   }
 }
 

@@ -49,7 +49,6 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (*size == 0) return mapped;
   void* data = ::mmap(nullptr, *size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED) return failed(path, errno);
-  ::madvise(data, *size, MADV_HUGEPAGE);  // a wish: few kernels and file systems grant it
   mapped.data_ = static_cast<const std::uint8_t*>(data);
   mapped.path_ = path;
   return mapped;

@@ -42,11 +42,13 @@ int spread_memory() {
   const auto nodes = parse_nodes(list);
   if (nodes.size() < 2) return 1;
   int policy = MPOL_DEFAULT;
-  if (::syscall(SYS_get_mempolicy, &policy, nullptr, 0, nullptr, 0) != 0 || policy != MPOL_DEFAULT) return 1;
+  if (::syscall(SYS_get_mempolicy, &policy, nullptr, 0, nullptr, 0) != 0) return 1;
+  if (policy == MPOL_INTERLEAVE) return static_cast<int>(nodes.size());
+  if (policy != MPOL_DEFAULT) return 1;
   constexpr int kBits = sizeof(unsigned long) * CHAR_BIT;
   std::array<unsigned long, kMemoryNodesMax / kBits> mask{};
   for (const int n : nodes) mask[static_cast<std::size_t>(n / kBits)] |= 1ul << n % kBits;
-  return ::syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, mask.data(), kMemoryNodesMax) == 0 ? static_cast<int>(nodes.size()) : 1;
+  return ::syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, mask.data(), kMemoryNodesMax + 1) == 0 ? static_cast<int>(nodes.size()) : 1;
 }
 
 }  // namespace lares::engine

@@ -12,7 +12,7 @@ inline constexpr int kMemoryNodesMax = 1024;
 std::vector<int> parse_nodes(std::string_view list);
 
 // Spreads what this thread and those it starts allocate and read from files from now on over all nodes that have memory, unless a
-// policy is set already (numactl). Returns over how many: 1 when there is nothing to spread.
+// policy is set already (numactl). Returns over how many it is spread: 1 when there is nothing to spread.
 int spread_memory();
 
 }  // namespace lares::engine

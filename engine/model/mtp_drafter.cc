@@ -32,6 +32,14 @@ void MtpDrafter::drop_to(std::int64_t size) {
   else size_ = rows;
 }
 
+// Of the rows up to `last`, whose token waits.
+std::int64_t MtpDrafter::first_missing(std::int64_t last) const {
+  const std::int64_t first = std::max(streams_.begin(), last - window_), end = origin_ + size_;
+  return size_ <= 0 || end < first ? first : end;
+}
+
+std::int64_t MtpDrafter::missing(std::int64_t size) const { return size - 1 - first_missing(size - 1); }
+
 Token MtpDrafter::likeliest(const float* streams) {
   const MtpWeights& w = weights_.mtp.front();
   logits_.resize(weights_.checkpoint.config().vocab_size);
@@ -44,9 +52,8 @@ void MtpDrafter::draft(std::span<const Token> tokens, int n, std::vector<Token>&
   const std::int64_t last = static_cast<std::int64_t>(tokens.size()) - 1;
   if (n <= 0 || streams_.end() != last || streams_.begin() >= last) return;
   size_ = std::min(size_, last - 1 - origin_);  // asked twice at one place: its row again
-  const std::int64_t first = std::max(streams_.begin(), last - window_);
-  if (size_ <= 0 || origin_ + size_ < first) begin_at(first);
-  const std::int64_t from = origin_ + size_;
+  const std::int64_t from = first_missing(last);
+  if (from != origin_ + size_ || size_ <= 0) begin_at(from);
   const auto count = static_cast<std::size_t>(last - from);
   streams_.copy(from, last, x_);
   const MtpWeights& w = weights_.mtp.front();

@@ -16,11 +16,13 @@ class MtpDrafter : public BlockDrafter {
   void saw(int layer, std::int64_t position, int n, const float* streams) override;
   void drop_to(std::int64_t size) override;
   void draft(std::span<const Token> tokens, int n, std::vector<Token>& out) override;
+  std::int64_t missing(std::int64_t size) const override;
   int guesses_max() const override { return kMtpMax; }
   bool at_once() const override { return false; }
 
  private:
   void begin_at(std::int64_t position);
+  std::int64_t first_missing(std::int64_t last) const;
   Token likeliest(const float* streams);
 
   const Weights& weights_;

@@ -26,7 +26,7 @@ std::span<const float> ModelTimeline::row(std::int64_t position) const {
 // Appends tokens to the state and keeps the logits after the last n_rows of them.
 void ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows) { evaluate(tokens, n_rows, {}); }
 
-// As long as go_on(layers done, of all) says so; then all is as before.
+// Asks go_on(layers done, layers) after each layer; on false puts everything back and returns false.
 bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on) {
   const Config& c = weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
@@ -34,14 +34,15 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const st
   if (state_.size() % kSnapshotEvery == 0) keep_snapshot(state_.size());  // before, not after: what ended here may have been guesses
   streams_.resize(std::max(streams_.size(), tokens.size() * width));
   const std::int64_t position = state_.size();
+  const bool kept = !snapshots_.empty() && snapshots_.back().position == position;
   std::optional<State::Snapshot> before;
-  if (go_on) before = !snapshots_.empty() && snapshots_.back().position == position ? snapshots_.back() : state_.snapshot(position);
+  if (go_on && !kept) before = state_.snapshot(position);
   const bool done = forward_.evaluate(state_, tokens, streams_.data(), [&](int layer, const float* streams) {
     drafter_.saw(layer, position, n, streams);
     return !go_on || layer + 1 == c.num_hidden_layers || go_on(layer + 1, c.num_hidden_layers);
   });
   if (!done) {
-    state_.restore(*before);
+    state_.restore(kept ? snapshots_.back() : *before);
     drafter_.drop_to(position);
     return false;
   }

@@ -163,9 +163,14 @@ Result<std::unique_ptr<Weights>> load_weights(const std::string& directory, cons
   if (unknown_dspark) {
     w->notes.push_back("DSpark draft stages are present and not run: config.json has no dspark_block_size");
   } else if (dspark) {
-    int stages = 0;
-    while (w->checkpoint.has(fmt::format("mtp.{}.attn.wkv.weight", stages))) ++stages;
-    load.dspark(w->dspark.emplace(), std::max(1, stages));
+    int stages = 1;
+    const auto any_of = [&](int k) {
+      const std::string prefix = fmt::format("mtp.{}.", k);
+      const auto at = entries.lower_bound(prefix);
+      return at != entries.end() && at->first.starts_with(prefix);
+    };
+    while (any_of(stages)) ++stages;
+    load.dspark(w->dspark.emplace(), stages);
   } else if (w->checkpoint.has("mtp.0.e_proj.weight") || (some && c.num_nextn_predict_layers > 0)) {
     w->mtp.reserve(c.num_nextn_predict_layers);
     for (int k = 0; k < std::max(1, c.num_nextn_predict_layers) && !load.failed(); ++k) load.mtp(w->mtp.emplace_back(), k);

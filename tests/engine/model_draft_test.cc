@@ -263,6 +263,16 @@ TEST(DraftPolicy, GuessesAsLongAsItPays) {
   EXPECT_LT(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).gain, some.gain);
 }
 
+TEST(DraftPolicy, CatchingUpWaitsAsLongAsItTakes) {
+  DraftPolicy p;
+  for (int i = 0; i < 10; ++i) p.evaluated(1, 1);
+  EXPECT_FALSE(p.worth_catching_up(3));
+  EXPECT_TRUE(p.worth_catching_up(20));
+  for (int i = 0; i < 10; ++i) p.caught_up(30);
+  EXPECT_FALSE(p.worth_catching_up(29));
+  EXPECT_TRUE(p.worth_catching_up(31));
+}
+
 // A first measurement that was disturbed must not make guesses look cheap that are never right.
 TEST(DraftPolicy, GuessesThatAreNeverRightNeverPay) {
   DraftPolicy p;

@@ -1,4 +1,5 @@
 // Repacked weights change no bit of any result; their file is for one checkpoint only, complete or not there.
+#include "engine/model/dspark_drafter.h"
 #include "engine/model/repack.h"
 
 #include <fcntl.h>
@@ -26,18 +27,31 @@ class Repack : public testing::TestWithParam<const char*> {
   }
   void TearDown() override { fs::remove_all(directory_); }
 
-  // Logits of the golden's tokens, in chunks of `chunk`.
+  // Logits of the golden's tokens, in chunks of `chunk`, and of what DSpark stages draft after them.
   std::vector<float> logits(const Weights& weights, bool exact, int chunk) {
     const Golden golden(GetParam());
     const Config& c = weights.checkpoint.config();
     Forward forward(weights, exact, pool_, kernels::best());
     State state(weights, exact, chunk);
     const auto n = golden.tokens.size();
+    std::optional<DsparkDrafter> drafter;
+    if (weights.dspark) drafter.emplace(weights, forward);
     std::vector<float> x(n * c.hc_mult * c.hidden_size), out(n * c.vocab_size);
     for (std::size_t at = 0; at < n; at += static_cast<std::size_t>(chunk)) {
       const auto m = std::min<std::size_t>(chunk, n - at);
-      forward.evaluate(state, std::span(golden.tokens).subspan(at, m), x.data());
+      forward.evaluate(state, std::span(golden.tokens).subspan(at, m), x.data(), [&](int layer, const float* y) {
+        if (drafter) drafter->saw(layer, static_cast<std::int64_t>(at), static_cast<int>(m), y);
+        return true;
+      });
       forward.head(x.data(), static_cast<int>(m), out.data() + at * c.vocab_size);
+    }
+    if (drafter) {
+      std::vector<Token> guesses;
+      drafter->drop_to(static_cast<std::int64_t>(n) - 1);
+      drafter->draft(golden.tokens, drafter->guesses_max(), guesses);
+      EXPECT_FALSE(guesses.empty());
+      out.insert(out.end(), drafter->block().logits.begin(), drafter->block().logits.end());
+      out.insert(out.end(), drafter->block().confidence.begin(), drafter->block().confidence.end());
     }
     return out;
   }
@@ -126,7 +140,7 @@ TEST_P(Repack, WhatCannotBeWrittenLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(directory_));
 }
 
-INSTANTIATE_TEST_SUITE_P(, Repack, testing::Values("micro-flash", "micro-pro"), [](const auto& which) {
+INSTANTIATE_TEST_SUITE_P(, Repack, testing::Values("micro-flash", "micro-pro", "tiny-dspark"), [](const auto& which) {
   return std::string(which.param).substr(6);
 });
 

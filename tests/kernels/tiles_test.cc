@@ -81,6 +81,7 @@ std::vector<Case> cases() {
   out.push_back({Format::fp8, true, 300, 416, 3});
   out.push_back({Format::fp8, true, 140, 256, 7});
   out.push_back({Format::fp8, true, 256, 256, 70});
+  out.push_back({Format::fp8, false, 64, 128, 5953});  // whose last pass has a token
   return out;
 }
 INSTANTIATE_TEST_SUITE_P(, TilesOf, testing::ValuesIn(cases()));
@@ -120,7 +121,6 @@ TEST(Tiles, ScalesOfEverySize) {
       ASSERT_TRUE(tileable(s.m));
       const Repacked r = repacked(s.m, 128);
       auto kinds = activations(n_tokens, n_in, 7);
-      kinds.pop_back();  // a product that underflows to -0 here would meet a tile's zeros, which make it +0
       for (std::size_t kind = 0, n = kinds.size(); kind < n; ++kind) {
         for (std::size_t i = 0; i < kinds[kind].size(); i += 97) kinds[kind][i] = i % 2 ? 0x1p60f : -0x1p-46f;
         kinds.push_back(kinds[kind]);  // and one activation per token that makes a sum infinite, however small its scale

@@ -64,12 +64,13 @@ def compare_drafts(lares, model, tokens, rows, reference, work):
     """The worst relative errors of draft_logits and draft_confidence after a short, a window-long and the whole text."""
     ids, out = os.path.join(work, "draft.json"), os.path.join(work, "draft.safetensors")
     worst = {"draft_logits": 0, "draft_confidence": 0}
-    for n in sorted({2, 60, 129, 140, len(tokens)}):
+    for n in sorted(min(n, len(tokens)) for n in {2, 60, 129, 140, len(tokens)}):
         write_ids(ids, tokens[:n])
         logits(lares, model, ids, out, "--dspark", "--chunk", "50")
         ours = read_safetensors(out)
         guesses, theirs, confidence = reference.dspark_draft(rows[:n - 1], tokens[n - 1])
-        assert ours["draft_tokens"][1].tolist() == guesses, (n, ours["draft_tokens"][1].tolist(), guesses)
+        if ours["draft_tokens"][1].tolist() != guesses:
+            worst["draft_tokens"] = float("inf")
         worst["draft_logits"] = max(worst["draft_logits"], error(floats(ours, "draft_logits"), theirs))
         worst["draft_confidence"] = max(worst["draft_confidence"], error(floats(ours, "draft_confidence")[None], confidence[None]))
     return worst
@@ -84,6 +85,7 @@ def main():
     bad = 0
     seeds = [int(s) for s in a.seeds.split(",")]
     kinds = [(s, "official", draft) for s in seeds for draft in ("--mtp", "--dspark")] + [(seeds[0], s, "--mtp") for s in ("base", "fp8", "bf16")]
+    kinds += [(seeds[0], "base", "--dspark"), (seeds[0], "bf16", "--dspark")]
     for seed, stored, draft in kinds:
         r = random.Random(seed)
         with tempfile.TemporaryDirectory(prefix="lares-reference-") as work:

@@ -4,8 +4,7 @@
   make_dspark_golden.py DIR
 
 goldens.safetensors: tokens I32 [T]; lengths I32 [N]: tokens of the text, the last of which is the one to go on from; and per length
-and mode (exact, released) tokens I32 [B], logits F32 [B, V], confidence F32 [B]; released.hidden BF16 [T, targets, D]: the streams' means
-that released drafts were made from. tests/goldens/tiny-dspark was made with it.
+and mode (exact, released) tokens I32 [B], logits F32 [B, V], confidence F32 [B]; released.hidden BF16 [T, targets D]: the streams' means that released drafts were made from. tests/goldens/tiny-dspark was made with it.
 """
 import random
 import sys
