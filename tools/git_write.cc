@@ -3,6 +3,7 @@
 // instead of its pointer).
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -93,7 +94,24 @@ GitResult<Index> index_of(git_repository* repo) {
   return index;
 }
 
+// libgit2 trusts fractions of a second, git as most people have it does not: to that one a file that was changed in the second it was
+// staged in, and kept its size, looks unchanged once the index is written in a later one. Without a size git looks at the content.
+void distrust_times_of_that_second(git_index* index) {
+  struct stat written {};
+  if (::stat(git_index_path(index), &written) != 0) return;
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
+    const git_index_entry* entry = git_index_get_byindex(index, i);
+    if (entry->file_size == 0 || git_index_entry_is_conflict(entry) || entry->mtime.seconds < written.st_mtim.tv_sec) continue;
+    const std::string path = entry->path;
+    git_index_entry unsure = *entry;
+    unsure.path = path.c_str();
+    unsure.file_size = 0;
+    git_index_add(index, &unsure);  // in its place
+  }
+}
+
 GitResult<> write_index(git_index* index) {
+  distrust_times_of_that_second(index);
   const int failed = git_index_write(index);
   if (failed == GIT_ELOCKED)
     return tl::unexpected(std::string("another git process holds the index; try again"));
