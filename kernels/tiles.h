@@ -53,6 +53,14 @@ struct PackArgs {
 // have of a few tiles spreads over all sets of a cache.
 constexpr std::int64_t packed_width(int n_in) { return (tiles_along(n_in) + 1 + tiles_along(n_in) % 2) * kTileK; }
 
+// Tokens that share one pass over tiles, at most: their sums stay in the cache. A whole number of every kernel's steps (6, 8).
+inline constexpr int kTokensPass = 192, kTokensStep = 24;
+// Of n tokens, those of each pass, so that the last is not a short one.
+constexpr int even_pass(int n) {
+  const int passes = (n + kTokensPass - 1) / kTokensPass;
+  return ((n + passes - 1) / passes + kTokensStep - 1) / kTokensStep * kTokensStep;
+}
+
 struct TilesArgs {
   const Tiles* w;
   const float* x;  // packed for w->format by the same row

@@ -123,7 +123,6 @@ template <class Code, int M, int chains>
 // ---- many tokens
 
 constexpr int kPanelTiles = 2;    // 256 k by 16 rows of floats: 16 KB
-constexpr int kTokensPass = 192;  // whose sums take 12 KB
 
 struct alignas(64) Scratch {
   float panel[kPanelTiles * kTileK * kTileRows];  // [k in processing order][row]

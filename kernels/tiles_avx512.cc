@@ -127,7 +127,6 @@ void decode(Fp4 code, const std::uint8_t* tile, const float*, std::uint8_t* to) 
 
 // From the tile that is read to the one that is asked for, at least: measured, one or two tokens of the larger formats gain by more.
 constexpr int ahead_bytes(Format format, int tokens) { return tokens <= 2 && format != Format::fp4 ? 8192 : 4096; }
-constexpr int kTokensPass = 192; // whose sums take 12 KB a block; whole steps of six and of eight
 constexpr int kSlabBytes = 8704; // of each of two blocks: they stay in L1 while all tokens pass over them
 
 // Many tokens pass over four blocks of bf16, for which fp4 and fp8 are decoded a tile at a time. Six tokens and four blocks have the
@@ -297,10 +296,9 @@ void run_blocks(const TilesArgs& a, int row) {
   const std::int64_t along = tiles_along(a.w->n_in);
   const Rows rows{a.w->data + row / kTileRows * along * tile_bytes(Code::format), a.w->scale ? a.w->scale + row / 128 * along : nullptr, along, packed_width(a.w->n_in)};
   alignas(64) float sums[kTokensPass * blocks * kRows];
-  constexpr int step = tokens_a_step(blocks);
-  const int passes = (a.n_tokens + kTokensPass - 1) / kTokensPass, share = ((a.n_tokens + passes - 1) / passes + step - 1) / step * step;
-  for (int t0 = 0; t0 < a.n_tokens; t0 += share) {
-    const int n = least(share, a.n_tokens - t0);
+  const int pass = even_pass(a.n_tokens);
+  for (int t0 = 0; t0 < a.n_tokens; t0 += pass) {
+    const int n = least(pass, a.n_tokens - t0);
     std::memset(sums, 0, sizeof(float) * blocks * kRows * static_cast<std::size_t>(n));
     if constexpr (blocks == kWide) run_many<Code>(rows, words<X>(a, t0), sums, n);
     else run_few<Code, X, blocks>(rows, words<X>(a, t0), sums, n);

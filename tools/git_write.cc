@@ -96,9 +96,10 @@ GitResult<Index> index_of(git_repository* repo) {
 
 // libgit2 trusts fractions of a second, git as most people have it does not: to that one a file that was changed in the second it was
 // staged in, and kept its size, looks unchanged once the index is written in a later one. Without a size git looks at the content.
-void distrust_times_of_that_second(git_index* index) {
+// False: it could not be said of one of them.
+bool distrust_times_of_that_second(git_index* index) {
   struct stat written {};
-  if (::stat(git_index_path(index), &written) != 0) return;
+  if (::stat(git_index_path(index), &written) != 0) return true;  // the first index: there is no such second
   for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
     const git_index_entry* entry = git_index_get_byindex(index, i);
     if (entry->file_size == 0 || git_index_entry_is_conflict(entry) || entry->mtime.seconds < written.st_mtim.tv_sec) continue;
@@ -106,12 +107,13 @@ void distrust_times_of_that_second(git_index* index) {
     git_index_entry unsure = *entry;
     unsure.path = path.c_str();
     unsure.file_size = 0;
-    git_index_add(index, &unsure);  // in its place
+    if (git_index_add(index, &unsure) != 0) return false;  // in its place
   }
+  return true;
 }
 
 GitResult<> write_index(git_index* index) {
-  distrust_times_of_that_second(index);
+  if (!distrust_times_of_that_second(index)) return tl::unexpected(fmt::format("write the index: {}", last_error()));
   const int failed = git_index_write(index);
   if (failed == GIT_ELOCKED)
     return tl::unexpected(std::string("another git process holds the index; try again"));

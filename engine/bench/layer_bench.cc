@@ -218,8 +218,8 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   Sample taken[3];
   std::vector<Pair> pairs;  // of a chunk through both layers, and as many dot products as pass in its floor's time
   int done = 0, window_tokens = 0;
-  const auto began = Clock::now();
-  while (done < tokens && (done == 0 || seconds_since(began) < kPrefillSeconds * r.seconds)) {
+  double spent = 0;  // on chunks
+  while (done < tokens && spent < kPrefillSeconds * r.seconds) {
     const int n = std::min(kChunk, tokens - done);
     fill_activations(static_cast<std::uint64_t>(done), x.data(), x.size());
     Pair pair{};
@@ -231,6 +231,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
         l.forward->layer(l.weights(k.layer), state.layer(k.layer), done,
                          {ids.data(), static_cast<std::size_t>(n)}, x.data());
       });
+      spent += s.seconds;
       if (k.layer == kSwaLayer) {
         taken[k.layer] = s;  // of the last chunk that ran
         window_tokens = n;

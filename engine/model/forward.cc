@@ -10,9 +10,8 @@ namespace lares::engine {
 namespace {
 
 constexpr int kRowsUnit = 16, kRowsUnitFew = 2 * kernels::kTileRows, kRowsUnitMany = 4 * kernels::kTileRows;  // rows a kernel computes at a time
-constexpr int kManyTokens = 16;
-constexpr int kTokensUnit = 64;   // tokens that share one pass over row-major weights ...
-constexpr int kTokensUnitTiled = 192, kTokensStep = 24;  // ... and over tiles, by whole steps of the kernels
+constexpr int kManyTokens = 16;   // from which on kernels take so many rows together
+constexpr int kTokensUnit = 64;   // tokens that share one pass over row-major weights
 constexpr std::int64_t kPackUnit = 1 << 15;  // activations worth handing to another thread
 constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about 10 us)
 constexpr int kShares = 16;  // of a thread, at most: a longer run of weights is read faster, a shorter one leaves less at the end
@@ -43,8 +42,7 @@ void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, 
                           std::int64_t y_stride, int n, bool round) {
   const bool tiled = w.tiles && row_begin % kernels::kTileRows == 0;
   const float* const packed = tiled ? pack(w, x, x_stride, n, packed_) : nullptr;
-  const int passes = (n + kTokensUnitTiled - 1) / kTokensUnitTiled, even = ((n + passes - 1) / passes + kTokensStep - 1) / kTokensStep * kTokensStep;
-  const int unit = tiled ? even : kTokensUnit, rows_unit = !tiled ? kRowsUnit : n < kManyTokens ? kRowsUnitFew : kRowsUnitMany;
+  const int unit = tiled ? kernels::even_pass(n) : kTokensUnit, rows_unit = !tiled ? kRowsUnit : n < kManyTokens ? kRowsUnitFew : kRowsUnitMany;
   const int blocks = (row_end - row_begin + rows_unit - 1) / rows_unit, tiles = (n + unit - 1) / unit;
   const std::int64_t work = static_cast<std::int64_t>(rows_unit) * w.n_in * std::min(n, unit);
   const std::int64_t grain = std::max<std::int64_t>({1, kWorkUnit / work, blocks / (static_cast<std::int64_t>(pool_.size()) * kShares)});

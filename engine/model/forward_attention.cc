@@ -2,7 +2,6 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
-#include <utility>
 
 #include "engine/model/forward.h"
 #include "engine/model/forward_chunk.h"
@@ -101,8 +100,8 @@ void Forward::compress(const CompressorWeights& w, RawRows& raw, std::vector<std
       g.clear();
       const auto add = [&](std::int64_t t, int half) {
         const std::int64_t own = t - chunk.position;
-        v.push_back((own < 0 ? std::as_const(raw).values(t) : values + own * width) + half * d);
-        g.push_back((own < 0 ? std::as_const(raw).gates(t) : gates + own * width) + half * d);
+        v.push_back((own < 0 ? raw.values(t) : values + own * width) + half * d);
+        g.push_back((own < 0 ? raw.gates(t) : gates + own * width) + half * d);
       };
       if (r == 4 && j > 0)
         for (std::int64_t t = 4 * (j - 1); t < 4 * j; ++t) add(t, 0);

@@ -1,21 +1,11 @@
 // The draft blocks that checkpoints carry beside the model: MTP (SPEC section 3.11) or DSpark (appendix B).
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "engine/model/forward.h"
 #include "engine/model/forward_chunk.h"
 
 namespace lares::engine {
-namespace {
-
-float bf16(float v) {
-  if (v != v) return v;
-  const auto u = std::bit_cast<std::uint32_t>(v);
-  return std::bit_cast<float>((u + 0x7FFFu + ((u >> 16) & 1u)) & 0xFFFF0000u);
-}
-
-}  // namespace
 
 LayerState Forward::draft_state(int chunk_max) const {
   LayerState state;
@@ -38,19 +28,21 @@ void Forward::mtp(const MtpWeights& w, LayerState& state, std::int64_t position,
       for (int i = 0; i < D; ++i) {
         float& v = x[(static_cast<std::size_t>(t) * S + s) * D + i];
         v = e[static_cast<std::size_t>(t) * D + i] + v;
-        if (!exact_) v = bf16(v);
       }
+  if (!exact_) k_.round_bf16(x, n * S * D);
   layer(w.block, state, position, next, x);
 }
 
 void Forward::stream_means(const float* x, int n, float* means, std::int64_t stride) const {
   const int D = c_.hidden_size, S = c_.hc_mult;
-  for (int t = 0; t < n; ++t, x += static_cast<std::int64_t>(S) * D, means += stride)
+  for (int t = 0; t < n; ++t, x += static_cast<std::int64_t>(S) * D, means += stride) {
     for (int i = 0; i < D; ++i) {
       float sum = x[i];
       for (int s = 1; s < S; ++s) sum += x[static_cast<std::size_t>(s) * D + i];
-      means[i] = exact_ ? sum / static_cast<float>(S) : bf16(sum / static_cast<float>(S));
+      means[i] = sum / static_cast<float>(S);
     }
+    if (!exact_) k_.round_bf16(means, D);
+  }
 }
 
 void Forward::dspark_context(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t position, int n, const float* hidden) {

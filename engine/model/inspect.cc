@@ -67,6 +67,12 @@ Result<Inspection> inspect(const std::string& directory) {
   add("routed_scaling_factor", c.routed_scaling_factor);
   add("swiglu_limit", c.swiglu_limit);
   add("max_position_embeddings", c.max_position_embeddings);
+  if (c.dspark_block_size > 0) {
+    add("dspark_block_size", c.dspark_block_size);
+    add("dspark_markov_rank", c.dspark_markov_rank);
+    add("dspark_noise_token_id", c.dspark_noise_token_id);
+    add("dspark_target_layer_ids", fmt::format("[{}]", fmt::join(c.dspark_target_layer_ids, ", ")));
+  }
 
   std::map<std::string, LayerReport*, std::less<>> by_prefix;
   out.layers.resize((*weights)->layers.size() + (*weights)->draft_layers().size());

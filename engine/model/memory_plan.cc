@@ -7,6 +7,7 @@
 #include "engine/model/repack.h"
 #include "engine/model/state.h"
 #include "engine/model/timeline.h"
+#include "kernels/tiles.h"
 
 namespace lares::engine {
 namespace {
@@ -33,7 +34,7 @@ MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_cont
   needs.tiles = repacked_bytes(weights);
   needs.sequence = State::bytes(weights, exact, n_context, chunk) + kSnapshotBytesMax;
   // The widest buffers of forward.h: queries and outputs of the heads, and the rows of every expert a token is sent to.
-  const std::uint64_t D = c.hidden_size, I = c.moe_intermediate_size, k = c.num_experts_per_tok + 1,
+  const std::uint64_t D = kernels::packed_width(c.hidden_size), I = kernels::packed_width(c.moe_intermediate_size), k = c.num_experts_per_tok + 1,
                       heads = static_cast<std::uint64_t>(c.num_attention_heads) * c.head_dim;
   needs.work = sizeof(float) * (static_cast<std::uint64_t>(chunk) * (3 * c.hc_mult * D + 3 * heads + k * (2 * D + 3 * I)) + c.vocab_size);
   return needs;

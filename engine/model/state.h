@@ -43,10 +43,7 @@ class RawRows {
   static std::uint64_t bytes(const CompressorWeights& c);
 
   const std::uint8_t* row(std::int64_t position) const;
-  std::uint8_t* row(std::int64_t position) {  // to be written
-    kept_.clear();
-    return ring_.row(position);
-  }
+  std::uint8_t* row(std::int64_t position) { return ring_.row(position); }  // to be written
   std::size_t row_bytes() const { return ring_.row_bytes(); }
   const float* values(std::int64_t position) const { return reinterpret_cast<const float*>(row(position)); }
   const float* gates(std::int64_t position) const { return values(position) + row_bytes() / sizeof(float) / 2; }
@@ -62,7 +59,7 @@ class RawRows {
   };
   Ring ring_;
   int ratio_ = 1;
-  std::vector<Kept> kept_;
+  std::vector<Kept> kept_;  // those of positions that were dropped are not asked for before put() replaces them
 };
 
 struct LayerState {

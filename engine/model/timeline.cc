@@ -23,10 +23,8 @@ std::span<const float> ModelTimeline::row(std::int64_t position) const {
   return std::span(logits_).subspan(static_cast<std::size_t>(position - rows_begin_) * vocab, vocab);
 }
 
-// Appends tokens to the state and keeps the logits after the last n_rows of them.
-void ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows) { evaluate(tokens, n_rows, {}); }
-
-// Asks go_on(layers done, layers) after each layer; on false puts everything back and returns false.
+// Appends tokens to the state and keeps the logits after the last n_rows of them. Asks go_on(layers done, layers), if there is one, after
+// each layer; on false puts everything back and returns false.
 bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on) {
   const Config& c = weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;

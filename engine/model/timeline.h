@@ -31,8 +31,7 @@ class ModelTimeline : public Timeline {
   std::span<const float> logits() const { return row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1); }
 
  private:
-  void evaluate(std::span<const Token> tokens, int n_rows);
-  bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on);
+  bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on = {});
   void evaluate_waiting();
   bool has_row(std::int64_t position) const { return position >= rows_begin_ && position < rows_end_; }
   std::span<const float> row(std::int64_t position) const;

@@ -92,9 +92,8 @@ TEST(Dspark, DraftsWhatTheReferenceDrafts) {
       const std::string name = std::string(exact ? "exact." : "released.") + std::to_string(n) + ".";
       ASSERT_EQ(block.tokens.size(), static_cast<std::size_t>(m.config().dspark_block_size)) << name;
       for (const double e : relative_errors(block.logits, golden.floats(name + "logits"), static_cast<std::size_t>(m.config().vocab_size))) errors.push_back(e);
-      if (!exact) continue;
       EXPECT_EQ(block.tokens, golden.ints(name + "tokens")) << name;
-      EXPECT_LT(worst(relative_errors(block.confidence, golden.floats(name + "confidence"), block.confidence.size())), 1e-4) << name;
+      EXPECT_LT(worst(relative_errors(block.confidence, golden.floats(name + "confidence"), block.confidence.size())), exact ? 1e-4 : 1e-2) << name;
     }
     std::printf("  %s: logits of %zu guesses, worst relative error %.1e, median %.1e\n", exact ? "exact" : "released", errors.size(), worst(errors), median(errors));
     if (exact) EXPECT_LT(worst(errors), 1e-4);
