@@ -113,13 +113,13 @@ TEST(Tiles, EveryCodeIsKept) {
 
 // Scales that may be given to the weights of many tokens, and such that may not, next to each other.
 TEST(Tiles, ScalesOfEverySize) {
-  const int n_out = 128, n_in = 512, n_tokens = 70;
+  const int n_out = 64, n_in = 512, n_tokens = 70;
   for (const Format format : {Format::fp8, Format::fp4}) {
     Stored s = stored(format, n_out, n_in);
     for (const int low : {0, 30, 60, 80, 85, 95, 170, 180, 200}) {
       for (std::size_t i = 0; i < s.scales.size(); ++i) s.scales[i] = static_cast<std::uint8_t>(format == Format::fp8 ? low + static_cast<int>(i) * 4 : low + (i % 16 < 8 ? 0 : i % 7));
       ASSERT_TRUE(tileable(s.m));
-      const Repacked r = repacked(s.m, 128);
+      const Repacked r = repacked(s.m, 64);
       auto kinds = activations(n_tokens, n_in, 7);
       for (std::size_t kind = 0, n = kinds.size(); kind < n; ++kind) {
         for (std::size_t i = 0; i < kinds[kind].size(); i += 97) kinds[kind][i] = i % 2 ? 0x1p60f : -0x1p-46f;
