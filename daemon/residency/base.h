@@ -1,0 +1,25 @@
+// The base text of an epoch: one workspace, frozen, as the token ids every session of the epoch begins with.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "tools/source_file.h"
+
+namespace lares::daemon {
+
+struct BaseFile {
+  tools::SourceFile source;  // as it was rendered
+  int tier = 0;              // of volatility, 0 the coldest
+  std::int64_t start = 0, n_tokens = 0;  // in Base::tokens; n_tokens 0: only listed in the tree
+};
+
+struct Base {
+  std::vector<engine::Token> tokens;  // prompt head, tree, files, end of the snapshot
+  std::vector<BaseFile> files;        // in the order of `tokens`
+  std::int64_t files_end = 0;         // where the last file's tokens end
+};
+
+}  // namespace lares::daemon
