@@ -1,7 +1,6 @@
 #include "daemon/answer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 #include <utility>
 
@@ -9,13 +8,6 @@
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
-namespace {
-
-// A slice is what another session waits for at most, and how often people see new text.
-constexpr std::chrono::milliseconds kSlice{40};
-
-}  // namespace
-
 Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar,
                engine::Sampling sampling, Limits limits)
     : engine_(engine),
@@ -75,24 +67,16 @@ void Answer::sample_one() {
   }
 }
 
-std::vector<engine::Event> Answer::slice(std::stop_token stop) {
-  const auto until = std::chrono::steady_clock::now() + kSlice;
-  do {
-    if (stop.stop_requested()) {
-      end_ = End::cancelled;
-    } else {
-      sample_one();
-    }
-  } while (end_ == End::open && std::chrono::steady_clock::now() < until);
-  const std::size_t whole = undecoded_.size() - incomplete_tail(undecoded_);
-  auto events = parser_.feed(valid_utf8(std::string_view(undecoded_).substr(0, whole)));
-  undecoded_.erase(0, whole);
-  return events;
+void Answer::draw(std::stop_token stop) {
+  if (stop.stop_requested()) end_ = End::cancelled;
+  else sample_one();
 }
 
-std::vector<engine::Event> Answer::finish() {
-  auto events = parser_.feed(valid_utf8(undecoded_));
-  undecoded_.clear();
+std::vector<engine::Event> Answer::events() {
+  const std::size_t whole = end_ == End::open ? undecoded_.size() - incomplete_tail(undecoded_) : undecoded_.size();
+  auto events = parser_.feed(valid_utf8(std::string_view(undecoded_).substr(0, whole)));
+  undecoded_.erase(0, whole);
+  if (end_ == End::open) return events;
   auto rest = parser_.finish();
   std::move(rest.begin(), rest.end(), std::back_inserter(events));
   return events;

@@ -1,5 +1,5 @@
 // One answer of the model while it is sampled: the grammar that constrains it, the parser that reads it, and the limits that
-// end it. Runs on the engine's thread, a slice at a time; what it produced is looked at between slices.
+// end it. Runs on the engine's thread, a token at a time; what it produced is looked at between slices of time.
 #pragma once
 
 #include <memory>
@@ -28,10 +28,9 @@ class Answer {
   Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar, engine::Sampling sampling,
          Limits limits);
 
-  // Samples until the slice's time is over or the answer ends. The events are the parser's.
-  std::vector<engine::Event> slice(std::stop_token stop);
-  // After the end: what the parser held back.
-  std::vector<engine::Event> finish();
+  void draw(std::stop_token stop);  // one token, or the end
+  // The parser's, of what was drawn since the last call; after the end, what it held back too.
+  std::vector<engine::Event> events();
 
   End end() const { return end_; }
   const std::string& error() const { return error_; }

@@ -56,4 +56,76 @@ void EngineHost::start(Load load, OnState on_state) {
   });
 }
 
+struct EngineHost::Waiting {
+  using Clock = std::chrono::steady_clock;
+  Drawing& drawing;
+  Clock::time_point asked = Clock::now(), began{};
+  Spent spent;
+  bool done = false;
+  std::exception_ptr error;
+
+  void begin() {
+    began = Clock::now();
+    spent.waited = began - asked;
+  }
+  void end() {
+    done = true;
+    spent.ran = Clock::now() - began;
+  }
+  // A token; ends with the last one, or with what was thrown, which is its own asker's affair.
+  void draw() {
+    try {
+      if (!drawing.draw()) end();
+    } catch (...) {
+      error = std::current_exception();
+      end();
+    }
+  }
+};
+
+// On the engine's thread. Whoever joins is drawn for until the first one's slice is over; what was posted for it then has nothing to do.
+void EngineHost::draw_with_company(Waiting& first) {
+  std::vector<Waiting*> drawn;
+  const auto join = [&] {
+    const std::lock_guard lock(company_mutex_);
+    while (!company_.empty() && drawn.size() < kTogetherMax) {
+      company_.front()->begin();
+      drawn.push_back(company_.front());
+      company_.erase(company_.begin());
+    }
+  };
+  {
+    const std::lock_guard lock(company_mutex_);
+    std::erase(company_, &first);
+  }
+  first.begin();
+  drawn.push_back(&first);
+  const auto until = first.began + kSlice;
+  while (!drawn.empty()) {
+    for (Waiting* w : drawn) w->draw();
+    std::erase_if(drawn, [](const Waiting* w) { return w->done; });
+    if (std::chrono::steady_clock::now() >= until) break;
+    join();
+    if (drawn.size() < 2) continue;  // alone it evaluates for itself
+    std::vector<engine::Timeline*> timelines;
+    for (Waiting* w : drawn) timelines.push_back(&w->drawing.timeline());
+    engine_->evaluate_together(timelines);
+  }
+  for (Waiting* w : drawn) w->end();
+}
+
+asio::awaitable<Spent> EngineHost::draw(Drawing& drawing) {
+  Waiting waiting{.drawing = drawing};
+  {
+    const std::lock_guard lock(company_mutex_);
+    company_.push_back(&waiting);
+  }
+  const auto work = [this, &waiting] {
+    if (!waiting.done) draw_with_company(waiting);
+    if (waiting.error) std::rethrow_exception(waiting.error);
+    return waiting.spent;
+  };
+  co_return co_await run(work);
+}
+
 }  // namespace lares::daemon

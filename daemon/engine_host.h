@@ -3,13 +3,16 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
@@ -26,6 +29,20 @@
 #include "engine/engine.h"
 
 namespace lares::daemon {
+
+// Draws token after token of one timeline; together with others where several do so at a time.
+class Drawing {
+ public:
+  virtual ~Drawing() = default;
+  virtual engine::Timeline& timeline() = 0;
+  virtual bool draw() = 0;  // a token; false: there are no more
+};
+struct Spent {
+  std::chrono::steady_clock::duration waited{}, ran{};
+};
+inline constexpr std::size_t kTogetherMax = 16;  // timelines in one pass
+// Of drawing: what another session's work waits for at most, and how often people see new text.
+inline constexpr std::chrono::milliseconds kSlice{40};
 
 class EngineHost {
  public:
@@ -70,13 +87,21 @@ class EngineHost {
     co_return std::move(*result);
   }
 
+  // Draws until a slice of time is over or there are no more tokens. Those that ask meanwhile join in.
+  asio::awaitable<Spent> draw(Drawing& drawing);
+
  private:
+  struct Waiting;  // a drawing that was asked for
+  void draw_with_company(Waiting& first);
+
   asio::any_io_executor io_;
   protocol::ServerState state_;
   std::unique_ptr<engine::Engine> engine_;
   Gate settled_;
   int n_queued_ = 0;
   std::atomic<bool> abandoned_{false};
+  std::mutex company_mutex_;
+  std::vector<Waiting*> company_;  // asked for and not begun
   asio::thread_pool pool_{1};
 };
 

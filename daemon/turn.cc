@@ -54,9 +54,9 @@ struct Call {
 class Turn {
  public:
   Turn(EngineHost& host, const Tools& tools, Transcript& transcript, std::unique_ptr<engine::Timeline>& timeline,
-       TurnEvents& events, TurnStop& stop, TurnInput input)
+       TurnEvents& events, TurnStop& stop, TurnInput input, std::shared_ptr<SharedBeginning> shared)
       : host_(host), engine_(*host.engine()), tools_(tools), transcript_(transcript), timeline_(timeline), events_(events),
-        stop_(stop), in_(std::move(input)) {}
+        stop_(stop), in_(std::move(input)), shared_(std::move(shared)) {}
 
   asio::awaitable<TurnResult> run() {
     const auto began = Clock::now();
@@ -106,6 +106,19 @@ class Turn {
     }
   }
 
+  struct Draw final : Drawing {
+    Turn& turn;
+    std::function<void()> begin;  // makes the answer, on the engine's thread
+    std::optional<Answer> answer;
+    explicit Draw(Turn& t) : turn(t) {}
+    engine::Timeline& timeline() override { return *turn.timeline_; }
+    bool draw() override {
+      if (!answer) begin();
+      answer->draw(turn.stop_.engine.get_token());
+      return answer->end() == Answer::End::open;
+    }
+  };
+
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason.
   asio::awaitable<std::string> answer(int draw) {
     if (!co_await prefill()) co_return failure_;
@@ -122,30 +135,17 @@ class Turn {
       return choices(tool, key, so_far);
     };
     events_.state("decode");
-    std::optional<Answer> answer;
-    const std::stop_token stop = stop_.engine.get_token();
+    Draw drawing(*this);
+    auto& answer = drawing.answer;
+    drawing.begin = [&] {
+      answer.emplace(engine_, *timeline_, std::move(grammar), sampling, Answer::Limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_max});
+    };
     bool note_forced = false;
     do {
-      const auto asked = Clock::now();
-      const auto draw_slice = [&] {
-        const auto began = Clock::now();
-        if (!answer) {
-          answer.emplace(engine_, *timeline_, std::move(grammar), sampling,
-                         Answer::Limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_max});
-        }
-        auto drawn = answer->slice(stop);
-        if (answer->end() != Answer::End::open) {
-          auto rest = answer->finish();
-          std::move(rest.begin(), rest.end(), std::back_inserter(drawn));
-        }
-        return std::tuple(std::move(drawn), began - asked, Clock::now() - began);
-      };
-      auto [events, waited, ran] = co_await host_.run(draw_slice);
-      usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
-      decode_ += ran;
-      for (auto& event : events) {
-        hear(std::move(event), answer->n_tokens());
-      }
+      const Spent spent = co_await host_.draw(drawing);
+      usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(spent.waited).count();
+      decode_ += spent.ran;
+      for (auto& event : answer->events()) hear(std::move(event), answer->n_tokens());
       if (answer->think_forced() && !note_forced) {
         note_forced = true;
         complete({.kind = "note", .text = fmt::format("the reasoning was ended after {} tokens", in_.settings.think_tokens_max)});
@@ -180,35 +180,55 @@ class Turn {
     const auto io = co_await asio::this_coro::executor;
     // The callback outlives nothing: sync returns before this coroutine goes on, but what it posted may come later.
     auto alive = std::make_shared<std::atomic<bool>>(true);
-    const auto progress = [this, told, io, alive, step = total_.steps](std::int64_t done, std::int64_t all) {
-      const auto now = Clock::now();
-      if (now - *told < kPrefillReportEvery && done < all) return;
-      *told = now;
-      asio::post(io, [this, alive, step, done, all] {
-        if (*alive) events_.prefill(step, done, all);
-      });
+    std::int64_t evaluated = 0;  // by the pieces before
+    const auto progress_of = [&](std::int64_t left) {
+      return [this, told, io, alive, step = total_.steps, evaluated, left](std::int64_t done, std::int64_t all) {
+        const auto now = Clock::now();
+        if (now - *told < kPrefillReportEvery && (done < all || left > 0)) return;
+        *told = now;
+        asio::post(io, [this, alive, step, done = evaluated + done, all = evaluated + all + left] {
+          if (*alive) events_.prefill(step, done, all);
+        });
+      };
     };
-    const auto asked = Clock::now();
-    const auto sync = [&] {
-      const auto began = Clock::now();
-      if (!timeline_) timeline_ = engine_.timeline();
-      auto done = timeline_->sync(transcript_.ids, stop_.engine.get_token(), progress);
-      return std::tuple(std::move(done), began - asked, Clock::now() - began);
-    };
-    auto [synced, waited, ran] = co_await host_.run(sync);
-    *alive = false;
-    usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
-    usage_.prefill_ms += std::chrono::duration_cast<std::chrono::milliseconds>(ran).count();
-    if (!synced) {
-      failure_ = synced.error().code == engine::Errc::cancelled  ? "cancelled"
-                 : synced.error().code == engine::Errc::too_long ? "context_full"
-                                                                 : "error";
-      failure_message_ = synced.error().message;
-      co_return false;
+    // A chunk at a time, so that what others draw meanwhile waits for no more.
+    for (std::int64_t end = 0; end < total;) {
+      const auto asked = Clock::now();
+      const auto sync = [&] {
+        const auto began = Clock::now();
+        end = piece();
+        auto done = timeline_->sync(std::span(transcript_.ids).first(static_cast<std::size_t>(end)), stop_.engine.get_token(), progress_of(total - end));
+        if (done && shared_ && shared_->next_mark(transcript_.ids, end - 1) == end) shared_->offer(timeline_->prefix(end));
+        return std::tuple(std::move(done), began - asked, Clock::now() - began);
+      };
+      auto [synced, waited, ran] = co_await host_.run(sync);
+      usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
+      prefill_ += ran;
+      if (!synced) {
+        *alive = false;
+        failure_ = synced.error().code == engine::Errc::cancelled  ? "cancelled"
+                   : synced.error().code == engine::Errc::too_long ? "context_full"
+                                                                   : "error";
+        failure_message_ = synced.error().message;
+        co_return false;
+      }
+      evaluated += *synced;
     }
-    usage_.prefilled += *synced;
-    usage_.cached += total - *synced;
+    *alive = false;
+    usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();
+    usage_.prefilled += evaluated;
+    usage_.cached += total - evaluated;
     co_return true;
+  }
+
+  // Where the next piece of a prefill ends. On the engine's thread; makes the timeline.
+  std::int64_t piece() {
+    const auto total = static_cast<std::int64_t>(transcript_.ids.size()), chunk = engine_.info().n_chunk;
+    if (!timeline_) timeline_ = engine_.timeline(shared_ ? shared_->longest(transcript_.ids) : nullptr);
+    if (chunk == 0) return total;
+    const auto held = timeline_->tokens();
+    const std::int64_t common = std::mismatch(held.begin(), held.end(), transcript_.ids.begin(), transcript_.ids.end()).first - held.begin();
+    return std::min({total, (common / chunk + 1) * chunk, shared_ ? shared_->next_mark(transcript_.ids, common) : total});
   }
 
   void finish_step(const std::string& reason) {
@@ -220,7 +240,7 @@ class Turn {
     total_.cached += usage_.cached, total_.prefilled += usage_.prefilled;
     total_.generated += usage_.generated, total_.thinking += usage_.thinking;
     total_.prefill_ms += usage_.prefill_ms, total_.decode_ms += usage_.decode_ms, total_.wait_ms += usage_.wait_ms;
-    decode_ = {};
+    decode_ = prefill_ = {};
   }
 
   // ---- what the model says
@@ -432,9 +452,10 @@ class Turn {
   TurnEvents& events_;
   TurnStop& stop_;
   TurnInput in_;
+  std::shared_ptr<SharedBeginning> shared_;  // null: nothing is shared
   TurnResult result_;
   protocol::Usage total_, usage_;
-  Clock::duration decode_{};
+  Clock::duration decode_{}, prefill_{};
   std::vector<Call> calls_;
   std::unique_ptr<Item> open_;  // think or text
   std::int64_t opened_at_ = 0, n_items_ = 0;
@@ -447,8 +468,8 @@ class Turn {
 
 asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,
                                      std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,
-                                     TurnInput input) {
-  Turn turn(host, tools, transcript, timeline, events, stop, std::move(input));
+                                     TurnInput input, std::shared_ptr<SharedBeginning> shared) {
+  Turn turn(host, tools, transcript, timeline, events, stop, std::move(input), std::move(shared));
   co_return co_await turn.run();
 }
 

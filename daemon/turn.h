@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -78,6 +79,17 @@ struct TurnStop {
   bool requested() const { return engine.stop_requested(); }
 };
 
+// What a session shares with the others of its repository. Called on the engine's thread.
+class SharedBeginning {
+ public:
+  virtual ~SharedBeginning() = default;
+  virtual engine::PrefixRef longest(std::span<const engine::Token> ids) = 0;  // that `ids` begin with; null: none
+  // Where it wants to be offered what was evaluated: the next place after `position` within `ids`; kNowhere: nowhere.
+  static constexpr std::int64_t kNowhere = INT64_MAX;
+  virtual std::int64_t next_mark(std::span<const engine::Token> ids, std::int64_t position) = 0;
+  virtual void offer(engine::PrefixRef prefix) = 0;
+};
+
 struct TurnInput {
   std::int64_t turn_id = 0;
   Said said;
@@ -88,6 +100,6 @@ struct TurnInput {
 // `transcript` and `timeline` belong to the session; the timeline may be null and is made when needed. The engine is ready.
 asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,
                                      std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,
-                                     TurnInput input);
+                                     TurnInput input, std::shared_ptr<SharedBeginning> shared = nullptr);
 
 }  // namespace lares::daemon

@@ -74,6 +74,36 @@ struct DraftStats {
   std::int64_t evaluations = 0;  // for a draw, with or without guesses
 };
 
+// A beginning that sequences share: its tokens and what the model remembers of them, as bytes that only an engine of the same
+// fingerprint understands. Never changes; any thread may read it.
+class Prefix {
+ public:
+  virtual ~Prefix() = default;
+  virtual std::span<const Token> tokens() const = 0;
+  // Page i: the cells of tokens [i * page_tokens, (i + 1) * page_tokens), a function of the tokens up to their last. The last page may
+  // be of fewer, with zeros behind.
+  virtual std::int64_t n_pages() const = 0;
+  virtual std::span<const std::uint8_t> page(std::int64_t i) const = 0;  // [page_bytes]
+  // What the position at its end needs besides.
+  virtual std::span<const std::uint8_t> frontier() const = 0;
+};
+using PrefixRef = std::shared_ptr<const Prefix>;
+
+struct PrefixFormat {
+  std::int64_t page_tokens = 0;  // 0: this engine shares no prefixes
+  std::size_t page_bytes = 0;
+  std::string fingerprint;       // of all that decides a cell's bits: weights, shape, numerics, formats
+};
+
+// Puts together a prefix out of bytes kept elsewhere, page by page.
+class PrefixBuilder {
+ public:
+  virtual ~PrefixBuilder() = default;
+  virtual std::span<std::uint8_t> add_page() = 0;  // to be filled
+  // With the pages of all `tokens` and no more. `frontier`: what Prefix::frontier() gave for as many tokens.
+  virtual Result<PrefixRef> finish(std::vector<Token> tokens, std::vector<std::uint8_t> frontier) = 0;
+};
+
 // One sequence: its tokens, their KV cache, and the logits after the last of them.
 // One thread at a time. All timelines of one engine share its thread pool, so run them one after another.
 class Timeline {
@@ -98,12 +128,20 @@ class Timeline {
   }
 
   virtual DraftStats drafts() const { return {}; }
+
+  // The first n_tokens of tokens(): all that were evaluated, or as many as it can return to without evaluating any again (the multiples
+  // of 128 of the last chunk, and some before). Null: not those. Costs a page.
+  virtual PrefixRef prefix(std::int64_t n_tokens) const {
+    (void)n_tokens;
+    return nullptr;
+  }
 };
 
 struct ModelInfo {
   std::string directory, model_type;
   int n_layers = 0, vocab_size = 0;
   std::int64_t n_context_max = 0;   // tokens
+  std::int64_t n_chunk = 0;         // tokens evaluated at a time: a prompt synced up to one multiple after the other costs no more; 0: at once
   std::uint64_t weight_bytes = 0;   // as stored
   std::uint64_t n_parameters = 0;
   std::vector<std::string> notes;    // what a person should know
@@ -139,6 +177,16 @@ class Engine {
   virtual const ModelInfo& info() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual std::unique_ptr<Timeline> timeline() = 0;
+  // One that has the tokens of `from` already; within a millisecond.
+  virtual std::unique_ptr<Timeline> timeline(PrefixRef from) {
+    (void)from;
+    return timeline();
+  }
+  // Evaluates in one pass what the next draws of several timelines wait for; each draws what it would have drawn alone. Without it they
+  // wait for one after the other.
+  virtual void evaluate_together(std::span<Timeline* const> timelines) { (void)timelines; }
+  virtual PrefixFormat prefix_format() const { return {}; }
+  virtual std::unique_ptr<PrefixBuilder> prefix_builder() const { return nullptr; }  // null: see PrefixFormat
   virtual MemoryUse memory() const { return {}; }  // from any thread
 
   // Where time went since the start, when loaded with `trace`: a file in Chrome's trace event format, which Perfetto reads too.

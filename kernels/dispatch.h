@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "kernels/attention.h"
+#include "kernels/cells.h"
 #include "kernels/compress.h"
 #include "kernels/hyper.h"
 #include "kernels/indexer.h"
@@ -40,6 +41,7 @@ struct Kernels {
   void (*pool)(const PoolArgs&);
   void (*index_scores)(const IndexArgs&);
   void (*swiglu)(const SwigluArgs&);
+  void (*unpack_cells)(const UnpackArgs&);
 };
 
 // All three steps.

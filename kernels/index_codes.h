@@ -59,6 +59,22 @@ inline void group_codes(const float* x, const Exponents& e, int g, std::int8_t* 
   for (int i = 0; i < kGroup; ++i) code[i] = static_cast<std::int8_t>(static_cast<int>(x[g * kGroup + i] * scale));
 }
 
+// Key `first` + j.
+inline const std::uint8_t* index_key(const IndexArgs& a, int j) {
+  const int at = a.first + j;
+  return a.keys[at / a.run] + a.offset + static_cast<std::size_t>(at % a.run) * index_key_bytes(a.dim);
+}
+// Keys [j, j + n) of the call, the last of all again where there is none.
+template <int n>
+inline void index_keys(const IndexArgs& a, int j, const std::uint8_t** key) {
+  if (const int within = (a.first + j) % a.run; j + n <= a.n_keys && within + n <= a.run) {
+    key[0] = index_key(a, j);
+    for (int i = 1; i < n; ++i) key[i] = key[i - 1] + index_key_bytes(a.dim);
+  } else {
+    for (int i = 0; i < n; ++i) key[i] = index_key(a, j + i < a.n_keys ? j + i : a.n_keys - 1);
+  }
+}
+
 // The queries of one call. Eight codes are ordered 0 2 4 6 1 3 5 7: the low nibbles of a key's four bytes, then the high ones.
 struct IndexQueries {
   std::int8_t* code;        // [n_heads, dim]

@@ -24,14 +24,18 @@ inline constexpr std::size_t index_key_bytes(int dim) { return static_cast<std::
 // x [dim] lies on Q4_32's grid. Groups whose values are all below 2^-100 become zero; one with a value that is no number gets 255.
 void pack_index_key(const float* x, int dim, std::uint8_t* key);
 
+// Keys lie in runs of `run` rows, of dim floats or of index_key_bytes(dim); key j is row j % run of run j / run.
 struct IndexArgs {
   const float* q;      // [n_heads, dim]; with fp4 keys on Q4_32's grid
   const float* w;      // [n_heads]
-  const void* keys;    // [n_keys] rows: of dim floats, or of index_key_bytes(dim)
+  const std::uint8_t* const* keys;  // the runs, each `offset` bytes behind its pointer
   Format cell;         // f32: exact numerics; fp4: released ones
   float* score;        // [n_keys] out
   float* scratch;      // index_scratch() floats
   int n_keys, n_heads, dim;  // dim a multiple of 32, at most kIndexDimMax
+  int run;
+  int first = 0;             // keys [first, first + n_keys) are meant
+  std::size_t offset = 0;
 };
 
 inline std::size_t index_scratch(int n_heads, int dim) { return static_cast<std::size_t>(n_heads) * static_cast<std::size_t>(kIndexBlock + dim); }

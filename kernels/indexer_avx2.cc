@@ -23,10 +23,10 @@ struct alignas(32) Panel {
 // Keys [first, first + kKeys); the last of all again where there is none.
 void decode(const IndexArgs& a, int first, Panel& p) {
   const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0), low = _mm_set1_epi8(15);
-  const std::int64_t apart = static_cast<std::int64_t>(index_key_bytes(a.dim));
+  const std::uint8_t* keys[kKeys];
+  index_keys<kKeys>(a, first, keys);
   for (int i = 0; i < kKeys; ++i) {
-    const int j = first + i < a.n_keys ? first + i : a.n_keys - 1;
-    const auto* key = static_cast<const std::uint8_t*>(a.keys) + j * apart;
+    const std::uint8_t* const key = keys[i];
     for (int b = 0; b < a.dim / 2; b += 16) {
       const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(key + b));
       std::uint32_t even[4], odd[4];

@@ -16,6 +16,7 @@ namespace lares::kernels {
 namespace {
 
 constexpr int kKeys = 32;     // at a time: two registers of dwords
+constexpr int kAhead = 4 * kKeys;  // asked for from memory
 constexpr int kApartMax = 3;  // binary orders between the groups of a key or a query
 constexpr int kOffset = 12 << kApartMax;
 constexpr int kLeastExponent = 64, kMostExponent = 190;  // no product of two scales and a weight leaves the floats' range
@@ -70,10 +71,9 @@ struct alignas(64) Panel {
 
 // Keys [first, first + 16) into half `half` of the panel; false when one of them cannot be shifted.
 bool decode(const IndexArgs& a, int first, int half, Panel& p) {
-  const std::int64_t apart = static_cast<std::int64_t>(index_key_bytes(a.dim));
   const int groups = a.dim / kGroup, words = a.dim / 8;
-  const std::uint8_t* key[16];  // the last of all again where there is none
-  for (int i = 0; i < 16; ++i) key[i] = static_cast<const std::uint8_t*>(a.keys) + (first + i < a.n_keys ? first + i : a.n_keys - 1) * apart;
+  const std::uint8_t* key[16];
+  index_keys<16>(a, first, key);
   __m512i exponent[kGroupsMax], least = _mm512_set1_epi32(255), most = _mm512_setzero_si512();
   for (int g0 = 0; g0 < groups; g0 += 4) {
     alignas(64) std::uint32_t four[16] = {};
@@ -180,7 +180,7 @@ void index_scores_avx512(const IndexArgs& a) {
   const auto leave = [&](int end) {
     if (others == 0) return;
     IndexArgs rest = a;
-    rest.keys = static_cast<const std::uint8_t*>(a.keys) + (end - others) * static_cast<std::int64_t>(index_key_bytes(a.dim));
+    rest.first = a.first + end - others;
     rest.score = a.score + end - others;
     rest.n_keys = others;
     rest.scratch = a.scratch + 2 * a.n_heads * (a.dim / kGroup) + a.n_heads * (a.dim / 4);
@@ -189,7 +189,7 @@ void index_scores_avx512(const IndexArgs& a) {
   };
   for (int j = 0; j < a.n_keys; j += kKeys) {
     const int n = a.n_keys - j < kKeys ? a.n_keys - j : kKeys;
-    const auto* const later = static_cast<const std::uint8_t*>(a.keys) + (j + 4 * kKeys) * static_cast<std::int64_t>(index_key_bytes(a.dim));
+    const std::uint8_t* const later = index_key(a, j + kAhead < a.n_keys ? j + kAhead : a.n_keys - 1);
     for (std::size_t at = 0; at < kKeys * index_key_bytes(a.dim); at += 64) _mm_prefetch(later + at, _MM_HINT_T0);
     if (!decode(a, j, 0, p) || !decode(a, j + 16, 1, p)) {
       others += n;

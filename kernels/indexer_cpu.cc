@@ -9,7 +9,7 @@ void index_scores_cpu(const IndexArgs& a) {
   const int groups = a.dim / kGroup;
   const IndexQueries queries = index_queries(a);
   for (int j = 0; j < a.n_keys; ++j) {
-    const auto* key = static_cast<const std::uint8_t*>(a.keys) + static_cast<std::int64_t>(j) * static_cast<std::int64_t>(index_key_bytes(a.dim));
+    const std::uint8_t* const key = index_key(a, j);
     std::int8_t code[kIndexDimMax];
     for (int b = 0; b < a.dim / 2; b += 4)
       for (int i = 0; i < 4; ++i) {

@@ -17,6 +17,7 @@ struct Own {
   static constexpr auto pack = pack_avx2;
   static constexpr auto linear_tiles = linear_tiles_avx2;
   static constexpr auto index_codes = index_scores_avx2;
+  static constexpr auto unpack_cells = unpack_cells_avx2;
 };
 
 }  // namespace

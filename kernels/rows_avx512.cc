@@ -19,6 +19,7 @@ struct Own {
   static constexpr auto pack = pack_avx512;
   static constexpr auto linear_tiles = linear_tiles_avx512;
   static constexpr auto index_codes = index_scores_avx512;
+  static constexpr auto unpack_cells = unpack_cells_avx512;
   static constexpr auto scores = attention_scores_avx512;
   static constexpr auto weights = attention_weights_avx512;
   static constexpr auto values = attention_values_avx512;

@@ -9,6 +9,7 @@ struct Own {
   static constexpr auto pack = pack_cpu;
   static constexpr auto linear_tiles = linear_tiles_cpu;
   static constexpr auto index_codes = index_scores_cpu;
+  static constexpr auto unpack_cells = unpack_cells_cpu;
 };
 
 }  // namespace

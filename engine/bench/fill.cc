@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/bench/floors.h"
+#include "kernels/cells.h"
 #include "kernels/indexer.h"
 
 namespace lares::engine::bench {
@@ -61,6 +62,14 @@ void fill_index_keys(int dim, std::uint64_t seed, std::uint8_t* to, std::size_t 
   const std::size_t key = kernels::index_key_bytes(dim), codes = static_cast<std::size_t>(dim) / 2;
   for (std::size_t at = 0; at + key <= bytes; at += key)
     for (std::size_t i = codes; i < key; ++i) to[at + i] = static_cast<std::uint8_t>(126 + to[at + i] % 2);
+}
+
+void fill_cell(int head_dim, int rope_dim, std::uint64_t seed, std::uint8_t* to) {
+  const auto n = static_cast<std::size_t>(head_dim - rope_dim), rope = kernels::cell_rope_at(head_dim, rope_dim);
+  fill_codes(Format::fp8, 1, seed, to, n);
+  std::memset(to + n, 0, rope - n);
+  std::memset(to + n, static_cast<int>(exponent(kFp8Rms, 1)), n / kernels::kCellBlock);
+  fill_codes(Format::bf16, 1, seed + 1, to + rope, kernels::cell_bytes(head_dim, rope_dim) - rope);
 }
 
 kernels::Matrix lay_out(Format format, int n_out, int n_in, std::uint8_t* base) {

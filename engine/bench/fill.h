@@ -19,6 +19,9 @@ void fill_codes(kernels::Format format, int n_in, std::uint64_t seed, std::uint8
 // Whole index keys (kernels/indexer.h); exponents of a key differ by one at most.
 void fill_index_keys(int dim, std::uint64_t seed, std::uint8_t* to, std::size_t bytes);
 
+// One entry (kernels/cells.h).
+void fill_cell(int head_dim, int rope_dim, std::uint64_t seed, std::uint8_t* to);
+
 // The matrix in stored_bytes() at `base`: its codes, then its scales. Writes the scales.
 kernels::Matrix lay_out(kernels::Format format, int n_out, int n_in, std::uint8_t* base);
 

@@ -137,10 +137,8 @@ std::uint64_t weight_bytes(const Config& c) {
 }
 
 std::uint64_t cache_bytes(const Config& c, std::int64_t context) {
-  const auto n = static_cast<std::uint64_t>(context);
-  const std::uint64_t C = 2 * static_cast<std::uint64_t>(c.head_dim),
-                      Ci = kernels::index_key_bytes(c.index_head_dim);
-  return n / 4 * (C + Ci) + n / 128 * C;
+  const PageLayout layout = page_layout(c, /*exact=*/false);
+  return static_cast<std::uint64_t>(context / layout.tokens + 1) * layout.bytes;
 }
 
 // Floats of one chunk's activations in every buffer of the forward pass, and of each thread's
@@ -209,26 +207,29 @@ Result<GeneratedLayers> generate_layers(const LayerPlan& plan, Team& team) {
   return out;
 }
 
-void fill_state(const Config& c, const LayerWeights& w, LayerState& state, std::int64_t position,
-                std::int64_t room, int chunk) {
+void fill_pages(const Config& c, State& state, std::int64_t position, std::int64_t room) {
+  const PageLayout& layout = state.pages().layout();
+  state.pages().open(0, position + room);  // growing is the engine's cost to spread, not a token's
+  for (std::int64_t i = 0; i < state.pages().n_pages(); ++i) {
+    std::uint8_t* const page = state.pages().page(i)->data();
+    const auto seed = static_cast<std::uint64_t>(i);
+    for (const PageLayout::Layer& layer : layout.layers) {
+      for (int j = 0; j < layer.entries.n; ++j)
+        fill_cell(c.head_dim, c.qk_rope_head_dim, seed * 64 + static_cast<std::uint64_t>(j), page + layer.entries.offset + static_cast<std::size_t>(j) * layer.entries.row_bytes);
+      if (layer.index_keys.n)
+        fill_index_keys(c.index_head_dim, seed, page + layer.index_keys.offset, static_cast<std::size_t>(layer.index_keys.n) * layer.index_keys.row_bytes);
+    }
+  }
+}
+
+void fill_rings(const Config& c, const LayerWeights& w, LayerState& state, int chunk) {
   const auto rows = [](auto& ring, int n, Format format) {
     for (int i = 0; i < n; ++i)
       fill_codes(format, 1, static_cast<std::uint64_t>(i), ring.row(i), ring.row_bytes());
   };
   rows(state.window, c.sliding_window + chunk + kRollback, Format::bf16);
-  if (w.ratio == 0) return;
-  const auto make_room = [&](std::vector<std::uint8_t>& to, std::size_t bytes) {
-    to.reserve(static_cast<std::size_t>((position + room) / w.ratio) *
-               bytes);  // growing is the engine's cost to spread, not a token's
-    to.resize(static_cast<std::size_t>(position / w.ratio) * bytes);
-  };
-  make_room(state.entries, 2 * static_cast<std::size_t>(c.head_dim));
-  fill_codes(Format::bf16, 1, 1, state.entries.data(), state.entries.size());
-  rows(state.raw, w.compressor->rows() + kRollback, Format::f32);
-  if (!w.indexer) return;
-  make_room(state.index_keys, kernels::index_key_bytes(c.index_head_dim));
-  fill_index_keys(c.index_head_dim, 1, state.index_keys.data(), state.index_keys.size());
-  rows(state.raw_index, w.indexer->compressor.rows() + kRollback, Format::f32);
+  if (w.compressor) rows(state.raw, w.compressor->rows() + kRollback, Format::f32);
+  if (w.indexer) rows(state.raw_index, w.indexer->compressor.rows() + kRollback, Format::f32);
 }
 
 }  // namespace lares::engine::bench

@@ -33,8 +33,8 @@ struct GeneratedLayers {
 };
 Result<GeneratedLayers> generate_layers(const LayerPlan& plan, Team& team);
 
-// The caches of layer `layer` as if `position` tokens were in; random values.
-void fill_state(const Config& c, const LayerWeights& w, LayerState& state, std::int64_t position,
-                std::int64_t room, int chunk);
+// Caches as if `position` tokens were in, with room for more; random values.
+void fill_pages(const Config& c, State& state, std::int64_t position, std::int64_t room);
+void fill_rings(const Config& c, const LayerWeights& w, LayerState& state, int chunk);
 
 }  // namespace lares::engine::bench

@@ -151,8 +151,8 @@ std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, do
   const std::vector<Kind> kinds = kinds_of(r.config);
   State state(*l.generated.weights, /*exact=*/false, 1);
   constexpr int kRoom = kDecodeTurnsMax + kCleanMin;
-  for (const Kind& k : kinds)
-    fill_state(c, l.weights(k.layer), state.layer(k.layer), context - 1, kRoom, 1);
+  fill_pages(c, state, context - 1, kRoom);
+  for (const Kind& k : kinds) fill_rings(c, l.weights(k.layer), state.layer(k.layer), 1);
   double floors[3] = {}, medians[3] = {};
   for (const Kind& k : kinds)
     floors[k.layer] = floor_s(layer_work(c, k.ratio, context - 1, 1), r.ceilings);
@@ -213,6 +213,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
     State first(*l.generated.weights, /*exact=*/false, kChunk);
     const auto n = static_cast<std::size_t>(std::min(kChunk, tokens));
     fill_activations(1, x.data(), x.size());
+    first.pages().open(0, static_cast<std::int64_t>(n));
     for (const Kind& k : kinds) l.forward->layer(l.weights(k.layer), first.layer(k.layer), 0, {ids.data(), n}, x.data());
   }
   Sample taken[3];
@@ -222,6 +223,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   while (done < tokens && spent < kPrefillSeconds * r.seconds) {
     const int n = std::min(kChunk, tokens - done);
     fill_activations(static_cast<std::uint64_t>(done), x.data(), x.size());
+    state.pages().open(done, n);
     Pair pair{};
     double floor = 0;
     for (const Kind& k : kinds) {

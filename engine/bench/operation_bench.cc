@@ -14,7 +14,8 @@ namespace {
 
 using kernels::Format;
 
-constexpr int kIndexKeys = 4096;  // of a call
+constexpr int kIndexKeys = 4096;  // of a call, in runs of
+constexpr int kIndexRun = 64;
 constexpr int kSplitTokens[] = {1, 64};
 constexpr std::int64_t kPositions = 262144 * 4;  // 1M tokens leave 262,144 entries to choose from
 
@@ -152,16 +153,20 @@ BenchRow index_row(Runner& r) {
       scratch(static_cast<std::size_t>(r.threads()) * kernels::index_scratch(H, d));
   const Work one{static_cast<double>(bytes), 2.0 * H * d * kIndexKeys, Unit::int8};
   const Turn turn = [&](int thread, std::int64_t t) {
+    const std::uint8_t* const at = r.place(thread, r.threads(), t, bytes);
+    const std::uint8_t* runs[kIndexKeys / kIndexRun];  // as pages of a sequence have them
+    for (int i = 0; i < kIndexKeys / kIndexRun; ++i) runs[i] = at + static_cast<std::size_t>(i) * (bytes / (kIndexKeys / kIndexRun));
     r.kernels.index_scores(
         {.q = q.data(),
          .w = w.data(),
-         .keys = r.place(thread, r.threads(), t, bytes),
+         .keys = runs,
          .cell = Format::fp4,
          .score = score.data() + static_cast<std::size_t>(thread) * kIndexKeys,
          .scratch = scratch.data() + static_cast<std::size_t>(thread) * kernels::index_scratch(H, d),
          .n_keys = kIndexKeys,
          .n_heads = H,
-         .dim = d});
+         .dim = d,
+         .run = kIndexRun});
   };
   return r.time("kernels", "indexer scores",
                 fmt::format("{} keys, {} heads of {}", kIndexKeys, H, d), one, 1, turn);

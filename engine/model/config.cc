@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/model/pages.h"
 #include "kernels/indexer.h"
 
 namespace lares::engine {
@@ -92,6 +93,8 @@ void check_shapes(const Config& c, Reader& r) {
     r.fail(Errc::unsupported, fmt::format("{} heads do not divide into {} o_groups", c.num_attention_heads, c.o_groups));
   for (std::size_t i = c.num_hidden_layers; i < c.compress_ratios.size(); ++i)
     if (c.compress_ratios[i] != 0) r.fail(Errc::unsupported, fmt::format("compress_ratios gives draft block {} the ratio {}, all releases give 0", i - c.num_hidden_layers, c.compress_ratios[i]));
+  if (page_tokens(c.compress_ratios) == 0)
+    r.fail(Errc::unsupported, fmt::format("compress_ratios have no common multiple within {}, the longest page this engine keeps", kPageTokensMax));
   if (c.num_experts_per_tok > c.n_routed_experts)
     r.fail(Errc::malformed, fmt::format("num_experts_per_tok {} exceeds n_routed_experts {}", c.num_experts_per_tok, c.n_routed_experts));
 }

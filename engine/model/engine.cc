@@ -35,6 +35,7 @@ class ModelEngine : public Engine {
     info_.n_layers = c.num_hidden_layers;
     info_.vocab_size = c.vocab_size;
     info_.n_context_max = options.n_context > 0 ? std::min(options.n_context, c.max_position_embeddings) : c.max_position_embeddings;
+    info_.n_chunk = kChunk;
     info_.notes = weights_->notes;
     for (const auto& [name, entry] : weights_->checkpoint.entries()) {
       info_.weight_bytes += entry.tensor->n_bytes;
@@ -68,6 +69,19 @@ class ModelEngine : public Engine {
   const ModelInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_); }
+  std::unique_ptr<Timeline> timeline(PrefixRef from) override {
+    return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_, std::static_pointer_cast<const ModelPrefix>(from));
+  }
+  void evaluate_together(std::span<Timeline* const> timelines) override {
+    std::vector<ModelTimeline*> ours;
+    for (Timeline* const t : timelines) ours.push_back(static_cast<ModelTimeline*>(t));
+    ModelTimeline::evaluate_together(ours);
+  }
+  PrefixFormat prefix_format() const override {
+    const PageLayout layout = page_layout(weights_->checkpoint.config(), forward_.exact());
+    return {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, forward_.exact())};
+  }
+  std::unique_ptr<PrefixBuilder> prefix_builder() const override { return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact()); }
   MemoryUse memory() const override {
     return {.weights = info_.weight_bytes, .tiles = repacked_.memory_bytes(), .experts = experts_ ? experts_->report() : MemoryUse::Experts{}};
   }

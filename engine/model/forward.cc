@@ -27,12 +27,17 @@ Forward::Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, 
                             frequencies_[1].data());
 }
 
-Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::int64_t begin, int n_tokens, std::optional<std::int64_t> sees_from)
-    : position(begin), n(n_tokens), seen_from(sees_from), frequencies(forward.frequencies_[w.ratio != 0]), pairs(forward.c_.qk_rope_head_dim / 2) {
+Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::span<const Part> parts_of, std::optional<std::int64_t> sees_from)
+    : parts(parts_of.begin(), parts_of.end()), seen_from(sees_from), frequencies(forward.frequencies_[w.ratio != 0]), pairs(forward.c_.qk_rope_head_dim / 2) {
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    begin.push_back(n);
+    for (int t = 0; t < parts[i].n; ++t) places.push_back({parts[i].position + t, static_cast<int>(i)});
+    n += parts[i].n;
+  }
   cos.resize(static_cast<std::size_t>(n) * pairs);
   sin.resize(cos.size());
   for (int t = 0; t < n; ++t)
-    kernels::rope_angles(frequencies.data(), 2 * pairs, position + t, cos.data() + static_cast<std::size_t>(t) * pairs,
+    kernels::rope_angles(frequencies.data(), 2 * pairs, position(t), cos.data() + static_cast<std::size_t>(t) * pairs,
                          sin.data() + static_cast<std::size_t>(t) * pairs);
 }
 
@@ -98,7 +103,7 @@ const float* Forward::entering(const kernels::Matrix& w, const float* x, int n, 
   return to;
 }
 
-void Forward::put_cells(std::uint8_t* to, const float* from, int n) const {
+void Forward::put_row(std::uint8_t* to, const float* from, int n) const {
   if (exact_) {
     std::memcpy(to, from, sizeof(float) * n);
     return;
@@ -147,11 +152,19 @@ void Forward::hyper_split(const HyperWeights& w, const float* x, int n, bool hea
   });
 }
 
+void Forward::layer(const LayerWeights& w, std::span<const Part> parts, std::span<const Token> tokens, float* x) {
+  layer(w, Chunk(*this, w, parts), tokens, x);
+}
+
 void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
                     std::optional<std::int64_t> seen_from) {
-  const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, S = c_.hc_mult;
+  const Part part{&state, position, static_cast<int>(tokens.size())};
+  layer(w, Chunk(*this, w, {&part, 1}, seen_from), tokens, x);
+}
+
+void Forward::layer(const LayerWeights& w, const Chunk& chunk, std::span<const Token> tokens, float* x) {
+  const int n = chunk.n, D = c_.hidden_size, S = c_.hc_mult;
   const Trace::Span span(trace_, w.ratio == 0 ? "layer (window)" : w.ratio == 4 ? "layer (CSA)" : "layer (HCA)", "layer", w.index);
-  const Chunk chunk(*this, w, position, n, seen_from);
   float* normed = room(normed_, static_cast<std::size_t>(n) * D);
   float* y = room(y_, static_cast<std::size_t>(n) * D);
   const auto leave = [&] {
@@ -163,7 +176,7 @@ void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t posit
   };
   hyper_split(w.hc_attn, x, n, false);
   rms_norm(sub_.data(), w.attn_norm, normed, n, D);
-  attention(w, state, chunk, normed, y);
+  attention(w, chunk, normed, y);
   leave();
   hyper_split(w.hc_ffn, x, n, false);
   rms_norm(sub_.data(), w.ffn_norm, normed, n, D);
@@ -171,15 +184,19 @@ void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t posit
   leave();
 }
 
-bool Forward::evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after) {
+bool Forward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after) {
   const Trace::Span span(trace_, "evaluate", "tokens", static_cast<std::int64_t>(tokens.size()));
   embed(tokens, x);
+  for (const Sequence& s : sequences) s.state->pages().open(s.state->size(), s.n);
+  std::vector<Part> parts(sequences.size());
   for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
     expect_experts(weights_.layers[i], tokens);  // read while attention is computed
-    layer(weights_.layers[i], state.layer(static_cast<int>(i)), state.size(), tokens, x);
+    for (std::size_t k = 0; k < sequences.size(); ++k)
+      parts[k] = {&sequences[k].state->layer(static_cast<int>(i)), sequences[k].state->size(), sequences[k].n};
+    layer(weights_.layers[i], parts, tokens, x);
     if (after && !after(static_cast<int>(i), x)) return false;
   }
-  state.advance(static_cast<std::int64_t>(tokens.size()));
+  for (const Sequence& s : sequences) s.state->advance(s.n);
   return true;
 }
 

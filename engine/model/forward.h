@@ -18,6 +18,17 @@
 
 namespace lares::engine {
 
+// Tokens of one sequence that are evaluated together with those of others, and where its caches are for one layer.
+struct Part {
+  LayerState* state;
+  std::int64_t position;  // of the first one
+  int n;
+};
+struct Sequence {
+  State* state;
+  int n;  // tokens to append
+};
+
 class Forward {
  public:
   Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, const kernels::Kernels& kernels);
@@ -31,13 +42,18 @@ class Forward {
 
   // X[t, s, :] = embedding of tokens[t]. x: [n, S, D].
   void embed(std::span<const Token> tokens, float* x);
-  // One decoder layer on positions position..position + n - 1; x [n, S, D] in place; n <= the state's chunk_max. With `seen_from` every
-  // token attends positions seen_from..position + n - 1, those after its own too, instead of its window.
+  // One decoder layer on the tokens of all parts, one part after the other; x [n, S, D] in place; a part's n <= its state's chunk_max.
+  void layer(const LayerWeights& w, std::span<const Part> parts, std::span<const Token> tokens, float* x);
+  // On one part. With `seen_from` every token attends positions seen_from..position + n - 1, those after its own too, instead of its window.
   void layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
              std::optional<std::int64_t> seen_from = {});
-  // All layers; appends the tokens to the state. x: [n, S, D] out. `after`, if any, sees x after each layer. When it returns false
-  // evaluation ends, this returns false, and the state is half written: restore a snapshot.
-  bool evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after = {});
+  // All layers; appends to each sequence its tokens, which lie one after the other. x: [n, S, D] out. `after`, if any, sees x after each
+  // layer. When it returns false evaluation ends, this returns false, and the states are half written: restore their frontiers.
+  bool evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after = {});
+  bool evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after = {}) {
+    const Sequence one{&state, static_cast<int>(tokens.size())};
+    return evaluate({&one, 1}, tokens, x, after);
+  }
   // logits [n, V] of streams x [n, S, D], through the model's head or an MTP block's.
   void head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits);
   void head(const float* x, int n, float* logits) { head(weights_.hc_head, weights_.norm, x, n, logits); }
@@ -61,7 +77,7 @@ class Forward {
   void dspark(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t seen_from, std::int64_t position, Token anchor, int n, Block& out);
 
  private:
-  struct Chunk;  // one call's positions and rope tables
+  struct Chunk;  // one call's parts, positions and rope tables
 
   void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
   void linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
@@ -70,16 +86,18 @@ class Forward {
   void rms_norm(const float* x, const float* w, float* y, int n, int dim);
   const float* entering(const kernels::Matrix& w, const float* x, int n, Buffer& buffer);
   void hyper_split(const HyperWeights& w, const float* x, int n, bool head);
-  void attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y);
-  void compress(const CompressorWeights& w, RawRows& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index);
+  void layer(const LayerWeights& w, const Chunk& chunk, std::span<const Token> tokens, float* x);
+  void attention(const LayerWeights& w, const Chunk& chunk, const float* x, float* y);
+  void compress(const CompressorWeights& w, const Chunk& chunk, const float* x, bool index);
   void index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr);
-  void select(const LayerState& state, const Chunk& chunk);
-  void attend(const LayerWeights& w, LayerState& state, const Chunk& chunk);
+  void select(const Chunk& chunk, const Part& part, int begin);
+  void attend(const LayerWeights& w, const Chunk& chunk);
   void expect_experts(const LayerWeights& w, std::span<const Token> tokens);
   void use_experts(const LayerWeights& w, std::span<const int> counts, int n);
   void moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y);
-  void put_cells(std::uint8_t* to, const float* from, int n) const;
-  void put_window_row(LayerState& state, const Chunk& chunk, int t, float* row) const;
+  void put_row(std::uint8_t* to, const float* from, int n) const;
+  void unpack(const PagedRows& entries, const std::int32_t* numbers, int n, std::uint16_t* rows) const;
+  void put_window_row(const Chunk& chunk, int t, float* row) const;
   void look_up(const kernels::Matrix& table, Token token, float* row) const;
   void each(std::int64_t n, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& f) { pool_.run(n, grain, f); }
 
@@ -94,6 +112,7 @@ class Forward {
   // Work space, sized by the largest chunk so far.
   Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_, iq_, iw_, o_, z_, zq_;
   Buffer scores_, attention_scratch_;
+  Buffer common_rows_, own_rows_;  // unpacked entries, bf16 in pairs
   std::vector<const void*> rows_;
   std::vector<std::int32_t> chosen_;  // [n, index_topk] entries, ascending, of tokens that see more
   Buffer u_, gathered_, up_, hidden_, down_, slots_, weights_of_, packed_;

@@ -1,23 +1,25 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <optional>
 
 #include "engine/model/forward.h"
 #include "engine/model/forward_chunk.h"
+#include "kernels/cells.h"
 #include "kernels/indexer.h"
 
 namespace lares::engine {
 namespace {
 
-constexpr std::size_t kEntriesGrowth = 1 << 16;  // bytes
 constexpr int kKeysUnit = 4096;       // index keys a thread scores at a time
+constexpr int kUnpacked = 64;         // entries a thread unpacks at a time
 constexpr int kScoresHeld = 1 << 20;  // scores of all tokens that are chosen for together, where there are several
 
 }  // namespace
 
 // The normed KV row of token t, turned and quantised, into the window.
-void Forward::put_window_row(LayerState& state, const Chunk& chunk, int t, float* row) const {
+void Forward::put_window_row(const Chunk& chunk, int t, float* row) const {
   const int C = c_.head_dim, R = c_.qk_rope_head_dim;
   k_.rope({.x = row + C - R, .stride = C, .n_rows = 1, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
            .round_bf16 = !exact_});
@@ -25,10 +27,10 @@ void Forward::put_window_row(LayerState& state, const Chunk& chunk, int t, float
     k_.quantise({.x = row, .stride = C, .n_rows = 1, .n = C - R, .block = 64});
     k_.drop_small(row, C);
   }
-  put_cells(state.window.row(chunk.position + t), row, C);
+  put_row(chunk.part(t).state->window.row(chunk.position(t)), row, C);
 }
 
-void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& chunk, const float* x, float* y) {
+void Forward::attention(const LayerWeights& w, const Chunk& chunk, const float* x, float* y) {
   const int n = chunk.n, D = c_.hidden_size, Q = c_.q_lora_rank, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
   const std::size_t rows = static_cast<std::size_t>(n);
   std::optional<Trace::Span> projections(std::in_place, trace_, "attention: q, kv");
@@ -49,20 +51,23 @@ void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& c
       k_.rope({.x = heads + C - R, .stride = C, .n_rows = H, .dim = R, .cos = chunk.cos_of(t), .sin = chunk.sin_of(t), .inverse = false,
                .round_bf16 = !exact_});
       if (!exact_) k_.drop_small(heads, static_cast<std::int64_t>(H) * C);
-      put_window_row(state, chunk, t, kv + static_cast<std::size_t>(t) * C);
+      put_window_row(chunk, t, kv + static_cast<std::size_t>(t) * C);
     }
   });
   projections.reset();
-  if (w.compressor) compress(*w.compressor, state.raw, state.entries, chunk, x, false);
+  if (w.compressor) compress(*w.compressor, chunk, x, false);
   if (w.indexer) {
-    compress(w.indexer->compressor, state.raw_index, state.index_keys, chunk, x, true);
+    compress(w.indexer->compressor, chunk, x, true);
     // While everything visible fits into the top k there is nothing to choose.
-    if ((chunk.position + n) / 4 > c_.index_topk) {
+    const auto chooses = [&](const Part& p) { return (p.position + p.n) / 4 > c_.index_topk; };
+    if (std::any_of(chunk.parts.begin(), chunk.parts.end(), chooses)) {
       index_queries(*w.indexer, chunk, x, quantises(w.indexer->wq_b) == quantises(w.wq_b) ? qrq : entering(w.indexer->wq_b, qr, n, zq_));
-      select(state, chunk);
+      chosen_.resize(std::max(chosen_.size(), static_cast<std::size_t>(n) * c_.index_topk));
+      for (std::size_t i = 0; i < chunk.parts.size(); ++i)
+        if (chooses(chunk.parts[i])) select(chunk, chunk.parts[i], chunk.begin[i]);
     }
   }
-  attend(w, state, chunk);
+  attend(w, chunk);
   const Trace::Span out(trace_, "attention: output");
   const int G = c_.o_groups, A = c_.o_lora_rank, per_group = H * C / G;
   float* z = room(z_, rows * G * A);
@@ -72,8 +77,8 @@ void Forward::attention(const LayerWeights& w, LayerState& state, const Chunk& c
   linear(w.wo_b, entering(w.wo_b, z, n, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
 }
 
-// SPEC section 3.6: every entry whose group this chunk completes, from its own rows and those before them, which it then joins.
-void Forward::compress(const CompressorWeights& w, RawRows& raw, std::vector<std::uint8_t>& out, const Chunk& chunk, const float* x, bool index) {
+// SPEC section 3.6: every entry whose group this chunk completes, from its own rows and those before them, which they then join.
+void Forward::compress(const CompressorWeights& w, const Chunk& chunk, const float* x, bool index) {
   const Trace::Span span(trace_, index ? "indexer: compress" : "attention: compress");
   const int n = chunk.n, width = w.width(), d = w.dim, R = c_.qk_rope_head_dim, r = w.ratio;
   float* values = room(values_, static_cast<std::size_t>(n) * width);
@@ -82,26 +87,33 @@ void Forward::compress(const CompressorWeights& w, RawRows& raw, std::vector<std
   linear(w.wgate, x, c_.hidden_size, gates, width, n, false);
   each(n, std::max(1, 16384 / width), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      const float* bias = w.ape + ((chunk.position + t) % r) * width;
+      const float* bias = w.ape + (chunk.position(static_cast<int>(t)) % r) * width;
       for (int i = 0; i < width; ++i) gates[t * width + i] += bias[i];
     }
   });
-  const std::int64_t first = chunk.position / r, last = (chunk.position + n) / r;
-  const std::size_t cells = index ? index_key_bytes(c_, exact_) : (exact_ ? 4 : 2) * static_cast<std::size_t>(d);
-  const auto bytes = static_cast<std::size_t>(last) * cells;
-  if (bytes > out.capacity()) out.reserve(bytes + std::max(bytes / 8, kEntriesGrowth));  // not twice as much: this may be gigabytes
-  out.resize(bytes);
-  each(last - first, 1, [&](std::int64_t begin, std::int64_t end) {
+  struct Group {
+    int part;
+    std::int64_t number;
+  };
+  std::vector<Group> complete;
+  for (std::size_t i = 0; i < chunk.parts.size(); ++i)
+    for (std::int64_t j = chunk.parts[i].position / r; j < (chunk.parts[i].position + chunk.parts[i].n) / r; ++j) complete.push_back({static_cast<int>(i), j});
+  const auto raw_of = [&](const Part& p) -> RawRows& { return index ? p.state->raw_index : p.state->raw; };
+  each(static_cast<std::int64_t>(complete.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> e(d);
     std::vector<double> angles(R);
     std::vector<const float*> v, g;
-    for (std::int64_t j = first + begin; j < first + end; ++j) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto [at, j] = complete[static_cast<std::size_t>(i)];
+      const Part& part = chunk.parts[static_cast<std::size_t>(at)];
+      const RawRows& raw = raw_of(part);
+      const std::size_t from = static_cast<std::size_t>(chunk.begin[static_cast<std::size_t>(at)]);
       v.clear();
       g.clear();
       const auto add = [&](std::int64_t t, int half) {
-        const std::int64_t own = t - chunk.position;
-        v.push_back((own < 0 ? raw.values(t) : values + own * width) + half * d);
-        g.push_back((own < 0 ? raw.gates(t) : gates + own * width) + half * d);
+        const std::int64_t own = t - part.position;
+        v.push_back((own < 0 ? raw.values(t) : values + (from + static_cast<std::size_t>(own)) * width) + half * d);
+        g.push_back((own < 0 ? raw.gates(t) : gates + (from + static_cast<std::size_t>(own)) * width) + half * d);
       };
       if (r == 4 && j > 0)
         for (std::int64_t t = 4 * (j - 1); t < 4 * j; ++t) add(t, 0);
@@ -118,12 +130,16 @@ void Forward::compress(const CompressorWeights& w, RawRows& raw, std::vector<std
         k_.quantise({.x = e.data(), .stride = d, .n_rows = 1, .n = d - R, .block = 64});
         k_.drop_small(e.data(), d);
       }
-      std::uint8_t* to = out.data() + static_cast<std::size_t>(j) * cells;
-      if (index && !exact_) kernels::pack_index_key(e.data(), d, to);
-      else put_cells(to, e.data(), d);
+      PagedRows& out = index ? part.state->index_keys : part.state->entries;
+      if (exact_) std::memcpy(out.row(j), e.data(), out.row_bytes());
+      else if (index) kernels::pack_index_key(e.data(), d, out.row(j));
+      else kernels::pack_cell(e.data(), d, R, out.row(j));
     }
   });
-  raw.put(chunk.position, n, values, gates);
+  for (std::size_t i = 0; i < chunk.parts.size(); ++i) {
+    const std::size_t from = static_cast<std::size_t>(chunk.begin[i]) * width;
+    raw_of(chunk.parts[i]).put(chunk.parts[i].position, chunk.parts[i].n, values + from, gates + from);
+  }
 }
 
 void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr) {
@@ -148,14 +164,14 @@ void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const f
   });
 }
 
-// The index_topk entries of each token that sees more of them: scores of all keys, shared out by keys so that a lone token's are
-// too, then the best.
-void Forward::select(const LayerState& state, const Chunk& chunk) {
+// The index_topk entries of each token of a part that sees more of them: scores of all keys, shared out by keys so that a lone token's
+// are too, then the best. Its tokens begin at `begin_of`.
+void Forward::select(const Chunk& chunk, const Part& part, int begin_of) {
   const Trace::Span span(trace_, "indexer: scores, top k");
-  const int n = chunk.n, K = c_.index_topk, Hi = c_.index_n_heads, Ci = c_.index_head_dim;
-  const auto visible = [&](int t) { return static_cast<int>((chunk.position + t + 1) / 4); };
-  chosen_.resize(std::max(chosen_.size(), static_cast<std::size_t>(n) * K));
-  int t0 = 0;
+  const int n = begin_of + part.n, K = c_.index_topk, Hi = c_.index_n_heads, Ci = c_.index_head_dim;
+  const PagedRows& index_keys = part.state->index_keys;
+  const auto visible = [&](int t) { return static_cast<int>((chunk.position(t) + 1) / 4); };
+  int t0 = begin_of;
   while (t0 < n && visible(t0) <= K) ++t0;
   while (t0 < n) {
     const int together = std::min(n - t0, std::max(pool_.size(), kScoresHeld / visible(n - 1))), most = visible(t0 + together - 1);
@@ -169,9 +185,9 @@ void Forward::select(const LayerState& state, const Chunk& chunk) {
         const int n_keys = std::min(kKeysUnit, visible(t) - first);
         if (n_keys <= 0) continue;
         k_.index_scores({.q = iq_.data() + static_cast<std::size_t>(t) * Hi * Ci, .w = iw_.data() + static_cast<std::size_t>(t) * Hi,
-                         .keys = state.index_keys.data() + static_cast<std::size_t>(first) * index_key_bytes(c_, exact_),
-                         .cell = exact_ ? kernels::Format::f32 : kernels::Format::fp4, .score = scores + static_cast<std::size_t>(at) * most + first,
-                         .scratch = scratch.data(), .n_keys = n_keys, .n_heads = Hi, .dim = Ci});
+                         .keys = index_keys.bases(), .cell = exact_ ? kernels::Format::f32 : kernels::Format::fp4, .score = scores + static_cast<std::size_t>(at) * most + first,
+                         .scratch = scratch.data(), .n_keys = n_keys, .n_heads = Hi, .dim = Ci, .run = index_keys.per_page(), .first = first,
+                         .offset = index_keys.offset()});
       }
     });
     each(together, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -186,21 +202,65 @@ void Forward::select(const LayerState& state, const Chunk& chunk) {
   }
 }
 
-void Forward::attend(const LayerWeights& w, LayerState& state, const Chunk& chunk) {
+// Entries `numbers`, n of them, as bf16 rows.
+void Forward::unpack(const PagedRows& entries, const std::int32_t* numbers, int n, std::uint16_t* rows) const {
+  const void* cells[kUnpacked];
+  for (int j = 0; j < n; j += kUnpacked) {
+    const int some = std::min(kUnpacked, n - j);
+    for (int i = 0; i < some; ++i) cells[i] = entries.row(numbers[j + i]);
+    k_.unpack_cells({.cells = cells, .rows = rows + static_cast<std::size_t>(j) * c_.head_dim, .n = some, .head_dim = c_.head_dim, .rope_dim = c_.qk_rope_head_dim});
+  }
+}
+
+void Forward::attend(const LayerWeights& w, const Chunk& chunk) {
   const Trace::Span span(trace_, "attention: scores, rows");
   const int n = chunk.n, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim, W = c_.sliding_window;
-  const std::size_t cells = (exact_ ? 4 : 2) * static_cast<std::size_t>(C);
   float* o = room(o_, static_cast<std::size_t>(n) * H * C);
-  // The rows token t sees, the window's first.
-  const auto rows_of = [&](int t, std::vector<const void*>& rows) {
-    const std::int64_t p = chunk.position + t;
+  const auto visible = [&](int t) { return w.ratio == 0 ? 0 : static_cast<int>((chunk.position(t) + 1) / w.ratio); };
+  const auto chosen = [&](int t) { return w.indexer && visible(t) > c_.index_topk ? chosen_.data() + static_cast<std::size_t>(t) * c_.index_topk : nullptr; };
+  // Entries that tokens of a part see without choosing are unpacked once for all of them.
+  struct Piece {
+    int part, first, n;
+    std::size_t to;  // row
+  };
+  std::vector<Piece> pieces;
+  std::vector<std::size_t> common_of(chunk.parts.size());  // each part's first row
+  std::size_t common = 0;
+  if (!exact_)
+    for (std::size_t i = 0; i < chunk.parts.size(); ++i) {
+      int most = 0;
+      for (int t = chunk.begin[i]; t < chunk.begin[i] + chunk.parts[i].n; ++t)
+        if (!chosen(t)) most = visible(t);
+      common_of[i] = common;
+      for (int first = 0; first < most; first += kUnpacked)
+        pieces.push_back({static_cast<int>(i), first, std::min(kUnpacked, most - first), common + static_cast<std::size_t>(first)});
+      common += static_cast<std::size_t>(most);
+    }
+  auto* const common_rows = reinterpret_cast<std::uint16_t*>(room(common_rows_, common * static_cast<std::size_t>(C) / 2));
+  each(static_cast<std::int64_t>(pieces.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Piece& p = pieces[static_cast<std::size_t>(i)];
+      std::int32_t numbers[kUnpacked];
+      std::iota(numbers, numbers + p.n, p.first);
+      unpack(chunk.parts[static_cast<std::size_t>(p.part)].state->entries, numbers, p.n, common_rows + p.to * static_cast<std::size_t>(C));
+    }
+  });
+  // The rows token t sees, the window's first; `own` are those it chose, unpacked.
+  const auto rows_of = [&](int t, const std::uint16_t* own, std::vector<const void*>& rows) {
+    const Part& part = chunk.part(t);
+    const std::int64_t p = chunk.position(t);
     rows.clear();
-    const std::int64_t first = chunk.seen_from.value_or(std::max<std::int64_t>(0, p + 1 - W)), last = chunk.seen_from ? chunk.position + n - 1 : p;
-    for (auto k = first; k <= last; ++k) rows.push_back(state.window.row(k));
-    if (w.ratio == 0) return;
-    const auto visible = static_cast<int>((p + 1) / w.ratio);
-    const std::int32_t* chosen = w.indexer && visible > c_.index_topk ? chosen_.data() + static_cast<std::size_t>(t) * c_.index_topk : nullptr;
-    for (int j = 0; j < (chosen ? c_.index_topk : visible); ++j) rows.push_back(state.entries.data() + static_cast<std::size_t>(chosen ? chosen[j] : j) * cells);
+    const std::int64_t first = chunk.seen_from.value_or(std::max<std::int64_t>(0, p + 1 - W)), last = chunk.seen_from ? part.position + part.n - 1 : p;
+    for (auto k = first; k <= last; ++k) rows.push_back(part.state->window.row(k));
+    const std::int32_t* const numbers = chosen(t);
+    const std::uint16_t* const unpacked = numbers ? own : common_rows + common_of[static_cast<std::size_t>(chunk.places[static_cast<std::size_t>(t)].part)] * static_cast<std::size_t>(C);
+    for (int j = 0; j < (numbers ? c_.index_topk : visible(t)); ++j) {
+      if (exact_) rows.push_back(part.state->entries.row(numbers ? numbers[j] : j));
+      else rows.push_back(unpacked + static_cast<std::size_t>(j) * C);
+    }
+  };
+  const auto own_room = [&](int t, Buffer& buffer) {
+    return reinterpret_cast<std::uint16_t*>(room(buffer, exact_ || !chosen(t) ? 0 : static_cast<std::size_t>(c_.index_topk) * C / 2));
   };
   const auto args = [&](int t, const std::vector<const void*>& rows, Buffer& scratch) {
     const int n_rows = static_cast<int>(rows.size());
@@ -216,9 +276,11 @@ void Forward::attend(const LayerWeights& w, LayerState& state, const Chunk& chun
   if (n >= pool_.size()) {
     each(n, 1, [&](std::int64_t begin, std::int64_t end) {
       thread_local std::vector<const void*> rows;
-      thread_local Buffer scratch;
+      thread_local Buffer scratch, own;
       for (auto t = static_cast<int>(begin); t < end; ++t) {
-        rows_of(t, rows);
+        std::uint16_t* const mine = own_room(t, own);
+        if (!exact_ && chosen(t)) unpack(chunk.part(t).state->entries, chosen(t), c_.index_topk, mine);
+        rows_of(t, mine, rows);
         kernels::attention(k_, args(t, rows, scratch));
         turn_back(t);
       }
@@ -230,7 +292,10 @@ void Forward::attend(const LayerWeights& w, LayerState& state, const Chunk& chun
     each((total + unit - 1) / unit, 1, [&](std::int64_t begin, std::int64_t end) { step(static_cast<int>(begin) * unit, std::min(total, static_cast<int>(end) * unit)); });
   };
   for (int t = 0; t < n; ++t) {
-    rows_of(t, rows_);
+    std::uint16_t* const mine = own_room(t, own_rows_);
+    if (!exact_ && chosen(t))
+      shares(c_.index_topk, kUnpacked, [&](int begin, int end) { unpack(chunk.part(t).state->entries, chosen(t) + begin, end - begin, mine + static_cast<std::size_t>(begin) * C); });
+    rows_of(t, mine, rows_);
     const auto a = args(t, rows_, attention_scratch_);
     const int row_unit = std::max(1, (a.n_rows / pool_.size() + kernels::kAttentionRows - 1) / kernels::kAttentionRows) * kernels::kAttentionRows;
     shares(a.n_rows, row_unit, [&](int begin, int end) { k_.attention_scores(a, begin, end); });

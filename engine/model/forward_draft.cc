@@ -55,11 +55,12 @@ void Forward::dspark_context(const DsparkWeights& w, std::span<LayerState> stage
   float* kv = room(kv_, rows * C);
   for (std::size_t k = 0; k < stages.size(); ++k) {
     const LayerWeights& stage = w.stages[k];
-    const Chunk chunk(*this, stage, position, n);
+    const Part part{&stages[k], position, n};
+    const Chunk chunk(*this, stage, {&part, 1});
     linear(stage.wkv, entering(stage.wkv, x, n, xq_), D, kv, C, n, !exact_);
     rms_norm(kv, stage.kv_norm, kv, n, C);
     each(n, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto t = static_cast<int>(begin); t < end; ++t) put_window_row(stages[k], chunk, t, kv + static_cast<std::size_t>(t) * C);
+      for (auto t = static_cast<int>(begin); t < end; ++t) put_window_row(chunk, t, kv + static_cast<std::size_t>(t) * C);
     });
   }
 }

@@ -1,35 +1,18 @@
 #include "engine/model/state.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
-#include "kernels/indexer.h"
+#include "kernels/cells.h"
 
 namespace lares::engine {
 namespace {
 
-using Cache = std::vector<std::uint8_t>;
-
-std::size_t cell_bytes(bool exact) { return exact ? 4 : 2; }
-
-// Every layer's entries and index keys, with the bytes that those of n_tokens tokens take.
-template <class Layers, class F>
-void each_cache(const Weights& weights, Layers& layers, bool exact, std::int64_t n_tokens, F f) {
-  const Config& c = weights.checkpoint.config();
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const LayerWeights& w = weights.layers[i];
-    if (w.ratio == 0) continue;
-    const auto n = static_cast<std::size_t>(n_tokens / w.ratio);
-    f(layers[i].entries, n * c.head_dim * cell_bytes(exact));
-    if (w.indexer) f(layers[i].index_keys, n * index_key_bytes(c, exact));
-  }
-}
+// Of a window's row.
+std::size_t row_bytes(const Config& c, bool exact) { return (exact ? 4 : 2) * static_cast<std::size_t>(c.head_dim); }
 
 }  // namespace
-
-std::size_t index_key_bytes(const Config& c, bool exact) {
-  return exact ? sizeof(float) * static_cast<std::size_t>(c.index_head_dim) : kernels::index_key_bytes(c.index_head_dim);
-}
 
 void RawRows::resize(const CompressorWeights& c) {
   ring_.resize(c.rows() + kRollback, sizeof(float) * 2 * c.width());
@@ -67,11 +50,18 @@ void RawRows::put(std::int64_t position, int n, const float* values, const float
 }
 
 State::State(const Weights& weights, bool exact, int chunk_max)
-    : weights_(weights), layers_(weights.layers.size()), exact_(exact), chunk_max_(chunk_max) {
+    : weights_(weights),
+      pages_(std::make_unique<Pages>(page_layout(weights.checkpoint.config(), exact))),
+      layers_(weights.layers.size()),
+      exact_(exact),
+      chunk_max_(chunk_max) {
   const Config& c = weights.checkpoint.config();
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerWeights& w = weights.layers[i];
-    layers_[i].window.resize(c.sliding_window + chunk_max + kRollback, cell_bytes(exact) * c.head_dim);
+    const PageLayout::Layer& at = pages_->layout().layers[i];
+    layers_[i].window.resize(c.sliding_window + chunk_max + kRollback, row_bytes(c, exact));
+    if (at.entries.n) layers_[i].entries = {*pages_, at.entries};
+    if (at.index_keys.n) layers_[i].index_keys = {*pages_, at.index_keys};
     if (w.compressor) layers_[i].raw.resize(*w.compressor);
     if (w.indexer) layers_[i].raw_index.resize(w.indexer->compressor);
   }
@@ -79,37 +69,32 @@ State::State(const Weights& weights, bool exact, int chunk_max)
 
 std::uint64_t State::bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max) {
   const Config& c = weights.checkpoint.config();
-  const std::uint64_t cell = cell_bytes(exact);
   std::uint64_t total = 0;
   for (const LayerWeights& w : weights.layers) {
-    total += static_cast<std::uint64_t>(c.sliding_window + chunk_max + kRollback) * cell * c.head_dim;
+    total += static_cast<std::uint64_t>(c.sliding_window + chunk_max + kRollback) * row_bytes(c, exact);
     if (w.compressor) total += RawRows::bytes(*w.compressor);
     if (w.indexer) total += RawRows::bytes(w.indexer->compressor);
-    if (w.ratio != 0) total += static_cast<std::uint64_t>(n_tokens / w.ratio) * (cell * c.head_dim + (w.indexer ? index_key_bytes(c, exact) : 0));
   }
-  return total;
+  const PageLayout layout = page_layout(c, exact);
+  return total + static_cast<std::uint64_t>((n_tokens + layout.tokens - 1) / layout.tokens) * layout.bytes;
 }
 
 std::uint64_t State::missing_bytes(std::int64_t n_tokens) const {
-  std::uint64_t missing = 0;
-  each_cache(weights_, layers_, exact_, n_tokens, [&](const Cache& held, std::size_t wanted) { missing += wanted > held.capacity() ? wanted : 0; });
-  return missing;
+  const PageLayout& layout = pages_->layout();
+  const std::int64_t wanted = (n_tokens + layout.tokens - 1) / layout.tokens;
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, wanted - pages_->n_pages())) * layout.bytes;
 }
 
-void State::reserve(std::int64_t n_tokens) {
-  each_cache(weights_, layers_, exact_, n_tokens, [](Cache& cache, std::size_t bytes) { cache.reserve(bytes); });
-}
-
-template <class F>
-void State::each_row(std::int64_t position, F f) {
-  const std::int64_t window = weights_.checkpoint.config().sliding_window;
+template <class Window, class Raw>
+void State::each_row(std::int64_t position, Window window, Raw raw) {
+  const std::int64_t n = weights_.checkpoint.config().sliding_window;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerWeights& w = weights_.layers[i];
-    for (auto p = std::max<std::int64_t>(0, position - window); p < position; ++p) f(layers_[i].window, p);
+    for (auto p = std::max<std::int64_t>(0, position - n); p < position; ++p) window(layers_[i].window, p);
     if (w.compressor)
-      for (auto p = layers_[i].raw.first_open(position); p < position; ++p) f(layers_[i].raw, p);
+      for (auto p = layers_[i].raw.first_open(position); p < position; ++p) raw(layers_[i].raw, p);
     if (w.indexer)
-      for (auto p = layers_[i].raw_index.first_open(position); p < position; ++p) f(layers_[i].raw_index, p);
+      for (auto p = layers_[i].raw_index.first_open(position); p < position; ++p) raw(layers_[i].raw_index, p);
   }
 }
 
@@ -118,34 +103,62 @@ bool State::can_drop_to(std::int64_t position) const {
   return position < size_ && position >= floor_ && position >= std::max(high_, size_) - kRollback;
 }
 
-void State::cut_entries() {
-  each_cache(weights_, layers_, exact_, size_, [](Cache& cache, std::size_t bytes) { cache.resize(bytes); });
-}
-
 void State::drop_to(std::int64_t position) {
   high_ = position == 0 ? 0 : std::max(high_, size_);
   size_ = position;
   if (position == 0) floor_ = 0;
-  cut_entries();
+  pages_->cut(size_);
 }
 
-State::Snapshot State::snapshot(std::int64_t position) const {
-  Snapshot s{position, {}};
-  const_cast<State*>(this)->each_row(position, [&](const auto& rows, std::int64_t p) {
+std::size_t State::frontier_bytes(std::int64_t position) const {
+  std::size_t n = 0;
+  const std::size_t cell = entry_bytes(weights_.checkpoint.config(), exact_);
+  const_cast<State*>(this)->each_row(
+      position, [&](const Ring&, std::int64_t) { n += cell; }, [&](const RawRows& rows, std::int64_t) { n += rows.row_bytes(); });
+  return n;
+}
+
+Frontier State::frontier(std::int64_t position) const {
+  const Config& c = weights_.checkpoint.config();
+  Frontier f{position, std::vector<std::uint8_t>(frontier_bytes(position))};
+  std::uint8_t* to = f.bytes.data();
+  std::vector<float> values(static_cast<std::size_t>(c.head_dim));
+  const auto window = [&](const Ring& rows, std::int64_t p) {
     const std::uint8_t* const row = rows.row(p);
-    s.bytes.insert(s.bytes.end(), row, row + rows.row_bytes());
+    if (exact_) {
+      std::memcpy(to, row, rows.row_bytes());
+    } else {
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        std::uint16_t high;
+        std::memcpy(&high, row + 2 * i, 2);
+        values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(high) << 16);
+      }
+      kernels::pack_cell(values.data(), c.head_dim, c.qk_rope_head_dim, to);
+    }
+    to += entry_bytes(c, exact_);
+  };
+  const_cast<State*>(this)->each_row(position, window, [&](const RawRows& rows, std::int64_t p) {
+    std::memcpy(to, rows.row(p), rows.row_bytes());
+    to += rows.row_bytes();
   });
-  return s;
+  return f;
 }
 
-void State::restore(const Snapshot& snapshot) {
-  size_ = floor_ = high_ = snapshot.position;
-  const std::uint8_t* from = snapshot.bytes.data();
-  each_row(size_, [&](auto& rows, std::int64_t p) {
+void State::restore(const Frontier& frontier) {
+  const Config& c = weights_.checkpoint.config();
+  size_ = floor_ = high_ = frontier.position;
+  const std::uint8_t* from = frontier.bytes.data();
+  const auto window = [&](Ring& rows, std::int64_t p) {
+    const void* const cell = from;
+    if (exact_) std::memcpy(rows.row(p), from, rows.row_bytes());
+    else kernels::unpack_cells_cpu({.cells = &cell, .rows = reinterpret_cast<std::uint16_t*>(rows.row(p)), .n = 1, .head_dim = c.head_dim, .rope_dim = c.qk_rope_head_dim});
+    from += entry_bytes(c, exact_);
+  };
+  each_row(size_, window, [&](RawRows& rows, std::int64_t p) {
     std::memcpy(rows.row(p), from, rows.row_bytes());
     from += rows.row_bytes();
   });
-  cut_entries();
+  pages_->cut(size_);
 }
 
 }  // namespace lares::engine

@@ -1,11 +1,13 @@
-// What the model remembers of a sequence: per layer a window of KV rows, the compressed entries and index keys, and the raw rows
-// of the compressors' open groups. Rings are addressed by absolute position and have room for more than is read, so that the newest
+// What the model remembers of a sequence: per layer a window of KV rows, the compressed entries and index keys (pages.h), and the raw
+// rows of the compressors' open groups. Rings are addressed by absolute position and have room for more than is read, so that the newest
 // tokens can be dropped again for nothing; the windows', which are written before they are read, for a chunk besides.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "engine/model/pages.h"
 #include "engine/model/weights.h"
 
 namespace lares::engine {
@@ -13,13 +15,13 @@ namespace lares::engine {
 inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot, from the greatest size ever held
 inline constexpr std::int64_t kSnapshotEvery = 128;  // lcm of the release's ratios: no open groups there
 
-// Rows of `row_bytes`, position p at p mod capacity.
+// Rows of `row_bytes`, position p at p mod capacity. Memory that no row was written to is not touched.
 class Ring {
  public:
   void resize(int capacity, std::size_t row_bytes) {
     capacity_ = capacity;
     row_bytes_ = row_bytes;
-    data_.assign(static_cast<std::size_t>(capacity) * row_bytes, 0);
+    data_.resize(static_cast<std::size_t>(capacity) * row_bytes);
   }
   std::uint8_t* row(std::int64_t position) { return data_.data() + static_cast<std::size_t>(position % capacity_) * row_bytes_; }
   const std::uint8_t* row(std::int64_t position) const { return const_cast<Ring*>(this)->row(position); }
@@ -29,11 +31,8 @@ class Ring {
  private:
   int capacity_ = 0;
   std::size_t row_bytes_ = 0;
-  std::vector<std::uint8_t> data_;
+  std::vector<std::uint8_t, LineAllocator<std::uint8_t>> data_;
 };
-
-// Of one key: floats in exact numerics, kernels/indexer.h's codes in released ones.
-std::size_t index_key_bytes(const Config& c, bool exact);
 
 // A compressor's rows [2, width] f32 of the newest positions: values, then gates with their bias. Rows of the newest chunk that a
 // snapshot at a multiple of kSnapshotEvery within it would need stay besides.
@@ -63,46 +62,49 @@ class RawRows {
 };
 
 struct LayerState {
-  Ring window;                             // [C] cells a position
-  std::vector<std::uint8_t> entries;       // [n, C] cells
-  std::vector<std::uint8_t> index_keys;    // [n] rows of index_key_bytes()
+  Ring window;  // [C] a position, floats in exact numerics and bf16 in released ones
+  PagedRows entries, index_keys;
   RawRows raw, raw_index;
 };
 
+// What a position needs beside the pages, which are functions of the prefix alone: the window's rows, as entries are stored, and the
+// compressors' open rows.
+struct Frontier {
+  std::int64_t position = 0;
+  std::vector<std::uint8_t> bytes;
+};
+using FrontierRef = std::shared_ptr<const Frontier>;
+
 class State {
  public:
-  // Snapshot: what a position needs beside the entries, which are functions of the prefix alone.
-  struct Snapshot {
-    std::int64_t position = 0;
-    std::vector<std::uint8_t> bytes;
-  };
-
   State(const Weights& weights, bool exact, int chunk_max);
 
   // What a state of `n_tokens` takes.
   static std::uint64_t bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max);
-  // What reserve(n_tokens) would take beyond what the state holds.
+  // Of the pages that `n_tokens` take and the state does not have.
   std::uint64_t missing_bytes(std::int64_t n_tokens) const;
-  // Takes the memory for `n_tokens` at once, so that growing up to there copies nothing.
-  void reserve(std::int64_t n_tokens);
 
   std::int64_t size() const { return size_; }
   int chunk_max() const { return chunk_max_; }
   LayerState& layer(int i) { return layers_[i]; }
+  Pages& pages() { return *pages_; }
+  const Pages& pages() const { return *pages_; }
   void advance(std::int64_t n) { size_ += n; }
 
   bool can_drop_to(std::int64_t position) const;
   void drop_to(std::int64_t position);  // can_drop_to(position) holds
   // At size(), or at a multiple of kSnapshotEvery within the chunk that was evaluated last.
-  Snapshot snapshot(std::int64_t position) const;
-  void restore(const Snapshot& snapshot);  // of this state, at a position <= size()
+  Frontier frontier(std::int64_t position) const;
+  std::size_t frontier_bytes(std::int64_t position) const;
+  // With the pages of position tokens at least.
+  void restore(const Frontier& frontier);
 
  private:
-  template <class F>
-  void each_row(std::int64_t position, F f);
-  void cut_entries();
+  template <class Window, class Raw>
+  void each_row(std::int64_t position, Window window, Raw raw);
 
   const Weights& weights_;
+  std::unique_ptr<Pages> pages_;
   std::vector<LayerState> layers_;
   bool exact_;
   int chunk_max_;

@@ -18,9 +18,52 @@ ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int6
       state_(weights, forward.exact(), chunk),
       drafter_(weights, forward, drafts) {}
 
+ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts,
+                             std::shared_ptr<const ModelPrefix> from)
+    : ModelTimeline(weights, forward, n_context, chunk, drafts) {
+  from_ = std::move(from);
+}
+
+// Takes over what it begins with. Rings are filled here, which costs more than a fork may.
+void ModelTimeline::begin() {
+  if (!from_) return;
+  const std::shared_ptr<const ModelPrefix> from = std::move(from_);
+  from_ = nullptr;
+  state_.pages().adopt(from->pages());
+  state_.restore(*from->frontier_at_end());
+  tokens_.assign(from->tokens().begin(), from->tokens().end());
+  snapshots_ = {from->frontier_at_end()};
+  drafter_.drop_to(state_.size());
+}
+
+PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
+  if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
+  const auto evaluated = std::min(state_.size(), static_cast<std::int64_t>(tokens_.size()));
+  if (n_tokens <= 0 || n_tokens > evaluated) return nullptr;
+  const auto kept = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position == n_tokens; });
+  FrontierRef frontier;
+  if (kept != snapshots_.end()) frontier = *kept;
+  else if (n_tokens == state_.size()) frontier = std::make_shared<Frontier>(state_.frontier(n_tokens));
+  else return nullptr;
+  return std::make_shared<ModelPrefix>(std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens), state_.pages(), std::move(frontier));
+}
+
 std::span<const float> ModelTimeline::row(std::int64_t position) const {
   const auto vocab = static_cast<std::size_t>(weights_.checkpoint.config().vocab_size);
   return std::span(logits_).subspan(static_cast<std::size_t>(position - rows_begin_) * vocab, vocab);
+}
+
+void ModelTimeline::before_evaluating() {
+  if (state_.size() % kSnapshotEvery == 0) keep_snapshot(state_.size());  // before, not after: what ended here may have been guesses
+}
+
+// The state has more tokens than `position`: keeps frontiers, and makes room for the logits after the last n_rows of them, which are the
+// caller's to write.
+void ModelTimeline::after_evaluating(std::int64_t position, int n_rows) {
+  for (auto p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < state_.size(); p += kSnapshotEvery) keep_snapshot(p);
+  rows_begin_ = state_.size() - n_rows;
+  rows_end_ = state_.size();
+  if (n_rows > 0) logits_.resize(static_cast<std::size_t>(n_rows) * weights_.checkpoint.config().vocab_size);
 }
 
 // Appends tokens to the state and keeps the logits after the last n_rows of them. Asks go_on(layers done, layers), if there is one, after
@@ -29,44 +72,78 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const st
   const Config& c = weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
   const auto n = static_cast<int>(tokens.size());
-  if (state_.size() % kSnapshotEvery == 0) keep_snapshot(state_.size());  // before, not after: what ended here may have been guesses
+  before_evaluating();
   streams_.resize(std::max(streams_.size(), tokens.size() * width));
   const std::int64_t position = state_.size();
-  const bool kept = !snapshots_.empty() && snapshots_.back().position == position;
-  std::optional<State::Snapshot> before;
-  if (go_on && !kept) before = state_.snapshot(position);
+  const bool kept = !snapshots_.empty() && snapshots_.back()->position == position;
+  std::optional<Frontier> before;
+  if (go_on && !kept) before = state_.frontier(position);
   const bool done = forward_.evaluate(state_, tokens, streams_.data(), [&](int layer, const float* streams) {
     drafter_.saw(layer, position, n, streams);
     return !go_on || layer + 1 == c.num_hidden_layers || go_on(layer + 1, c.num_hidden_layers);
   });
   if (!done) {
-    state_.restore(kept ? snapshots_.back() : *before);
+    state_.restore(kept ? *snapshots_.back() : *before);
     drafter_.drop_to(position);
     return false;
   }
-  for (auto p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < state_.size(); p += kSnapshotEvery) keep_snapshot(p);
-  rows_begin_ = state_.size() - n_rows;
-  rows_end_ = state_.size();
-  if (n_rows > 0) {
-    logits_.resize(static_cast<std::size_t>(n_rows) * c.vocab_size);
-    forward_.head(streams_.data() + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
-  }
+  after_evaluating(position, n_rows);
+  if (n_rows > 0) forward_.head(streams_.data() + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
   return true;
 }
 
 // The one token that waits, with guesses after it. They end at the next place for a snapshot at the latest, and leave room for a
 // token to draw after them.
-void ModelTimeline::evaluate_waiting() {
+std::vector<Token> ModelTimeline::waiting() {
   const auto size = static_cast<std::int64_t>(tokens_.size());
   const std::int64_t room = std::min({std::int64_t{kDraftMax}, std::int64_t{chunk_} - 1, n_context_ - size - 1,
                                       kSnapshotEvery - 1 - state_.size() % kSnapshotEvery});
   const auto guesses = drafter_.guess(tokens_, static_cast<int>(room));
-  std::vector<Token> waiting{tokens_.back()};
-  waiting.insert(waiting.end(), guesses.begin(), guesses.end());
+  std::vector<Token> out{tokens_.back()};
+  out.insert(out.end(), guesses.begin(), guesses.end());
   ahead_.assign(guesses.rbegin(), guesses.rend());
+  return out;
+}
+
+void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines) {
+  struct One {
+    ModelTimeline* of;
+    std::int64_t position;
+    int begin, n;
+  };
+  std::vector<One> all;
+  std::vector<Token> tokens;
+  std::vector<Sequence> sequences;
+  for (ModelTimeline* const t : timelines) {
+    const auto size = static_cast<std::int64_t>(t->tokens_.size());
+    if (t->from_ || t->state_.size() + 1 != size || size >= t->n_context_) continue;
+    const std::vector<Token> more = t->waiting();
+    t->before_evaluating();
+    all.push_back({t, t->state_.size(), static_cast<int>(tokens.size()), static_cast<int>(more.size())});
+    sequences.push_back({&t->state_, all.back().n});
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  }
+  if (all.empty()) return;
+  Forward& forward = all.front().of->forward_;
+  const Config& c = all.front().of->weights_.checkpoint.config();
+  const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size, vocab = static_cast<std::size_t>(c.vocab_size);
+  std::vector<float>& streams = all.front().of->streams_;
+  streams.resize(std::max(streams.size(), tokens.size() * width));
   const auto began = std::chrono::steady_clock::now();
-  evaluate(waiting, static_cast<int>(waiting.size()));
-  drafter_.took(static_cast<int>(ahead_.size()), std::chrono::steady_clock::now() - began);
+  forward.evaluate(sequences, tokens, streams.data(), [&](int layer, const float* x) {
+    for (const One& one : all) one.of->drafter_.saw(layer, one.position, one.n, x + static_cast<std::size_t>(one.begin) * width);
+    return true;
+  });
+  for (const One& one : all) one.of->after_evaluating(one.position, one.n);
+  if (all.size() == 1) {
+    forward.head(streams.data(), all.front().n, all.front().of->logits_.data());
+    all.front().of->drafter_.took(all.front().n - 1, std::chrono::steady_clock::now() - began);  // in company nobody knows what a guess costs
+    return;
+  }
+  std::vector<float> logits(tokens.size() * vocab);
+  forward.head(streams.data(), static_cast<int>(tokens.size()), logits.data());
+  for (const One& one : all)
+    std::copy_n(logits.data() + static_cast<std::size_t>(one.begin) * vocab, static_cast<std::size_t>(one.n) * vocab, one.of->logits_.begin());
 }
 
 void ModelTimeline::drop_ahead() {
@@ -80,47 +157,45 @@ void ModelTimeline::drop_ahead() {
 
 void ModelTimeline::keep_snapshot(std::int64_t position) {
   if (position == 0) return;
-  if (!snapshots_.empty() && snapshots_.back().position >= position) return;
-  snapshots_.push_back(state_.snapshot(position));
+  if (!snapshots_.empty() && snapshots_.back()->position >= position) return;
+  snapshots_.push_back(std::make_shared<Frontier>(state_.frontier(position)));
   std::uint64_t bytes = 0;
-  for (const auto& s : snapshots_) bytes += s.bytes.size();
+  for (const auto& s : snapshots_) bytes += s->bytes.size();
   while (snapshots_.size() > kSnapshotsMax || (bytes > kSnapshotBytesMax && snapshots_.size() > 1)) {
     // Drop the one whose absence costs least for its age: gaps grow with the distance from the end.
     std::size_t victim = 0;
     double least = -1;
     for (std::size_t i = 0; i + 1 < snapshots_.size(); ++i) {
-      const auto before = i ? snapshots_[i - 1].position : 0;
-      const double cost = static_cast<double>(snapshots_[i + 1].position - before) / static_cast<double>(state_.size() - snapshots_[i].position + 1);
+      const auto before = i ? snapshots_[i - 1]->position : 0;
+      const double cost = static_cast<double>(snapshots_[i + 1]->position - before) / static_cast<double>(state_.size() - snapshots_[i]->position + 1);
       if (least < 0 || cost < least) {
         least = cost;
         victim = i;
       }
     }
-    bytes -= snapshots_[victim].bytes.size();
+    bytes -= snapshots_[victim]->bytes.size();
     snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(victim));
   }
 }
 
-// For the caches of a prompt of `size` tokens and some that follow, from arithmetic, before anything is evaluated.
+// For the pages of a prompt of `size` tokens, from arithmetic, before anything is evaluated.
 Result<> ModelTimeline::make_room(std::int64_t size) {
-  const std::int64_t tokens = std::min(n_context_, size + size / kRoomAhead);
-  const std::uint64_t more = state_.missing_bytes(tokens);
+  const std::uint64_t more = state_.missing_bytes(size);
   if (more > kRoomChecked) {
     if (const std::uint64_t free = available_bytes(); more > free)
       return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate a prompt of {} tokens: its caches take {:.2f} GB more and {:.2f} GB are available; free some, or "
                                                                "shorten the prompt", size, static_cast<double>(more) / 1e9, static_cast<double>(free) / 1e9)});
   }
-  state_.reserve(tokens);
   return {};
 }
 
 // To the last position <= `position` that the state can return to.
 void ModelTimeline::go_back(std::int64_t position) {
-  while (!snapshots_.empty() && snapshots_.back().position > position) snapshots_.pop_back();
+  while (!snapshots_.empty() && snapshots_.back()->position > position) snapshots_.pop_back();
   if (position < state_.size()) {
     rows_begin_ = rows_end_ = 0;
     if (state_.can_drop_to(position)) state_.drop_to(position);
-    else if (!snapshots_.empty()) state_.restore(snapshots_.back());
+    else if (!snapshots_.empty()) state_.restore(*snapshots_.back());
     else state_.drop_to(0);
   }
   tokens_.resize(static_cast<std::size_t>(state_.size()));
@@ -137,6 +212,7 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
     if (prompt[i] < 0 || prompt[i] >= vocab)
       return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", prompt[i], i, vocab)});
   generated_from_ = prompt.size();
+  begin();
   drop_ahead();
   const auto evaluated = std::min<std::int64_t>(state_.size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
@@ -165,6 +241,7 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
 }
 
 Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mask) {
+  begin();
   const auto size = static_cast<std::int64_t>(tokens_.size());
   if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
   if (size >= n_context_) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
@@ -177,7 +254,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
     const std::int64_t end = std::min(size - 1, state_.size() + chunk_);
     evaluate(std::span(tokens_).subspan(state_.size(), end - state_.size()), 0);
   }
-  if (state_.size() < size) evaluate_waiting();
+  if (ModelTimeline* const alone = this; state_.size() < size) evaluate_together({&alone, 1});
   generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its prompt
   std::optional<Trace::Span> span(std::in_place, forward_.trace(), "draw");
   const auto token = sampler_.draw(row(size - 1), sampling, mask, size, {tokens_, generated_from_});

@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "engine/model/drafter.h"
 #include "engine/model/forward.h"
+#include "engine/model/prefix.h"
 #include "engine/model/sampler.h"
 #include "engine/model/state.h"
 
@@ -14,31 +15,41 @@ namespace lares::engine {
 inline constexpr int kChunk = 1024;                             // tokens evaluated at a time: so many that most experts see several
 inline constexpr std::size_t kSnapshotsMax = 64;
 inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
-inline constexpr std::int64_t kRoomAhead = 8;                   // of a prompt's tokens, one in so many more are given room
 inline constexpr std::uint64_t kRoomChecked = 64u << 20;        // bytes of caches, from which on a prompt asks whether they are there
 
 class ModelTimeline : public Timeline {
  public:
   ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk = kChunk, const DraftOptions& drafts = {});
 
-  std::span<const Token> tokens() const override { return tokens_; }
+  // With the tokens of `from`, which may be null; they are taken over when they are first needed.
+  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts, std::shared_ptr<const ModelPrefix> from);
+
+  std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
   Logprobs logprobs(int n) const override;
   DraftStats drafts() const override { return drafter_.stats(); }
+  PrefixRef prefix(std::int64_t n_tokens) const override;
+
+  // Evaluates for all of them together what their next draws wait for. Whose turn it is not, because a sync was stopped or there is
+  // nothing to evaluate, is left as it is.
+  static void evaluate_together(std::span<ModelTimeline* const> timelines);
 
   // After the last of tokens() that was evaluated.
   std::span<const float> logits() const { return row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1); }
 
  private:
   bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on = {});
-  void evaluate_waiting();
+  std::vector<Token> waiting();
+  void before_evaluating();
+  void after_evaluating(std::int64_t position, int n_rows);
   bool has_row(std::int64_t position) const { return position >= rows_begin_ && position < rows_end_; }
   std::span<const float> row(std::int64_t position) const;
   void drop_ahead();
   void go_back(std::int64_t position);
   Result<> make_room(std::int64_t size);
   void keep_snapshot(std::int64_t position);
+  void begin();
 
   const Weights& weights_;
   Forward& forward_;
@@ -52,7 +63,8 @@ class ModelTimeline : public Timeline {
   std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
   Drafter drafter_;
-  std::vector<State::Snapshot> snapshots_;  // ascending positions
+  std::vector<FrontierRef> snapshots_;  // ascending positions
+  std::shared_ptr<const ModelPrefix> from_;  // not taken over yet; null: nothing waits
   std::vector<float> streams_;
 };
 

@@ -201,8 +201,9 @@ TEST(BenchLayers, ComputeFiniteStreams) {
       logits(static_cast<std::size_t>(c.vocab_size));
   fill_activations(1, x.data(), x.size());
   const Token token = 1;
+  fill_pages(c, state, 1000, 8);
   for (const int layer : {kCsaLayer, kHcaLayer, kSwaLayer}) {
-    fill_state(c, layers->weights->layers[layer], state.layer(layer), 1000, 8, 1);
+    fill_rings(c, layers->weights->layers[layer], state.layer(layer), 1);
     forward.layer(layers->weights->layers[layer], state.layer(layer), 1000, {&token, 1}, x.data());
   }
   forward.head(x.data(), 1, logits.data());

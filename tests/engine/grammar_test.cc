@@ -180,6 +180,41 @@ TEST(Grammar, EveryRandomWalkIsAWellFormedAnswer) {
   EXPECT_GT(n_calls, 300);
 }
 
+// In a text of many places, where walks are spared: a token is allowed exactly when its bytes follow somewhere, however long it is.
+TEST(Grammar, EveryStretchOfALongTextIsAllowedAndNothingElse) {
+  const Bytes t;
+  std::mt19937 random(5);
+  const std::vector<std::string> pieces = {"return ", "retur", "tool_result>\n", "tool_result>x", "</tool_resulx", "</tool_result>", "name=\"", "para", "parameter", "12, ", "\n\n", "\xc3\xa4"};
+  std::string text;
+  while (text.size() < 9000) text += pieces[random() % (text.size() < 6000 ? 5 : pieces.size())] + std::string(1, char('a' + random() % 3));
+  const auto check = [&](const std::string& value) {
+    auto grammar = Grammar::make(t, {.tools = kTools, .oracle = [&](const std::string&, const std::string& key, const Arguments&) -> std::optional<ArgumentChoices> {
+                                      if (key == "old_str") return ArgumentChoices{.substring_of = text, .unique = true};
+                                      return std::nullopt;
+                                    }});
+    const auto say = [&](std::string_view bytes) {
+      for (const char c : bytes) grammar->accept(Token(std::uint8_t(c)));
+    };
+    grammar->accept(*t.added(kThinkEnd));
+    const auto tag = [&](std::string_view bytes) {
+      say("<");
+      grammar->accept(*t.added(kDsml));
+      say(bytes);
+    };
+    say("\n\n");
+    tag("tool_calls>\n"), tag("invoke name=\"edit\">\n"), tag("parameter name=\"old_str\" string=\"true\">");
+    say(value);
+    const TokenMask mask = *grammar->mask();
+    for (Token id = 0; id < t.vocab_size(); ++id) {
+      const std::string bytes(t.bytes(id));
+      const bool closes = text.find(value) == text.rfind(value) && !value.empty() && (bytes == "<" || bytes == "</");
+      const bool follows = id != *t.added(kDsml) && text.find(value + bytes) != std::string::npos;
+      EXPECT_EQ(allows(mask, id), follows || closes) << "token " << bytes << " after '" << value << "'";
+    }
+  };
+  for (const std::string value : {"", "r", "too", "</", "a"}) check(value);
+}
+
 TEST(Grammar, ThinkingAllowsNoEndAndNoCall) {
   const Bytes t;
   auto grammar = Grammar::make(t, {.tools = kTools});

@@ -202,6 +202,7 @@ INSTANTIATE_TEST_SUITE_P(, ConfigErrors,
                                          ConfigCase{"sqrtsoftplus", "softmax", "scoring_func"},
                                          ConfigCase{"\"factor\": 16", "\"factor\": \"x\"", "factor"},
                                          ConfigCase{"\"compress_ratios\": [", "\"compress_ratios\": [-4,", "compress_ratio is -4"},
+                                         ConfigCase{"\"compress_ratios\": [\n    0,\n    4,", "\"compress_ratios\": [\n    1021,\n    1019,", "compress_ratios have no common multiple"},
                                          ConfigCase{"{", "[", "not a JSON object"}));
 
 }  // namespace

@@ -40,10 +40,23 @@ std::vector<double> score64(const std::vector<float>& q, const std::vector<float
   return out;
 }
 
-std::vector<float> scores(const Kernels& row, const std::vector<float>& q, const std::vector<float>& w, const void* keys, Format cell, int n, int dim) {
+// Of keys [first, first + n), which lie in runs of `run`, none behind the other.
+std::vector<float> scores(const Kernels& row, const std::vector<float>& q, const std::vector<float>& w, const void* keys, Format cell, int n, int dim, int run = 64,
+                          int first = 0) {
+  constexpr std::size_t kOffset = 12;
+  const std::size_t key = cell == Format::f32 ? sizeof(float) * static_cast<std::size_t>(dim) : index_key_bytes(dim);
+  std::vector<std::vector<std::uint8_t>> runs;
+  std::vector<const std::uint8_t*> at;
+  for (int j = 0; j < first + n; j += run) {
+    const auto take = static_cast<std::size_t>(std::min(run, first + n - j)) * key;
+    const auto* from = static_cast<const std::uint8_t*>(keys) + static_cast<std::size_t>(j) * key;
+    runs.emplace_back(kOffset + take, 0xEE);  // no byte more: what reads past a run is seen
+    std::copy(from, from + take, runs.back().data() + kOffset);
+  }
+  for (const auto& r : runs) at.push_back(r.data());
   Output score(static_cast<std::size_t>(n)), scratch(index_scratch(static_cast<int>(w.size()), dim));
-  row.index_scores({.q = q.data(), .w = w.data(), .keys = keys, .cell = cell, .score = score.data(), .scratch = scratch.data(), .n_keys = n,
-                    .n_heads = static_cast<int>(w.size()), .dim = dim});
+  row.index_scores({.q = q.data(), .w = w.data(), .keys = at.data(), .cell = cell, .score = score.data(), .scratch = scratch.data(), .n_keys = n,
+                    .n_heads = static_cast<int>(w.size()), .dim = dim, .run = run, .first = first, .offset = kOffset});
   EXPECT_TRUE(score.guards_intact() && scratch.guards_intact()) << row.name;
   return score.values();
 }
@@ -58,6 +71,7 @@ TEST(Indexer, ScoresOfFloatKeysMatchFloat64) {
       EXPECT_TRUE(close(got, score64(q, w, keys, dim), 2e-3, 0)) << row->name;  // sums of 16 products of magnitude 10
       if (first.empty()) first = got;
       EXPECT_TRUE(same_bits(got, first)) << row->name;
+      for (const int run : {7, 64, n}) EXPECT_TRUE(same_bits(scores(*row, q, w, keys.data(), Format::f32, n, dim, run), first)) << row->name << ": runs of " << run;
     }
   }
 }
@@ -115,6 +129,10 @@ TEST(Indexer, ScoresOfCodedKeysMatchFloat64) {
         EXPECT_TRUE(close(got, want, 0.02 * size + 1e-30, 0)) << row->name << " kind " << kind;  // 64 roundings to 8 bits
         if (first.empty()) first = got;
         EXPECT_TRUE(same_bits(got, first)) << row->name << " kind " << kind << ": " << n << " keys, " << heads << " heads of " << dim;
+        for (const int run : {7, 16, 48, n})  // wherever keys lie
+          EXPECT_TRUE(same_bits(scores(*row, q, w, cells.data(), Format::fp4, n, dim, run), first)) << row->name << ": runs of " << run;
+        for (const int from : {1, n / 3, n - 1})
+          EXPECT_TRUE(same_bits(scores(*row, q, w, cells.data(), Format::fp4, n - from, dim, 16, from), {first.begin() + from, first.end()})) << row->name;
         const int from = n / 2;  // a key alone gets what it gets in company
         EXPECT_TRUE(same_bits(scores(*row, q, w, cells.data() + from * index_key_bytes(dim), Format::fp4, 1, dim), {got[from]})) << row->name;
       }

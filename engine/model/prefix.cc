@@ -1,0 +1,73 @@
+#include "engine/model/prefix.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/model/repack.h"
+
+namespace lares::engine {
+namespace {
+
+// Raised whenever the same tokens give other bits than before, or the same bits lie elsewhere.
+constexpr int kNumericsVersion = 1, kPageVersion = 1;
+
+template <class F>
+void each_rows(const PageLayout& layout, F f) {
+  for (const PageLayout::Layer& layer : layout.layers)
+    for (const PageLayout::Rows* rows : {&layer.entries, &layer.index_keys})
+      if (rows->n > 0) f(*rows);
+}
+
+}  // namespace
+
+ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier)
+    : tokens_(std::move(tokens)), pages_(pages.share(static_cast<std::int64_t>(tokens_.size()))), frontier_(std::move(frontier)) {
+  const PageLayout& layout = pages.layout();
+  const auto within = static_cast<int>(static_cast<std::int64_t>(tokens_.size()) % layout.tokens);
+  if (within == 0) return;
+  const auto last = std::make_shared<Page>(layout.bytes);
+  std::memset(last->data(), 0, last->size());
+  each_rows(layout, [&](const PageLayout::Rows& rows) {
+    const int ratio = layout.tokens / rows.n;
+    std::memcpy(last->data() + rows.offset, pages_.back()->data() + rows.offset, static_cast<std::size_t>(within / ratio) * rows.row_bytes);
+  });
+  pages_.back() = last;
+}
+
+std::span<std::uint8_t> ModelPrefixBuilder::add_page() { return *pages_.emplace_back(std::make_shared<Page>(layout_.bytes)); }
+
+Result<PrefixRef> ModelPrefixBuilder::finish(std::vector<Token> tokens, std::vector<std::uint8_t> frontier) {
+  const auto refused = [&](const std::string& why) {
+    return tl::unexpected(Error{Errc::malformed, fmt::format("take over a prefix of {} tokens: {}; it is not of this engine", tokens.size(), why)});
+  };
+  const auto n = static_cast<std::int64_t>(tokens.size());
+  const int vocab = weights_.checkpoint.config().vocab_size;
+  if (n == 0 || n > weights_.checkpoint.config().max_position_embeddings) return refused("expected 1 to the model's context");
+  if (std::any_of(tokens.begin(), tokens.end(), [&](Token t) { return t < 0 || t >= vocab; })) return refused("one is outside the vocabulary");
+  if (const std::int64_t wanted = (n + layout_.tokens - 1) / layout_.tokens; wanted != static_cast<std::int64_t>(pages_.size()))
+    return refused(fmt::format("{} pages, expected {}", pages_.size(), wanted));
+  if (const std::size_t wanted = State(weights_, exact_, 1).frontier_bytes(n); wanted != frontier.size())
+    return refused(fmt::format("{} bytes of frontier, expected {}", frontier.size(), wanted));
+  return std::make_shared<ModelPrefix>(std::move(tokens), std::vector<PageRef>(pages_.begin(), pages_.end()),
+                                       std::make_shared<Frontier>(Frontier{n, std::move(frontier)}));
+}
+
+std::string prefix_fingerprint(const Weights& weights, bool exact) {
+  const Checkpoint& checkpoint = weights.checkpoint;
+  const PageLayout layout = page_layout(checkpoint.config(), exact);
+  std::string out = fmt::format("numerics {}, pages {}, {}, {} tokens in {} bytes, weights {}", kNumericsVersion, kPageVersion, exact ? "exact" : "released",
+                                layout.tokens, layout.bytes, checkpoint_fingerprint(checkpoint));
+  // The weights' own figure is of samples: what was written anew is taken for another.
+  for (const std::string& file : checkpoint.shards()) {
+    struct stat s {};
+    if (::stat(fmt::format("{}/{}", checkpoint.directory(), file).c_str(), &s) != 0) continue;
+    out += fmt::format(", {} {} {}.{:09}", file, s.st_size, s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
+  }
+  if (const auto config = read_text(checkpoint.directory() + "/config.json", kConfigBytesMax)) out += ", config " + *config;
+  return out;
+}
+
+}  // namespace lares::engine
