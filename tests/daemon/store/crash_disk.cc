@@ -116,8 +116,9 @@ void CrashDisk::plan(const Fault& fault) {
 
 int CrashDisk::step(const std::string& what, bool* shorten) {
   if (dead_) return EIO;
-  ++n_;
   log_.push_back(what);
+  if (!fault_.only.empty() && fault_.only != what) return 0;
+  ++n_;
   const bool now = fault_.kind != Fault::Kind::none && (fault_.lasting ? n_ >= fault_.at : n_ == fault_.at);
   if (!now) return 0;
   switch (fault_.kind) {

@@ -22,6 +22,7 @@ struct Fault {
   std::size_t at = 0;   // the operation, counted from 1, that it happens to
   int error = 0;        // errno value
   bool lasting = false; // all operations from then on, not that one alone
+  std::string only;     // count and fail only operations that read so in log(); empty: all
 };
 
 // What a loss of power keeps of that which was not synced.

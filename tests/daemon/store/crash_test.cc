@@ -118,6 +118,13 @@ std::size_t operations_of_a_life(std::uint64_t bytes_max, std::vector<std::strin
   return life.disk->n_operations();
 }
 
+// Room for about a chain and a half, so that old epochs go while the next one is written.
+const std::uint64_t kCap = [] {
+  std::uint64_t bytes = 0;
+  for (const Piece& p : world().c) bytes += 3 * 4096 + 4096 + 4096 * ((p.pages.size() * 1000 + 4095) / 4096) + 4096;
+  return bytes + bytes / 2;
+}();
+
 std::size_t g_faults = 0;
 
 struct Counted : ::testing::Test {
@@ -155,10 +162,7 @@ TEST_F(Crash, LosingPowerAtAnyOperationLosesNothingCommitted) {
 }
 
 TEST_F(Crash, WithACapLosingPowerAtAnyOperationLosesNothingCommitted) {
-  // Room for about one chain and a half, so that old epochs go while the next one is written.
-  std::uint64_t bytes_max = 0;
-  for (const Piece& p : world().c) bytes_max += 3 * 4096 + 4096 + 4096 * ((p.pages.size() * 1000 + 4095) / 4096) + 4096;
-  bytes_max += bytes_max / 2;
+  const std::uint64_t bytes_max = kCap;
   const std::size_t n = operations_of_a_life(bytes_max);
   for (std::size_t at = 1; at <= n; ++at)
     for (unsigned variant = 0; variant < 3; ++variant) {
@@ -210,6 +214,21 @@ TEST_F(Crash, AnErrorAtAnyOperationCostsNoMoreThanThatCommit) {
         life.disk->lose_power(Keep::none, 0);
         ++g_faults;
         ASSERT_EQ(check_and_go_on(life, told, 0), "") << "error " << error << " at operation " << at << " of " << n << ", " << where;
+      }
+}
+
+// Commits whose very last sync is refused may be lost, and then the one before them is CURRENT again: with all that it names.
+TEST_F(Crash, NothingIsDeletedWhileCurrentMayNotSurvive) {
+  for (const std::uint64_t bytes_max : {std::uint64_t{0}, kCap})
+    for (std::size_t at = 1; at <= 5; ++at)
+      for (unsigned variant = 0; variant < 6; ++variant) {
+        Life life{new_disk(), bytes_max};
+        Told told;
+        life.disk->plan({.kind = Fault::Kind::error, .at = at, .error = EIO, .lasting = true, .only = fmt::format("sync_dir {}", kDir)});
+        life.run(told);
+        life.disk->lose_power(variant == 0 ? Keep::none : Keep::some, variant);
+        ++g_faults;
+        ASSERT_EQ(check_and_go_on(life, told, variant), "") << "from sync " << at << " of the store's directory on, cap " << bytes_max;
       }
 }
 
