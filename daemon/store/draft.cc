@@ -10,6 +10,12 @@ namespace lares::daemon::store {
 
 std::string DiskFailure::text() const { return fmt::format("{}: {}", attempted, std::strerror(error)); }
 
+FileFault fault_of(int error) {
+  using enum FileFault::Kind;
+  if (error == ENOENT) return {missing, "there is no such file"};
+  return {error == EIO ? damaged : unreadable, fmt::format("it cannot be read: {}", std::strerror(error))};
+}
+
 Draft::Draft(Disk& disk, std::string directory, const std::string& name)
     : disk_(&disk), directory_(std::move(directory)), path_(directory_ + "/" + name), part_(path_ + std::string(kDraftSuffix)) {}
 
@@ -70,7 +76,7 @@ tl::expected<std::vector<std::byte>, DiskFailure> read_file(Disk& disk, const st
   if (!file) return tl::unexpected(DiskFailure{"open " + path, file.error()});
   const auto size = (*file)->size();
   if (!size) return tl::unexpected(DiskFailure{"read " + path, size.error()});
-  if (*size > bytes_max) return tl::unexpected(DiskFailure{"read " + path, EFBIG});
+  if (*size > bytes_max) return tl::unexpected(DiskFailure{"read " + path, EIO});  // nothing of ours is so long: damaged
   std::vector<std::byte> out(*size);
   const auto n = read_full(**file, out, 0);
   if (!n) return tl::unexpected(DiskFailure{"read " + path, n.error()});

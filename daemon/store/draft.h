@@ -19,6 +19,18 @@ struct DiskFailure {
   std::string text() const;  // with the reason
 };
 
+// Why a file cannot be used, and what that says of it.
+struct FileFault {
+  enum class Kind {
+    damaged,     // its bytes are wrong, or the device cannot give them back: it goes to quarantine
+    missing,
+    unreadable,  // for now: too many open files, no memory, no permission. It stays where it is
+  };
+  Kind kind = Kind::damaged;
+  std::string why;  // "its header's checksum is wrong"
+};
+FileFault fault_of(int error);  // of an errno value that opening or reading ended with
+
 inline constexpr std::string_view kDraftSuffix = ".tmp";
 
 class Draft {

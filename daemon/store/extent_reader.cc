@@ -16,9 +16,7 @@ namespace {
 
 static_assert(kExtentHeadBytes + 4 * kExtentTokensMax <= kBlockBytes, "an extent's tokens are in its first block");
 
-tl::unexpected<ExtentFault> bad(std::string why, bool missing = false) { return tl::unexpected(ExtentFault{std::move(why), missing}); }
-
-std::string cannot_read(int error) { return fmt::format("it cannot be read: {}", std::strerror(error)); }
+tl::unexpected<FileFault> bad(std::string why) { return tl::unexpected(FileFault{FileFault::Kind::damaged, std::move(why)}); }
 
 }  // namespace
 
@@ -29,14 +27,14 @@ std::vector<BlockRead> OpenExtent::blocks() const {
   return out;
 }
 
-tl::expected<OpenExtent, ExtentFault> open_extent(Disk& disk, const std::string& path, const Hash256& fingerprint, const Hash256& chain_out) {
+tl::expected<OpenExtent, FileFault> open_extent(Disk& disk, const std::string& path, const Hash256& fingerprint, const Hash256& chain_out) {
   auto file = disk.open(path, Disk::Cache::direct);
-  if (!file) return file.error() == ENOENT ? bad("there is no such file", true) : bad(cannot_read(file.error()));
+  if (!file) return tl::unexpected(fault_of(file.error()));
   OpenExtent out;
   out.file = std::move(*file);
   const AlignedBuffer head(kExtentHeadBytes);
   const auto n_head = read_full(*out.file, head.span(), 0);
-  if (!n_head) return bad(cannot_read(n_head.error()));
+  if (!n_head) return tl::unexpected(fault_of(n_head.error()));
   auto header = decode_header(head.span().first(*n_head));
   if (!header) return bad(std::move(header.error()));
   out.header = *header;
@@ -44,35 +42,35 @@ tl::expected<OpenExtent, ExtentFault> open_extent(Disk& disk, const std::string&
   if (out.header.chain_out != chain_out) return bad(fmt::format("it is extent {}", to_hex(out.header.chain_out)));
   out.layout = layout_of(out.header);
   const auto size = out.file->size();
-  if (!size) return bad(cannot_read(size.error()));
+  if (!size) return tl::unexpected(fault_of(size.error()));
   if (*size != out.layout.total) return bad(fmt::format("it has {} bytes where its header says {}", *size, out.layout.total));
   const AlignedBuffer tail(out.layout.total - out.layout.sums_at);
   const auto n_tail = read_full(*out.file, tail.span(), out.layout.sums_at);
-  if (!n_tail) return bad(cannot_read(n_tail.error()));
+  if (!n_tail) return tl::unexpected(fault_of(n_tail.error()));
   auto sums = decode_tail(out.layout, head.span(), tail.span().first(*n_tail));
   if (!sums) return bad(std::move(sums.error()));
   out.sums = std::move(*sums);
   return out;
 }
 
-tl::expected<void, std::string> ExtentScan::take(DiskResult<std::span<const std::byte>> block) {
+tl::expected<void, FileFault> ExtentScan::take(DiskResult<std::span<const std::byte>> block) {
   const std::uint32_t i = next_++;
-  if (!block) return tl::unexpected(cannot_read(block.error()));
+  if (!block) return tl::unexpected(fault_of(block.error()));
   const std::uint64_t at = std::uint64_t{i} * kBlockBytes;
   const auto bytes = std::min<std::uint64_t>(kBlockBytes, extent_.layout.sums_at - at);
-  if (block->size() != bytes) return tl::unexpected(fmt::format("it ends at {} bytes", at + block->size()));
-  if (checksum(*block) != extent_.sums[i]) return tl::unexpected(fmt::format("the checksum of its bytes {}..{} is wrong", at, at + bytes));
+  if (block->size() != bytes) return bad(fmt::format("it ends at {} bytes", at + block->size()));
+  if (checksum(*block) != extent_.sums[i]) return bad(fmt::format("the checksum of its bytes {}..{} is wrong", at, at + bytes));
   if (i == 0)
     if (auto ok = take_tokens(*block); !ok) return ok;
   scatter(*block, at);
   return {};
 }
 
-tl::expected<void, std::string> ExtentScan::take_tokens(std::span<const std::byte> first_block) {
+tl::expected<void, FileFault> ExtentScan::take_tokens(std::span<const std::byte> first_block) {
   LittleEndianReader r(first_block.subspan(extent_.layout.tokens_at, std::size_t{4} * extent_.header.n_tokens));
   tokens_.resize(extent_.header.n_tokens);
   for (engine::Token& token : tokens_) token = static_cast<engine::Token>(r.u32());
-  if (chain_after(extent_.header.chain_in, tokens_) != extent_.header.chain_out) return tl::unexpected<std::string>("its tokens are not those of its name");
+  if (chain_after(extent_.header.chain_in, tokens_) != extent_.header.chain_out) return bad("its tokens are not those of its name");
   return {};
 }
 
@@ -116,9 +114,9 @@ void ExtentScan::scatter(std::span<const std::byte> block, std::uint64_t at) {
   }
 }
 
-tl::expected<std::vector<engine::Token>, std::string> read_extent(Disk& disk, const OpenExtent& extent, const ExtentSink& sink) {
+tl::expected<std::vector<engine::Token>, FileFault> read_extent(Disk& disk, const OpenExtent& extent, const ExtentSink& sink) {
   ExtentScan scan(extent, sink);
-  tl::expected<void, std::string> ok;
+  tl::expected<void, FileFault> ok;
   disk.read_blocks(extent.blocks(), [&](std::size_t, DiskResult<std::span<const std::byte>> block) {
     ok = scan.take(block);
     return ok.has_value();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/store/disk.h"
+#include "daemon/store/draft.h"
 #include "daemon/store/extent_format.h"
 
 namespace lares::daemon::store {
@@ -19,13 +20,8 @@ struct OpenExtent {
   std::vector<std::uint64_t> sums;
   std::vector<BlockRead> blocks() const;
 };
-struct ExtentFault {
-  std::string why;       // "its header's checksum is wrong"
-  bool missing = false;  // there is no such file
-};
-
 // Header, tables, footer and length are whole, and it is the extent `chain_out` of this fingerprint.
-tl::expected<OpenExtent, ExtentFault> open_extent(Disk& disk, const std::string& path, const Hash256& fingerprint, const Hash256& chain_out);
+tl::expected<OpenExtent, FileFault> open_extent(Disk& disk, const std::string& path, const Hash256& fingerprint, const Hash256& chain_out);
 
 // Memory for what is read, of exactly `bytes`; or none, for what is not wanted. `page_read`, when there is one, is told when all of a
 // page is verified and in its place.
@@ -40,12 +36,12 @@ class ExtentScan {
   // Both must outlive it.
   ExtentScan(const OpenExtent& extent, const ExtentSink& sink) : extent_(extent), sink_(sink) {}
   // Block after block, from the first. An error is why the extent is bad, and then nothing more of it is taken.
-  tl::expected<void, std::string> take(DiskResult<std::span<const std::byte>> block);
+  tl::expected<void, FileFault> take(DiskResult<std::span<const std::byte>> block);
   bool complete() const { return next_ == extent_.layout.n_blocks; }
   std::span<const engine::Token> tokens() const { return tokens_; }
 
  private:
-  tl::expected<void, std::string> take_tokens(std::span<const std::byte> first_block);
+  tl::expected<void, FileFault> take_tokens(std::span<const std::byte> first_block);
   void scatter(std::span<const std::byte> block, std::uint64_t at);
   // A piece of one page or of the frontier; `of` is its first byte's offset in the file.
   std::size_t copy(std::span<const std::byte> bytes, std::uint64_t at, std::uint64_t of, std::uint64_t size,
@@ -59,6 +55,6 @@ class ExtentScan {
 };
 
 // The whole extent, on its own.
-tl::expected<std::vector<engine::Token>, std::string> read_extent(Disk& disk, const OpenExtent& extent, const ExtentSink& sink);
+tl::expected<std::vector<engine::Token>, FileFault> read_extent(Disk& disk, const OpenExtent& extent, const ExtentSink& sink);
 
 }  // namespace lares::daemon::store

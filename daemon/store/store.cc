@@ -80,8 +80,9 @@ Result<Hash256> Store::put_extent(const ExtentInput& input) {
       known->second.unreachable_since.reset();
       return name;
     }
-    std::string line;
-    drop_damaged(name, line);
+    const FileFault fault = there ? FileFault{FileFault::Kind::damaged, "other sizes"} : there.error();
+    if (fault.kind == FileFault::Kind::unreadable) return tl::unexpected(refused(attempted, fmt::format("{}: {}", extent_path(name), fault.why)));
+    (void)drop(name, fault);
   }
   const std::uint64_t bytes = layout_of(*header).total;
   if (auto room = make_room(bytes, attempted); !room) return tl::unexpected(std::move(room.error()));

@@ -23,6 +23,7 @@
 namespace lares::daemon::store {
 
 struct OpenExtent;  // extent_reader.h
+struct FileFault;   // draft.h
 
 enum class Errc {
   locked,        // another daemon has the store
@@ -157,7 +158,7 @@ class Store {
 
   // store_open.cc
   tl::expected<void, std::string> sync_root();
-  tl::expected<Manifest, std::string> load_manifest(std::uint64_t epoch, const Hash256* expected);
+  tl::expected<Manifest, FileFault> load_manifest(std::uint64_t epoch, const Hash256* expected);
   Result<> prepare();
   Result<> sweep(const std::string& directory, std::vector<DirEntry>* kept);
   Result<> scan();
@@ -172,8 +173,8 @@ class Store {
   // store_restore.cc
   std::optional<Manifest> choose_manifest(std::vector<std::string>& lost);
   std::string quarantine(const std::string& path);  // where it is now, for a line
-  std::string read_extents(const std::vector<OpenExtent>& opened, std::size_t first, const Receiver& receiver, Restored& out);
-  void drop_damaged(const Hash256& chain_out, std::string& line);
+  std::optional<FileFault> read_extents(const std::vector<OpenExtent>& opened, std::size_t first, const Receiver& receiver, Restored& out);
+  std::string drop(const Hash256& chain_out, const FileFault& fault);  // what was done, for a line
 
   // store_gc.cc
   std::set<Hash256> extents_of(const std::set<std::uint64_t>& epochs) const;

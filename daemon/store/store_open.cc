@@ -123,7 +123,7 @@ Result<> Store::scan() {
     known.bytes = entry.bytes;
     const auto manifest = load_manifest(epoch, nullptr);
     if (!manifest) {
-      notes_.push_back(fmt::format("read {}: {}", manifest_path(epoch), manifest.error()));
+      notes_.push_back(fmt::format("read {}: {}", manifest_path(epoch), manifest.error().why));
       continue;
     }
     known.readable = true;
@@ -134,13 +134,15 @@ Result<> Store::scan() {
   return {};
 }
 
-tl::expected<Manifest, std::string> Store::load_manifest(std::uint64_t epoch, const Hash256* expected) {
+tl::expected<Manifest, FileFault> Store::load_manifest(std::uint64_t epoch, const Hash256* expected) {
   const auto bytes = read_file(*disk_, manifest_path(epoch), kManifestBytesMax);
-  if (!bytes) return tl::unexpected(fmt::format("it cannot be read: {}", std::strerror(bytes.error().error)));
-  if (expected && hash256(*bytes) != *expected) return tl::unexpected<std::string>("it is not the one that CURRENT names");
+  const auto damaged = [](std::string why) { return tl::unexpected(FileFault{FileFault::Kind::damaged, std::move(why)}); };
+  if (!bytes) return tl::unexpected(fault_of(bytes.error().error));
+  if (expected && hash256(*bytes) != *expected) return damaged("it is not the one that CURRENT names");
   auto manifest = decode_manifest(*bytes);
-  if (manifest && manifest->epoch != epoch) return tl::unexpected(fmt::format("it is that of epoch {}", manifest->epoch));
-  return manifest;
+  if (!manifest) return damaged(std::move(manifest.error()));
+  if (manifest->epoch != epoch) return damaged(fmt::format("it is that of epoch {}", manifest->epoch));
+  return std::move(*manifest);
 }
 
 void Store::find_current() {
@@ -159,7 +161,7 @@ void Store::find_current() {
       current_ = current_file_->epoch;
       return;
     } else {
-      current_damage_ = fmt::format("the {} that it names: {}", manifest_name(current_file_->epoch), manifest.error());
+      current_damage_ = fmt::format("the {} that it names: {}", manifest_name(current_file_->epoch), manifest.error().why);
     }
   }
   if (!current_damage_.empty()) notes_.push_back(fmt::format("read {}: {}; nothing is deleted until a commit succeeds", path, current_damage_));

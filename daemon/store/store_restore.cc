@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/store/draft.h"
 #include "daemon/store/extent_reader.h"
 #include "daemon/store/store.h"
 
@@ -38,9 +39,10 @@ std::string Store::quarantine(const std::string& path) {
   return fmt::format("moved to quarantine/{}", name);
 }
 
-void Store::drop_damaged(const Hash256& chain_out, std::string& line) {
+std::string Store::drop(const Hash256& chain_out, const FileFault& fault) {
+  if (fault.kind == FileFault::Kind::unreadable) return "left where it is";
   extents_.erase(chain_out);
-  line += quarantine(extent_path(chain_out));
+  return fault.kind == FileFault::Kind::missing ? "nothing is left of it" : quarantine(extent_path(chain_out));
 }
 
 std::optional<Manifest> Store::choose_manifest(std::vector<std::string>& lost) {
@@ -53,9 +55,11 @@ std::optional<Manifest> Store::choose_manifest(std::vector<std::string>& lost) {
     const bool named = current_file_ && current_file_->epoch == epoch;
     auto manifest = load_manifest(epoch, named ? &current_file_->manifest : nullptr);
     if (!manifest) {
-      lost.push_back(fmt::format("{}: {}; {}", manifest_name(epoch), manifest.error(), quarantine(manifest_path(epoch))));
-      epochs_.erase(epoch);
-      if (named) current_damage_ = "the manifest that it names is damaged";
+      const FileFault& fault = manifest.error();
+      const bool damaged = fault.kind == FileFault::Kind::damaged;
+      lost.push_back(fmt::format("{}: {}; {}", manifest_name(epoch), fault.why, damaged ? quarantine(manifest_path(epoch)) : "left as it is"));
+      if (fault.kind != FileFault::Kind::unreadable) epochs_.erase(epoch);
+      if (named) current_damage_ = "the manifest that it names cannot be used";
       continue;
     }
     if (manifest->fingerprint != fingerprint_) {
@@ -76,34 +80,28 @@ Restored Store::restore(const Receiver& receiver) {
   const auto& refs = out.manifest->extents;
   if (receiver.begin) receiver.begin(*out.manifest);
   Hash256 before = chain_begin(fingerprint_);
-  std::string why;  // the extent after the last valid one is not; empty: it is
-  bool missing = false;
-  while (why.empty() && out.n_extents < refs.size()) {
+  std::optional<FileFault> fault;  // of the extent after the last valid one
+  while (!fault && out.n_extents < refs.size()) {
     const std::size_t first = out.n_extents;
     std::vector<OpenExtent> opened;
     while (opened.size() < kOpenExtents && first + opened.size() < refs.size()) {
       const ExtentRef& ref = refs[first + opened.size()];
       auto extent = open_extent(*disk_, extent_path(ref.chain_out), fingerprint_, ref.chain_out);
       if (!extent) {
-        why = extent.error().why;
-        missing = extent.error().missing;
-      } else {
-        why = unlike(*extent, ref, before);
+        fault = std::move(extent.error());
+      } else if (auto why = unlike(*extent, ref, before); !why.empty()) {
+        fault = FileFault{FileFault::Kind::damaged, std::move(why)};
       }
-      if (!why.empty()) break;
+      if (fault) break;
       before = ref.chain_out;
       opened.push_back(std::move(*extent));
     }
-    if (auto fault = read_extents(opened, first, receiver, out); !fault.empty()) {
-      why = std::move(fault);
-      missing = false;
-    }
+    if (auto earlier = read_extents(opened, first, receiver, out)) fault = std::move(earlier);
   }
-  if (why.empty()) return out;
+  if (!fault) return out;
   const ExtentRef& bad = refs[out.n_extents];
-  std::string line = fmt::format("extent {}, tokens {}..{}: {}", to_hex(bad.chain_out), bad.pos0, bad.pos0 + bad.n_tokens, why);
-  if (missing) extents_.erase(bad.chain_out);
-  else drop_damaged(bad.chain_out, line += "; ");
+  std::string line = fmt::format("extent {}, tokens {}..{}: {}; {}", to_hex(bad.chain_out), bad.pos0, bad.pos0 + bad.n_tokens, fault->why,
+                                 drop(bad.chain_out, *fault));
   if (const std::size_t after = refs.size() - out.n_extents - 1; after > 0)
     line += fmt::format("; the {} extents after it, tokens {}..{}, cannot be used without it", after, bad.pos0 + bad.n_tokens, refs.back().pos0 + refs.back().n_tokens);
   out.lost.push_back(std::move(line));
@@ -111,7 +109,7 @@ Restored Store::restore(const Receiver& receiver) {
 }
 
 // The blocks of several extents as one stream; counts the extents that were whole, and says why the next was not.
-std::string Store::read_extents(const std::vector<OpenExtent>& opened, std::size_t first, const Receiver& receiver, Restored& out) {
+std::optional<FileFault> Store::read_extents(const std::vector<OpenExtent>& opened, std::size_t first, const Receiver& receiver, Restored& out) {
   std::vector<BlockRead> blocks;
   for (const OpenExtent& extent : opened) {
     const auto more = extent.blocks();
@@ -122,10 +120,10 @@ std::string Store::read_extents(const std::vector<OpenExtent>& opened, std::size
   if (receiver.page) sink.page = [&](std::uint32_t page, std::size_t bytes) { return receiver.page(first + at, page, bytes); };
   if (receiver.frontier) sink.frontier = [&](std::size_t bytes) { return receiver.frontier(first + at, bytes); };
   std::optional<ExtentScan> scan;
-  std::string why;
+  std::optional<FileFault> fault;
   disk_->read_blocks(blocks, [&](std::size_t, DiskResult<std::span<const std::byte>> block) {
     if (!scan) scan.emplace(opened[at], sink);
-    if (auto ok = scan->take(block); !ok) return why = std::move(ok.error()), false;
+    if (auto ok = scan->take(block); !ok) return fault = std::move(ok.error()), false;
     if (!scan->complete()) return true;
     const ExtentHeader& h = opened[at].header;
     if (const auto known = extents_.find(h.chain_out); known != extents_.end()) known->second.link = Link{h.chain_in, h.pos0, h.n_tokens};
@@ -136,19 +134,18 @@ std::string Store::read_extents(const std::vector<OpenExtent>& opened, std::size
     ++at;
     return true;
   });
-  return why;
+  return fault;
 }
 
 Result<ScrubReport> Store::scrub(const Hash256& chain_out, const Compare& compare) {
   const std::string attempted = fmt::format("scrub extent {}", to_hex(chain_out));
-  const auto damaged = [&](const std::string& why) {
-    std::string line = fmt::format("{}: {}; ", attempted, why);
-    drop_damaged(chain_out, line);
-    return tl::unexpected(Error{Errc::damaged, std::move(line)});
+  const auto failed = [&](const FileFault& fault) {
+    const Errc code = fault.kind == FileFault::Kind::unreadable ? Errc::disk : Errc::damaged;
+    return tl::unexpected(Error{code, fmt::format("{}: {}; {}", attempted, fault.why, drop(chain_out, fault))});
   };
   if (!has(chain_out)) return tl::unexpected(Error{Errc::not_found, attempted + ": it is not in the store"});
   const auto opened = open_extent(*disk_, extent_path(chain_out), fingerprint_, chain_out);
-  if (!opened) return damaged(opened.error().why);
+  if (!opened) return failed(opened.error());
   ScrubReport report;
   std::vector<std::byte> page(opened->header.page_bytes), frontier(opened->header.frontier_bytes);
   std::size_t n_page = 0;
@@ -161,7 +158,7 @@ Result<ScrubReport> Store::scrub(const Hash256& chain_out, const Compare& compar
   }
   sink.frontier = [&](std::size_t) { return std::span(frontier); };
   auto tokens = read_extent(*disk_, *opened, sink);
-  if (!tokens) return damaged(tokens.error());
+  if (!tokens) return failed(tokens.error());
   report.tokens = std::move(*tokens);
   report.frontier_differs = compare.frontier && !compare.frontier(frontier);
   return report;

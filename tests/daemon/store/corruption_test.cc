@@ -296,5 +296,22 @@ TEST_F(Corruption, AReadThatFailsShortensTheChain) {
   }
 }
 
+// Too many open files say nothing about a file: it stays, and comes back when it can be read.
+TEST_F(Corruption, AFileThatCannotBeReadForNowStaysWhereItIs) {
+  for (std::size_t after = 0; after < 30; ++after) {
+    ++g_faults;
+    auto disk = std::make_shared<CrashDisk>(small().files);
+    auto store = Store::open(kDir, kFingerprint, {.disk = disk});
+    ASSERT_TRUE(store);
+    disk->fail_reads(EMFILE, after);
+    const Seen seen = restore_all(**store);
+    ASSERT_EQ(unlike_prefix(seen, small().chain), "") << "after " << after << " reads";
+    disk->fail_reads(0, 0);
+    const Seen again = restore_all(**store);
+    ASSERT_EQ(again.restored.n_extents, 3u) << "after " << after << " reads";
+    ASSERT_EQ(disk->files(), small().files);
+  }
+}
+
 }  // namespace
 }  // namespace lares::daemon::store::test
