@@ -1,10 +1,18 @@
 // What a store is for, on the real file system: what was put comes back, by threads and by io_uring; one daemon at a time; the cap.
 #include "daemon/store/store.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <filesystem>
+#include <iterator>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -74,6 +82,36 @@ TEST(Store, WhatWasCommittedComesBack) {
       const TemporaryDir dir;
       comes_back(dir.store(), make_chain(kFingerprint, 3, shape), disk);
     }
+}
+
+// From here on this process gets EPERM from the system call, as in most containers.
+bool refuse(int system_call) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(system_call), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+// Whether the ring itself is refused or, once made, its use.
+TEST(Store, ComesBackWhereIoUringIsRefused) {
+  for (const int system_call : {__NR_io_uring_setup, __NR_io_uring_enter}) {
+    const TemporaryDir dir;
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (!refuse(system_call)) ::_exit(2);
+      comes_back(dir.store(), make_chain(kFingerprint, 3, {.n_tokens = {1024, 640}, .page_bytes = 899584}), {});
+      ::_exit(testing::Test::HasFailure() ? 1 : 0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2) GTEST_SKIP() << "no seccomp here";
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "system call " << system_call << ", status " << status;
+  }
 }
 
 TEST(Store, IsThereOnAFileSystemWithoutDirectAccess) {
