@@ -26,7 +26,7 @@ struct ChangeRates {
 };
 
 // Without a repository or a commit, nothing changes. A file that was only renamed keeps its history.
-ChangeRates change_rates(const std::string& root, const ChangeRateOptions& options = {});
+ChangeRates change_rates(const std::string& root, const ChangeRateOptions& options = ChangeRateOptions());
 
 // Cold to hot, by changes per byte of text: what is cheap to render again and often changes goes last, which is Smith's
 // rule. The hottest sixteenth of all text is tier 3, up to a quarter tier 2, what else ever changed tier 1.

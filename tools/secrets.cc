@@ -13,8 +13,10 @@ namespace lares::tools {
 namespace {
 
 // The issuers' own shapes: a fixed beginning, then a fixed number of random characters.
+// With some of its body, or its first line alone on a line: the rest may be what a reader of this text goes for next.
 constexpr const char* kPrivateKey =
-    "-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?:\\\\[rn]|\\s|[\"',+]){0,16}(?:[A-Za-z0-9+/=]{16}|Proc-Type:|Version:|Comment:)";
+    "^-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----\r?$"
+    "|-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?:\\\\[rn]|\\s|[\"',+]){0,16}(?:[A-Za-z0-9+/=]{16}|Proc-Type:|Version:|Comment:)";
 constexpr std::string_view kPuttyKey = "PuTTY-User-Key-File-";
 
 // Alternatives in the order of kTokenKinds; each one is a group, and the group that matched names the kind.
@@ -159,7 +161,7 @@ std::string_view line_with_run(std::string_view text, std::size_t& at) {
 }
 
 Secret find_private_key(std::string_view text) {
-  static const Pattern kPattern(kPrivateKey, 0);
+  static const Pattern kPattern(kPrivateKey, PCRE2_MULTILINE);
   if (text.starts_with(kPuttyKey)) return {"private key", 0};
   if (text.find("PRIVATE KEY") == std::string_view::npos) return {};
   Matcher keys(kPattern);

@@ -37,7 +37,7 @@ struct Tree {
 // Without git every file outside such directories. Symlinks and other repositories are listed and not entered.
 class TreeLister {
  public:
-  explicit TreeLister(std::string root, TreeLimits limits = {});
+  explicit TreeLister(std::string root, TreeLimits limits = TreeLimits());
   // What git answered is remembered while no rule changed: asking costs about 10 us a path, a stat 1 us.
   Result<Tree> list();
 

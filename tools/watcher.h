@@ -29,8 +29,8 @@ class Watcher {
   using OnChange = std::function<void(const TreeChange&)>;
   using OnNote = std::function<void(const std::string& line)>;  // what it does without, once for each reason
 
-  Watcher(boost::asio::any_io_executor executor, std::string root, OnChange on_change, OnNote on_note = {},
-          WatcherLimits limits = {});
+  Watcher(boost::asio::any_io_executor executor, std::string root, OnChange on_change, OnNote on_note = OnNote(),
+          WatcherLimits limits = WatcherLimits());
   ~Watcher();  // no call comes afterwards
 
   // Watches exactly these directories (Scanner::directories), which are relative to the root. Those that come later below

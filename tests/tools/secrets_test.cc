@@ -25,6 +25,7 @@ TEST(Secrets, KnowsTheIssuersShapes) {
       {joined({"x\n-----BEGIN RSA ", "PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7bq0\n"}), "private key"},
       {joined({"\"private_key\": \"-----BEGIN ", "PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0\""}), "private key"},
       {joined({"-----BEGIN OPENSSH ", "PRIVATE KEY-----\r\nb3BlbnNzaC1rZXktdjEAAAAA\r\n"}), "private key"},
+      {joined({"x\n-----BEGIN ", "PRIVATE KEY-----\r\n"}), "private key"},
       {joined({"aws_id = AK", "IAQ7HK2LMX5VTZ4RBY"}), "AWS key"},
       {joined({"url: https://x:gh", "p_", kRandom36, "@github.com"}), "GitHub token"},
       {joined({"gl", "pat-q7Hk2LmX9vTz4RbYc8Wn"}), "GitLab token"},
@@ -44,7 +45,6 @@ TEST(Secrets, KnowsTheIssuersShapes) {
 TEST(Secrets, LeavesExamplesHashesAndNamesAlone) {
   for (const std::string text : {
            "if line.startswith('-----BEGIN RSA PRIVATE KEY-----'):",
-           "-----BEGIN RSA PRIVATE KEY-----\n",
            "-----BEGIN CERTIFICATE-----\nMIIEpAIBAAKCAQEA7bq0\n",
            "AKIAIOSFODNN7EXAMPLE",
            "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",

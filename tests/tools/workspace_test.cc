@@ -42,7 +42,7 @@ TEST(Workspace, SaysWhyAFileIsNotShown) {
   dir.write("c.txt", "\xff\xfe\n");
   dir.write(".env", "TOKEN=1\n");
   dir.write(".env.example", "TOKEN=\n");
-  dir.write("k.txt", "x\n-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\n");
+  dir.write("k.txt", "x\n-----BEGIN RSA PRIVATE KEY-----\n");
   dir.write("id_rsa.pub", "ssh-rsa AAAA\n");
   dir.write("Cargo.lock", "x\n");
   dir.write("m.js", std::string(3000, 'x') + "\n");
