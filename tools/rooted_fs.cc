@@ -7,6 +7,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -63,6 +64,21 @@ int write_all(int fd, std::string_view bytes) {
     if (n <= 0) return n < 0 ? errno : EIO;
     bytes.remove_prefix(static_cast<std::size_t>(n));
   }
+  return 0;
+}
+
+// Less where the file ends earlier. errno, or 0.
+int read_up_to(int fd, std::uint64_t n_bytes, std::string& out) {
+  out.resize(n_bytes);
+  std::size_t n_read = 0;
+  while (n_read < n_bytes) {
+    const ssize_t n = ::read(fd, out.data() + n_read, n_bytes - n_read);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) break;
+    n_read += static_cast<std::size_t>(n);
+  }
+  out.resize(n_read);
   return 0;
 }
 
@@ -208,28 +224,36 @@ bool RootedFs::is_directory(const std::string& path) const {
   return open_beneath(path, O_PATH | O_DIRECTORY).has_value();
 }
 
-FsResult<FileData> RootedFs::read(const std::string& path, std::uint64_t bytes_max) const {
-  auto fd = open_beneath(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-  if (!fd) return tl::unexpected(std::move(fd.error()));
+FsResult<FileData> RootedFs::open_regular(const std::string& path, Fd& fd) const {
+  auto opened = open_beneath(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (!opened) return tl::unexpected(std::move(opened.error()));
+  fd = std::move(*opened);
   FileData out;
-  if (::fstat(fd->get(), &out.stat) != 0) return tl::unexpected(why(errno));
+  if (::fstat(fd.get(), &out.stat) != 0) return tl::unexpected(why(errno));
   if (S_ISDIR(out.stat.st_mode)) return tl::unexpected(std::string("is a directory"));
   if (!S_ISREG(out.stat.st_mode)) return tl::unexpected(std::string("is not a regular file"));
-  const auto size = static_cast<std::uint64_t>(out.stat.st_size);
+  out.path = real_path(fd).value_or(path);
+  return out;
+}
+
+FsResult<FileData> RootedFs::read(const std::string& path, std::uint64_t bytes_max) const {
+  Fd fd;
+  auto out = open_regular(path, fd);
+  if (!out) return out;
+  const auto size = static_cast<std::uint64_t>(out->stat.st_size);
   if (size > bytes_max) {
     return tl::unexpected(fmt::format("is too large: {} bytes, at most {} are read", size, bytes_max));
   }
-  out.path = real_path(*fd).value_or(path);
-  out.bytes.resize(size);
-  std::size_t n_read = 0;
-  while (n_read < size) {
-    const ssize_t n = ::read(fd->get(), out.bytes.data() + n_read, size - n_read);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return tl::unexpected(why(errno));
-    if (n == 0) break;
-    n_read += static_cast<std::size_t>(n);
-  }
-  out.bytes.resize(n_read);
+  if (const int error = read_up_to(fd.get(), size, out->bytes)) return tl::unexpected(why(error));
+  return out;
+}
+
+FsResult<FileData> RootedFs::read_head(const std::string& path, std::uint64_t n_bytes) const {
+  Fd fd;
+  auto out = open_regular(path, fd);
+  if (!out) return out;
+  n_bytes = std::min(n_bytes, static_cast<std::uint64_t>(out->stat.st_size));
+  if (const int error = read_up_to(fd.get(), n_bytes, out->bytes)) return tl::unexpected(why(error));
   return out;
 }
 

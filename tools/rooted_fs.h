@@ -51,6 +51,8 @@ class RootedFs {
 
   // Reads a regular file of at most `bytes_max`; a FIFO or a device is refused without blocking.
   FsResult<FileData> read(const std::string& path, std::uint64_t bytes_max = kFileBytesMax) const;
+  // The first `n_bytes` of a regular file of any size.
+  FsResult<FileData> read_head(const std::string& path, std::uint64_t n_bytes) const;
   // Of the path itself, symlinks not followed. False: there is nothing.
   bool lstat(const std::string& path, struct stat& out) const;
   bool is_directory(const std::string& path) const;
@@ -67,6 +69,7 @@ class RootedFs {
   FsResult<> create(const std::string& path, std::string_view bytes) const;
 
  private:
+  FsResult<FileData> open_regular(const std::string& path, Fd& fd) const;
   FsResult<Fd> open_beneath(const std::string& path, int flags, unsigned mode = 0) const;
   std::optional<std::string> real_path(const Fd& fd) const;
   FsResult<Fd> open_parent(const std::string& path, std::string& name) const;

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "tools/source_file.h"
 #include "tools/tool.h"
 
 namespace lares::tools {
@@ -29,6 +31,10 @@ Result<std::vector<File>> list_files(const WorkspaceOptions& options);
 // One file's text in the prompt: <file path="src/a.cc" lines="812" sha="1a2b3c4d">\n...\n</file>\n, where sha is the first
 // eight hex digits of SHA-1 of git's blob for the content.
 std::string render_file(const File& file);
+// The same bytes; an outlined file's are its header and `outline`, one signature a line.
+std::string render_file(const SourceFile& file, std::string_view outline = "");
+// A name as it stands in an attribute or in a list: on one line and inside its quotes, whatever the file is called.
+std::string attribute_text(std::string_view path);
 // Everything between the tool catalogue and the first user turn.
 std::string render_repository(const std::vector<File>& files);
 

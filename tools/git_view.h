@@ -1,0 +1,49 @@
+// What git says about the paths below one directory: which are tracked, ignored, generated, vendored. It reads the index and
+// the ignore files only, never a file's content, so a touched tree costs no more than an untouched one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/tool.h"
+
+struct git_repository;
+
+namespace lares::tools {
+
+struct Tracked {
+  std::string path;  // relative to the root
+  bool submodule = false;
+};
+
+enum class Says : std::uint8_t { nothing, yes, no };
+struct Attributes {
+  Says generated = Says::nothing, vendored = Says::nothing;  // linguist-generated, linguist-vendored
+  bool operator==(const Attributes&) const = default;
+};
+
+class GitView {
+ public:
+  // Without a repository around the root, or where the repository ignores the root or keeps its files elsewhere, the view is
+  // of no repository. An error where there is one that cannot be read, belongs to another user, or is the root itself (bare).
+  static Result<GitView> open(const std::string& root);
+
+  bool has_repository() const { return repository_ != nullptr; }
+  git_repository* repository() const { return repository_.get(); }
+  const std::string& prefix() const { return prefix_; }  // of the root inside the worktree: "" or "sub/dir/"
+
+  Result<std::vector<Tracked>> tracked() const;  // in bytewise order
+  bool ignored(const std::string& path, bool directory) const;
+  Attributes attributes(const std::string& path) const;
+  // Changes when ignore rules or attributes outside the tree do: .git/info, the user's own, the configuration.
+  std::uint64_t rules_stamp() const;
+  bool attributes_outside() const;  // in .git/info or above the root
+
+ private:
+  std::shared_ptr<git_repository> repository_;
+  std::string prefix_;
+};
+
+}  // namespace lares::tools
