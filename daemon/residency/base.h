@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/engine.h"
@@ -16,8 +17,12 @@ struct BaseFile {
   std::int64_t start = 0, n_tokens = 0;  // in Base::tokens; n_tokens 0: only listed in the tree
 };
 
+// The reason of a file that the tree names and that was gone when what follows was rendered.
+inline constexpr std::string_view kRemoved = "removed";
+
 struct Base {
   std::vector<engine::Token> tokens;  // prompt head, tree, files, end of the snapshot
+  bool has_tree = false;              // the head names every file; a small repository needs none
   std::vector<BaseFile> files;        // in the order of `tokens`
   std::int64_t files_end = 0;         // where the last file's tokens end
 };
