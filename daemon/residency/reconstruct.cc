@@ -134,7 +134,8 @@ std::string Reading::differs(const tools::Workspace& now) const {
     if (it->second.hidden) continue;
     if (!it->second.exists) return path + " is believed to be gone";
     const auto in_base = index_.find(path);
-    const bool demoted = in_base != index_.end() && !base_.files[in_base->second].source.blob.empty();
+    const tools::SourceFile* rendered = in_base == index_.end() ? nullptr : &base_.files[in_base->second].source;
+    const bool demoted = rendered && rendered->shown != Shown::full && !rendered->blob.empty();
     if (const std::string why = mismatch(it->second, source, demoted); !why.empty()) return path + " " + why;
   }
   for (const auto& [path, file] : files_) {

@@ -81,15 +81,20 @@ Choice choose(const std::vector<Change>& changes, const View& view, const CountT
     price[mark.change] += mark.entry.n_tokens;
     all += mark.entry.n_tokens;
   }
-  const std::int64_t shown_all = std::accumulate(changes.begin(), changes.end(), std::int64_t{0}, [](std::int64_t sum, const Change& c) { return sum + c.n_tokens; });
-  const bool wordless = std::any_of(changes.begin(), changes.end(), [](const Change& c) { return c.text.empty(); });
+  std::int64_t shown_all = 0;
+  bool wordless = false;
+  for (const Change& change : changes) {
+    shown_all += change.n_tokens;
+    wordless = wordless || change.text.empty();
+  }
   if (!wordless && shown_all <= options.tokens_max) return {std::vector<bool>(changes.size(), true), {}};
 
   const bool many = all > options.tokens_max / kMarkersShare;
   std::int64_t used = many ? options.tokens_max / kMarkersShare : all;
   std::vector<std::size_t> order(changes.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return changes[a].n_tokens < changes[b].n_tokens; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return changes[a].n_tokens < changes[b].n_tokens; });
   Choice out{std::vector<bool>(changes.size(), false), {}};
   std::int64_t shown_tokens = 0;
   for (const std::size_t i : order) {
@@ -107,7 +112,8 @@ Choice choose(const std::vector<Change>& changes, const View& view, const CountT
     out.markers.push_back(mark.entry);
     sum += mark.entry.n_tokens;
   }
-  if (sum > options.tokens_max - shown_tokens) out.markers = collapse(hidden_paths, options.tokens_max - shown_tokens, count);
+  const std::int64_t left = options.tokens_max - shown_tokens;
+  if (sum > left) out.markers = collapse(hidden_paths, left, count);
   return out;
 }
 
