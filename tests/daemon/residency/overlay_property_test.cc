@@ -60,6 +60,19 @@ void update(Session& session, const Overlay& overlay, const tools::Workspace& no
   tally.old_epoch_updates += !text.empty() && session.base != overlay.view().shared_base() ? 1 : 0;
 }
 
+// What the daemon believes to be hidden is what the model takes for hidden.
+std::string disagreement(const Overlay& overlay, const Reading& reading, const tools::Workspace& now) {
+  for (const auto& [path, source] : now) {
+    const auto it = reading.files().find(path);
+    bool hidden = it != reading.files().end() && it->second.hidden;
+    if (it == reading.files().end()) {
+      for (const std::string& directory : reading.not_shown_below()) hidden = hidden || covers(directory, path);
+    }
+    if (hidden != (overlay.freshness(path).state == Freshness::State::hidden)) return path;
+  }
+  return "";
+}
+
 void run_events(std::uint64_t seed, int n_events, Tally& tally) {
   RandomWorkspace world(seed);
   const Composer compose = test::plain_composer(kBudget);
@@ -84,6 +97,7 @@ void run_events(std::uint64_t seed, int n_events, Tally& tally) {
       tally.collapsed += entry.path.ends_with('/') ? 1 : 0;
     }
     ASSERT_EQ(reading->differs(world.files), "");
+    ASSERT_EQ(disagreement(overlay, *reading, world.files), "");
     ASSERT_LE(shown, kEventTokensMax);
     ASSERT_LE(overlay.n_tokens(), overlay.tokens_max() + kEventTokensMax);
     tally.steps_hidden += overlay.n_hidden() > 0 ? 1 : 0;

@@ -85,6 +85,36 @@ TEST(Rebase, WhatIsTooMuchToKeepIsFolded) {
   EXPECT_LE(next.overlay.n_tokens(), 3'000 + 200);
 }
 
+// The first files, changed twice: to keep them all, each as one diff, would be cheap, for nothing before the end is computed.
+Overlay front_changed_twice(tools::Workspace& files, int n_files, std::int64_t tokens_max) {
+  Overlay out(base_of(files), by_bytes, tokens_max);
+  for (const int n_lines : {40, 39}) {
+    for (int i = 0; i < n_files; ++i) edit(files, i, n_lines);
+    out.advance(files);
+  }
+  return out;
+}
+
+TEST(Rebase, KeepsEverythingWhenThatIsCheapest) {
+  auto files = hundred();
+  const Overlay overlay = front_changed_twice(files, 10, 8'000);
+  EXPECT_EQ(plan_rebase(overlay, files)->n_kept, 100u);
+}
+
+TEST(Rebase, KeepsNoMoreOverlayThanItsShare) {
+  auto files = hundred();
+  const Overlay overlay = front_changed_twice(files, 20, 4'000);
+  EXPECT_LE(plan_rebase(overlay, files)->n_retained, 3'000);
+}
+
+TEST(Rebase, KeepsNoMoreStaleLinesThanTheirShare) {
+  auto files = hundred();
+  const Overlay overlay = front_changed_twice(files, 30, 64'000);
+  const auto plan = plan_rebase(overlay, files);
+  const Rebased next = rebase(overlay, *plan, files, kLargeBudget, plain_composer());
+  EXPECT_LE(next.overlay.n_stale_lines(), next.overlay.n_base_lines() / 40);
+}
+
 TEST(Rebase, PaysAtOnceWhereLittleIsComputed) {
   tools::Workspace files;
   put(files, file("a.cc", numbered_lines(1, 100)));
