@@ -42,9 +42,9 @@ bool is_news(const View& view, const Seen& known, const tools::SourceFile& file)
   return true;
 }
 
+// Of two files with the same blob.
 bool is_rename(const Change& gone, const Change& come) {
-  return gone.before.state == State::text && come.file->shown == Shown::full && come.file->text &&
-         gone.before.blob == come.file->blob && gone.before.crlf == come.file->crlf;
+  return come.file->shown == Shown::full && come.file->text && gone.before.crlf == come.file->crlf;
 }
 
 // Of each text that left one path and appeared at another: one change instead of two.

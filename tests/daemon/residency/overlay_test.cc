@@ -62,8 +62,10 @@ TEST(Overlay, ALineCostsItsDiff) {
 TEST(Overlay, ShortNewAndMuchChangedFilesAreShownWhole) {
   auto files = some_files();
   Overlay overlay = overlay_of(files);
-  put(files, file("small.cc", "int y;\n"));
-  put(files, file("new.cc", kText));
+  put(files, file("new.cc", numbered_lines(1, 120)));  // 290 tokens
+  EXPECT_EQ(overlay.advance(files).at(0).kind, Notice::Kind::full);
+  put(files, file("new.cc", numbered_lines(2, 120)));
+  put(files, file("newer.cc", kText));
   auto entries = overlay.advance(files);
   ASSERT_EQ(entries.size(), 2u);
   EXPECT_EQ(entries[0].kind, Notice::Kind::full);
