@@ -44,10 +44,11 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
 
   asio::thread_pool disk(kDiskThreads);
   EngineHost host(io.get_executor());
-  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .state_dir = options.state_dir,
+  Residents residents({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .changed = {}});
+  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .defaults = options.defaults});
   sessions.load();
-  Server server(io.get_executor(), disk, host, sessions, log,
+  Server server(io.get_executor(), disk, host, residents, sessions, log,
                 {.socket = options.socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
                  .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher}});
@@ -63,6 +64,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   };
   const auto serve = [&]() -> asio::awaitable<void> {
     co_await server.serve(*listener);
+    host.stop_background();
     boost::system::error_code ignored;
     signals.cancel(ignored);
     io.stop();

@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace lares::daemon {
 namespace {
 
 constexpr std::chrono::milliseconds kProgressEvery{100};
+constexpr double kGuessedOperations = 2e10;    // a second, of a machine nobody has measured yet
+constexpr std::int64_t kRateTokensMin = 256;  // fewer say nothing of a prefill's rate
 
 struct Abandoned {};  // thrown through a load that nobody waits for any more
 
@@ -17,6 +20,7 @@ EngineHost::EngineHost(asio::any_io_executor io) : io_(io), settled_(io) {}
 
 EngineHost::~EngineHost() {
   abandoned_ = true;
+  stop_.request_stop();
   pool_.join();
 }
 
@@ -54,6 +58,18 @@ void EngineHost::start(Load load, OnState on_state) {
       on_state(state_);
     });
   });
+}
+
+double EngineHost::prefill_rate() const {
+  if (const double rate = rate_; rate > 0) return rate;
+  return engine_ ? kGuessedOperations / (2.0 * static_cast<double>(std::max<std::uint64_t>(1, engine_->info().n_parameters))) : 0;
+}
+
+void EngineHost::evaluated(std::int64_t n_tokens, std::chrono::steady_clock::duration time) {
+  const double s = std::chrono::duration<double>(time).count();
+  if (n_tokens < kRateTokensMin || s <= 0) return;
+  const double now = static_cast<double>(n_tokens) / s, before = rate_;
+  rate_ = before > 0 ? before + (now - before) / 4 : now;
 }
 
 struct EngineHost::Waiting {

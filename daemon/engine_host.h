@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -61,6 +62,26 @@ class EngineHost {
   engine::Engine* engine() const { return engine_.get(); }     // null unless ready
   int n_queued() const { return n_queued_; }
 
+  // Work that nobody waits for runs only while this is false, and ends at the token's word.
+  bool people_wait() const { return n_queued_ > 0 || n_people_ > 0; }
+  std::stop_token stop_token() const { return stop_.get_token(); }
+  bool stopping() const { return stop_.stop_requested(); }
+  void stop_background() { stop_.request_stop(); }
+  // While it lives, somebody waits for the engine.
+  class Person {
+   public:
+    explicit Person(EngineHost& host) : host_(host) { ++host_.n_people_; }
+    ~Person() { --host_.n_people_; }
+    Person(const Person&) = delete;
+
+   private:
+    EngineHost& host_;
+  };
+
+  // Tokens evaluated a second, lately; before any were, a guess from the model's size.
+  double prefill_rate() const;
+  void evaluated(std::int64_t n_tokens, std::chrono::steady_clock::duration time);
+
   // Runs `work` on the engine's thread and resumes here with what it returns (not void).
   template <class Work>
   asio::awaitable<std::invoke_result_t<Work>> run(Work work) {
@@ -98,7 +119,9 @@ class EngineHost {
   protocol::ServerState state_;
   std::unique_ptr<engine::Engine> engine_;
   Gate settled_;
-  int n_queued_ = 0;
+  int n_queued_ = 0, n_people_ = 0;
+  std::stop_source stop_;
+  std::atomic<double> rate_{0};
   std::atomic<bool> abandoned_{false};
   std::mutex company_mutex_;
   std::vector<Waiting*> company_;  // asked for and not begun

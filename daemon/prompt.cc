@@ -32,11 +32,9 @@ void open_answer(std::vector<engine::Segment>& out) {
 
 }  // namespace
 
-std::vector<engine::Segment> begin_session(const std::string& repository, const std::string& root, const std::string& task) {
-  std::vector<engine::Segment> out{{prompt_head(), true},
-                                   {repository, false},
-                                   {std::string(engine::kUser), true},
-                                   {"The repository is at " + root + ".\n\n" + task, false}};
+std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task) {
+  std::vector<engine::Segment> out{{std::string(engine::kUser), true},
+                                   {changes + (changes.empty() ? "" : "\n") + "The repository is at " + root + ".\n\n" + task, false}};
   open_answer(out);
   return out;
 }

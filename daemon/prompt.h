@@ -1,8 +1,8 @@
 // The prompt, byte for byte: what stands before every session, and how its turns are written behind it (SPEC section 5.3).
 //
 //   BOS effort SYSTEM "\n\n" TOOLS                                     constant: prompt_head()
-//   REPOSITORY                                                         plain text: tools/workspace.h
-//   <｜User｜>The repository is at ROOT.\n\nTASK<｜Assistant｜><think>      begin_session()
+//   REPOSITORY                                                         plain text: daemon/residency/compose.h
+//   <｜User｜>CHANGES The repository is at ROOT.\n\nTASK<｜Assistant｜><think>      begin_session()
 //   ... the model's answer, EOS ...
 //   <｜User｜><tool_result>...</tool_result>...<｜Assistant｜><think>       continue_session()
 //
@@ -26,7 +26,8 @@ const std::vector<engine::ToolSpec>& catalogue();
 
 std::string prompt_head();
 
-std::vector<engine::Segment> begin_session(const std::string& repository, const std::string& root, const std::string& task);
+// What follows the repository. `changes`: what is no longer as it shows it (daemon/residency/overlay.h); may be empty.
+std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task);
 
 // After an answer that called tools, `results` has one text per call, in order; after one that did not it is empty. `said` are
 // texts for the model behind them: what the user wrote meanwhile, reminders, or the next task.

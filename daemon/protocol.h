@@ -150,6 +150,31 @@ struct RepoOpenResult {
   std::vector<SkippedFile> skipped;   // the first 200
 };
 
+// What of a repository stands before its sessions. With `files`, file by file. epoch 0: nothing yet.
+struct RepoPrefix {
+  static constexpr std::string_view kMethod = "repo/prefix";
+  std::string root;  // resolved as by repo/open
+  bool files = false;
+};
+struct PrefixFile {
+  std::string path;
+  std::string state;  // "full", "outline", "path": as in the base; "overlay": changes are shown; "hidden": they are not; "gone"
+  std::string reason; // of outline and path
+  int tier = 0;       // of volatility, 0 the coldest; -1: the base does not have it
+  std::int64_t n_tokens = 0;
+};
+struct RepoPrefixResult {
+  std::string root;
+  std::uint64_t epoch = 0, version = 0;  // of the base; of the changes since
+  std::int64_t base_tokens = 0, evaluated = 0, tokens_max = 0;
+  std::int64_t overlay_tokens = 0, overlay_tokens_max = 0, n_hidden = 0;
+  std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that is computed to replace this one; 0: none
+  double tokens_per_s = 0;                           // of evaluating in the background, lately
+  std::int64_t page_bytes = 0;
+  std::vector<PrefixFile> files;
+  std::vector<std::string> left_out;
+};
+
 // ---- sessions
 
 constexpr bool is_mode(std::string_view mode) { return mode == "work" || mode == "ask"; }

@@ -39,9 +39,9 @@ bool changes_something(const std::string& method) {
 
 }  // namespace
 
-Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Sessions& sessions, const Log& log,
+Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, const Log& log,
                ServerOptions options)
-    : io_(io), disk_(disk), host_(host), sessions_(sessions), log_(log), options_(std::move(options)), last_words_(io) {}
+    : io_(io), disk_(disk), host_(host), residents_(residents), sessions_(sessions), log_(log), options_(std::move(options)), last_words_(io) {}
 
 Server::~Server() = default;
 
@@ -157,6 +157,24 @@ asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
   co_return ok(std::move(r));
 }
 
+asio::awaitable<Reply<Json>> Server::prefix_of(RepoPrefix request) {
+  const auto root = repository_root(request.root);
+  if (!root) co_return no(Code::not_found, root.error());
+  RepoPrefixResult r{.root = root->root};
+  const auto resident = residents_.find(root->root);
+  if (!resident) co_return ok(std::move(r));
+  const Resident::Report report = co_await resident->report(request.files);
+  const auto n = [](auto value) { return static_cast<std::int64_t>(value); };
+  r.epoch = report.epoch, r.version = report.version;
+  r.base_tokens = report.base_tokens, r.evaluated = report.evaluated, r.tokens_max = report.budget;
+  r.overlay_tokens = report.overlay_tokens, r.overlay_tokens_max = report.overlay_tokens_max, r.n_hidden = n(report.n_hidden);
+  r.next_tokens = report.next_tokens, r.next_evaluated = report.next_evaluated;
+  r.tokens_per_s = report.tokens_per_s, r.page_bytes = n(report.page_bytes);
+  for (const auto& file : report.files) r.files.push_back({file.path, file.state, file.reason, file.tier, file.n_tokens});
+  r.left_out = report.left_out;
+  co_return ok(std::move(r));
+}
+
 asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method, const Json& params) {
   if (!from.may_change() && changes_something(method)) co_return no(Code::denied, method + ": an observer changes nothing");
   if (stopping_ && changes_something(method)) co_return no(Code::not_ready, method + ": the daemon is stopping");
@@ -187,6 +205,11 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     RepoOpen request;
     if (!read(request)) co_return bad();
     co_return co_await open_repository(std::move(request));
+  }
+  if (method == RepoPrefix::kMethod) {
+    RepoPrefix request;
+    if (!read(request)) co_return bad();
+    co_return co_await prefix_of(std::move(request));
   }
   if (method == SessionCreate::kMethod) {
     SessionCreate request;

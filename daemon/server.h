@@ -28,7 +28,7 @@ struct ServerOptions {
 
 class Server {
  public:
-  Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Sessions& sessions, const Log& log,
+  Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, const Log& log,
          ServerOptions options);
   ~Server();
 
@@ -50,10 +50,12 @@ class Server {
  private:
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
+  asio::awaitable<Reply<protocol::Json>> prefix_of(protocol::RepoPrefix request);
 
   asio::any_io_executor io_;
   asio::thread_pool& disk_;
   EngineHost& host_;
+  Residents& residents_;
   Sessions& sessions_;
   const Log& log_;
   ServerOptions options_;

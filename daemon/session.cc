@@ -317,6 +317,27 @@ void Session::make_toolbox() {
   tools_ = make_tools(world_.io, {builtin, world_.mcp_config}, [this](std::string question) { return ask(std::move(question)); });
 }
 
+// Edits of these need no view first: the model has their text before it.
+void Session::note_shown(const View& view, const tools::Workspace& files) {
+  std::vector<tools::File> shown;
+  for (const auto& [path, file] : files)
+    if (file.text && view.seen(path).state == Seen::State::text) shown.push_back({.path = path, .content = *file.text, .skipped = "", .n_bytes = file.n_bytes});
+  tools::note_shown(tools_, shown);
+}
+
+asio::awaitable<std::string> Session::changes_of_others(std::vector<Written> wrote) {
+  auto update = co_await world_.residents->of(info_.root)->catch_up(pinned_, std::move(wrote));
+  if (!update) {
+    world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", update.error()}});
+    co_return "";
+  }
+  tools::Workspace told;
+  for (const auto& path : update->changed)
+    if (const auto at = update->files.find(path); at != update->files.end()) told.insert(*at);
+  note_shown(pinned_->view, told);
+  co_return std::move(update->text);
+}
+
 asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   TurnResult result;
   try {
@@ -333,18 +354,21 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       TurnInput input{.turn_id = turn_id, .said = {prompt->send.id, prompt->send.content}, .settings = settings(turn_->mode)};
       prompt->delivered = true;
       std::string failed;
+      const auto resident = world_.residents->of(info_.root);
       if (transcript_.ids.empty()) {
-        const auto list = [this] { return tools::list_files({.root = info_.root}); };
-        auto files = co_await on_disk_pool(*world_.disk, list);
-        if (files) {
-          tools::note_shown(tools_, *files);
-          input.beginning = begin_session(tools::render_repository(*files), info_.root, prompt->send.content);
+        auto beginning = co_await resident->begin();
+        if (beginning) {
+          pinned_ = beginning->pinned;
+          note_shown(pinned_->view, beginning->files);
+          input.shared_ids = {beginning->base, &beginning->base->tokens};
+          input.beginning = begin_session(beginning->overlay, info_.root, prompt->send.content);
         } else {
-          failed = files.error().message;
+          failed = beginning.error();
         }
       }
+      if (pinned_) input.changes = [this](std::vector<Written> wrote) { return changes_of_others(std::move(wrote)); };
       if (failed.empty()) {
-        result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input));
+        result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident->shared());
       } else {
         result = {"error", "read the repository: " + failed, {}};
       }

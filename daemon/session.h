@@ -22,6 +22,7 @@
 #include "daemon/journal.h"
 #include "daemon/log.h"
 #include "daemon/protocol.h"
+#include "daemon/residents.h"
 #include "daemon/toolbox.h"
 #include "daemon/transcript.h"
 #include "daemon/turn.h"
@@ -43,6 +44,7 @@ struct SessionWorld {
   asio::any_io_executor io;
   asio::thread_pool* disk = nullptr;  // blocking file work
   EngineHost* host = nullptr;
+  Residents* residents = nullptr;
   const Log* log = nullptr;
   std::string state_dir, sandbox_launcher, mcp_config;
   TurnSettings defaults;
@@ -117,6 +119,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   void make_toolbox();
+  void note_shown(const View& view, const tools::Workspace& files);
+  asio::awaitable<std::string> changes_of_others(std::vector<Written> wrote);
   std::size_t n_waiting() const;
   const std::string& mode_of(const protocol::PromptSend& prompt) const;
   bool steers(const Prompt& prompt) const;
@@ -128,6 +132,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Transcript transcript_;
   Tools tools_;
   std::unique_ptr<engine::Timeline> timeline_;
+  std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: nobody knows any more
   std::deque<Prompt> prompts_;  // all there ever were, in order of acceptance
   std::unique_ptr<Running> turn_;
   std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id

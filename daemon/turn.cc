@@ -62,9 +62,12 @@ class Turn {
     const auto began = Clock::now();
     complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
     if (in_.beginning.empty()) {
-      append(continue_session(transcript_.results, {in_.said.text}));
+      std::vector<std::string> said{in_.said.text};
+      auto changes = co_await changes_of_others();
+      if (!changes.empty()) said.insert(said.begin(), std::move(changes));
+      append(continue_session(transcript_.results, said));
     } else {
-      append(in_.beginning);
+      append(in_.beginning, in_.shared_ids.get());
     }
     while (result_.reason.empty()) co_await step();
     result_.usage = total_;
@@ -122,6 +125,7 @@ class Turn {
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason.
   asio::awaitable<std::string> answer(int draw) {
     if (!co_await prefill()) co_return failure_;
+    const EngineHost::Person waits(host_);
     const std::int64_t context_max = context_limit();
     auto sampling = in_.settings.sampling;
     if (draw > 0) {
@@ -169,6 +173,7 @@ class Turn {
 
   // False: failure_ says why.
   asio::awaitable<bool> prefill() {
+    const EngineHost::Person waits(host_);
     const std::int64_t total = static_cast<std::int64_t>(transcript_.ids.size());
     usage_.prompt = total;
     if (total + kClosingTokens >= context_limit()) {
@@ -213,6 +218,7 @@ class Turn {
         co_return false;
       }
       evaluated += *synced;
+      host_.evaluated(*synced, ran);
     }
     *alive = false;
     usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();
@@ -335,8 +341,16 @@ class Turn {
       else end("cancelled", "");
       co_return;
     }
+    auto changes = co_await changes_of_others();
+    if (!changes.empty()) reminders.push_back(std::move(changes));
     for (auto& text : hear(events_.steering())) reminders.push_back(std::move(text));
     append(continue_session(results, reminders));
+  }
+
+  asio::awaitable<std::string> changes_of_others() {
+    if (!in_.changes) co_return "";
+    auto asked = in_.changes(std::exchange(written_, {}));
+    co_return co_await std::move(asked);
   }
 
   // What the model may call.
@@ -385,7 +399,10 @@ class Turn {
     if (outcome) {
       item.state = outcome->ok ? "done" : "failed";
       item.output = valid_utf8(outcome->text);
-      for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after});
+      for (const auto& change : outcome->changes) {
+        item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after});
+        written_.push_back({change.path, change.after == tools::kNoFile ? "" : change.after});
+      }
     } else if (outcome.error().code == tools::Errc::cancelled) {
       item.state = "cancelled", item.output = kCancelledCall;
     } else {
@@ -409,9 +426,13 @@ class Turn {
 
   // ---- the transcript
 
-  void append(const std::vector<engine::Segment>& segments) {
+  void append(const std::vector<engine::Segment>& segments, const std::vector<engine::Token>* before = nullptr) {
     transcript_.results.clear();
-    append_ids(engine_.tokenizer().encode(segments));
+    std::vector<engine::Token> ids;
+    if (before) ids = *before;
+    const auto more = engine_.tokenizer().encode(segments);
+    ids.insert(ids.end(), more.begin(), more.end());
+    append_ids(ids);
   }
   void append_ids(const std::vector<engine::Token>& ids) {
     transcript_.ids.insert(transcript_.ids.end(), ids.begin(), ids.end());
@@ -460,6 +481,7 @@ class Turn {
   std::unique_ptr<Item> open_;  // think or text
   std::int64_t opened_at_ = 0, n_items_ = 0;
   bool said_anything_ = false;
+  std::vector<Written> written_;  // since others' changes were last asked for
   CallCounter calls_made_;
   std::string failure_, failure_message_;
 };

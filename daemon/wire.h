@@ -53,6 +53,16 @@ template <class V> void fields(V& v, RepoOpenResult& x) {
   v.r("root", x.root); v.r("git", x.git); v.r("nFiles", x.n_files); v.r("nShown", x.n_shown); v.r("shownBytes", x.shown_bytes);
   v.r("nTokens", x.n_tokens); v.o("skipped", x.skipped);
 }
+template <class V> void fields(V& v, RepoPrefix& x) { v.r("root", x.root); v.o("files", x.files); }
+template <class V> void fields(V& v, PrefixFile& x) {
+  v.r("path", x.path); v.r("state", x.state); v.o("reason", x.reason); v.o("tier", x.tier); v.o("nTokens", x.n_tokens);
+}
+template <class V> void fields(V& v, RepoPrefixResult& x) {
+  v.r("root", x.root); v.o("epoch", x.epoch); v.o("version", x.version); v.o("baseTokens", x.base_tokens); v.o("evaluated", x.evaluated);
+  v.o("tokensMax", x.tokens_max); v.o("overlayTokens", x.overlay_tokens); v.o("overlayTokensMax", x.overlay_tokens_max); v.o("nHidden", x.n_hidden);
+  v.o("nextTokens", x.next_tokens); v.o("nextEvaluated", x.next_evaluated); v.o("tokensPerS", x.tokens_per_s); v.o("pageBytes", x.page_bytes);
+  v.o("files", x.files); v.o("leftOut", x.left_out);
+}
 template <class V> void fields(V& v, SessionSettings& x) {
   v.o("mode", x.mode); v.o("temperature", x.temperature); v.o("topP", x.top_p); v.o("seed", x.seed); v.o("stepsMax", x.steps_max);
   v.o("stepTokensMax", x.step_tokens_max); v.o("thinkTokensMax", x.think_tokens_max); v.o("noSandbox", x.no_sandbox);

@@ -12,7 +12,7 @@
 namespace lares::engine {
 
 struct BenchRequest {
-  bool kernels = true, decode = true, prefill = true;  // the ceilings are always measured
+  bool kernels = true, decode = true, prefill = true, prefix = true;  // the ceilings are always measured
   std::string shape = "flash";                         // flash, pro or nano
   int threads = 0;                                     // 0: the CPUs this process may use
   double seconds = 1;    // for each row; a prefill may take kPrefillSeconds of them
@@ -26,11 +26,11 @@ inline constexpr double kPrefillSeconds = 120;
 // One figure. A floor is the time the same work takes at the ceilings: the larger of bytes / read
 // bandwidth and flops / peak.
 struct BenchRow {
-  std::string section;  // ceilings, kernels, decode, prefill
+  std::string section;  // ceilings, kernels, decode, prefill, prefix
   std::string name, shape, command;
   double median_s = 0;  // of the work the shape names
   double rate = 0;
-  std::string unit;  // of the rate: GB/s, GF/s, GOP/s, tokens/s
+  std::string unit;  // of the rate: GB/s, GF/s, GOP/s, tokens/s; of a figure that is no rate, its own
   double floor_s = 0, percent = 0;
   double paired = 0;        // speed over that of a loop run in turn with it, 0: not taken
   std::string paired_with;  // "read": over the same bytes; "peak": of the same flops

@@ -39,8 +39,8 @@ int bench_command(int argc, const char* const* argv) {
   engine::BenchRequest request;
   std::string part = "all";
   bool json = false, markdown = false;
-  app.add_option("part", part, "ceilings alone, or with kernels, decode, prefill or all of them")
-      ->check(CLI::IsMember({"ceilings", "kernels", "decode", "prefill", "all"}))
+  app.add_option("part", part, "ceilings alone, or with kernels, decode, prefill, prefix (a shared one of 1M tokens) or all of them")
+      ->check(CLI::IsMember({"ceilings", "kernels", "decode", "prefill", "prefix", "all"}))
       ->capture_default_str();
   app.add_option("--shape", request.shape, "the model's shape: flash, pro or nano")
       ->check(CLI::IsMember({"flash", "pro", "nano"}))
@@ -76,6 +76,7 @@ int bench_command(int argc, const char* const* argv) {
   request.kernels = part == "kernels" || part == "all";
   request.decode = part == "decode" || part == "all";
   request.prefill = part == "prefill" || part == "all";
+  request.prefix = part == "prefix" || part == "all";
 
   const bool overwrite = ::isatty(STDERR_FILENO) == 1;
   const auto report = engine::run_bench(request, to_stderr(overwrite));

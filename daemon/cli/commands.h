@@ -8,6 +8,7 @@ namespace lares::cli {
 int run_command(int argc, const char* const* argv);       // lares run TASK
 int ask_command(int argc, const char* const* argv);       // lares ask QUESTION
 int status_command(int argc, const char* const* argv);    // lares status
+int prefix_command(int argc, const char* const* argv);    // lares prefix
 int sessions_command(int argc, const char* const* argv);  // lares sessions
 int shutdown_command(int argc, const char* const* argv);  // lares shutdown
 int prompt_command(int argc, const char* const* argv);    // lares prompt --head

@@ -22,6 +22,7 @@ constexpr Command kCommands[] = {
     {"run", "work on a task in this repository", cli::run_command},
     {"ask", "answer a question about this repository; changes nothing", cli::ask_command},
     {"status", "what the daemon does", cli::status_command},
+    {"prefix", "what of the repository the model has before it", cli::prefix_command},
     {"sessions", "what was worked on, newest first", cli::sessions_command},
     {"shutdown", "end the daemon; sessions stay on disk", cli::shutdown_command},
     {"prompt", "what every prompt begins with", cli::prompt_command},

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "engine/bench/layer_bench.h"
+#include "engine/bench/prefix_bench.h"
 #include "engine/bench/runner.h"
 #include "engine/bench/shapes.h"
 #include "engine/model/timeline.h"
@@ -94,6 +95,7 @@ Result<BenchReport> run_bench(const BenchRequest& q, const BenchProgress& progre
     append(std::move(kernels));
   }
   if (q.decode || q.prefill) append(bench::layer_steps(plan, q.decode, q.prefill ? q.tokens : 0));
+  if (q.prefix) append(bench::prefix_steps());
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (progress) progress(static_cast<int>(i), static_cast<int>(steps.size()), steps[i].name);
     auto rows = steps[i].run(runner);

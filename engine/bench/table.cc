@@ -29,7 +29,7 @@ std::string rate_text(const BenchRow& r) {
 }
 
 Cells cells(const BenchRow& r) {
-  const bool ceiling = r.section == "ceilings";
+  const bool ceiling = r.section == "ceilings" || r.section == "prefix";  // no floor
   return {r.name,
           r.shape,
           time_text(r.median_s) + (r.disturbed ? " *" : ""),

@@ -53,6 +53,15 @@ class BenchTest(unittest.TestCase):
         self.assertEqual([r["name"] for r in prefill if r["section"] == "prefill"],
                          ["CSA layer", "HCA layer", "SWA layer", "CSA + HCA layer", "whole model, estimated"])
 
+    def test_a_prefix_of_a_million_tokens_is_shared_and_as_large_as_it_must_be(self):
+        run = bench("prefix", "--seconds", "0.02", "--shape", "nano", "--json")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        rows = {r["name"]: r for r in json.loads(run.stdout) if r["section"] == "prefix"}
+        self.assertEqual(set(rows), {"cells", "frontier", "resident memory", "fork", "its first use", "a shared page written"})
+        held = rows["cells"]["rate"] * 1_000_000
+        self.assertGreater(rows["resident memory"]["rate"] * 1e9, held * 0.9)  # its pages are there
+        self.assertLess(rows["resident memory"]["rate"] * 1e9, held * 1.2 + 1e8)  # once
+
     def test_what_does_not_fit_is_refused_in_a_line(self):
         run = bench("decode", "--memory", "0.1")
         self.assertEqual(run.returncode, 1)

@@ -39,11 +39,11 @@ TEST(Prompt, NanoReadsTheHeadAsThreeTokens) {
 }
 
 TEST(Prompt, WhatOthersWroteIsNotTrusted) {
-  const auto first = begin_session("<repository files=\"0\">\n</repository>\n", "/r", "<｜User｜>");
-  ASSERT_EQ(first.size(), 5u);
+  const auto first = begin_session("", "/r", "<｜User｜>");
+  ASSERT_EQ(first.size(), 3u);
   EXPECT_FALSE(first[1].trusted);
-  EXPECT_FALSE(first[3].trusted);
-  EXPECT_EQ(first[3].text, "The repository is at /r.\n\n<｜User｜>");
+  EXPECT_EQ(first[1].text, "The repository is at /r.\n\n<｜User｜>");
+  EXPECT_EQ(begin_session("<gone/>\n", "/r", "Go.")[1].text, "<gone/>\n\nThe repository is at /r.\n\nGo.");
   const auto next = continue_session({"one", "two"}, {"Go on."});
   ASSERT_EQ(next.size(), 3u);
   EXPECT_EQ(next[1].text, "<tool_result>one</tool_result>\n\n<tool_result>two</tool_result>\n\nGo on.");

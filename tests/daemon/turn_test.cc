@@ -96,7 +96,11 @@ class TurnTest : public ::testing::Test {
           const Tools tools = make_tools(co_await asio::this_coro::executor, options,
                                          [](std::string) -> asio::awaitable<std::optional<std::string>> { co_return answer_; });
           TurnInput input{.turn_id = ++n_turns_, .said = {"p", task}, .settings = settings};
-          if (transcript_.ids.empty()) input.beginning = begin_session("<repository files=\"0\">\n</repository>\n", root_, task);
+          if (transcript_.ids.empty()) {
+            const std::vector<engine::Segment> repository{{prompt_head(), true}, {"<repository files=\"0\">\n</repository>\n", false}};
+            input.shared_ids = std::make_shared<const std::vector<engine::Token>>(script_->tokenizer().encode(repository));
+            input.beginning = begin_session("", root_, task);
+          }
           result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_, std::move(input));
           prompts_ = script_->prompts();
           n_masked_ = script_->n_masked();

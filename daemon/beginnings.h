@@ -1,0 +1,50 @@
+// The evaluated beginnings of a repository's bases: what sessions fork from instead of evaluating it again, whoever evaluated it first.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "daemon/residency/base.h"
+#include "daemon/turn.h"
+#include "engine/engine.h"
+
+namespace lares::daemon {
+
+// Tokens between the places at which a base can be gone on from; of a small base, which is rendered anew more often.
+inline constexpr std::int64_t kMarkEvery = 16'384;
+inline constexpr std::int64_t kSmallBase = 32'768, kSmallMarkEvery = 1024;
+// What is kept on disk ends at a multiple of this, where a frontier is small.
+inline constexpr std::int64_t kMarkUnit = 128;
+
+class Beginnings final : public SharedBeginning {
+ public:
+  // `offered` hears of every prefix that was not there before, on the engine's thread.
+  using Offered = std::function<void(const engine::PrefixRef& prefix)>;
+  explicit Beginnings(Offered offered) : offered_(std::move(offered)) {}
+
+  // Bases that sessions begin with now, or will; prefixes of no others are kept.
+  void keep(std::vector<std::shared_ptr<const Base>> bases);
+  // Of the base: tokens evaluated, up to the last mark that there is a prefix of.
+  std::int64_t evaluated(const Base& base) const;
+  std::uint64_t pages() const;  // that all of them hold, each counted once
+
+  engine::PrefixRef longest(std::span<const engine::Token> ids) override;
+  std::int64_t next_mark(std::span<const engine::Token> ids, std::int64_t position) override;
+  void offer(engine::PrefixRef prefix) override;
+
+ private:
+  mutable std::mutex mutex_;
+  Offered offered_;
+  std::vector<std::shared_ptr<const Base>> bases_;
+  std::vector<engine::PrefixRef> prefixes_;  // each the beginning of one of the bases
+};
+
+// The places of a base of n_tokens: multiples of kMarkEvery (kSmallMarkEvery), the last multiple of kMarkUnit, and its end. The first
+// one after `position`.
+std::int64_t next_mark_of(std::int64_t n_tokens, std::int64_t position);
+
+}  // namespace lares::daemon

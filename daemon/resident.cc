@@ -1,0 +1,311 @@
+#include "daemon/resident.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+#include "daemon/on_disk_pool.h"
+#include "daemon/prompt.h"
+#include "tools/change_rates.h"
+#include "tools/workspace.h"
+
+namespace lares::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kYield{20};  // before background work looks again whether people wait
+constexpr std::size_t kLeftOutShown = 50;
+constexpr double kAtOnceSeconds = 4;
+constexpr int kTierOfOverlay = -1;  // of files that the base does not have
+
+}  // namespace
+
+struct Resident::Tree {
+  explicit Tree(const std::string& root) : scanner({.root = root, .limits = {}}) {}
+
+  tools::Scanner scanner;
+  tools::ChangeRates rates;
+  std::vector<engine::Token> head;
+  std::unique_ptr<TokenCache> cache;
+  CountTokens count;
+  std::int64_t budget = 0;
+  std::uint64_t epoch = 0;
+  std::shared_ptr<const Base> base;
+  std::optional<Overlay> overlay;
+  std::optional<Rebased> next;  // takes over once its base is evaluated
+  Clock::time_point changed = Clock::now();
+
+  ComposeOptions options() const { return {.tokens_max = budget, .pins = {}, .left_out = scanner.left_out()}; }
+  Composer composer() {
+    return [this](const tools::Workspace& now, const Base* before, std::size_t n_kept) {
+      return before ? recompose(head, *before, n_kept, now, rates, *cache, options()) : compose(head, now, rates, *cache, options());
+    };
+  }
+};
+
+Resident::Resident(ResidentWorld world, std::string root)
+    : world_(std::move(world)), root_(std::move(root)), beginnings_(std::make_shared<Beginnings>(nullptr)), tree_(std::make_unique<Tree>(root_)) {}
+
+Resident::~Resident() = default;
+
+// ---- on the disk pool, under the lock
+
+tl::expected<tools::Workspace, std::string> Resident::scan(Tree& tree) {
+  auto files = tree.scanner.scan();
+  if (!files) return tl::unexpected(files.error().message);
+  if (!tree.cache) {
+    const engine::Engine& engine = *world_.host->engine();
+    tree.cache = std::make_unique<TokenCache>(engine.tokenizer(), TokenCacheOptions{});
+    tree.head = engine.tokenizer().encode(prompt_head(), /*added=*/true);
+    tree.count = [&engine](std::string_view text) { return static_cast<std::int64_t>(engine.tokenizer().encode(text, /*added=*/false).size()); };
+    tree.budget = std::min(kResidentTokens, engine.info().n_context_max / 2);
+  }
+  return std::move(*files);
+}
+
+void Resident::compose_first(Tree& tree, const tools::Workspace& now) {
+  tree.rates = tools::change_rates(root_);
+  tree.base = std::make_shared<const Base>(compose(tree.head, now, tree.rates, *tree.cache, tree.options()));
+  tree.overlay.emplace(tree.base, tree.count, overlay_tokens_max(tree.budget, static_cast<std::int64_t>(tree.base->tokens.size())));
+  ++tree.epoch;
+  keep_bases(tree);
+}
+
+// Base and overlay as the workspace is now; and, where that is due, a base to take over later.
+void Resident::keep_up(Tree& tree, const tools::Workspace& now) {
+  if (tree.next && beginnings_->evaluated(*tree.next->base) >= static_cast<std::int64_t>(tree.next->base->tokens.size())) switch_over(tree, now);
+  const std::uint64_t before = tree.overlay->version();
+  tree.overlay->advance(now);
+  if (tree.overlay->version() != before) tree.changed = Clock::now();
+  if (tree.overlay->entries().empty()) return;
+  if (at_once(tree, now)) return;
+  const auto idle = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - tree.changed);
+  if (tree.next || rebase_reason(*tree.overlay, idle) == RebaseReason::none) return;
+  if (const auto plan = plan_rebase(*tree.overlay, now)) {
+    tree.rates = tools::change_rates(root_);
+    tree.next = rebase(*tree.overlay, *plan, now, tree.budget, tree.composer());
+    keep_bases(tree);
+  }
+}
+
+// Where a base without an overlay takes no longer than people do not notice, it is what every model reads best.
+bool Resident::at_once(Tree& tree, const tools::Workspace& now) {
+  const auto quick = [&](std::int64_t n_tokens) { return static_cast<double>(n_tokens) <= kAtOnceSeconds * world_.host->prefill_rate(); };
+  std::optional<RebasePlan> plan;
+  if (static_cast<std::int64_t>(tree.base->tokens.size()) <= kPlainTokens) {
+    if (quick(static_cast<std::int64_t>(tree.base->tokens.size()))) plan.emplace();  // all of it anew
+  } else if (plan = worth_at_once(*tree.overlay, now); plan && !quick(plan->n_prefill)) {
+    plan.reset();
+  }
+  if (!plan) return false;
+  tree.rates = tools::change_rates(root_);
+  Rebased done = rebase(*tree.overlay, *plan, now, tree.budget, tree.composer());
+  tree.base = done.base;
+  tree.overlay = std::move(done.overlay);
+  tree.next.reset();
+  ++tree.epoch;
+  keep_bases(tree);
+  return true;
+}
+
+void Resident::switch_over(Tree& tree, const tools::Workspace& now) {
+  tree.base = tree.next->base;
+  tree.overlay = tree.next->overlay.rebased(tree.base, now, tree.next->overlay.tokens_max());
+  tree.next.reset();
+  ++tree.epoch;
+  keep_bases(tree);
+}
+
+void Resident::keep_bases(const Tree& tree) {
+  std::vector<std::shared_ptr<const Base>> bases{tree.base};
+  if (tree.next) bases.push_back(tree.next->base);
+  beginnings_->keep(std::move(bases));
+}
+
+// ---- on the io executor
+
+asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin() {
+  const auto self = shared_from_this();
+  const auto look = [this]() -> tl::expected<Beginning, std::string> {
+    const std::lock_guard lock(tree_mutex_);
+    auto now = scan(*tree_);
+    if (!now) return tl::unexpected(now.error());
+    if (!tree_->base) compose_first(*tree_, *now);
+    else keep_up(*tree_, *now);
+    Beginning b{.base = tree_->base, .overlay = {}, .pinned = std::make_shared<Pinned>(*tree_->overlay), .files = std::move(*now)};
+    for (const Entry& entry : tree_->overlay->entries()) b.overlay += entry.text;
+    return b;
+  };
+  auto beginning = co_await on_disk_pool(*world_.disk, look);
+  if (beginning) work();
+  co_return beginning;
+}
+
+asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(std::shared_ptr<Pinned> session, std::vector<Written> wrote) {
+  const auto self = shared_from_this();
+  const auto look = [this, session, &wrote]() -> tl::expected<Update, std::string> {
+    const std::lock_guard lock(tree_mutex_);
+    auto now = scan(*tree_);
+    if (!now) return tl::unexpected(now.error());
+    if (!tree_->base) compose_first(*tree_, *now);
+    else keep_up(*tree_, *now);
+    // Of what it wrote, only what is still so: the rest somebody changed again, and it is told.
+    std::vector<tools::SourceFile> own;
+    for (const Written& w : wrote) {
+      const auto at = now->find(w.path);
+      if (w.blob.empty() && at == now->end()) own.push_back({.path = w.path});
+      if (at != now->end() && at->second.text && at->second.blob == w.blob) own.push_back(at->second);
+    }
+    Update update;
+    const auto known = session->view.since();
+    update.text = daemon::catch_up(*session, *now, tree_->overlay->version(), own, tree_->count);
+    for (const auto& [path, seen] : session->view.since()) {
+      const auto before = known.find(path);
+      if (before == known.end() || before->second.blob != seen.blob) update.changed.push_back(path);
+    }
+    update.files = std::move(*now);
+    return update;
+  };
+  auto update = co_await on_disk_pool(*world_.disk, look);
+  co_return update;
+}
+
+// Evaluates what is not yet, while nobody waits for the engine.
+void Resident::work() {
+  watch();
+  if (std::exchange(working_, true)) return;
+  asio::co_spawn(world_.io, [self = shared_from_this()] { return self->work_in_background(); }, asio::detached);
+}
+
+asio::awaitable<void> Resident::work_in_background() {
+  try {
+    for (;;) {
+      const auto pick = [this]() -> std::shared_ptr<const Base> {
+        const std::lock_guard lock(tree_mutex_);
+        for (const auto& base : {tree_->base, tree_->next ? tree_->next->base : nullptr})
+          if (base && beginnings_->evaluated(*base) < static_cast<std::int64_t>(base->tokens.size())) return base;
+        return nullptr;
+      };
+      const std::shared_ptr<const Base> base = co_await on_disk_pool(*world_.disk, pick);
+      if (!base) break;
+      const bool went_on = co_await evaluate(base);
+      if (!went_on) break;
+    }
+  } catch (const std::exception& e) {
+    world_.log->event("background_failed", {{"root", root_}, {"why", e.what()}});
+  }
+  working_ = false;
+}
+
+// Up to the end of the base, or until it is no longer wanted. False: the engine cannot.
+asio::awaitable<bool> Resident::evaluate(std::shared_ptr<const Base> base) {
+  engine::Engine* const engine = world_.host->engine();
+  if (!engine || engine->prefix_format().page_tokens == 0) co_return false;
+  const auto total = static_cast<std::int64_t>(base->tokens.size()), chunk = std::max<std::int64_t>(1, engine->info().n_chunk);
+  std::unique_ptr<engine::Timeline> timeline;
+  asio::steady_timer pause(world_.io);
+  while (beginnings_->evaluated(*base) < total) {
+    if (beginnings_->next_mark(base->tokens, beginnings_->evaluated(*base)) == SharedBeginning::kNowhere) co_return true;  // nobody wants it any more
+    if (world_.host->stopping()) co_return false;
+    if (world_.host->people_wait()) {
+      pause.expires_after(kYield);
+      co_await pause.async_wait(asio::use_awaitable);
+      continue;
+    }
+    const auto began = Clock::now();
+    std::int64_t done = 0;
+    const auto piece = [&]() -> engine::Result<std::int64_t> {
+      const auto best = beginnings_->longest(base->tokens);  // perhaps a session got further meanwhile
+      if (!timeline || (best && best->tokens().size() > timeline->tokens().size())) timeline = engine->timeline(best);
+      const auto at = static_cast<std::int64_t>(timeline->tokens().size());
+      const std::int64_t end = std::min({total, (at / chunk + 1) * chunk, beginnings_->next_mark(base->tokens, at)});
+      auto n = timeline->sync(std::span(base->tokens).first(static_cast<std::size_t>(end)), world_.host->stop_token(), nullptr);
+      if (n && beginnings_->next_mark(base->tokens, end - 1) == end) beginnings_->offer(timeline->prefix(end));
+      return n;
+    };
+    const auto n = co_await world_.host->run(piece);
+    if (!n) {
+      if (n.error().code != engine::Errc::cancelled) world_.log->event("background_failed", {{"root", root_}, {"why", n.error().message}});
+      co_return false;
+    }
+    done = *n;
+    if (const double s = std::chrono::duration<double>(Clock::now() - began).count(); done > 0 && s > 0) tokens_per_s_ = static_cast<double>(done) / s;
+    if (world_.changed) world_.changed();
+  }
+  co_return true;
+}
+
+void Resident::watch() {
+  if (watcher_) return;
+  std::weak_ptr<Resident> weak = weak_from_this();
+  const auto on_change = [weak](const tools::TreeChange&) {
+    const auto self = weak.lock();
+    if (!self) return;
+    const auto look = [self]() -> asio::awaitable<void> {
+      const auto keep = [self] {
+        const std::lock_guard lock(self->tree_mutex_);
+        if (const auto now = self->scan(*self->tree_); now && self->tree_->base) self->keep_up(*self->tree_, *now);
+        return self->tree_->scanner.directories();
+      };
+      const auto directories = co_await on_disk_pool(*self->world_.disk, keep);
+      if (self->watcher_) self->watcher_->watch(directories);
+      self->work();
+      if (self->world_.changed) self->world_.changed();
+    };
+    asio::co_spawn(self->world_.io, look, asio::detached);
+  };
+  const auto on_note = [log = world_.log, root = root_](const std::string& line) { log->event("watcher", {{"root", root}, {"note", line}}); };
+  watcher_ = std::make_unique<tools::Watcher>(world_.io, root_, on_change, on_note);
+  const std::lock_guard lock(tree_mutex_);
+  watcher_->watch(tree_->scanner.directories());
+}
+
+asio::awaitable<Resident::Report> Resident::report(bool with_files) {
+  const auto self = shared_from_this();
+  const auto look = [this, with_files] {
+    const std::lock_guard lock(tree_mutex_);
+    Report r;
+    if (!tree_->base) return r;
+    const Tree& t = *tree_;
+    r.epoch = t.epoch, r.version = t.overlay->version(), r.budget = t.budget;
+    r.base_tokens = static_cast<std::int64_t>(t.base->tokens.size());
+    r.evaluated = beginnings_->evaluated(*t.base);
+    r.overlay_tokens = t.overlay->n_tokens(), r.overlay_tokens_max = t.overlay->tokens_max();
+    r.n_hidden = t.overlay->n_hidden();
+    if (t.next) r.next_tokens = static_cast<std::int64_t>(t.next->base->tokens.size()), r.next_evaluated = beginnings_->evaluated(*t.next->base);
+    r.page_bytes = beginnings_->pages() * world_.host->engine()->prefix_format().page_bytes;
+    r.left_out.assign(t.scanner.left_out().begin(), t.scanner.left_out().begin() + static_cast<std::ptrdiff_t>(std::min(kLeftOutShown, t.scanner.left_out().size())));
+    if (!with_files) return r;
+    std::map<std::string, std::int64_t> told;
+    for (const Entry& entry : t.overlay->entries()) told[entry.path] += entry.n_tokens;
+    const auto state_of = [&](const std::string& path) -> const char* {
+      switch (t.overlay->freshness(path).state) {
+        case Freshness::State::resident: return "full";
+        case Freshness::State::dirty: return "overlay";
+        case Freshness::State::hidden: return "hidden";
+        case Freshness::State::outline: return "outline";
+        case Freshness::State::path_only: return "path";
+        case Freshness::State::absent: return "gone";
+      }
+      return "";
+    };
+    for (const BaseFile& file : t.base->files) {
+      const auto at = told.find(file.source.path);
+      r.files.push_back({file.source.path, state_of(file.source.path), file.source.reason, file.tier, file.n_tokens + (at == told.end() ? 0 : at->second)});
+      if (at != told.end()) told.erase(at);
+    }
+    for (const auto& [path, n] : told) r.files.push_back({path, state_of(path), "", kTierOfOverlay, n});
+    std::sort(r.files.begin(), r.files.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+    return r;
+  };
+  Report r = co_await on_disk_pool(*world_.disk, look);
+  r.tokens_per_s = tokens_per_s_;
+  co_return r;
+}
+
+}  // namespace lares::daemon

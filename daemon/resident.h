@@ -1,0 +1,105 @@
+// One repository, resident: the base every session begins with, what changed since, and the work that keeps both current. The scanner,
+// the base and the overlay are used on the disk pool, one at a time; everything else on the io executor.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <tl/expected.hpp>
+
+#include "daemon/beginnings.h"
+#include "daemon/engine_host.h"
+#include "daemon/log.h"
+#include "daemon/residency/catch_up.h"
+#include "daemon/residency/compose.h"
+#include "daemon/residency/rebase.h"
+#include "tools/scanner.h"
+#include "tools/watcher.h"
+
+namespace lares::daemon {
+
+// What of the repository may stand before a session, at most; a model with a shorter context gives half of it.
+inline constexpr std::int64_t kResidentTokens = 256 << 10;
+
+struct ResidentWorld {
+  asio::any_io_executor io;
+  asio::thread_pool* disk = nullptr;
+  EngineHost* host = nullptr;
+  const Log* log = nullptr;
+  std::function<void()> changed;  // what report() says
+};
+
+class Resident : public std::enable_shared_from_this<Resident> {
+ public:
+  Resident(ResidentWorld world, std::string root);
+  ~Resident();
+
+  struct Beginning {
+    std::shared_ptr<const Base> base;
+    std::string overlay;                     // notices for the first user turn; empty: the base shows everything as it is
+    std::shared_ptr<Pinned> pinned;          // what the session knows then
+    tools::Workspace files;                  // as scanned just now
+  };
+  // What a session begins with: the base, rendered if there is none, and what changed up to now. The engine is ready.
+  asio::awaitable<tl::expected<Beginning, std::string>> begin();
+
+  struct Update {
+    std::string text;                   // a <workspace-update>; empty: nothing changed that the session did not write
+    std::vector<std::string> changed;   // the files it tells of
+    tools::Workspace files;
+  };
+  asio::awaitable<tl::expected<Update, std::string>> catch_up(std::shared_ptr<Pinned> session, std::vector<Written> wrote);
+
+  std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
+  const std::string& root() const { return root_; }
+
+  struct Report {
+    std::uint64_t epoch = 0, version = 0;
+    std::int64_t base_tokens = 0, evaluated = 0, overlay_tokens = 0, overlay_tokens_max = 0, budget = 0;
+    std::size_t n_hidden = 0;
+    std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that will replace this one; 0: none
+    double tokens_per_s = 0;                           // of the background work, lately
+    std::uint64_t page_bytes = 0;
+    struct File {
+      std::string path, state, reason;  // full, outline, path; overlay, hidden
+      int tier = 0;  // -1: only the overlay has it
+      std::int64_t n_tokens = 0;
+    };
+    std::vector<File> files;  // asked for
+    std::vector<std::string> left_out;
+  };
+  asio::awaitable<Report> report(bool with_files);
+
+ private:
+  struct Tree;  // what only the disk pool touches
+  tl::expected<tools::Workspace, std::string> scan(Tree& tree);
+  void compose_first(Tree& tree, const tools::Workspace& now);
+  void keep_up(Tree& tree, const tools::Workspace& now);
+  void keep_bases(const Tree& tree);
+  bool at_once(Tree& tree, const tools::Workspace& now);
+  void switch_over(Tree& tree, const tools::Workspace& now);
+  void work();
+  asio::awaitable<void> work_in_background();
+  asio::awaitable<bool> evaluate(std::shared_ptr<const Base> base);
+  void watch();
+
+  ResidentWorld world_;
+  const std::string root_;
+  std::shared_ptr<Beginnings> beginnings_;
+  std::unique_ptr<Tree> tree_;
+  std::mutex tree_mutex_;
+  std::unique_ptr<tools::Watcher> watcher_;
+  bool working_ = false;
+  std::atomic<double> tokens_per_s_{0};
+};
+
+}  // namespace lares::daemon

@@ -1,0 +1,34 @@
+// The repositories this daemon keeps resident, by their root.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/resident.h"
+
+namespace lares::daemon {
+
+inline constexpr std::size_t kResidentsMax = 8;  // the one longest not asked for goes first; sessions that run keep theirs
+
+class Residents {
+ public:
+  explicit Residents(ResidentWorld world) : world_(std::move(world)) {}
+
+  std::shared_ptr<Resident> of(const std::string& root);           // made when there is none
+  std::shared_ptr<Resident> find(const std::string& root) const;  // null: none
+  std::vector<std::shared_ptr<Resident>> all() const;
+
+ private:
+  struct Entry {
+    std::shared_ptr<Resident> resident;
+    std::size_t asked = 0;
+  };
+  ResidentWorld world_;
+  std::map<std::string, Entry> residents_;
+  std::size_t asked_ = 0;
+};
+
+}  // namespace lares::daemon

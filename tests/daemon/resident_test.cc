@@ -1,0 +1,213 @@
+// A resident repository with nano: what sessions begin with, share, and are told.
+#include "daemon/resident.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/nano_directory.h"
+
+namespace lares::daemon {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int kPasses = 6000;  // of waiting 10 ms for the background
+
+class ResidentTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/lares-resident-XXXXXX";
+    root_ = fs::canonical(::mkdtemp(name)).string();
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  void write(const std::string& path, const std::string& text) {
+    fs::create_directories(fs::path(root_ + "/" + path).parent_path());
+    std::ofstream(root_ + "/" + path) << text;
+  }
+  static std::string source(int seed, int lines) {
+    std::string out;
+    for (int i = 0; i < lines; ++i) out += "def value_" + std::to_string(seed) + "_" + std::to_string(i) + "():\n    return " + std::to_string(i * seed) + "\n";
+    return out;
+  }
+
+  // Runs `body` beside a loaded engine.
+  void with_engine(std::function<asio::awaitable<void>(EngineHost&, std::shared_ptr<Resident>)> body) {
+    asio::io_context io;
+    asio::thread_pool disk(2);
+    Log log(-1);
+    std::string thrown = "nothing ran";
+    {
+      EngineHost host(io.get_executor());
+      host.start([](const engine::Progress& p) { return engine::load({.directory = nano_directory(), .n_threads = 2}, p); }, [](const protocol::ServerState&) {});
+      const auto run = [&]() -> asio::awaitable<void> {
+        co_await host.settled();
+        auto resident = std::make_shared<Resident>(ResidentWorld{.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .changed = {}}, root_);
+        co_await body(host, resident);
+        host.stop_background();
+      };
+      asio::co_spawn(io, run, [&](std::exception_ptr e) {
+        thrown.clear();
+        try {
+          if (e) std::rethrow_exception(e);
+        } catch (const std::exception& x) {
+          thrown = x.what();
+        }
+        io.stop();
+      });
+      io.run();
+      disk.join();
+    }
+    EXPECT_EQ(thrown, "");
+  }
+  // Until the background has evaluated all there is.
+  static asio::awaitable<Resident::Report> at_rest(const std::shared_ptr<Resident>& resident) {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    for (int i = 0; i < kPasses; ++i) {
+      auto report = co_await resident->report(true);
+      if (report.evaluated == report.base_tokens && report.next_tokens == report.next_evaluated) co_return report;
+      timer.expires_after(std::chrono::milliseconds(10));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+    ADD_FAILURE() << "the background did not come to rest";
+    co_return Resident::Report{};
+  }
+  static asio::awaitable<Resident::Beginning> begun(const std::shared_ptr<Resident>& resident) {
+    auto beginning = co_await resident->begin();
+    EXPECT_TRUE(beginning) << beginning.error();
+    co_return std::move(*beginning);
+  }
+  // What a session's first step evaluates.
+  static asio::awaitable<std::int64_t> first_step(EngineHost& host, const std::shared_ptr<Resident>& resident, const Resident::Beginning& beginning) {
+    auto ids = beginning.base->tokens;
+    for (const auto id : host.engine()->tokenizer().encode("What is here?", false)) ids.push_back(id);
+    const auto shared = resident->shared();
+    const auto step = [&] {
+      auto timeline = host.engine()->timeline(shared->longest(ids));
+      return timeline->sync(ids, {}, nullptr).value();
+    };
+    co_return co_await host.run(step);
+  }
+
+  std::string root_;
+};
+
+TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
+  for (int i = 0; i < 6; ++i) write("src/m" + std::to_string(i) + ".py", source(i + 1, 40));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    EXPECT_EQ(one.overlay, "");
+    const auto report = co_await at_rest(resident);
+    EXPECT_GT(report.base_tokens, 1024);
+    EXPECT_EQ(report.epoch, 1u);
+    EXPECT_EQ(report.files.size(), 6u);
+    EXPECT_GT(report.page_bytes, 0u);
+    const auto evaluated = co_await first_step(host, resident, one);
+    EXPECT_LT(evaluated, 16);
+    const auto two = co_await begun(resident);
+    EXPECT_EQ(two.base, one.base);
+  });
+}
+
+TEST_F(ResidentTest, ASmallRepositoryIsWrittenAnewAtOnce) {
+  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 40));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    const auto before = co_await at_rest(resident);
+    host.evaluated(100'000, std::chrono::seconds(10));
+    write("m5.py", "def other():\n    return 1\n");
+    const auto two = co_await begun(resident);
+    EXPECT_EQ(two.overlay, "");
+    EXPECT_NE(two.base, one.base);
+    EXPECT_LT(two.base->tokens.size(), one.base->tokens.size());
+    // Only what lies behind the last place before the change is evaluated again.
+    const auto evaluated = co_await first_step(host, resident, two);
+    EXPECT_LT(evaluated, 2100);
+    EXPECT_LT(evaluated, before.base_tokens);
+  });
+}
+
+TEST_F(ResidentTest, WhereEvaluatingIsSlowChangesAreToldUntilARebase) {
+  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    co_await at_rest(resident);
+    for (int i = 0; i < 40; ++i) host.evaluated(1000, std::chrono::seconds(1000));  // a token a second
+    std::string changed = source(3, 60);
+    changed.replace(changed.find("return 30\n"), 10, "return 31\n");
+    write("m2.py", changed);
+    const auto two = co_await begun(resident);
+    EXPECT_EQ(two.base, one.base);
+    EXPECT_THAT(two.overlay, HasSubstr("return 31"));
+    EXPECT_THAT(two.overlay, HasSubstr("m2.py"));
+    EXPECT_LT(two.overlay.size(), 600u);
+    // More than a quarter of the base: a rebase is due, and takes over when it is evaluated.
+    for (int i = 0; i < 5; ++i) write("m" + std::to_string(i) + ".py", source(i + 100, 60));
+    co_await begun(resident);
+    const auto report = co_await at_rest(resident);
+    EXPECT_GT(report.next_tokens, 0);
+    const auto three = co_await begun(resident);
+    EXPECT_NE(three.base, one.base);
+    EXPECT_EQ(three.overlay, "");
+    const auto after = co_await resident->report(false);
+    EXPECT_EQ(after.epoch, 2u);
+    EXPECT_EQ(after.evaluated, after.base_tokens);
+  });
+}
+
+TEST_F(ResidentTest, ASessionIsToldWhatItDidNotWrite) {
+  write("a.py", source(2, 30));
+  write("b.py", source(3, 30));
+  with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    const std::vector<Written> none;
+    auto nothing = co_await resident->catch_up(one.pinned, none);
+    EXPECT_EQ(nothing->text, "");
+    std::string own = source(2, 30), others = source(3, 30);
+    own.replace(own.find("return 20\n"), 10, "return 21\n");
+    others.replace(others.find("return 30\n"), 10, "return 32\n");
+    write("a.py", own);
+    write("b.py", others);
+    const auto blob = [&](const tools::Workspace& files, const std::string& path) { return files.at(path).blob; };
+    const auto now = co_await begun(resident);
+    const std::vector<Written> wrote{{"a.py", blob(now.files, "a.py")}};
+    auto update = co_await resident->catch_up(one.pinned, wrote);
+    EXPECT_THAT(update->text, HasSubstr("return 32"));
+    EXPECT_THAT(update->text, Not(HasSubstr("return 21")));
+    EXPECT_EQ(update->changed.size(), 2u);
+    nothing = co_await resident->catch_up(one.pinned, none);
+    EXPECT_EQ(nothing->text, "");
+    fs::remove(root_ + "/b.py");
+    update = co_await resident->catch_up(one.pinned, none);
+    EXPECT_THAT(update->text, HasSubstr("b.py"));
+  });
+}
+
+// While somebody waits for the engine the background does nothing.
+TEST_F(ResidentTest, PeopleComeFirst) {
+  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    {
+      const EngineHost::Person person(host);
+      co_await begun(resident);
+      asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(300));
+      co_await timer.async_wait(asio::use_awaitable);
+      EXPECT_EQ((co_await resident->report(false)).evaluated, 0);
+    }
+    const auto report = co_await at_rest(resident);
+    EXPECT_GT(report.evaluated, 0);
+  });
+}
+
+}  // namespace
+}  // namespace lares::daemon
