@@ -209,7 +209,7 @@ Result<GeneratedLayers> generate_layers(const LayerPlan& plan, Team& team) {
 
 void fill_pages(const Config& c, State& state, std::int64_t position, std::int64_t room) {
   const PageLayout& layout = state.pages().layout();
-  state.pages().open(0, position + room);  // growing is the engine's cost to spread, not a token's
+  state.open(0, position + room);  // growing is the engine's cost to spread, not a token's
   for (std::int64_t i = 0; i < state.pages().n_pages(); ++i) {
     std::uint8_t* const page = state.pages().page(i)->data();
     const auto seed = static_cast<std::uint64_t>(i);

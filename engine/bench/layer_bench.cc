@@ -213,7 +213,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
     State first(*l.generated.weights, /*exact=*/false, kChunk);
     const auto n = static_cast<std::size_t>(std::min(kChunk, tokens));
     fill_activations(1, x.data(), x.size());
-    first.pages().open(0, static_cast<std::int64_t>(n));
+    first.open(0, static_cast<std::int64_t>(n));
     for (const Kind& k : kinds) l.forward->layer(l.weights(k.layer), first.layer(k.layer), 0, {ids.data(), n}, x.data());
   }
   Sample taken[3];
@@ -223,7 +223,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   while (done < tokens && spent < kPrefillSeconds * r.seconds) {
     const int n = std::min(kChunk, tokens - done);
     fill_activations(static_cast<std::uint64_t>(done), x.data(), x.size());
-    state.pages().open(done, n);
+    state.open(done, n);
     Pair pair{};
     double floor = 0;
     for (const Kind& k : kinds) {

@@ -16,8 +16,7 @@ constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first g
 }  // namespace
 
 Drafter::Drafter(const Weights& weights, Forward& forward, const DraftOptions& options)
-    : options_(options), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
-  if (options.mode != Drafting::off && options.block) block_ = BlockDrafter::of(weights, forward);
+    : weights_(weights), forward_(forward), options_(options), block_wanted_(options.mode != Drafting::off && options.block), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
   for (int n = kMatchMin; n <= kMatchMax; ++n) copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
   for (double chance = kBlockChance; double& c : block_chance_) c = std::exchange(chance, chance * kBlockChanceLess);
 }
@@ -90,6 +89,7 @@ std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n,
 }
 
 void Drafter::saw(int layer, std::int64_t position, int n, const float* streams) {
+  if (std::exchange(block_wanted_, false)) block_ = BlockDrafter::of(weights_, forward_);
   if (block_) block_->saw(layer, position, n, streams);
 }
 

@@ -52,9 +52,12 @@ class Drafter {
   std::span<const Token> from_block(std::span<const Token> tokens, int n, std::optional<double> least = {});
   void settle(Guess& guess, std::int64_t position, Token token, DraftStats::Source& source, bool copied);
 
+  const Weights& weights_;
+  Forward& forward_;
   const DraftOptions options_;
   CopyIndex index_;
-  std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, or not to be used
+  bool block_wanted_;                    // and not made yet: it takes memory, which a timeline that only waits should not
+  std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, not to be used, or nothing was evaluated
   const std::shared_ptr<DraftPolicy> policy_;
   Guess copy_, blocked_;
   int match_ = 0;                                   // tokens the copy's match was long

@@ -187,7 +187,7 @@ void Forward::layer(const LayerWeights& w, const Chunk& chunk, std::span<const T
 bool Forward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after) {
   const Trace::Span span(trace_, "evaluate", "tokens", static_cast<std::int64_t>(tokens.size()));
   embed(tokens, x);
-  for (const Sequence& s : sequences) s.state->pages().open(s.state->size(), s.n);
+  for (const Sequence& s : sequences) s.state->open(s.state->size(), s.n);
   std::vector<Part> parts(sequences.size());
   for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
     expect_experts(weights_.layers[i], tokens);  // read while attention is computed

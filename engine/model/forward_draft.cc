@@ -9,7 +9,8 @@ namespace lares::engine {
 
 LayerState Forward::draft_state(int chunk_max) const {
   LayerState state;
-  state.window.resize(c_.sliding_window + chunk_max + kRollback, (exact_ ? 4 : 2) * static_cast<std::size_t>(c_.head_dim));
+  state.window.plan(c_.sliding_window + chunk_max + kRollback, (exact_ ? 4 : 2) * static_cast<std::size_t>(c_.head_dim));
+  state.window.make();
   return state;
 }
 

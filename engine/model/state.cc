@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
-#include "kernels/cells.h"
+#include "kernels/dispatch.h"
 
 namespace lares::engine {
 namespace {
@@ -14,8 +15,8 @@ std::size_t row_bytes(const Config& c, bool exact) { return (exact ? 4 : 2) * st
 
 }  // namespace
 
-void RawRows::resize(const CompressorWeights& c) {
-  ring_.resize(c.rows() + kRollback, sizeof(float) * 2 * c.width());
+void RawRows::plan(const CompressorWeights& c) {
+  ring_.plan(c.rows() + kRollback, sizeof(float) * 2 * c.width());
   ratio_ = c.ratio;
 }
 
@@ -59,12 +60,27 @@ State::State(const Weights& weights, bool exact, int chunk_max)
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerWeights& w = weights.layers[i];
     const PageLayout::Layer& at = pages_->layout().layers[i];
-    layers_[i].window.resize(c.sliding_window + chunk_max + kRollback, row_bytes(c, exact));
+    layers_[i].window.plan(c.sliding_window + chunk_max + kRollback, row_bytes(c, exact));
     if (at.entries.n) layers_[i].entries = {*pages_, at.entries};
     if (at.index_keys.n) layers_[i].index_keys = {*pages_, at.index_keys};
-    if (w.compressor) layers_[i].raw.resize(*w.compressor);
-    if (w.indexer) layers_[i].raw_index.resize(w.indexer->compressor);
+    if (w.compressor) layers_[i].raw.plan(*w.compressor);
+    if (w.indexer) layers_[i].raw_index.plan(w.indexer->compressor);
   }
+}
+
+// Not before something is written: a fork may wait for long, and must cost nothing.
+void State::make_rings() {
+  if (std::exchange(made_, true)) return;
+  for (LayerState& layer : layers_) {
+    layer.window.make();
+    layer.raw.make();
+    layer.raw_index.make();
+  }
+}
+
+void State::open(std::int64_t position, std::int64_t n) {
+  make_rings();
+  pages_->open(position, n);
 }
 
 std::uint64_t State::bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max) {
@@ -146,12 +162,13 @@ Frontier State::frontier(std::int64_t position) const {
 
 void State::restore(const Frontier& frontier) {
   const Config& c = weights_.checkpoint.config();
+  make_rings();
   size_ = floor_ = high_ = frontier.position;
   const std::uint8_t* from = frontier.bytes.data();
   const auto window = [&](Ring& rows, std::int64_t p) {
     const void* const cell = from;
     if (exact_) std::memcpy(rows.row(p), from, rows.row_bytes());
-    else kernels::unpack_cells_cpu({.cells = &cell, .rows = reinterpret_cast<std::uint16_t*>(rows.row(p)), .n = 1, .head_dim = c.head_dim, .rope_dim = c.qk_rope_head_dim});
+    else kernels::best().unpack_cells({.cells = &cell, .rows = reinterpret_cast<std::uint16_t*>(rows.row(p)), .n = 1, .head_dim = c.head_dim, .rope_dim = c.qk_rope_head_dim});
     from += entry_bytes(c, exact_);
   };
   each_row(size_, window, [&](RawRows& rows, std::int64_t p) {

@@ -15,14 +15,14 @@ namespace lares::engine {
 inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot, from the greatest size ever held
 inline constexpr std::int64_t kSnapshotEvery = 128;  // lcm of the release's ratios: no open groups there
 
-// Rows of `row_bytes`, position p at p mod capacity. Memory that no row was written to is not touched.
+// Rows of `row_bytes`, position p at p mod capacity. Memory is taken by make(), and not touched before a row is written.
 class Ring {
  public:
-  void resize(int capacity, std::size_t row_bytes) {
+  void plan(int capacity, std::size_t row_bytes) {
     capacity_ = capacity;
     row_bytes_ = row_bytes;
-    data_.resize(static_cast<std::size_t>(capacity) * row_bytes);
   }
+  void make() { data_.resize(static_cast<std::size_t>(capacity_) * row_bytes_); }
   std::uint8_t* row(std::int64_t position) { return data_.data() + static_cast<std::size_t>(position % capacity_) * row_bytes_; }
   const std::uint8_t* row(std::int64_t position) const { return const_cast<Ring*>(this)->row(position); }
   int capacity() const { return capacity_; }
@@ -38,7 +38,8 @@ class Ring {
 // snapshot at a multiple of kSnapshotEvery within it would need stay besides.
 class RawRows {
  public:
-  void resize(const CompressorWeights& c);
+  void plan(const CompressorWeights& c);
+  void make() { ring_.make(); }
   static std::uint64_t bytes(const CompressorWeights& c);
 
   const std::uint8_t* row(std::int64_t position) const;
@@ -88,6 +89,8 @@ class State {
   int chunk_max() const { return chunk_max_; }
   LayerState& layer(int i) { return layers_[i]; }
   Pages& pages() { return *pages_; }
+  // Tokens [position, position + n) may be written from now on: Pages::open(), and the rings are there.
+  void open(std::int64_t position, std::int64_t n);
   const Pages& pages() const { return *pages_; }
   void advance(std::int64_t n) { size_ += n; }
 
@@ -100,13 +103,14 @@ class State {
   void restore(const Frontier& frontier);
 
  private:
+  void make_rings();
   template <class Window, class Raw>
   void each_row(std::int64_t position, Window window, Raw raw);
 
   const Weights& weights_;
   std::unique_ptr<Pages> pages_;
   std::vector<LayerState> layers_;
-  bool exact_;
+  bool exact_, made_ = false;
   int chunk_max_;
   std::int64_t size_ = 0, floor_ = 0;  // rings are complete for positions >= floor_
   std::int64_t high_ = 0;              // the greatest size before the last drop: the rings hold rows up to there

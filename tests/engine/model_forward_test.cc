@@ -71,7 +71,7 @@ TEST_P(ModelForward, ReleasedLayersEqualTheReference) {
   for (std::size_t layer = 0; layer < weights->layers.size(); ++layer) {
     State state(*weights, false, 100);
     std::vector<float> x = golden.floats("layer_in." + std::to_string(layer));
-    state.pages().open(0, static_cast<std::int64_t>(T));
+    state.open(0, static_cast<std::int64_t>(T));
     for (std::size_t at = 0; at < T; at += 100)
       forward.layer(weights->layers[layer], state.layer(static_cast<int>(layer)), static_cast<std::int64_t>(at),
                     {golden.tokens.data() + at, std::min<std::size_t>(100, T - at)}, x.data() + at * width);
