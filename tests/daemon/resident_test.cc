@@ -13,6 +13,8 @@
 #include <gtest/gtest.h>
 
 #include "daemon/nano_directory.h"
+#include "daemon/prompt.h"
+#include "tools/workspace.h"
 
 namespace lares::daemon {
 namespace {
@@ -116,6 +118,21 @@ TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
     EXPECT_LT(evaluated, 16);
     const auto two = co_await begun(resident);
     EXPECT_EQ(two.base, one.base);
+  });
+}
+
+// What nano was trained on: the text of all files, tokenised as one.
+TEST_F(ResidentTest, ASmallRepositoryIsTheTextItAlwaysWas) {
+  write("README.md", "# Shop\n\nIt sells.\n");
+  write("src/a.py", source(2, 20));
+  write("src/empty.py", "");
+  write("src/no_newline.c", "int f(void) { return 1; }");
+  write("lib/b.js", "\n\n  module.exports = {};\n\n\n");
+  write("data.bin", std::string("a\0b", 3));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    const std::vector<engine::Segment> whole{{prompt_head(), true}, {tools::render_repository(*tools::list_files({.root = root_})), false}};
+    EXPECT_EQ(one.base->tokens, host.engine()->tokenizer().encode(whole));
   });
 }
 
