@@ -1,6 +1,7 @@
 // Workspaces made in memory, and the built-in model's tokenizer to write them with.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -51,7 +52,7 @@ inline std::string code(const std::string& name, int n_lines) {
 inline tools::Workspace many(int n, int n_lines = 100) {
   tools::Workspace files;
   for (int i = 0; i < n; ++i) {
-    const std::string name = "f" + std::to_string(i);
+    const std::string name = fmt::format("f{}", i);  // "f" + ...: g++ 12 warns of an overlap that is not there
     put(files, "src/d" + std::to_string(i % 5) + "/" + name + ".c", code(name, n_lines + i % 7));
   }
   put(files, "README.md", "# A project\n");
