@@ -1,6 +1,7 @@
 #include "daemon/beginnings.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace lares::daemon {
@@ -25,6 +26,11 @@ void Beginnings::keep(std::vector<std::shared_ptr<const Base>> bases) {
   std::erase_if(prefixes_, [&](const engine::PrefixRef& p) {
     return std::none_of(bases_.begin(), bases_.end(), [&](const auto& base) { return begins_with(base->tokens, p->tokens()); });
   });
+}
+
+void Beginnings::restored(std::vector<engine::PrefixRef> prefixes) {
+  const std::lock_guard lock(mutex_);
+  prefixes_.insert(prefixes_.end(), std::make_move_iterator(prefixes.begin()), std::make_move_iterator(prefixes.end()));
 }
 
 std::int64_t Beginnings::evaluated(const Base& base) const {
@@ -63,14 +69,16 @@ std::int64_t Beginnings::next_mark(std::span<const engine::Token> ids, std::int6
 
 void Beginnings::offer(engine::PrefixRef prefix) {
   if (!prefix) return;
+  std::shared_ptr<const Base> begins;
   {
     const std::lock_guard lock(mutex_);
     const auto same = [&](const engine::PrefixRef& p) { return p->tokens().size() == prefix->tokens().size() && begins_with(p->tokens(), prefix->tokens()); };
-    const bool of_a_base = std::any_of(bases_.begin(), bases_.end(), [&](const auto& base) { return begins_with(base->tokens, prefix->tokens()); });
-    if (!of_a_base || std::any_of(prefixes_.begin(), prefixes_.end(), same)) return;
+    const auto base = std::find_if(bases_.begin(), bases_.end(), [&](const auto& b) { return begins_with(b->tokens, prefix->tokens()); });
+    if (base == bases_.end() || std::any_of(prefixes_.begin(), prefixes_.end(), same)) return;
     prefixes_.push_back(prefix);
+    begins = *base;
   }
-  if (offered_) offered_(prefix);
+  if (offered_) offered_(prefix, begins);
 }
 
 }  // namespace lares::daemon

@@ -22,12 +22,13 @@ inline constexpr std::int64_t kMarkUnit = 128;
 
 class Beginnings final : public SharedBeginning {
  public:
-  // `offered` hears of every prefix that was not there before, on the engine's thread.
-  using Offered = std::function<void(const engine::PrefixRef& prefix)>;
+  // `offered` hears of every prefix that was not there before and of a base it begins, on the engine's thread.
+  using Offered = std::function<void(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base)>;
   explicit Beginnings(Offered offered) : offered_(std::move(offered)) {}
 
   // Bases that sessions begin with now, or will; prefixes of no others are kept.
   void keep(std::vector<std::shared_ptr<const Base>> bases);
+  void restored(std::vector<engine::PrefixRef> prefixes);  // of those bases, from where they were kept
   // Of the base: tokens evaluated, up to the last mark that there is a prefix of.
   std::int64_t evaluated(const Base& base) const;
   std::uint64_t pages() const;  // that all of them hold, each counted once

@@ -44,7 +44,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
 
   asio::thread_pool disk(kDiskThreads);
   EngineHost host(io.get_executor());
-  Residents residents({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .changed = {}});
+  Residents residents({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = options.state_dir + "/prefixes", .changed = {}});
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .defaults = options.defaults});
   sessions.load();
@@ -69,6 +69,16 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     signals.cancel(ignored);
     io.stop();
   };
+  // The repository that was worked on last is there again before anybody asks.
+  const auto prepare = [&]() -> asio::awaitable<void> {
+    co_await host.settled();
+    const auto all = sessions.list("", /*closed=*/true);
+    if (!host.engine() || all.empty()) co_return;
+    const auto resident = residents.of(all.front().root);
+    const auto begun = co_await resident->begin();
+    if (!begun) log.event("not_prepared", {{"root", all.front().root}, {"why", begun.error()}});
+  };
+  asio::co_spawn(io, prepare, asio::detached);
   asio::co_spawn(io, on_signal, asio::detached);
   asio::co_spawn(io, serve, asio::detached);
   io.run();

@@ -111,6 +111,27 @@ struct ServerState {
 struct ServerStatus {
   static constexpr std::string_view kMethod = "server/status";
 };
+// See repo/prefix.
+struct PrefixFile {
+  std::string path;
+  std::string state;  // "full", "outline", "path": as in the base; "overlay": changes are shown; "hidden": they are not; "gone"
+  std::string reason; // of outline and path
+  int tier = 0;       // of volatility, 0 the coldest; -1: the base does not have it
+  std::int64_t n_tokens = 0;
+};
+struct RepoPrefixResult {
+  std::string root;
+  std::uint64_t epoch = 0, version = 0;  // of the base; of the changes since
+  std::int64_t base_tokens = 0, evaluated = 0, tokens_max = 0;
+  std::int64_t overlay_tokens = 0, overlay_tokens_max = 0, n_hidden = 0;
+  std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that is computed to replace this one; 0: none
+  double tokens_per_s = 0;                           // of evaluating in the background, lately
+  std::int64_t page_bytes = 0;                       // in memory
+  std::int64_t disk_bytes = 0, disk_tokens = 0;      // kept for the next start
+  std::vector<PrefixFile> files;
+  std::vector<std::string> left_out;
+};
+
 struct ServerStatusResult {
   ServerState engine;
   ModelStatus model;  // empty until ready, except `directory`
@@ -120,6 +141,7 @@ struct ServerStatusResult {
   int n_clients = 0, n_sessions = 0, n_running = 0;  // n_running: turns in progress
   int n_queued = 0;  // engine steps waiting for the engine
   std::string shell;  // "" when commands run sandboxed; else one line saying why bash and test are off
+  std::vector<RepoPrefixResult> prefixes;  // of every resident repository, without files
 };
 
 // "now": running turns end with reason "cancelled", their facts are written, then the process ends. "idle": when no turn runs
@@ -155,24 +177,6 @@ struct RepoPrefix {
   static constexpr std::string_view kMethod = "repo/prefix";
   std::string root;  // resolved as by repo/open
   bool files = false;
-};
-struct PrefixFile {
-  std::string path;
-  std::string state;  // "full", "outline", "path": as in the base; "overlay": changes are shown; "hidden": they are not; "gone"
-  std::string reason; // of outline and path
-  int tier = 0;       // of volatility, 0 the coldest; -1: the base does not have it
-  std::int64_t n_tokens = 0;
-};
-struct RepoPrefixResult {
-  std::string root;
-  std::uint64_t epoch = 0, version = 0;  // of the base; of the changes since
-  std::int64_t base_tokens = 0, evaluated = 0, tokens_max = 0;
-  std::int64_t overlay_tokens = 0, overlay_tokens_max = 0, n_hidden = 0;
-  std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that is computed to replace this one; 0: none
-  double tokens_per_s = 0;                           // of evaluating in the background, lately
-  std::int64_t page_bytes = 0;
-  std::vector<PrefixFile> files;
-  std::vector<std::string> left_out;
 };
 
 // ---- sessions

@@ -1,6 +1,7 @@
 #include "daemon/resident.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -11,6 +12,7 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "tools/change_rates.h"
+#include "tools/text.h"
 #include "tools/workspace.h"
 
 namespace lares::daemon {
@@ -19,6 +21,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kYield{20};  // before background work looks again whether people wait
+constexpr std::chrono::minutes kTendEvery{5};  // of the store
+constexpr std::size_t kStoreNameLength = 16;
 constexpr std::size_t kLeftOutShown = 50;
 constexpr double kAtOnceSeconds = 4;
 constexpr int kTierOfOverlay = -1;  // of files that the base does not have
@@ -49,7 +53,16 @@ struct Resident::Tree {
 };
 
 Resident::Resident(ResidentWorld world, std::string root)
-    : world_(std::move(world)), root_(std::move(root)), beginnings_(std::make_shared<Beginnings>(nullptr)), tree_(std::make_unique<Tree>(root_)) {}
+    : world_(std::move(world)), root_(std::move(root)), tree_(std::make_unique<Tree>(root_)) {}
+
+std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root) {
+  const std::shared_ptr<Resident> made(new Resident(std::move(world), std::move(root)));
+  const std::weak_ptr<Resident> weak = made;  // sessions hold the beginnings longer than the daemon holds this
+  made->beginnings_ = std::make_shared<Beginnings>([weak](const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base) {
+    if (const auto self = weak.lock()) self->keep(prefix, base);
+  });
+  return made;
+}
 
 Resident::~Resident() = default;
 
@@ -68,12 +81,46 @@ tl::expected<tools::Workspace, std::string> Resident::scan(Tree& tree) {
   return std::move(*files);
 }
 
-void Resident::compose_first(Tree& tree, const tools::Workspace& now) {
+// With what was kept, else with what is rendered now.
+void Resident::begin_with(Tree& tree, const tools::Workspace& now) {
   tree.rates = tools::change_rates(root_);
-  tree.base = std::make_shared<const Base>(compose(tree.head, now, tree.rates, *tree.cache, tree.options()));
+  if (!bring_back(tree)) {
+    tree.base = std::make_shared<const Base>(compose(tree.head, now, tree.rates, *tree.cache, tree.options()));
+    ++tree.epoch;
+    keep_bases(tree);
+  }
   tree.overlay.emplace(tree.base, tree.count, overlay_tokens_max(tree.budget, static_cast<std::int64_t>(tree.base->tokens.size())));
-  ++tree.epoch;
+  keep_up(tree, now);
+}
+
+bool Resident::bring_back(Tree& tree) {
+  if (world_.store_dir.empty()) return false;
+  const auto said = [&](const char* event, const std::string& why) { world_.log->event(event, {{"root", root_}, {"why", why}}); };
+  const std::lock_guard lock(keeper_mutex_);
+  std::error_code ec;
+  std::filesystem::create_directories(world_.store_dir, ec);  // where it fails, the keeper says so
+  std::filesystem::permissions(world_.store_dir, std::filesystem::perms::owner_all, ec);
+  auto keeper = Keeper::open(world_.store_dir + "/" + tools::blob_sha(root_).substr(0, kStoreNameLength), *world_.host->engine(), {.base_tokens_max = tree.budget});
+  if (!keeper) {
+    said("nothing_kept", keeper.error());
+    return false;
+  }
+  keeper_ = std::move(*keeper);
+  auto restored = keeper_->restore();
+  for (const auto& line : keeper_->notes()) said("prefix_store", line);
+  for (const auto& line : keeper_->lost()) said("prefix_lost", line);
+  if (!restored) return false;
+  const auto& tokens = restored->base->tokens;
+  if (tokens.size() < tree.head.size() || !std::equal(tree.head.begin(), tree.head.end(), tokens.begin())) {
+    said("prefix_lost", "it begins with the prompt of another version");
+    return false;
+  }
+  tree.base = restored->base;
+  tree.epoch = restored->epoch;
   keep_bases(tree);
+  world_.log->event("prefix_restored", {{"root", root_}, {"tokens", restored->prefixes.back()->tokens().size()}, {"of", tokens.size()}});
+  beginnings_->restored(std::move(restored->prefixes));
+  return true;
 }
 
 // Base and overlay as the workspace is now; and, where that is due, a base to take over later.
@@ -135,7 +182,7 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
     const std::lock_guard lock(tree_mutex_);
     auto now = scan(*tree_);
     if (!now) return tl::unexpected(now.error());
-    if (!tree_->base) compose_first(*tree_, *now);
+    if (!tree_->base) begin_with(*tree_, *now);
     else keep_up(*tree_, *now);
     Beginning b{.base = tree_->base, .overlay = {}, .pinned = std::make_shared<Pinned>(*tree_->overlay), .files = std::move(*now)};
     for (const Entry& entry : tree_->overlay->entries()) b.overlay += entry.text;
@@ -146,13 +193,38 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
   co_return beginning;
 }
 
+asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_again(std::shared_ptr<const std::vector<engine::Token>> ids,
+                                                                                      std::vector<Shown> shown) {
+  const auto self = shared_from_this();
+  const auto look = [this, ids, &shown]() -> tl::expected<PinnedAgain, std::string> {
+    const std::lock_guard lock(tree_mutex_);
+    auto now = scan(*tree_);
+    if (!now) return tl::unexpected(now.error());
+    if (!tree_->base) begin_with(*tree_, *now);
+    else keep_up(*tree_, *now);
+    const auto& base = tree_->base->tokens;
+    if (base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) return PinnedAgain{std::make_shared<Pinned>(*tree_->overlay), false};
+    auto pinned = std::make_shared<Pinned>(Overlay(tree_->base, tree_->count, tree_->overlay->tokens_max()));
+    for (const Shown& s : shown) {
+      const auto at = now->find(s.path);
+      if (s.blob.empty()) pinned->view.set(s.path, {});
+      else if (s.text && at != now->end() && at->second.text && at->second.blob == s.blob) pinned->view.saw(at->second);
+      else pinned->view.set(s.path, {.state = Seen::State::hidden, .text = nullptr, .blob = s.blob});
+    }
+    return PinnedAgain{std::move(pinned), true};
+  };
+  auto pinned = co_await on_disk_pool(*world_.disk, look);
+  if (pinned) work();
+  co_return pinned;
+}
+
 asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(std::shared_ptr<Pinned> session, std::vector<Written> wrote) {
   const auto self = shared_from_this();
   const auto look = [this, session, &wrote]() -> tl::expected<Update, std::string> {
     const std::lock_guard lock(tree_mutex_);
     auto now = scan(*tree_);
     if (!now) return tl::unexpected(now.error());
-    if (!tree_->base) compose_first(*tree_, *now);
+    if (!tree_->base) begin_with(*tree_, *now);
     else keep_up(*tree_, *now);
     // Of what it wrote, only what is still so: the rest somebody changed again, and it is told.
     std::vector<tools::SourceFile> own;
@@ -173,6 +245,41 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
   };
   auto update = co_await on_disk_pool(*world_.disk, look);
   co_return update;
+}
+
+// On the engine's thread.
+void Resident::keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base) {
+  const auto n = static_cast<std::int64_t>(prefix->tokens().size());
+  if (n % kKeptPageTokens != 0 && n != static_cast<std::int64_t>(base->tokens.size()) / kKeptStep * kKeptStep) return;
+  {
+    const std::lock_guard lock(kept_mutex_);
+    to_keep_.emplace_back(prefix, base);
+  }
+  asio::post(*world_.disk, [self = shared_from_this()] { self->write_kept(); });
+}
+
+// On the disk pool.
+void Resident::write_kept() {
+  std::uint64_t epoch;
+  {
+    const std::lock_guard lock(tree_mutex_);
+    epoch = tree_->epoch;
+  }
+  const std::lock_guard lock(keeper_mutex_);
+  std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>> some;
+  {
+    const std::lock_guard kept(kept_mutex_);
+    some.swap(to_keep_);
+  }
+  if (!keeper_) return;
+  const auto said = [&](const tl::expected<void, std::string>& done) {
+    if (!done) world_.log->event("prefix_not_kept", {{"root", root_}, {"why", done.error()}});
+  };
+  for (const auto& [prefix, base] : some) said(keeper_->keep(prefix, base, epoch));
+  if (const auto now = Clock::now(); now - tended_ > kTendEvery) {
+    tended_ = now;
+    said(keeper_->tend());
+  }
 }
 
 // Evaluates what is not yet, while nobody waits for the engine.
@@ -304,6 +411,12 @@ asio::awaitable<Resident::Report> Resident::report(bool with_files) {
     return r;
   };
   Report r = co_await on_disk_pool(*world_.disk, look);
+  const auto usage = [this] {
+    const std::lock_guard lock(keeper_mutex_);
+    return keeper_ ? keeper_->usage() : Keeper::Usage{};
+  };
+  const Keeper::Usage kept = co_await on_disk_pool(*world_.disk, usage);
+  r.disk_bytes = kept.bytes, r.disk_tokens = kept.n_tokens;
   r.tokens_per_s = tokens_per_s_;
   co_return r;
 }

@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/residency/catch_up.h"
 #include "daemon/residency/compose.h"
+#include "daemon/residency/keeper.h"
 #include "daemon/residency/rebase.h"
 #include "tools/scanner.h"
 #include "tools/watcher.h"
@@ -35,12 +36,13 @@ struct ResidentWorld {
   asio::thread_pool* disk = nullptr;
   EngineHost* host = nullptr;
   const Log* log = nullptr;
+  std::string store_dir;          // what is evaluated is kept below it, and brought back; empty: it is not
   std::function<void()> changed;  // what report() says
 };
 
 class Resident : public std::enable_shared_from_this<Resident> {
  public:
-  Resident(ResidentWorld world, std::string root);
+  static std::shared_ptr<Resident> make(ResidentWorld world, std::string root);
   ~Resident();
 
   struct Beginning {
@@ -59,6 +61,17 @@ class Resident : public std::enable_shared_from_this<Resident> {
   };
   asio::awaitable<tl::expected<Update, std::string>> catch_up(std::shared_ptr<Pinned> session, std::vector<Written> wrote);
 
+  // Of a session whose daemon has died: what it had been shown since its base, by path.
+  struct Shown {
+    std::string path, blob;
+    bool text = false;  // exactly; else it knows that it does not
+  };
+  struct PinnedAgain {
+    std::shared_ptr<Pinned> pinned;
+    bool base_known = false;  // false: its base is gone, and anything may have changed since it was shown
+  };
+  asio::awaitable<tl::expected<PinnedAgain, std::string>> pin_again(std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown);
+
   std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
   const std::string& root() const { return root_; }
 
@@ -69,6 +82,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
     std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that will replace this one; 0: none
     double tokens_per_s = 0;                           // of the background work, lately
     std::uint64_t page_bytes = 0;
+    std::uint64_t disk_bytes = 0;
+    std::int64_t disk_tokens = 0;  // of the base kept last
     struct File {
       std::string path, state, reason;  // full, outline, path; overlay, hidden
       int tier = 0;  // -1: only the overlay has it
@@ -80,13 +95,17 @@ class Resident : public std::enable_shared_from_this<Resident> {
   asio::awaitable<Report> report(bool with_files);
 
  private:
+  Resident(ResidentWorld world, std::string root);
   struct Tree;  // what only the disk pool touches
   tl::expected<tools::Workspace, std::string> scan(Tree& tree);
-  void compose_first(Tree& tree, const tools::Workspace& now);
+  void begin_with(Tree& tree, const tools::Workspace& now);
+  bool bring_back(Tree& tree);
   void keep_up(Tree& tree, const tools::Workspace& now);
   void keep_bases(const Tree& tree);
   bool at_once(Tree& tree, const tools::Workspace& now);
   void switch_over(Tree& tree, const tools::Workspace& now);
+  void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);
+  void write_kept();
   void work();
   asio::awaitable<void> work_in_background();
   asio::awaitable<bool> evaluate(std::shared_ptr<const Base> base);
@@ -97,6 +116,11 @@ class Resident : public std::enable_shared_from_this<Resident> {
   std::shared_ptr<Beginnings> beginnings_;
   std::unique_ptr<Tree> tree_;
   std::mutex tree_mutex_;
+  // Under kept_mutex_, and written on the disk pool, in the order they came.
+  std::mutex kept_mutex_, keeper_mutex_;
+  std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>> to_keep_;
+  std::unique_ptr<Keeper> keeper_;  // under keeper_mutex_; null: nothing is kept
+  std::chrono::steady_clock::time_point tended_{};
   std::unique_ptr<tools::Watcher> watcher_;
   bool working_ = false;
   std::atomic<double> tokens_per_s_{0};

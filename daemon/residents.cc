@@ -7,7 +7,7 @@ namespace lares::daemon {
 std::shared_ptr<Resident> Residents::of(const std::string& root) {
   Entry& entry = residents_[root];
   entry.asked = ++asked_;
-  if (!entry.resident) entry.resident = std::make_shared<Resident>(world_, root);
+  if (!entry.resident) entry.resident = Resident::make(world_, root);
   const auto resident = entry.resident;
   while (residents_.size() > kResidentsMax)
     residents_.erase(std::min_element(residents_.begin(), residents_.end(), [](const auto& a, const auto& b) { return a.second.asked < b.second.asked; }));

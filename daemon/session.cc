@@ -14,13 +14,16 @@
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "daemon/utf8.h"
+#include "tools/text.h"
 
 namespace lares::daemon {
 namespace {
 
 using protocol::Json;
 
-constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired";
+constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown";
+constexpr std::string_view kAllMayHaveChanged =
+    "<workspace-update>\nLares was restarted, and files may have changed since you were shown them. View a file before you rely on its text.\n</workspace-update>\n";
 constexpr std::size_t kTitleBytesMax = 80;
 constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
 
@@ -134,6 +137,16 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       for (const auto& text : *results) transcript_.results.push_back(text.is_string() ? text.get<std::string>() : "");
     }
     info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+    return;
+  }
+  if (method == kShown) {
+    was_shown_.clear();
+    if (const auto files = params.find("files"); files != params.end() && files->is_array()) {
+      for (const auto& f : *files) {
+        if (f.is_array() && f.size() == 3 && f[0].is_string() && f[1].is_string() && f[2].is_boolean())
+          was_shown_.push_back({f[0].get<std::string>(), f[1].get<std::string>(), f[2].get<bool>()});
+      }
+    }
     return;
   }
   if (method == kRepaired) {
@@ -325,7 +338,30 @@ void Session::note_shown(const View& view, const tools::Workspace& files) {
   tools::note_shown(tools_, shown);
 }
 
+// For the next daemon: what the model knows beyond its base.
+void Session::record_shown() {
+  if (!pinned_) return;
+  Json files = Json::array();
+  for (const auto& [path, seen] : pinned_->view.since())
+    if (tools::is_utf8(path)) files.push_back({path, seen.state == Seen::State::absent ? "" : seen.blob, seen.state == Seen::State::text});
+  if (std::string text = protocol::dump(files); text != shown_) {
+    shown_ = std::move(text);
+    record(kShown, {{"files", std::move(files)}});
+  }
+}
+
+asio::awaitable<void> Session::pin_again() {
+  auto again = co_await world_.residents->of(info_.root)->pin_again(std::make_shared<const std::vector<engine::Token>>(transcript_.ids), was_shown_);
+  if (!again) {
+    world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", again.error()}});
+    co_return;
+  }
+  pinned_ = again->pinned;
+  all_may_have_changed_ = !again->base_known;
+}
+
 asio::awaitable<std::string> Session::changes_of_others(std::vector<Written> wrote) {
+  if (std::exchange(all_may_have_changed_, false)) co_return std::string(kAllMayHaveChanged);
   auto update = co_await world_.residents->of(info_.root)->catch_up(pinned_, std::move(wrote));
   if (!update) {
     world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", update.error()}});
@@ -366,6 +402,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
           failed = beginning.error();
         }
       }
+      if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
       if (pinned_) input.changes = [this](std::vector<Written> wrote) { return changes_of_others(std::move(wrote)); };
       if (failed.empty()) {
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident->shared());
@@ -377,6 +414,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
     result = {"error", e.what(), {}};
     world_.log->event("turn_failed", {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
   }
+  record_shown();
   if (!failure_.empty()) result = {"error", "write the session's journal: " + failure_, result.usage};
   open_.clear();
   info_.turn_id = 0;

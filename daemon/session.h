@@ -120,6 +120,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   void make_toolbox();
   void note_shown(const View& view, const tools::Workspace& files);
+  void record_shown();
+  asio::awaitable<void> pin_again();
   asio::awaitable<std::string> changes_of_others(std::vector<Written> wrote);
   std::size_t n_waiting() const;
   const std::string& mode_of(const protocol::PromptSend& prompt) const;
@@ -132,7 +134,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Transcript transcript_;
   Tools tools_;
   std::unique_ptr<engine::Timeline> timeline_;
-  std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: nobody knows any more
+  std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: the daemon that knew has died
+  std::string shown_ = "[]";        // as recorded last
+  std::vector<Resident::Shown> was_shown_;  // read back
+  bool all_may_have_changed_ = false;       // and the model has not been told
   std::deque<Prompt> prompts_;  // all there ever were, in order of acceptance
   std::unique_ptr<Running> turn_;
   std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id

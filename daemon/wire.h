@@ -39,11 +39,21 @@ template <class V> void fields(V& v, ExpertStatus& x) {
 template <class V> void fields(V& v, ServerState& x) {
   v.r("state", x.state); v.o("done", x.done); v.o("total", x.total); v.o("message", x.message);
 }
+template <class V> void fields(V& v, PrefixFile& x) {
+  v.r("path", x.path); v.r("state", x.state); v.o("reason", x.reason); v.o("tier", x.tier); v.o("nTokens", x.n_tokens);
+}
+template <class V> void fields(V& v, RepoPrefixResult& x) {
+  v.r("root", x.root); v.o("epoch", x.epoch); v.o("version", x.version); v.o("baseTokens", x.base_tokens); v.o("evaluated", x.evaluated);
+  v.o("tokensMax", x.tokens_max); v.o("overlayTokens", x.overlay_tokens); v.o("overlayTokensMax", x.overlay_tokens_max); v.o("nHidden", x.n_hidden);
+  v.o("nextTokens", x.next_tokens); v.o("nextEvaluated", x.next_evaluated); v.o("tokensPerS", x.tokens_per_s); v.o("pageBytes", x.page_bytes);
+  v.o("diskBytes", x.disk_bytes); v.o("diskTokens", x.disk_tokens);
+  v.o("files", x.files); v.o("leftOut", x.left_out);
+}
 template <class V> void fields(V& v, ServerStatusResult& x) {
   v.r("engine", x.engine); v.r("model", x.model); v.r("version", x.version); v.r("socket", x.socket); v.r("stateDir", x.state_dir);
   v.r("pid", x.pid); v.r("uptimeMs", x.uptime_ms); v.r("nClients", x.n_clients); v.r("nSessions", x.n_sessions);
   v.r("nRunning", x.n_running); v.r("nQueued", x.n_queued); v.o("shell", x.shell);
-  v.o("experts", x.experts);
+  v.o("experts", x.experts); v.o("prefixes", x.prefixes);
 }
 template <class V> void fields(V& v, ServerShutdown& x) { v.o("when", x.when); }
 template <class V> void fields(V& v, PromptHeadResult& x) { v.r("text", x.text); }
@@ -54,15 +64,6 @@ template <class V> void fields(V& v, RepoOpenResult& x) {
   v.r("nTokens", x.n_tokens); v.o("skipped", x.skipped);
 }
 template <class V> void fields(V& v, RepoPrefix& x) { v.r("root", x.root); v.o("files", x.files); }
-template <class V> void fields(V& v, PrefixFile& x) {
-  v.r("path", x.path); v.r("state", x.state); v.o("reason", x.reason); v.o("tier", x.tier); v.o("nTokens", x.n_tokens);
-}
-template <class V> void fields(V& v, RepoPrefixResult& x) {
-  v.r("root", x.root); v.o("epoch", x.epoch); v.o("version", x.version); v.o("baseTokens", x.base_tokens); v.o("evaluated", x.evaluated);
-  v.o("tokensMax", x.tokens_max); v.o("overlayTokens", x.overlay_tokens); v.o("overlayTokensMax", x.overlay_tokens_max); v.o("nHidden", x.n_hidden);
-  v.o("nextTokens", x.next_tokens); v.o("nextEvaluated", x.next_evaluated); v.o("tokensPerS", x.tokens_per_s); v.o("pageBytes", x.page_bytes);
-  v.o("files", x.files); v.o("leftOut", x.left_out);
-}
 template <class V> void fields(V& v, SessionSettings& x) {
   v.o("mode", x.mode); v.o("temperature", x.temperature); v.o("topP", x.top_p); v.o("seed", x.seed); v.o("stepsMax", x.steps_max);
   v.o("stepTokensMax", x.step_tokens_max); v.o("thinkTokensMax", x.think_tokens_max); v.o("noSandbox", x.no_sandbox);

@@ -67,6 +67,7 @@ void print_prefix(const protocol::RepoPrefixResult& p, bool files) {
                                                                     p.n_hidden > 0 ? fmt::format("; {} files changed too much to be shown", p.n_hidden) : ""));
   if (p.next_tokens > 0) row("rebase", fmt::format("{} tokens, {}", grouped(p.next_tokens), evaluated_text(p.next_evaluated, p.next_tokens, p.tokens_per_s)));
   row("memory", fmt::format("{:.1f} MB of pages", static_cast<double>(p.page_bytes) / 1e6));
+  row("disk", p.disk_bytes == 0 ? "nothing is kept" : fmt::format("{} tokens kept, {:.1f} MB", grouped(p.disk_tokens), static_cast<double>(p.disk_bytes) / 1e6));
   for (const auto& line : p.left_out) row("left out", line);
   std::map<std::string, Place> places;
   for (const auto& file : p.files) {

@@ -70,6 +70,14 @@ void print_status(const protocol::ServerStatusResult& s) {
   }
   row("work", fmt::format("turns running {}, steps waiting {}, sessions {}, clients {}",
                           s.n_running, s.n_queued, s.n_sessions, s.n_clients));
+  for (const auto& p : s.prefixes) {
+    if (p.epoch == 0) continue;
+    std::string text = fmt::format("{}: {} tokens", p.root, grouped(p.base_tokens));
+    if (p.evaluated < p.base_tokens) text += fmt::format(", {:.0f}% evaluated", 100.0 * static_cast<double>(p.evaluated) / static_cast<double>(p.base_tokens));
+    if (p.overlay_tokens > 0) text += fmt::format(", {} of changes", grouped(p.overlay_tokens));
+    if (p.next_tokens > 0) text += fmt::format(", rebase {:.0f}%", 100.0 * static_cast<double>(p.next_evaluated) / static_cast<double>(p.next_tokens));
+    row("prefix", text + fmt::format("; {} in memory, {} on disk", bytes_text(static_cast<double>(p.page_bytes)), bytes_text(static_cast<double>(p.disk_bytes))));
+  }
   row("shell", s.shell.empty() ? "commands run in the sandbox" : s.shell);
 }
 

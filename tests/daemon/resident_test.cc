@@ -31,7 +31,10 @@ class ResidentTest : public ::testing::Test {
     char name[] = "/tmp/lares-resident-XXXXXX";
     root_ = fs::canonical(::mkdtemp(name)).string();
   }
-  void TearDown() override { fs::remove_all(root_); }
+  void TearDown() override {
+    fs::remove_all(root_);
+    if (!store_.empty()) fs::remove_all(store_);
+  }
 
   void write(const std::string& path, const std::string& text) {
     fs::create_directories(fs::path(root_ + "/" + path).parent_path());
@@ -54,7 +57,8 @@ class ResidentTest : public ::testing::Test {
       host.start([](const engine::Progress& p) { return engine::load({.directory = nano_directory(), .n_threads = 2}, p); }, [](const protocol::ServerState&) {});
       const auto run = [&]() -> asio::awaitable<void> {
         co_await host.settled();
-        auto resident = std::make_shared<Resident>(ResidentWorld{.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .changed = {}}, root_);
+        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_, .changed = {}}, root_);
+        disk_ = &disk, host_ = &host, log_ = &log;
         co_await body(host, resident);
         host.stop_background();
       };
@@ -101,7 +105,10 @@ class ResidentTest : public ::testing::Test {
     co_return co_await host.run(step);
   }
 
-  std::string root_;
+  std::string root_, store_;  // store_ empty: nothing is kept
+  asio::thread_pool* disk_ = nullptr;
+  EngineHost* host_ = nullptr;
+  const Log* log_ = nullptr;
 };
 
 TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
@@ -207,6 +214,75 @@ TEST_F(ResidentTest, ASessionIsToldWhatItDidNotWrite) {
     fs::remove(root_ + "/b.py");
     update = co_await resident->catch_up(one.pinned, none);
     EXPECT_THAT(update->text, HasSubstr("b.py"));
+  });
+}
+
+// Another daemon begins where the last one was, and tells what changed meanwhile.
+TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
+  store_ = root_ + "-store";
+  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  std::vector<engine::Token> tokens;
+  with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    tokens = one.base->tokens;
+    const auto report = co_await at_rest(resident);
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    for (int i = 0; i < kPasses && (co_await resident->report(false)).disk_tokens < report.base_tokens / 128 * 128; ++i) {
+      timer.expires_after(std::chrono::milliseconds(10));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+  });
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const EngineHost::Person person(host);  // nothing is evaluated in the background
+    const auto two = co_await begun(resident);
+    EXPECT_EQ(two.base->tokens, tokens);
+    EXPECT_EQ(two.overlay, "");
+    const auto evaluated = co_await first_step(host, resident, two);
+    EXPECT_LT(evaluated, 128 + 16);
+  });
+  std::string changed = source(3, 60);
+  changed.replace(changed.find("return 30\n"), 10, "return 31\n");
+  write("m2.py", changed);
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    for (int i = 0; i < 40; ++i) host.evaluated(1000, std::chrono::seconds(1000));
+    const auto three = co_await begun(resident);
+    EXPECT_EQ(three.base->tokens, tokens);
+    EXPECT_THAT(three.overlay, HasSubstr("return 31"));
+  });
+}
+
+TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
+  for (int i = 0; i < 4; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 30));
+  with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    const auto ids = std::make_shared<std::vector<engine::Token>>(one.base->tokens);
+    ids->push_back(5);
+    const std::vector<Written> none;
+    std::string own = source(2, 30), others = source(3, 30);
+    own.replace(own.find("return 20\n"), 10, "return 21\n");
+    others.replace(others.find("return 30\n"), 10, "return 32\n");
+    // What it wrote is as it was written; another file changed, a third did after it had been shown anew.
+    write("m1.py", own);
+    const auto wrote = co_await begun(resident);
+    const std::vector<Resident::Shown> shown{{"m1.py", wrote.files.at("m1.py").blob, true}, {"m3.py", std::string(40, 'a'), true}};
+    const auto io = co_await asio::this_coro::executor;
+    const ResidentWorld world{.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = {}, .changed = {}};
+    resident = Resident::make(world, root_);
+    write("m1.py", source(2, 30));  // the base of the next daemon is this one's
+    co_await begun(resident);
+    write("m1.py", own);
+    write("m2.py", others);
+    for (int i = 0; i < 40; ++i) host_->evaluated(1000, std::chrono::seconds(1000));
+    auto again = co_await resident->pin_again(ids, shown);
+    EXPECT_TRUE(again) << again.error();
+    EXPECT_TRUE(again->base_known);
+    const auto update = co_await resident->catch_up(again->pinned, none);
+    EXPECT_THAT(update->text, HasSubstr("return 32"));
+    EXPECT_THAT(update->text, Not(HasSubstr("return 21")));
+    EXPECT_THAT(update->text, HasSubstr("m3.py"));
+    (*ids)[40] ^= 1;
+    again = co_await resident->pin_again(ids, shown);
+    EXPECT_FALSE(again->base_known);
   });
 }
 

@@ -9,6 +9,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -23,6 +24,7 @@ namespace fs = std::filesystem;
 using protocol::Item;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 struct Heard final : TurnEvents {
   void state(std::string_view) override {}
@@ -101,6 +103,7 @@ class TurnTest : public ::testing::Test {
             input.shared_ids = std::make_shared<const std::vector<engine::Token>>(script_->tokenizer().encode(repository));
             input.beginning = begin_session("", root_, task);
           }
+          input.changes = changes_;
           result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_, std::move(input));
           prompts_ = script_->prompts();
           n_masked_ = script_->n_masked();
@@ -121,6 +124,7 @@ class TurnTest : public ::testing::Test {
   }
 
   std::string base_, root_;
+  std::function<asio::awaitable<std::string>(std::vector<Written>)> changes_;
   std::int64_t n_context_ = 1 << 20, n_turns_ = 0;
   Heard heard_;
   Transcript transcript_;
@@ -342,6 +346,28 @@ TEST_F(TurnTest, WhatTheUserSaysMeanwhileComesBehindTheResults) {
   turn({{"x</think>" + create(root_ + "/t", "x")}, {"x</think>Yes."}});
   EXPECT_THAT(prompts_[1], HasSubstr("</tool_result>\n\nUse tabs.<｜Assistant｜><think>"));
   EXPECT_EQ(heard_.of("user")[1].prompt_id, "q");
+}
+
+// Asked for before every step but the first, with what the step before wrote; and before a later turn.
+TEST_F(TurnTest, WhatOthersChangedComesBehindTheResults) {
+  std::vector<std::vector<Written>> asked;
+  changes_ = [&](std::vector<Written> wrote) -> asio::awaitable<std::string> {
+    asked.push_back(std::move(wrote));
+    co_return fmt::format("<workspace-update n=\"{}\"/>", asked.size());
+  };
+  turn({{"x</think>" + create(root_ + "/t", "x")}, {"x</think>" + create(root_ + "/u", "y")}, {"x</think>Yes."}});
+  ASSERT_EQ(asked.size(), 2u);
+  ASSERT_EQ(asked[0].size(), 1u);
+  EXPECT_EQ(asked[0][0].path, "t");
+  EXPECT_EQ(asked[0][0].blob.size(), 40u);
+  ASSERT_EQ(asked[1].size(), 1u);
+  EXPECT_EQ(asked[1][0].path, "u");
+  EXPECT_THAT(prompts_[0], Not(HasSubstr("workspace-update")));
+  EXPECT_THAT(prompts_[1], HasSubstr("</tool_result>\n\n<workspace-update n=\"1\"/><｜Assistant｜>"));
+  EXPECT_THAT(prompts_[2], HasSubstr("</tool_result>\n\n<workspace-update n=\"2\"/><｜Assistant｜>"));
+  turn({{"x</think>Again."}}, {}, "More.");
+  EXPECT_TRUE(asked[2].empty());
+  EXPECT_THAT(prompts_[0], HasSubstr("<｜User｜><workspace-update n=\"3\"/>\n\nMore.<｜Assistant｜>"));
 }
 
 TEST_F(TurnTest, WhatTheUserSaysDuringTheLastAnswerIsAnsweredToo) {
