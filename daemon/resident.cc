@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -26,6 +28,12 @@ constexpr std::size_t kStoreNameLength = 16;
 constexpr std::size_t kLeftOutShown = 50;
 constexpr double kAtOnceSeconds = 4;
 constexpr int kTierOfOverlay = -1;  // of files that the base does not have
+
+// Of what its text is tokenised with: the file's hash.
+std::string tokenizer_id(const engine::Engine& engine) {
+  std::ifstream file(engine.info().directory + "/tokenizer.json", std::ios::binary);
+  return tools::blob_sha(std::string(std::istreambuf_iterator<char>(file), {}));
+}
 
 }  // namespace
 
@@ -100,7 +108,8 @@ bool Resident::bring_back(Tree& tree) {
   std::error_code ec;
   std::filesystem::create_directories(world_.store_dir, ec);  // where it fails, the keeper says so
   std::filesystem::permissions(world_.store_dir, std::filesystem::perms::owner_all, ec);
-  auto keeper = Keeper::open(world_.store_dir + "/" + tools::blob_sha(root_).substr(0, kStoreNameLength), *world_.host->engine(), {.base_tokens_max = tree.budget});
+  auto keeper = Keeper::open(world_.store_dir + "/" + tools::blob_sha(root_).substr(0, kStoreNameLength), *world_.host->engine(),
+                             {.base_tokens_max = tree.budget, .tokenizer_id = tokenizer_id(*world_.host->engine())});
   if (!keeper) {
     said("nothing_kept", keeper.error());
     return false;

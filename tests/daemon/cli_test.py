@@ -266,6 +266,28 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.lares("shutdown")[0], 0)
         self.assertEqual(self.daemon.process.wait(timeout=60), 0)
 
+    def test_prefix_says_what_the_model_has_before_it(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        self.assertIn("none yet", self.lares("prefix")[1])
+        os.makedirs(os.path.join(self.root, "src"))
+        self.write("src/b.py", "x = 1\n")
+        self.write("key.pem", "secret\n")
+        self.lares("ask", "What?")
+        status, out, err = self.lares("prefix")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"base +epoch 1, [\d,]+ of at most [\d,]+ tokens")
+        self.assertRegex(out, r"changes +none since")
+        self.assertRegex(out, r"src/  \(1 in full\)")
+        files = self.lares("prefix", "--files")[1]
+        self.assertRegex(files, r"a\.txt  \(full\)")
+        self.assertRegex(files, r"key\.pem  \(by name only: secret\)")
+        self.write("src/b.py", "x = 2\n")
+        self.lares("ask", "And now?")
+        prefix = json.loads(self.lares("prefix", "--json")[1])
+        self.assertEqual((prefix["root"], prefix["epoch"]), (self.root, 2))  # a small one is written anew
+        self.assertEqual([f["state"] for f in prefix["files"] if f["path"] == "src/b.py"], ["full"])
+        self.assertIn("prefix", self.lares("status")[1])
+
     def test_output_that_cannot_be_written_is_an_error_and_a_reader_that_left_is_none(self):
         def to(stdout, *args):
             p = subprocess.run(self.command(*args), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,

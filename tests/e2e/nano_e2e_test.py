@@ -3,9 +3,11 @@ disk are right. nano_e2e_test.py BIN"""
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -62,6 +64,37 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(ask.returncode, 0, ask.stderr.decode())
         self.assertIn("src/shelf.py", ask.stdout.decode())
         self.assertEqual(self.read("src/shelf.py"), before)
+
+    def test_sessions_share_the_repository_and_a_killed_daemon_brings_it_back(self):
+        for k in range(4):  # long enough to be worth keeping: a place every 1024 tokens
+            with open(os.path.join(self.root, "src", f"list{k}.py"), "w", encoding="utf-8") as f:
+                f.write("".join(f"def item_{k}_{i}(x):\n    return x + {i}\n\n\n" for i in range(60)))
+
+        def ask():
+            run = self.lares("ask", "--json", "--greedy", "Which file defines clamp_stock?")
+            return json.loads(run.stdout.splitlines()[-1])["usage"]["prefilled"]
+
+        def prefix():
+            return json.loads(self.lares("prefix", "--json").stdout)
+
+        first, second = ask(), ask()
+        base = prefix()
+        self.assertEqual(base["epoch"], 1)
+        self.assertGreater(base["baseTokens"], 3000)
+        self.assertGreater(first, base["baseTokens"])
+        self.assertLess(second, 300)  # its question, and what its tools said
+        until = time.monotonic() + 60
+        while prefix()["diskTokens"] < base["baseTokens"] // 128 * 128 and time.monotonic() < until:
+            time.sleep(0.05)
+        pid = json.loads(self.lares("status", "--json").stdout)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        self.assertLess(ask(), 300 + 128)
+        self.assertEqual(prefix()["baseTokens"], base["baseTokens"])
+        # A change costs what lies behind the last place before it, at most.
+        with open(os.path.join(self.root, "src", "list3.py"), "a", encoding="utf-8") as f:
+            f.write("def last(x):\n    return x\n")
+        self.assertLess(ask(), base["baseTokens"] * 3 // 4)
+        self.assertEqual(prefix()["epoch"], 2)
 
     def read(self, path):
         with open(os.path.join(self.root, path), encoding="utf-8") as f:
