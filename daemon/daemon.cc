@@ -22,7 +22,8 @@
 namespace lares::daemon {
 namespace {
 
-constexpr unsigned kDiskThreads = 2;
+constexpr unsigned kDiskThreads = 2;  // of journals: they must not wait for a repository that is rendered or read back
+constexpr unsigned kTreeThreads = 3;
 constexpr std::size_t kBootIdLength = 16;
 
 int failed(const std::string& why) {
@@ -42,9 +43,9 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   if (!listener) return failed(listener.error());
   log.event("start", {{"version", kVersion}, {"socket", options.socket}, {"state_dir", options.state_dir}, {"model", options.model_directory}});
 
-  asio::thread_pool disk(kDiskThreads);
+  asio::thread_pool disk(kDiskThreads), trees(kTreeThreads);
   EngineHost host(io.get_executor());
-  Residents residents({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = options.state_dir + "/prefixes", .changed = {}});
+  Residents residents({.io = io.get_executor(), .disk = &trees, .host = &host, .log = &log, .store_dir = options.state_dir + "/prefixes"});
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .defaults = options.defaults});
   sessions.load();
@@ -74,14 +75,26 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     co_await host.settled();
     const auto all = sessions.list("", /*closed=*/true);
     if (!host.engine() || all.empty()) co_return;
-    const auto resident = residents.of(all.front().root);
-    const auto begun = co_await resident->begin();
-    if (!begun) log.event("not_prepared", {{"root", all.front().root}, {"why", begun.error()}});
+    const std::string root = all.front().root;
+    std::string why;
+    try {
+      const auto begun = co_await residents.of(root)->begin();
+      if (!begun) why = begun.error();
+    } catch (const std::exception& e) {
+      why = e.what();
+    }
+    if (!why.empty()) log.event("not_prepared", {{"root", root}, {"why", why}});
   };
   asio::co_spawn(io, prepare, asio::detached);
   asio::co_spawn(io, on_signal, asio::detached);
   asio::co_spawn(io, serve, asio::detached);
   io.run();
+  // What still runs on the pools reads the engine, which is destroyed before them.
+  host.stop_background();
+  for (asio::thread_pool* pool : {&trees, &disk}) {
+    pool->stop();
+    pool->join();
+  }
   log.event("end");
   return 0;
 }

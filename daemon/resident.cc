@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kYield{20};  // before background work looks again whether people wait
 constexpr std::chrono::minutes kTendEvery{5};  // of the store
 constexpr std::size_t kStoreNameLength = 16;
-constexpr std::size_t kLeftOutShown = 50;
+constexpr std::size_t kLeftOutShown = 50, kFilesReported = 20'000;
 constexpr double kAtOnceSeconds = 4;
 constexpr int kTierOfOverlay = -1;  // of files that the base does not have
 
@@ -72,7 +72,10 @@ std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root) 
   return made;
 }
 
-Resident::~Resident() = default;
+// The last to hold it may be on another thread than the watcher's.
+Resident::~Resident() {
+  if (watcher_) asio::post(world_.io, [watcher = std::shared_ptr<tools::Watcher>(std::move(watcher_))] {});
+}
 
 // ---- on the disk pool, under the lock
 
@@ -98,7 +101,7 @@ void Resident::begin_with(Tree& tree, const tools::Workspace& now) {
     keep_bases(tree);
   }
   tree.overlay.emplace(tree.base, tree.count, overlay_tokens_max(tree.budget, static_cast<std::int64_t>(tree.base->tokens.size())));
-  keep_up(tree, now);
+  keep_up(tree, now, /*anew=*/true);
 }
 
 bool Resident::bring_back(Tree& tree) {
@@ -132,14 +135,15 @@ bool Resident::bring_back(Tree& tree) {
   return true;
 }
 
-// Base and overlay as the workspace is now; and, where that is due, a base to take over later.
-void Resident::keep_up(Tree& tree, const tools::Workspace& now) {
+// Base and overlay as the workspace is now; and, where that is due, a base to take over later. `anew`: for a session that begins, which a
+// base without an overlay serves best.
+void Resident::keep_up(Tree& tree, const tools::Workspace& now, bool anew) {
   if (tree.next && beginnings_->evaluated(*tree.next->base) >= static_cast<std::int64_t>(tree.next->base->tokens.size())) switch_over(tree, now);
   const std::uint64_t before = tree.overlay->version();
   tree.overlay->advance(now);
   if (tree.overlay->version() != before) tree.changed = Clock::now();
   if (tree.overlay->entries().empty()) return;
-  if (at_once(tree, now)) return;
+  if (anew && at_once(tree, now)) return;
   const auto idle = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - tree.changed);
   if (tree.next || rebase_reason(*tree.overlay, idle) == RebaseReason::none) return;
   if (const auto plan = plan_rebase(*tree.overlay, now)) {
@@ -159,7 +163,7 @@ bool Resident::at_once(Tree& tree, const tools::Workspace& now) {
     plan.reset();
   }
   if (!plan) return false;
-  tree.rates = tools::change_rates(root_);
+  if (plan->cut > 0) tree.rates = tools::change_rates(root_);  // a small base has one tier
   Rebased done = rebase(*tree.overlay, *plan, now, tree.budget, tree.composer());
   tree.base = done.base;
   tree.overlay = std::move(done.overlay);
@@ -171,7 +175,7 @@ bool Resident::at_once(Tree& tree, const tools::Workspace& now) {
 
 void Resident::switch_over(Tree& tree, const tools::Workspace& now) {
   tree.base = tree.next->base;
-  tree.overlay = tree.next->overlay.rebased(tree.base, now, tree.next->overlay.tokens_max());
+  tree.overlay = tree.overlay->rebased(tree.base, now, tree.next->overlay.tokens_max());
   tree.next.reset();
   ++tree.epoch;
   keep_bases(tree);
@@ -180,6 +184,11 @@ void Resident::switch_over(Tree& tree, const tools::Workspace& now) {
 void Resident::keep_bases(const Tree& tree) {
   std::vector<std::shared_ptr<const Base>> bases{tree.base};
   if (tree.next) bases.push_back(tree.next->base);
+  {
+    const std::lock_guard lock(kept_mutex_);
+    epochs_.clear();
+    for (std::size_t i = 0; i < bases.size(); ++i) epochs_[bases[i]] = tree.epoch + i;
+  }
   beginnings_->keep(std::move(bases));
 }
 
@@ -187,18 +196,23 @@ void Resident::keep_bases(const Tree& tree) {
 
 asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin() {
   const auto self = shared_from_this();
-  const auto look = [this]() -> tl::expected<Beginning, std::string> {
+  std::vector<std::string> directories;
+  const auto look = [this, &directories]() -> tl::expected<Beginning, std::string> {
     const std::lock_guard lock(tree_mutex_);
     auto now = scan(*tree_);
     if (!now) return tl::unexpected(now.error());
+    directories = tree_->scanner.directories();
     if (!tree_->base) begin_with(*tree_, *now);
-    else keep_up(*tree_, *now);
+    else keep_up(*tree_, *now, /*anew=*/true);
     Beginning b{.base = tree_->base, .overlay = {}, .pinned = std::make_shared<Pinned>(*tree_->overlay), .files = std::move(*now)};
     for (const Entry& entry : tree_->overlay->entries()) b.overlay += entry.text;
     return b;
   };
   auto beginning = co_await on_disk_pool(*world_.disk, look);
-  if (beginning) work();
+  if (beginning) {
+    watch(directories);
+    work();
+  }
   co_return beginning;
 }
 
@@ -210,9 +224,13 @@ asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_
     auto now = scan(*tree_);
     if (!now) return tl::unexpected(now.error());
     if (!tree_->base) begin_with(*tree_, *now);
-    else keep_up(*tree_, *now);
+    else keep_up(*tree_, *now, /*anew=*/false);
     const auto& base = tree_->base->tokens;
-    if (base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) return PinnedAgain{std::make_shared<Pinned>(*tree_->overlay), false};
+    if (base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) {
+      auto unknown = std::make_shared<Pinned>(*tree_->overlay);
+      unknown->view.hide_below(std::string(kEverything));
+      return PinnedAgain{std::move(unknown), false};
+    }
     auto pinned = std::make_shared<Pinned>(Overlay(tree_->base, tree_->count, tree_->overlay->tokens_max()));
     for (const Shown& s : shown) {
       const auto at = now->find(s.path);
@@ -234,13 +252,14 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
     auto now = scan(*tree_);
     if (!now) return tl::unexpected(now.error());
     if (!tree_->base) begin_with(*tree_, *now);
-    else keep_up(*tree_, *now);
-    // Of what it wrote, only what is still so: the rest somebody changed again, and it is told.
+    else keep_up(*tree_, *now, /*anew=*/false);
+    // What it wrote it knows, as long as that is still so. What somebody changed again meanwhile, or took back, it must be told.
     std::vector<tools::SourceFile> own;
     for (const Written& w : wrote) {
       const auto at = now->find(w.path);
-      if (w.blob.empty() && at == now->end()) own.push_back({.path = w.path});
-      if (at != now->end() && at->second.text && at->second.blob == w.blob) own.push_back(at->second);
+      if (w.blob.empty()) session->view.set(w.path, {});
+      else if (at != now->end() && at->second.text && at->second.blob == w.blob) own.push_back(at->second);
+      else session->view.set(w.path, {.state = Seen::State::hidden, .text = nullptr, .blob = w.blob});
     }
     Update update;
     const auto known = session->view.since();
@@ -253,6 +272,7 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
     return update;
   };
   auto update = co_await on_disk_pool(*world_.disk, look);
+  if (update) work();
   co_return update;
 }
 
@@ -269,23 +289,21 @@ void Resident::keep(const engine::PrefixRef& prefix, const std::shared_ptr<const
 
 // On the disk pool.
 void Resident::write_kept() {
-  std::uint64_t epoch;
-  {
-    const std::lock_guard lock(tree_mutex_);
-    epoch = tree_->epoch;
-  }
   const std::lock_guard lock(keeper_mutex_);
   std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>> some;
+  std::map<std::shared_ptr<const Base>, std::uint64_t> epochs;
   {
     const std::lock_guard kept(kept_mutex_);
     some.swap(to_keep_);
+    epochs = epochs_;
   }
   if (!keeper_) return;
   const auto said = [&](const tl::expected<void, std::string>& done) {
     if (!done) world_.log->event("prefix_not_kept", {{"root", root_}, {"why", done.error()}});
   };
-  for (const auto& [prefix, base] : some) said(keeper_->keep(prefix, base, epoch));
-  if (const auto now = Clock::now(); now - tended_ > kTendEvery) {
+  for (const auto& [prefix, base] : some)
+    if (const auto epoch = epochs.find(base); epoch != epochs.end()) said(keeper_->keep(prefix, base, epoch->second));  // else another has taken its place
+  if (const auto now = Clock::now(); now - tended_.load() > kTendEvery) {
     tended_ = now;
     said(keeper_->tend());
   }
@@ -293,14 +311,15 @@ void Resident::write_kept() {
 
 // Evaluates what is not yet, while nobody waits for the engine.
 void Resident::work() {
-  watch();
+  if (Clock::now() - tended_.load() > kTendEvery) asio::post(*world_.disk, [self = shared_from_this()] { self->write_kept(); });
+  more_ = true;
   if (std::exchange(working_, true)) return;
   asio::co_spawn(world_.io, [self = shared_from_this()] { return self->work_in_background(); }, asio::detached);
 }
 
 asio::awaitable<void> Resident::work_in_background() {
   try {
-    for (;;) {
+    while (std::exchange(more_, false)) {
       const auto pick = [this]() -> std::shared_ptr<const Base> {
         const std::lock_guard lock(tree_mutex_);
         for (const auto& base : {tree_->base, tree_->next ? tree_->next->base : nullptr})
@@ -308,9 +327,7 @@ asio::awaitable<void> Resident::work_in_background() {
         return nullptr;
       };
       const std::shared_ptr<const Base> base = co_await on_disk_pool(*world_.disk, pick);
-      if (!base) break;
-      const bool went_on = co_await evaluate(base);
-      if (!went_on) break;
+      if (base && co_await evaluate(base)) more_ = true;
     }
   } catch (const std::exception& e) {
     world_.log->event("background_failed", {{"root", root_}, {"why", e.what()}});
@@ -322,7 +339,7 @@ asio::awaitable<void> Resident::work_in_background() {
 asio::awaitable<bool> Resident::evaluate(std::shared_ptr<const Base> base) {
   engine::Engine* const engine = world_.host->engine();
   if (!engine || engine->prefix_format().page_tokens == 0) co_return false;
-  const auto total = static_cast<std::int64_t>(base->tokens.size()), chunk = std::max<std::int64_t>(1, engine->info().n_chunk);
+  const auto total = static_cast<std::int64_t>(base->tokens.size()), chunk = engine->info().n_chunk > 0 ? engine->info().n_chunk : total;
   std::unique_ptr<engine::Timeline> timeline;
   asio::steady_timer pause(world_.io);
   while (beginnings_->evaluated(*base) < total) {
@@ -351,34 +368,45 @@ asio::awaitable<bool> Resident::evaluate(std::shared_ptr<const Base> base) {
     }
     done = *n;
     if (const double s = std::chrono::duration<double>(Clock::now() - began).count(); done > 0 && s > 0) tokens_per_s_ = static_cast<double>(done) / s;
-    if (world_.changed) world_.changed();
   }
   co_return true;
 }
 
-void Resident::watch() {
-  if (watcher_) return;
-  std::weak_ptr<Resident> weak = weak_from_this();
-  const auto on_change = [weak](const tools::TreeChange&) {
-    const auto self = weak.lock();
-    if (!self) return;
-    const auto look = [self]() -> asio::awaitable<void> {
-      const auto keep = [self] {
-        const std::lock_guard lock(self->tree_mutex_);
-        if (const auto now = self->scan(*self->tree_); now && self->tree_->base) self->keep_up(*self->tree_, *now);
-        return self->tree_->scanner.directories();
-      };
-      const auto directories = co_await on_disk_pool(*self->world_.disk, keep);
-      if (self->watcher_) self->watcher_->watch(directories);
-      self->work();
-      if (self->world_.changed) self->world_.changed();
+void Resident::watch(const std::vector<std::string>& directories) {
+  if (!watcher_) {
+    const std::weak_ptr<Resident> weak = weak_from_this();
+    const auto on_change = [weak](const tools::TreeChange&) {
+      if (const auto self = weak.lock()) asio::co_spawn(self->world_.io, [self] { return self->hurry(); }, asio::detached);
     };
-    asio::co_spawn(self->world_.io, look, asio::detached);
-  };
-  const auto on_note = [log = world_.log, root = root_](const std::string& line) { log->event("watcher", {{"root", root}, {"note", line}}); };
-  watcher_ = std::make_unique<tools::Watcher>(world_.io, root_, on_change, on_note);
-  const std::lock_guard lock(tree_mutex_);
-  watcher_->watch(tree_->scanner.directories());
+    const auto on_note = [log = world_.log, root = root_](const std::string& line) { log->event("watcher", {{"root", root}, {"note", line}}); };
+    watcher_ = std::make_unique<tools::Watcher>(world_.io, root_, on_change, on_note);
+  }
+  watcher_->watch(directories);
+}
+
+// Something changed: what the next step would find is found now.
+asio::awaitable<void> Resident::hurry() {
+  const auto self = shared_from_this();
+  std::string why;
+  try {
+    const auto look = [this]() -> tl::expected<std::vector<std::string>, std::string> {
+      const std::lock_guard lock(tree_mutex_);
+      const auto now = scan(*tree_);
+      if (!now) return tl::unexpected(now.error());
+      if (tree_->base) keep_up(*tree_, *now, /*anew=*/false);
+      return tree_->scanner.directories();
+    };
+    const auto directories = co_await on_disk_pool(*world_.disk, look);
+    if (directories) {
+      watch(*directories);
+      work();
+    } else {
+      why = directories.error();
+    }
+  } catch (const std::exception& e) {
+    why = e.what();
+  }
+  if (!why.empty()) world_.log->event("repository_unreadable", {{"root", root_}, {"why", why}});
 }
 
 asio::awaitable<Resident::Report> Resident::report(bool with_files) {
@@ -416,6 +444,11 @@ asio::awaitable<Resident::Report> Resident::report(bool with_files) {
       if (at != told.end()) told.erase(at);
     }
     for (const auto& [path, n] : told) r.files.push_back({path, state_of(path), "", kTierOfOverlay, n});
+    if (r.files.size() > kFilesReported) {
+      r.left_out.push_back(fmt::format("{} files with fewer tokens are not listed", r.files.size() - kFilesReported));
+      std::stable_sort(r.files.begin(), r.files.end(), [](const auto& a, const auto& b) { return a.n_tokens > b.n_tokens; });
+      r.files.resize(kFilesReported);
+    }
     std::sort(r.files.begin(), r.files.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
     return r;
   };

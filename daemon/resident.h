@@ -1,10 +1,11 @@
 // One repository, resident: the base every session begins with, what changed since, and the work that keeps both current. The scanner,
-// the base and the overlay are used on the disk pool, one at a time; everything else on the io executor.
+// the base and the overlay are used on the disk pool, one at a time; what was evaluated comes from the engine's thread; everything else
+// happens on the io executor.
 #pragma once
 
 #include <atomic>
 #include <chrono>
-#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -37,7 +38,11 @@ struct ResidentWorld {
   EngineHost* host = nullptr;
   const Log* log = nullptr;
   std::string store_dir;          // what is evaluated is kept below it, and brought back; empty: it is not
-  std::function<void()> changed;  // what report() says
+};
+
+// A file that a session's tools wrote (blob: SHA-1 of git's blob) or deleted (blob empty).
+struct Written {
+  std::string path, blob;
 };
 
 class Resident : public std::enable_shared_from_this<Resident> {
@@ -100,7 +105,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
   tl::expected<tools::Workspace, std::string> scan(Tree& tree);
   void begin_with(Tree& tree, const tools::Workspace& now);
   bool bring_back(Tree& tree);
-  void keep_up(Tree& tree, const tools::Workspace& now);
+  void keep_up(Tree& tree, const tools::Workspace& now, bool anew);
   void keep_bases(const Tree& tree);
   bool at_once(Tree& tree, const tools::Workspace& now);
   void switch_over(Tree& tree, const tools::Workspace& now);
@@ -109,7 +114,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
   void work();
   asio::awaitable<void> work_in_background();
   asio::awaitable<bool> evaluate(std::shared_ptr<const Base> base);
-  void watch();
+  void watch(const std::vector<std::string>& directories);
+  asio::awaitable<void> hurry();
 
   ResidentWorld world_;
   const std::string root_;
@@ -120,9 +126,10 @@ class Resident : public std::enable_shared_from_this<Resident> {
   std::mutex kept_mutex_, keeper_mutex_;
   std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>> to_keep_;
   std::unique_ptr<Keeper> keeper_;  // under keeper_mutex_; null: nothing is kept
-  std::chrono::steady_clock::time_point tended_{};
+  std::map<std::shared_ptr<const Base>, std::uint64_t> epochs_;  // under kept_mutex_: of the bases whose prefixes are kept
+  std::atomic<std::chrono::steady_clock::time_point> tended_{std::chrono::steady_clock::time_point{}};
   std::unique_ptr<tools::Watcher> watcher_;
-  bool working_ = false;
+  bool working_ = false, more_ = false;  // in the background; something that it has not looked at
   std::atomic<double> tokens_per_s_{0};
 };
 

@@ -174,6 +174,10 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   with([&](auto& x) { open_[x.item.id] = x.item; }, std::type_identity<protocol::ItemUpdated>{});
   with([&](auto& x) {
     open_.erase(x.item.id);
+    for (const auto& change : x.item.changes) {
+      std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
+      was_shown_.push_back({change.path, change.after == tools::kNoFile ? "" : change.after, true});
+    }
     for (auto& p : prompts_) {
       if (x.item.kind == "user" && p.send.id == x.item.prompt_id) p.delivered = true, p.turn_id = x.item.turn_id;
     }
@@ -351,7 +355,8 @@ void Session::record_shown() {
 }
 
 asio::awaitable<void> Session::pin_again() {
-  auto again = co_await world_.residents->of(info_.root)->pin_again(std::make_shared<const std::vector<engine::Token>>(transcript_.ids), was_shown_);
+  all_may_have_changed_ = true;
+  auto again = co_await resident_->pin_again(std::make_shared<const std::vector<engine::Token>>(transcript_.ids), was_shown_);
   if (!again) {
     world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", again.error()}});
     co_return;
@@ -360,13 +365,15 @@ asio::awaitable<void> Session::pin_again() {
   all_may_have_changed_ = !again->base_known;
 }
 
-asio::awaitable<std::string> Session::changes_of_others(std::vector<Written> wrote) {
+asio::awaitable<std::string> Session::changes_of_others() {
   if (std::exchange(all_may_have_changed_, false)) co_return std::string(kAllMayHaveChanged);
-  auto update = co_await world_.residents->of(info_.root)->catch_up(pinned_, std::move(wrote));
+  if (!pinned_) co_return "";
+  auto update = co_await resident_->catch_up(pinned_, written_);
   if (!update) {
     world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", update.error()}});
     co_return "";
   }
+  written_.clear();
   tools::Workspace told;
   for (const auto& path : update->changed)
     if (const auto at = update->files.find(path); at != update->files.end()) told.insert(*at);
@@ -390,9 +397,9 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       TurnInput input{.turn_id = turn_id, .said = {prompt->send.id, prompt->send.content}, .settings = settings(turn_->mode)};
       prompt->delivered = true;
       std::string failed;
-      const auto resident = world_.residents->of(info_.root);
+      resident_ = world_.residents->of(info_.root);
       if (transcript_.ids.empty()) {
-        auto beginning = co_await resident->begin();
+        auto beginning = co_await resident_->begin();
         if (beginning) {
           pinned_ = beginning->pinned;
           note_shown(pinned_->view, beginning->files);
@@ -403,9 +410,9 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
         }
       }
       if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
-      if (pinned_) input.changes = [this](std::vector<Written> wrote) { return changes_of_others(std::move(wrote)); };
+      input.changes = [this] { return changes_of_others(); };
       if (failed.empty()) {
-        result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident->shared());
+        result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident_->shared());
       } else {
         result = {"error", "read the repository: " + failed, {}};
       }
@@ -415,6 +422,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
     world_.log->event("turn_failed", {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
   }
   record_shown();
+  resident_ = nullptr;
   if (!failure_.empty()) result = {"error", "write the session's journal: " + failure_, result.usage};
   open_.clear();
   info_.turn_id = 0;
@@ -536,6 +544,7 @@ void Session::item_updated(const protocol::Item& item) {
 
 void Session::item_completed(const protocol::Item& item) {
   open_.erase(item.id);
+  for (const auto& change : item.changes) written_.push_back({change.path, change.after == tools::kNoFile ? "" : change.after});
   fact(protocol::ItemCompleted{.item = item});
 }
 
@@ -549,6 +558,7 @@ void Session::appended(const std::vector<engine::Token>& ids, const std::vector<
   params["ids"] = ids;
   params["results"] = results;
   record(kAppended, params);
+  record_shown();  // after what shows it: a crash in between tells it twice, not never
 }
 
 std::vector<Said> Session::steering() {

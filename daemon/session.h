@@ -122,7 +122,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void note_shown(const View& view, const tools::Workspace& files);
   void record_shown();
   asio::awaitable<void> pin_again();
-  asio::awaitable<std::string> changes_of_others(std::vector<Written> wrote);
+  asio::awaitable<std::string> changes_of_others();
   std::size_t n_waiting() const;
   const std::string& mode_of(const protocol::PromptSend& prompt) const;
   bool steers(const Prompt& prompt) const;
@@ -135,6 +135,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Tools tools_;
   std::unique_ptr<engine::Timeline> timeline_;
   std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: the daemon that knew has died
+  std::shared_ptr<Resident> resident_;  // while a turn runs
+  std::vector<Written> written_;        // by its tools, and not yet taken into account in what it was shown
   std::string shown_ = "[]";        // as recorded last
   std::vector<Resident::Shown> was_shown_;  // read back
   bool all_may_have_changed_ = false;       // and the model has not been told

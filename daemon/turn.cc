@@ -349,7 +349,7 @@ class Turn {
 
   asio::awaitable<std::string> changes_of_others() {
     if (!in_.changes) co_return "";
-    auto asked = in_.changes(std::exchange(written_, {}));
+    auto asked = in_.changes();
     co_return co_await std::move(asked);
   }
 
@@ -399,10 +399,7 @@ class Turn {
     if (outcome) {
       item.state = outcome->ok ? "done" : "failed";
       item.output = valid_utf8(outcome->text);
-      for (const auto& change : outcome->changes) {
-        item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after});
-        written_.push_back({change.path, change.after == tools::kNoFile ? "" : change.after});
-      }
+      for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after});
     } else if (outcome.error().code == tools::Errc::cancelled) {
       item.state = "cancelled", item.output = kCancelledCall;
     } else {
@@ -481,7 +478,6 @@ class Turn {
   std::unique_ptr<Item> open_;  // think or text
   std::int64_t opened_at_ = 0, n_items_ = 0;
   bool said_anything_ = false;
-  std::vector<Written> written_;  // since others' changes were last asked for
   CallCounter calls_made_;
   std::string failure_, failure_message_;
 };

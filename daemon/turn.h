@@ -91,11 +91,6 @@ class SharedBeginning {
   virtual void offer(engine::PrefixRef prefix) = 0;
 };
 
-// A file that this session's tools wrote (blob: SHA-1 of git's blob) or deleted (blob empty).
-struct Written {
-  std::string path, blob;
-};
-
 struct TurnInput {
   std::int64_t turn_id = 0;
   Said said;
@@ -103,8 +98,8 @@ struct TurnInput {
   std::shared_ptr<const std::vector<engine::Token>> shared_ids;
   std::vector<engine::Segment> beginning;
   TurnSettings settings;
-  // What others changed since the model last heard of it, given what it wrote itself; empty: nothing. Null: nobody asks.
-  std::function<asio::awaitable<std::string>(std::vector<Written>)> changes;
+  // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
+  std::function<asio::awaitable<std::string>()> changes;
 };
 
 // `transcript` and `timeline` belong to the session; the timeline may be null and is made when needed. The engine is ready.

@@ -69,25 +69,26 @@ void print_prefix(const protocol::RepoPrefixResult& p, bool files) {
   row("memory", fmt::format("{:.1f} MB of pages", static_cast<double>(p.page_bytes) / 1e6));
   row("disk", p.disk_bytes == 0 ? "nothing is kept" : fmt::format("{} tokens kept, {:.1f} MB", grouped(p.disk_tokens), static_cast<double>(p.disk_bytes) / 1e6));
   for (const auto& line : p.left_out) row("left out", line);
+  const auto line = [&](std::int64_t n_tokens, const std::string& name, const std::string& what) {
+    fmt::print("{:>10}  {:>5}  {}  ({})\n", grouped(n_tokens), share(n_tokens, p.base_tokens + p.overlay_tokens), printable(name), what);
+  };
+  fmt::print("\n{:>10}  {:>5}  {}\n", "tokens", "share", files ? "file" : "directory");
+  if (files) {
+    for (const auto& file : p.files) {
+      const std::string state = file.state == "overlay" ? "changed" : file.state == "hidden" ? "changed, not shown" : file.state == "path" ? "by name only" : file.state;
+      line(file.n_tokens, file.path, file.reason.empty() ? state : state + ": " + file.reason);
+    }
+    return;
+  }
   std::map<std::string, Place> places;
   for (const auto& file : p.files) {
     const auto slash = file.path.find('/');
-    places[files ? file.path : slash == std::string::npos ? "./" : file.path.substr(0, slash + 1)].add(file);
+    places[slash == std::string::npos ? "./" : file.path.substr(0, slash + 1)].add(file);
   }
   std::vector<std::pair<std::string, Place>> order(places.begin(), places.end());
-  if (!files) std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second.n_tokens > b.second.n_tokens; });
-  const auto shown = files ? order.size() : std::min<std::size_t>(order.size(), kDirectoriesShown);
-  fmt::print("\n{:>10}  {:>5}  {}\n", "tokens", "share", files ? "file" : "directory");
-  for (std::size_t i = 0; i < shown; ++i) {
-    const auto& [name, place] = order[i];
-    std::string state = place.text();
-    if (files) {
-      const auto& file = *std::find_if(p.files.begin(), p.files.end(), [&](const auto& f) { return f.path == name; });
-      state = file.state == "overlay" ? "changed" : file.state == "hidden" ? "changed, not shown" : file.state == "path" ? "by name only" : file.state;
-      if (!file.reason.empty()) state += ": " + file.reason;
-    }
-    fmt::print("{:>10}  {:>5}  {}  ({})\n", grouped(place.n_tokens), share(place.n_tokens, p.base_tokens + p.overlay_tokens), printable(name), state);
-  }
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second.n_tokens > b.second.n_tokens; });
+  const auto shown = std::min<std::size_t>(order.size(), kDirectoriesShown);
+  for (std::size_t i = 0; i < shown; ++i) line(order[i].second.n_tokens, order[i].first, order[i].second.text());
   if (shown < order.size()) fmt::print("{:>10}  {:>5}  {} more; --files lists every file\n", "", "", order.size() - shown);
 }
 

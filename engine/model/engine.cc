@@ -64,6 +64,12 @@ class ModelEngine : public Engine {
                                       static_cast<double>(use.bytes_max) / 1e9, static_cast<double>(use.bytes) / 1e9));
   }
 
+  // Of the files as they were when they were mapped.
+  void fingerprint() {
+    const PageLayout layout = page_layout(weights_->checkpoint.config(), forward_.exact());
+    format_ = {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, forward_.exact())};
+  }
+
   void note(std::string text) { info_.notes.push_back(std::move(text)); }
 
   const ModelInfo& info() const override { return info_; }
@@ -77,10 +83,7 @@ class ModelEngine : public Engine {
     for (Timeline* const t : timelines) ours.push_back(static_cast<ModelTimeline*>(t));
     ModelTimeline::evaluate_together(ours);
   }
-  PrefixFormat prefix_format() const override {
-    const PageLayout layout = page_layout(weights_->checkpoint.config(), forward_.exact());
-    return {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, forward_.exact())};
-  }
+  PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder() const override { return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact()); }
   MemoryUse memory() const override {
     return {.weights = info_.weight_bytes, .tiles = repacked_.memory_bytes(), .experts = experts_ ? experts_->report() : MemoryUse::Experts{}};
@@ -100,6 +103,7 @@ class ModelEngine : public Engine {
   Forward forward_;
   std::unique_ptr<Trace> trace_;  // null: not asked for
   DraftOptions drafts_;
+  PrefixFormat format_;
   ModelInfo info_;
 };
 
@@ -120,6 +124,7 @@ Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress&
   const auto plan = plan_memory(needs, options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(), kRepackMemoryMax, options.directory);
   if (!plan) return tl::unexpected(plan.error());
   auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options);
+  engine->fingerprint();
   engine->repack(plan->tiles, progress);
   if (plan->experts_max > 0) engine->share_memory(plan->experts_max);
   if (nodes > 1) engine->note(fmt::format("memory is spread over the machine's {} nodes", nodes));

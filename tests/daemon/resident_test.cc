@@ -57,7 +57,7 @@ class ResidentTest : public ::testing::Test {
       host.start([](const engine::Progress& p) { return engine::load({.directory = nano_directory(), .n_threads = 2}, p); }, [](const protocol::ServerState&) {});
       const auto run = [&]() -> asio::awaitable<void> {
         co_await host.settled();
-        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_, .changed = {}}, root_);
+        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_}, root_);
         disk_ = &disk, host_ = &host, log_ = &log;
         co_await body(host, resident);
         host.stop_background();
@@ -214,6 +214,11 @@ TEST_F(ResidentTest, ASessionIsToldWhatItDidNotWrite) {
     fs::remove(root_ + "/b.py");
     update = co_await resident->catch_up(one.pinned, none);
     EXPECT_THAT(update->text, HasSubstr("b.py"));
+    // What it wrote and somebody took back at once, it believes in until it is told.
+    const std::vector<Written> undone{{"a.py", std::string(40, 'c')}, {"new.py", std::string(40, 'd')}};
+    update = co_await resident->catch_up(one.pinned, undone);
+    EXPECT_THAT(update->text, HasSubstr("a.py"));
+    EXPECT_THAT(update->text, HasSubstr("new.py"));
   });
 }
 
@@ -266,7 +271,7 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
     const auto wrote = co_await begun(resident);
     const std::vector<Resident::Shown> shown{{"m1.py", wrote.files.at("m1.py").blob, true}, {"m3.py", std::string(40, 'a'), true}};
     const auto io = co_await asio::this_coro::executor;
-    const ResidentWorld world{.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = {}, .changed = {}};
+    const ResidentWorld world{.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = {}};
     resident = Resident::make(world, root_);
     write("m1.py", source(2, 30));  // the base of the next daemon is this one's
     co_await begun(resident);
