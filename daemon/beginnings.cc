@@ -41,11 +41,24 @@ std::int64_t Beginnings::evaluated(const Base& base) const {
   return most;
 }
 
+std::vector<engine::PrefixRef> Beginnings::of(const Base& base) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<engine::PrefixRef> out;
+  for (const auto& p : prefixes_)
+    if (begins_with(base.tokens, p->tokens())) out.push_back(p);
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a->tokens().size() < b->tokens().size(); });
+  return out;
+}
+
 std::uint64_t Beginnings::pages() const {
   const std::lock_guard lock(mutex_);
   std::set<const std::uint8_t*> pages;
-  for (const auto& p : prefixes_)
-    for (std::int64_t i = 0; i < p->n_pages(); ++i) pages.insert(p->page(i).data());
+  for (const auto& base : bases_) {  // the longest of a base has all pages of the others but their last
+    const engine::Prefix* longest = nullptr;
+    for (const auto& p : prefixes_)
+      if ((!longest || p->tokens().size() > longest->tokens().size()) && begins_with(base->tokens, p->tokens())) longest = p.get();
+    for (std::int64_t i = 0; longest && i < longest->n_pages(); ++i) pages.insert(longest->page(i).data());
+  }
   return pages.size();
 }
 

@@ -32,6 +32,7 @@ class Beginnings final : public SharedBeginning {
   // Of the base: tokens evaluated, up to the last mark that there is a prefix of.
   std::int64_t evaluated(const Base& base) const;
   std::uint64_t pages() const;  // that all of them hold, each counted once
+  std::vector<engine::PrefixRef> of(const Base& base) const;  // ascending
 
   engine::PrefixRef longest(std::span<const engine::Token> ids) override;
   std::int64_t next_mark(std::span<const engine::Token> ids, std::int64_t position) override;

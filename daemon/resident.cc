@@ -29,6 +29,12 @@ constexpr std::size_t kLeftOutShown = 50, kFilesReported = 20'000;
 constexpr double kAtOnceSeconds = 4;
 constexpr int kTierOfOverlay = -1;  // of files that the base does not have
 
+// Whether it ends where the keeper cuts.
+bool is_kept(const engine::Prefix& prefix, const Base& base) {
+  const auto n = static_cast<std::int64_t>(prefix.tokens().size());
+  return n % kKeptPageTokens == 0 || n == static_cast<std::int64_t>(base.tokens.size()) / kKeptStep * kKeptStep;
+}
+
 // Of what its text is tokenised with: the file's hash.
 std::string tokenizer_id(const engine::Engine& engine) {
   std::ifstream file(engine.info().directory + "/tokenizer.json", std::ios::binary);
@@ -278,8 +284,7 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
 
 // On the engine's thread.
 void Resident::keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base) {
-  const auto n = static_cast<std::int64_t>(prefix->tokens().size());
-  if (n % kKeptPageTokens != 0 && n != static_cast<std::int64_t>(base->tokens.size()) / kKeptStep * kKeptStep) return;
+  if (!is_kept(*prefix, *base)) return;
   {
     const std::lock_guard lock(kept_mutex_);
     to_keep_.emplace_back(prefix, base);
@@ -305,6 +310,11 @@ void Resident::write_kept() {
     if (const auto epoch = epochs.find(base); epoch != epochs.end()) said(keeper_->keep(prefix, base, epoch->second));  // else another has taken its place
   if (const auto now = Clock::now(); now - tended_.load() > kTendEvery) {
     tended_ = now;
+    // What the disk refused, of the base that is kept last.
+    const auto last = std::max_element(epochs.begin(), epochs.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (last != epochs.end() && !keeper_->usage().committed)
+      for (const auto& prefix : beginnings_->of(*last->first))
+        if (is_kept(*prefix, *last->first)) said(keeper_->keep(prefix, last->first, last->second));
     said(keeper_->tend());
   }
 }
@@ -409,6 +419,11 @@ asio::awaitable<void> Resident::hurry() {
   if (!why.empty()) world_.log->event("repository_unreadable", {{"root", root_}, {"why", why}});
 }
 
+std::uint64_t Resident::page_bytes() const {
+  const engine::Engine* const engine = world_.host->engine();
+  return engine ? beginnings_->pages() * engine->prefix_format().page_bytes : 0;
+}
+
 asio::awaitable<Resident::Report> Resident::report(bool with_files) {
   const auto self = shared_from_this();
   const auto look = [this, with_files] {
@@ -422,7 +437,7 @@ asio::awaitable<Resident::Report> Resident::report(bool with_files) {
     r.overlay_tokens = t.overlay->n_tokens(), r.overlay_tokens_max = t.overlay->tokens_max();
     r.n_hidden = t.overlay->n_hidden();
     if (t.next) r.next_tokens = static_cast<std::int64_t>(t.next->base->tokens.size()), r.next_evaluated = beginnings_->evaluated(*t.next->base);
-    r.page_bytes = beginnings_->pages() * world_.host->engine()->prefix_format().page_bytes;
+    r.page_bytes = page_bytes();
     r.left_out.assign(t.scanner.left_out().begin(), t.scanner.left_out().begin() + static_cast<std::ptrdiff_t>(std::min(kLeftOutShown, t.scanner.left_out().size())));
     if (!with_files) return r;
     std::map<std::string, std::int64_t> told;

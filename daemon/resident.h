@@ -79,6 +79,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
 
   std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
   const std::string& root() const { return root_; }
+  std::uint64_t page_bytes() const;  // in memory
 
   struct Report {
     std::uint64_t epoch = 0, version = 0;

@@ -1,6 +1,9 @@
 #include "daemon/residents.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <numeric>
 
 namespace lares::daemon {
 
@@ -9,7 +12,11 @@ std::shared_ptr<Resident> Residents::of(const std::string& root) {
   entry.asked = ++asked_;
   if (!entry.resident) entry.resident = Resident::make(world_, root);
   const auto resident = entry.resident;
-  while (residents_.size() > kResidentsMax)
+  const auto bytes_max = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / kResidentMemoryShare;
+  const auto bytes = [&] {
+    return std::accumulate(residents_.begin(), residents_.end(), std::uint64_t{0}, [](std::uint64_t sum, const auto& r) { return sum + r.second.resident->page_bytes(); });
+  };
+  while (residents_.size() > kResidentsMax || (residents_.size() > 1 && bytes() > bytes_max))
     residents_.erase(std::min_element(residents_.begin(), residents_.end(), [](const auto& a, const auto& b) { return a.second.asked < b.second.asked; }));
   return resident;
 }

@@ -11,7 +11,9 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kResidentsMax = 8;  // the one longest not asked for goes first; sessions that run keep theirs
+// Of several, the one longest not asked for goes first; sessions that run keep theirs.
+inline constexpr std::size_t kResidentsMax = 8;
+inline constexpr std::uint64_t kResidentMemoryShare = 4;  // of the machine's memory, their pages may take one part in so many
 
 class Residents {
  public:
