@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -263,23 +262,13 @@ class GrammarImpl final : public Grammar {
     clear();
     const ByteTrie& trie = vocabulary_->ordinary();
     const std::string& text = stretch_.substring_of;
-    // Where the same bytes follow as at another place, and no token is longer than they are, the walk would be the same.
-    const bool many = starts_.size() > kFollowing / 4;
-    if (many) following_.assign(kFollowing, kNothingFollows);
     for (const std::uint32_t start : starts_) {
-      const std::size_t from = start + value_.size();
-      std::uint64_t next = kNothingFollows;
-      if (many && from + sizeof next <= text.size()) std::memcpy(&next, text.data() + from, sizeof next);
-      std::uint64_t& slot = following_[many ? next * 0x9E3779B97F4A7C15u >> (64 - kFollowingBits) : 0];
-      if (many && next != kNothingFollows && slot == next) continue;
       std::uint32_t node = ByteTrie::kRoot;
-      std::size_t i = from;
-      for (; i < text.size(); ++i) {
+      for (std::size_t i = start + value_.size(); i < text.size(); ++i) {
         node = trie.child(node, std::uint8_t(text[i]));
         if (node == ByteTrie::kRoot) break;
         for (const Token id : trie.ids(node)) allow(mask_, id);
       }
-      if (i - from < sizeof next) slot = next;
     }
     if (closable(value_.size(), starts_)) {
       allow_bytes("<");
@@ -457,10 +446,6 @@ class GrammarImpl final : public Grammar {
   int json_closing_ = 0;           // bytes of "</" written after the value
   std::map<std::string, TokenMask> json_masks_;
   ArgumentChoices stretch_;
-  static constexpr int kFollowingBits = 13;
-  static constexpr std::size_t kFollowing = std::size_t{1} << kFollowingBits;
-  static constexpr std::uint64_t kNothingFollows = ~std::uint64_t{0};  // no eight bytes of UTF-8
-  std::vector<std::uint64_t> following_ = std::vector<std::uint64_t>(1);  // the next eight bytes of places already walked, hashed
   std::vector<std::uint32_t> starts_;           // where value_ occurs in stretch_.substring_of
   std::vector<std::uint32_t> starts_before_;    // ... as of before its last '<'
   std::vector<std::uint32_t> starts_closing_;   // ... as of before a "</" at its end; empty when it has none

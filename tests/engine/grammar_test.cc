@@ -180,7 +180,7 @@ TEST(Grammar, EveryRandomWalkIsAWellFormedAnswer) {
   EXPECT_GT(n_calls, 300);
 }
 
-// In a text of many places, where walks are spared: a token is allowed exactly when its bytes follow somewhere, however long it is.
+// In a text of many places a token is allowed exactly when its bytes follow somewhere, however long it is.
 TEST(Grammar, EveryStretchOfALongTextIsAllowedAndNothingElse) {
   const Bytes t;
   std::mt19937 random(5);
