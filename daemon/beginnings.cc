@@ -15,7 +15,7 @@ bool begins_with(std::span<const engine::Token> ids, std::span<const engine::Tok
 
 std::int64_t next_mark_of(std::int64_t n_tokens, std::int64_t position) {
   if (position >= n_tokens) return SharedBeginning::kNowhere;
-  const std::int64_t whole = n_tokens / kMarkUnit * kMarkUnit;
+  const std::int64_t whole = n_tokens / kKeptStep * kKeptStep;
   const std::int64_t every = n_tokens <= kSmallBase ? kSmallMarkEvery : kMarkEvery;
   return std::min((position / every + 1) * every, position < whole ? whole : n_tokens);
 }

@@ -9,17 +9,16 @@
 #include <vector>
 
 #include "daemon/residency/base.h"
+#include "daemon/residency/keeper.h"
+#include "daemon/residency/rebase.h"
 #include "daemon/turn.h"
 #include "engine/engine.h"
 
 namespace lares::daemon {
 
 // Tokens between the places at which a base can be gone on from; of a small base, which is rendered anew more often.
-inline constexpr std::int64_t kMarkEvery = 16'384;
+inline constexpr std::int64_t kMarkEvery = kFrontierSpacing;
 inline constexpr std::int64_t kSmallBase = 32'768, kSmallMarkEvery = 1024;
-// What is kept on disk ends at a multiple of this, where a frontier is small.
-inline constexpr std::int64_t kMarkUnit = 128;
-
 class Beginnings final : public SharedBeginning {
  public:
   // `offered` hears of every prefix that was not there before and of a base it begins, on the engine's thread.
@@ -45,7 +44,7 @@ class Beginnings final : public SharedBeginning {
   std::vector<engine::PrefixRef> prefixes_;  // each the beginning of one of the bases
 };
 
-// The places of a base of n_tokens: multiples of kMarkEvery (kSmallMarkEvery), the last multiple of kMarkUnit, and its end. The first
+// The places of a base of n_tokens: multiples of kMarkEvery (kSmallMarkEvery), the last multiple of kKeptStep, and its end. The first
 // one after `position`.
 std::int64_t next_mark_of(std::int64_t n_tokens, std::int64_t position);
 

@@ -98,6 +98,15 @@ tl::expected<tools::Workspace, std::string> Resident::scan(Tree& tree) {
   return std::move(*files);
 }
 
+// Base and overlay as the working tree is now, which is returned.
+tl::expected<tools::Workspace, std::string> Resident::bring_up_to_date(Tree& tree, bool anew) {
+  auto now = scan(tree);
+  if (!now) return now;
+  if (!tree.base) begin_with(tree, *now);
+  else keep_up(tree, *now, anew);
+  return now;
+}
+
 // With what was kept, else with what is rendered now.
 void Resident::begin_with(Tree& tree, const tools::Workspace& now) {
   tree.rates = tools::change_rates(root_);
@@ -205,11 +214,9 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
   std::vector<std::string> directories;
   const auto look = [this, &directories]() -> tl::expected<Beginning, std::string> {
     const std::lock_guard lock(tree_mutex_);
-    auto now = scan(*tree_);
+    auto now = bring_up_to_date(*tree_, /*anew=*/true);
     if (!now) return tl::unexpected(now.error());
     directories = tree_->scanner.directories();
-    if (!tree_->base) begin_with(*tree_, *now);
-    else keep_up(*tree_, *now, /*anew=*/true);
     Beginning b{.base = tree_->base, .overlay = {}, .pinned = std::make_shared<Pinned>(*tree_->overlay), .files = std::move(*now)};
     for (const Entry& entry : tree_->overlay->entries()) b.overlay += entry.text;
     return b;
@@ -227,10 +234,8 @@ asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_
   const auto self = shared_from_this();
   const auto look = [this, ids, &shown]() -> tl::expected<PinnedAgain, std::string> {
     const std::lock_guard lock(tree_mutex_);
-    auto now = scan(*tree_);
+    auto now = bring_up_to_date(*tree_, /*anew=*/false);
     if (!now) return tl::unexpected(now.error());
-    if (!tree_->base) begin_with(*tree_, *now);
-    else keep_up(*tree_, *now, /*anew=*/false);
     const auto& base = tree_->base->tokens;
     if (base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) {
       auto unknown = std::make_shared<Pinned>(*tree_->overlay);
@@ -255,10 +260,8 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
   const auto self = shared_from_this();
   const auto look = [this, session, &wrote]() -> tl::expected<Update, std::string> {
     const std::lock_guard lock(tree_mutex_);
-    auto now = scan(*tree_);
+    auto now = bring_up_to_date(*tree_, /*anew=*/false);
     if (!now) return tl::unexpected(now.error());
-    if (!tree_->base) begin_with(*tree_, *now);
-    else keep_up(*tree_, *now, /*anew=*/false);
     // What it wrote it knows, as long as that is still so. What somebody changed again meanwhile, or took back, it must be told.
     std::vector<tools::SourceFile> own;
     for (const Written& w : wrote) {
@@ -360,14 +363,14 @@ asio::awaitable<bool> Resident::evaluate(std::shared_ptr<const Base> base) {
       co_await pause.async_wait(asio::use_awaitable);
       continue;
     }
-    const auto began = Clock::now();
-    std::int64_t done = 0;
     const auto piece = [&]() -> engine::Result<std::int64_t> {
       const auto best = beginnings_->longest(base->tokens);  // perhaps a session got further meanwhile
       if (!timeline || (best && best->tokens().size() > timeline->tokens().size())) timeline = engine->timeline(best);
       const auto at = static_cast<std::int64_t>(timeline->tokens().size());
       const std::int64_t end = std::min({total, (at / chunk + 1) * chunk, beginnings_->next_mark(base->tokens, at)});
+      const auto began = Clock::now();
       auto n = timeline->sync(std::span(base->tokens).first(static_cast<std::size_t>(end)), world_.host->stop_token(), nullptr);
+      if (n) world_.host->evaluated(*n, Clock::now() - began);
       if (n && beginnings_->next_mark(base->tokens, end - 1) == end) beginnings_->offer(timeline->prefix(end));
       return n;
     };
@@ -376,8 +379,6 @@ asio::awaitable<bool> Resident::evaluate(std::shared_ptr<const Base> base) {
       if (n.error().code != engine::Errc::cancelled) world_.log->event("background_failed", {{"root", root_}, {"why", n.error().message}});
       co_return false;
     }
-    done = *n;
-    if (const double s = std::chrono::duration<double>(Clock::now() - began).count(); done > 0 && s > 0) tokens_per_s_ = static_cast<double>(done) / s;
   }
   co_return true;
 }
@@ -424,20 +425,20 @@ std::uint64_t Resident::page_bytes() const {
   return engine ? beginnings_->pages() * engine->prefix_format().page_bytes : 0;
 }
 
-asio::awaitable<Resident::Report> Resident::report(bool with_files) {
+asio::awaitable<protocol::RepoPrefixResult> Resident::report(bool with_files) {
   const auto self = shared_from_this();
   const auto look = [this, with_files] {
     const std::lock_guard lock(tree_mutex_);
-    Report r;
+    protocol::RepoPrefixResult r{.root = root_};
     if (!tree_->base) return r;
     const Tree& t = *tree_;
-    r.epoch = t.epoch, r.version = t.overlay->version(), r.budget = t.budget;
+    r.epoch = t.epoch, r.version = t.overlay->version(), r.tokens_max = t.budget;
     r.base_tokens = static_cast<std::int64_t>(t.base->tokens.size());
     r.evaluated = beginnings_->evaluated(*t.base);
     r.overlay_tokens = t.overlay->n_tokens(), r.overlay_tokens_max = t.overlay->tokens_max();
-    r.n_hidden = t.overlay->n_hidden();
+    r.n_hidden = static_cast<std::int64_t>(t.overlay->n_hidden());
     if (t.next) r.next_tokens = static_cast<std::int64_t>(t.next->base->tokens.size()), r.next_evaluated = beginnings_->evaluated(*t.next->base);
-    r.page_bytes = page_bytes();
+    r.page_bytes = static_cast<std::int64_t>(page_bytes());
     r.left_out.assign(t.scanner.left_out().begin(), t.scanner.left_out().begin() + static_cast<std::ptrdiff_t>(std::min(kLeftOutShown, t.scanner.left_out().size())));
     if (!with_files) return r;
     std::map<std::string, std::int64_t> told;
@@ -467,14 +468,14 @@ asio::awaitable<Resident::Report> Resident::report(bool with_files) {
     std::sort(r.files.begin(), r.files.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
     return r;
   };
-  Report r = co_await on_disk_pool(*world_.disk, look);
+  protocol::RepoPrefixResult r = co_await on_disk_pool(*world_.disk, look);
   const auto usage = [this] {
     const std::lock_guard lock(keeper_mutex_);
     return keeper_ ? keeper_->usage() : Keeper::Usage{};
   };
   const Keeper::Usage kept = co_await on_disk_pool(*world_.disk, usage);
-  r.disk_bytes = kept.bytes, r.disk_tokens = kept.n_tokens;
-  r.tokens_per_s = tokens_per_s_;
+  r.disk_bytes = static_cast<std::int64_t>(kept.bytes), r.disk_tokens = kept.n_tokens;
+  r.tokens_per_s = world_.host->prefill_rate();
   co_return r;
 }
 

@@ -81,29 +81,13 @@ class Resident : public std::enable_shared_from_this<Resident> {
   const std::string& root() const { return root_; }
   std::uint64_t page_bytes() const;  // in memory
 
-  struct Report {
-    std::uint64_t epoch = 0, version = 0;
-    std::int64_t base_tokens = 0, evaluated = 0, overlay_tokens = 0, overlay_tokens_max = 0, budget = 0;
-    std::size_t n_hidden = 0;
-    std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that will replace this one; 0: none
-    double tokens_per_s = 0;                           // of the background work, lately
-    std::uint64_t page_bytes = 0;
-    std::uint64_t disk_bytes = 0;
-    std::int64_t disk_tokens = 0;  // of the base kept last
-    struct File {
-      std::string path, state, reason;  // full, outline, path; overlay, hidden
-      int tier = 0;  // -1: only the overlay has it
-      std::int64_t n_tokens = 0;
-    };
-    std::vector<File> files;  // asked for
-    std::vector<std::string> left_out;
-  };
-  asio::awaitable<Report> report(bool with_files);
+  asio::awaitable<protocol::RepoPrefixResult> report(bool with_files);
 
  private:
   Resident(ResidentWorld world, std::string root);
   struct Tree;  // what only the disk pool touches
   tl::expected<tools::Workspace, std::string> scan(Tree& tree);
+  tl::expected<tools::Workspace, std::string> bring_up_to_date(Tree& tree, bool anew);
   void begin_with(Tree& tree, const tools::Workspace& now);
   bool bring_back(Tree& tree);
   void keep_up(Tree& tree, const tools::Workspace& now, bool anew);
@@ -131,7 +115,6 @@ class Resident : public std::enable_shared_from_this<Resident> {
   std::atomic<std::chrono::steady_clock::time_point> tended_{std::chrono::steady_clock::time_point{}};
   std::unique_ptr<tools::Watcher> watcher_;
   bool working_ = false, more_ = false;  // in the background; something that it has not looked at
-  std::atomic<double> tokens_per_s_{0};
 };
 
 }  // namespace lares::daemon

@@ -131,7 +131,10 @@ asio::awaitable<ServerStatusResult> Server::status() {
   r.n_clients = static_cast<int>(connections_.size());
   r.n_sessions = sessions_.n_sessions(), r.n_running = sessions_.n_running(), r.n_queued = host_.n_queued();
   r.shell = co_await tools::shell_unavailable_reason(options_.shell);
-  for (const auto& resident : residents_.all()) r.prefixes.push_back(co_await prefix_of(resident, /*with_files=*/false));
+  for (const auto& resident : residents_.all()) {
+    auto report = co_await resident->report(/*with_files=*/false);
+    r.prefixes.push_back(std::move(report));
+  }
   co_return r;
 }
 
@@ -156,21 +159,6 @@ asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
     r.n_tokens = static_cast<std::int64_t>(co_await on_disk_pool(disk_, count));
   }
   co_return ok(std::move(r));
-}
-
-asio::awaitable<RepoPrefixResult> Server::prefix_of(std::shared_ptr<Resident> resident, bool with_files) {
-  const Resident::Report report = co_await resident->report(with_files);
-  const auto n = [](auto value) { return static_cast<std::int64_t>(value); };
-  RepoPrefixResult r{.root = resident->root()};
-  r.epoch = report.epoch, r.version = report.version;
-  r.base_tokens = report.base_tokens, r.evaluated = report.evaluated, r.tokens_max = report.budget;
-  r.overlay_tokens = report.overlay_tokens, r.overlay_tokens_max = report.overlay_tokens_max, r.n_hidden = n(report.n_hidden);
-  r.next_tokens = report.next_tokens, r.next_evaluated = report.next_evaluated;
-  r.tokens_per_s = report.tokens_per_s, r.page_bytes = n(report.page_bytes);
-  r.disk_bytes = n(report.disk_bytes), r.disk_tokens = report.disk_tokens;
-  for (const auto& file : report.files) r.files.push_back({file.path, file.state, file.reason, file.tier, file.n_tokens});
-  r.left_out = report.left_out;
-  co_return r;
 }
 
 asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method, const Json& params) {
@@ -211,7 +199,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     if (!root) co_return no(Code::not_found, root.error());
     const auto resident = residents_.find(root->root);
     if (!resident) co_return ok(RepoPrefixResult{.root = root->root});
-    co_return ok(co_await prefix_of(resident, request.files));
+    auto report = co_await resident->report(request.files);
+    co_return ok(std::move(report));
   }
   if (method == SessionCreate::kMethod) {
     SessionCreate request;

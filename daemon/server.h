@@ -50,7 +50,6 @@ class Server {
  private:
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
-  asio::awaitable<protocol::RepoPrefixResult> prefix_of(std::shared_ptr<Resident> resident, bool with_files);
 
   asio::any_io_executor io_;
   asio::thread_pool& disk_;

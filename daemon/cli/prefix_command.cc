@@ -1,10 +1,8 @@
 // lares prefix: what of the repository the model has before it, by directory or by file, and what is still being computed.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -14,15 +12,11 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/progress.h"
-#include "daemon/cli/screen.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
 
 namespace lares::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kDirectoriesShown = 40;
 
@@ -109,13 +103,7 @@ int prefix_command(int argc, const char* const* argv) {
   const auto top = repository_root(root);
   if (!top) return fail(top.error(), options.json);
   Link link;
-  Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));
-  Progress progress;
-  const auto there = reach(link, options, [&](double) {
-    progress.begin("starting the daemon", Clock::now());
-    screen.status(progress.text(Clock::now(), screen.terminal().utf8));
-  });
-  screen.status("");
+  const auto there = reach(link, options);
   if (!there) return fail(there.error(), options.json);
   const auto prefix = link.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = *top, .files = true});
   if (!prefix) return fail(prefix.error(), options.json);

@@ -178,13 +178,7 @@ int sessions_command(int argc, const char* const* argv) {
     list.root = *top;
   }
   Link link;
-  Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));
-  Progress progress;
-  const auto there = reach(link, options, [&](double) {
-    progress.begin("starting the daemon", Clock::now());
-    screen.status(progress.text(Clock::now(), screen.terminal().utf8));
-  });
-  screen.status("");
+  const auto there = reach(link, options);
   if (!there) return fail(there.error(), options.json);
   auto sessions = link.call<protocol::SessionListResult>(list);
   if (!sessions) return fail(sessions.error(), options.json);

@@ -21,6 +21,8 @@
 #include <vector>
 
 #include "daemon/cli/text.h"
+#include "daemon/cli/screen.h"
+#include "daemon/cli/progress.h"
 
 extern char** environ;
 
@@ -271,6 +273,18 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
       return tl::unexpected(Error{"start the daemon: interrupted", Error::Kind::interrupted});
     }
   }
+}
+
+Result<Reached> reach(Link& link, const DaemonOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));
+  Progress progress;
+  auto reached = reach(link, options, [&](double) {
+    progress.begin("starting the daemon", Clock::now());
+    screen.status(progress.text(Clock::now(), screen.terminal().utf8));
+  });
+  screen.status("");
+  return reached;
 }
 
 }  // namespace lares::cli

@@ -22,5 +22,7 @@ struct Reached {
 // the wait is interrupted.
 Result<Reached> reach(Link& link, const DaemonOptions& options,
                       const std::function<void(double seconds)>& waiting);
+// Says on stderr that it waits.
+Result<Reached> reach(Link& link, const DaemonOptions& options);
 
 }  // namespace lares::cli

@@ -211,7 +211,6 @@ store::Result<> Keeper::commit() {
   }
   committed_ = chain_;
   is_committed_ = true;
-  (void)store_->gc();  // of the base before; an error means that nothing is deleted for now
   return {};
 }
 
@@ -229,8 +228,10 @@ tl::expected<void, std::string> Keeper::write() {
 }
 
 tl::expected<void, std::string> Keeper::tend() {
-  (void)store_->gc();  // as in commit()
-  return write();
+  auto gone = store_->gc();
+  if (auto written = write(); !written) return written;
+  if (!gone && gone.error().code != store::Errc::paused) return line(std::move(gone.error().message));
+  return {};
 }
 
 tl::expected<void, std::string> Keeper::scrub(engine::Engine& engine, const PrefixRef& before, std::stop_token stop) {

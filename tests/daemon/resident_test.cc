@@ -77,7 +77,7 @@ class ResidentTest : public ::testing::Test {
     EXPECT_EQ(thrown, "");
   }
   // Until the background has evaluated all there is.
-  static asio::awaitable<Resident::Report> at_rest(const std::shared_ptr<Resident>& resident) {
+  static asio::awaitable<protocol::RepoPrefixResult> at_rest(const std::shared_ptr<Resident>& resident) {
     asio::steady_timer timer(co_await asio::this_coro::executor);
     for (int i = 0; i < kPasses; ++i) {
       auto report = co_await resident->report(true);
@@ -86,7 +86,7 @@ class ResidentTest : public ::testing::Test {
       co_await timer.async_wait(asio::use_awaitable);
     }
     ADD_FAILURE() << "the background did not come to rest";
-    co_return Resident::Report{};
+    co_return protocol::RepoPrefixResult{};
   }
   static asio::awaitable<Resident::Beginning> begun(const std::shared_ptr<Resident>& resident) {
     auto beginning = co_await resident->begin();
@@ -120,7 +120,8 @@ TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
     EXPECT_GT(report.base_tokens, 1024);
     EXPECT_EQ(report.epoch, 1u);
     EXPECT_EQ(report.files.size(), 6u);
-    EXPECT_GT(report.page_bytes, 0u);
+    EXPECT_GT(report.page_bytes, 0);
+    EXPECT_GT(report.tokens_per_s, 0);
     const auto evaluated = co_await first_step(host, resident, one);
     EXPECT_LT(evaluated, 16);
     const auto two = co_await begun(resident);
