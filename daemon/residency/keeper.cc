@@ -211,6 +211,7 @@ store::Result<> Keeper::commit() {
   }
   committed_ = chain_;
   is_committed_ = true;
+  (void)store_->gc();  // of the base before; what hinders it tend() meets again, and tells
   return {};
 }
 
@@ -230,8 +231,9 @@ tl::expected<void, std::string> Keeper::write() {
 tl::expected<void, std::string> Keeper::tend() {
   auto gone = store_->gc();
   if (auto written = write(); !written) return written;
-  if (!gone && gone.error().code != store::Errc::paused) return line(std::move(gone.error().message));
-  return {};
+  if (gone || gone.error().code == store::Errc::paused || gone.error().code == said_) return {};
+  said_ = gone.error().code;
+  return line(std::move(gone.error().message));
 }
 
 tl::expected<void, std::string> Keeper::scrub(engine::Engine& engine, const PrefixRef& before, std::stop_token stop) {

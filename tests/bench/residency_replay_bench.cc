@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/residency/git_history.h"
-#include "daemon/residency/replay.h"
+#include "tests/daemon/residency/replay/git_history.h"
+#include "tests/daemon/residency/replay/replay.h"
 #include "tests/daemon/residency/synthetic_history.h"
 
 namespace lares::daemon {

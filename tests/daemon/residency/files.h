@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "daemon/residency/tiered_compose.h"
+#include "tests/daemon/residency/replay/tiered_compose.h"
 #include "tools/source_file.h"
 #include "tools/text.h"
 

@@ -1,11 +1,11 @@
-#include "daemon/residency/replay.h"
+#include "tests/daemon/residency/replay/replay.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <filesystem>
 
-#include "daemon/residency/git_history.h"
+#include "tests/daemon/residency/replay/git_history.h"
 #include "tests/daemon/residency/synthetic_history.h"
 
 namespace lares::daemon {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "daemon/residency/line_diff.h"
-#include "daemon/residency/replay.h"
+#include "tests/daemon/residency/replay/replay.h"
 #include "tests/daemon/residency/files.h"
 
 namespace lares::daemon::test {

@@ -1,4 +1,4 @@
-#include "daemon/residency/tiered_compose.h"
+#include "tests/daemon/residency/replay/tiered_compose.h"
 
 #include <algorithm>
 #include <set>

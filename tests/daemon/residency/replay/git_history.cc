@@ -1,4 +1,4 @@
-#include "daemon/residency/git_history.h"
+#include "tests/daemon/residency/replay/git_history.h"
 
 #include <fmt/format.h>
 #include <git2.h>

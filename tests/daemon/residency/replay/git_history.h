@@ -6,7 +6,7 @@
 
 #include <tl/expected.hpp>
 
-#include "daemon/residency/replay.h"
+#include "tests/daemon/residency/replay/replay.h"
 
 namespace lares::daemon {
 

@@ -1,4 +1,4 @@
-#include "daemon/residency/replay.h"
+#include "tests/daemon/residency/replay/replay.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 
 #include "daemon/residency/line_diff.h"
 #include "daemon/residency/reconstruct.h"
-#include "daemon/residency/tiered_compose.h"
+#include "tests/daemon/residency/replay/tiered_compose.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
