@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <chrono>
 #include <cstdio>
 
 #include <boost/asio/as_tuple.hpp>
@@ -9,11 +10,14 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "daemon/listener.h"
+#include "daemon/on_disk_pool.h"
+#include "daemon/resident/unused_stores.h"
 #include "daemon/server.h"
 #include "daemon/sessions.h"
 #include "daemon/state_dir.h"
@@ -25,6 +29,7 @@ namespace {
 constexpr unsigned kDiskThreads = 2;  // of journals: they must not wait for a repository that is rendered or read back
 constexpr unsigned kTreeThreads = 3;
 constexpr std::size_t kBootIdLength = 16;
+constexpr std::chrono::hours kCleanEvery{24};
 
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
@@ -45,7 +50,9 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
 
   asio::thread_pool disk(kDiskThreads), trees(kTreeThreads);
   EngineHost host(io.get_executor());
-  Residents residents({.io = io.get_executor(), .disk = &trees, .host = &host, .log = &log, .store_dir = options.state_dir + "/prefixes"});
+  const std::string stores = options.state_dir + "/prefixes";
+  Residents residents({.io = io.get_executor(), .disk = &trees, .host = &host, .log = &log, .store_dir = stores,
+                       .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens});
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .defaults = options.defaults});
   sessions.load();
@@ -85,7 +92,16 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     }
     if (!why.empty()) log.event("not_prepared", {{"root", root}, {"why", why}});
   };
+  const auto clean = [&]() -> asio::awaitable<void> {
+    const auto remove = [&] { return remove_unused_stores(stores, {}); };
+    for (asio::steady_timer timer(io);;) {
+      timer.expires_after(kCleanEvery);
+      for (const std::string& line : co_await on_disk_pool(trees, remove)) log.event("unused_store", {{"what", line}});
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+  };
   asio::co_spawn(io, prepare, asio::detached);
+  asio::co_spawn(io, clean, asio::detached);
   asio::co_spawn(io, on_signal, asio::detached);
   asio::co_spawn(io, serve, asio::detached);
   io.run();

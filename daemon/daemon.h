@@ -2,6 +2,7 @@
 // scripted one.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "daemon/engine_host.h"
@@ -16,6 +17,7 @@ struct DaemonOptions {
   std::string sandbox_launcher;    // path of lares-sandbox
   std::string mcp_config;          // the user's own; empty: no MCP servers
   TurnSettings defaults;
+  std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens
   EngineHost::Load load;
 };
 

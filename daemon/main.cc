@@ -46,13 +46,16 @@ int run(int argc, char** argv) {
   CLI::App app{"The Lares daemon: hosts the model, keeps sessions, serves a Unix socket.", "laresd"};
   std::string socket, state_dir, model;
   int threads = 0;
-  std::int64_t context = 0;
+  std::int64_t context = 0, resident = 0;
   double memory = 0;
   app.add_option("--socket", socket, "where to listen (default: $LARES_SOCKET, else the user's own)");
   app.add_option("--state-dir", state_dir, "where sessions are kept (default: $LARES_STATE_DIR, else the user's own)");
   app.add_option("--model", model, "checkpoint directory (default: $LARES_MODEL, else nano, which comes with Lares)");
   app.add_option("--threads", threads, "threads of the engine; 0: the CPUs this process may use")->check(CLI::Range(0, 1024));
   app.add_option("--context", context, "tokens a session may hold; 0: what the model can")->check(CLI::NonNegativeNumber);
+  app.add_option("--resident", resident, "tokens of a repository that stand before its sessions; 0: 262144, or half of a shorter context")
+      ->envname("LARES_RESIDENT")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--memory", memory, "GB for weights, work space and one long session; 0: what is free. With less than they take, experts are read when they are asked for")
       ->envname("LARES_MEMORY")
       ->check(CLI::Range(0.0, 1e6));
@@ -78,6 +81,7 @@ int run(int argc, char** argv) {
   auto defaults = daemon::generation_defaults(model);
   if (!defaults) return failed(defaults.error());
   options.defaults = *defaults;
+  options.resident_tokens = resident;
   options.model_directory = model;
   options.sandbox_launcher = beside_this_executable("lares-sandbox");
   options.mcp_config = mcp_config();

@@ -1,5 +1,5 @@
-// Blocking file work off the io thread: runs on a pool and resumes here with its result (not void). Give `work` a name before the
-// co_await: g++ 12 destroys a lambda written inside one twice.
+// Blocking file work off the io thread: runs on a pool, or in turn on a strand of one, and resumes here with its result (not void). Give
+// `work` a name before the co_await: g++ 12 destroys a lambda written inside one twice.
 #pragma once
 
 #include <exception>
@@ -13,6 +13,7 @@
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -20,8 +21,10 @@ namespace lares::daemon {
 
 namespace asio = boost::asio;
 
-template <class Work>
-asio::awaitable<std::invoke_result_t<Work>> on_disk_pool(asio::thread_pool& pool, Work work) {
+using DiskStrand = asio::strand<asio::thread_pool::executor_type>;
+
+template <class Pool, class Work>
+asio::awaitable<std::invoke_result_t<Work>> on_disk_pool(Pool& pool, Work work) {
   using R = std::invoke_result_t<Work>;
   auto initiate = [&pool](auto handler, Work job) {
     auto home = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);

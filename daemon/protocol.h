@@ -128,6 +128,10 @@ struct RepoPrefixResult {
   double tokens_per_s = 0;                           // of evaluating, lately
   std::int64_t page_bytes = 0;                       // in memory
   std::int64_t disk_bytes = 0, disk_tokens = 0;      // kept for the next start
+  bool scrubbing = false;                            // because repo/scrub asked for it; else now and then
+  std::int64_t scrubbed = 0;                         // of disk_tokens: evaluated anew in this pass and found equal to the bit
+  std::string scrub_found;                           // what was not, or could not be compared; empty: nothing
+  std::int64_t found_tokens = 0, prefilled_tokens = 0;  // by sessions since the daemon began: of their prompts, evaluated already and not
   std::vector<PrefixFile> files;
   std::vector<std::string> left_out;
 };
@@ -177,6 +181,13 @@ struct RepoPrefix {
   static constexpr std::string_view kMethod = "repo/prefix";
   std::string root;  // resolved as by repo/open
   bool files = false;
+};
+
+// Evaluates anew what is kept on disk of a repository's base, while nobody else wants the engine, and compares every byte; repo/prefix
+// says how far it is. -> {} at once. Errors: not_found where nothing is kept.
+struct RepoScrub {
+  static constexpr std::string_view kMethod = "repo/scrub";
+  std::string root;  // resolved as by repo/open
 };
 
 // ---- sessions

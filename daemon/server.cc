@@ -202,6 +202,16 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     auto report = co_await resident->report(request.files);
     co_return ok(std::move(report));
   }
+  if (method == RepoScrub::kMethod) {
+    RepoScrub request;
+    if (!read(request)) co_return bad();
+    const auto root = repository_root(request.root);
+    if (!root) co_return no(Code::not_found, root.error());
+    const auto resident = residents_.find(root->root);
+    const bool begun = resident && co_await resident->scrub();
+    if (!begun) co_return no(Code::not_found, fmt::format("scrub what is kept of {}: nothing is; `lares prefix` says what is evaluated, and when that is all it is kept", root->root));
+    co_return ok(Nothing{});
+  }
   if (method == SessionCreate::kMethod) {
     SessionCreate request;
     if (!read(request)) co_return bad();

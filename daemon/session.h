@@ -22,7 +22,7 @@
 #include "daemon/journal.h"
 #include "daemon/log.h"
 #include "daemon/protocol.h"
-#include "daemon/residents.h"
+#include "daemon/resident/residents.h"
 #include "daemon/toolbox.h"
 #include "daemon/transcript.h"
 #include "daemon/turn.h"

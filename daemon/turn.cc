@@ -224,6 +224,7 @@ class Turn {
     usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();
     usage_.prefilled += evaluated;
     usage_.cached += total - evaluated;
+    if (shared_) shared_->count(total - evaluated, evaluated);
     co_return true;
   }
 

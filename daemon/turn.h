@@ -89,6 +89,7 @@ class SharedBeginning {
   static constexpr std::int64_t kNowhere = INT64_MAX;
   virtual std::int64_t next_mark(std::span<const engine::Token> ids, std::int64_t position) = 0;
   virtual void offer(engine::PrefixRef prefix) = 0;
+  virtual void count(std::int64_t n_found, std::int64_t n_evaluated) = 0;  // tokens of a step's prompt; on the io executor
 };
 
 struct TurnInput {

@@ -47,6 +47,8 @@ template <class V> void fields(V& v, RepoPrefixResult& x) {
   v.o("tokensMax", x.tokens_max); v.o("overlayTokens", x.overlay_tokens); v.o("overlayTokensMax", x.overlay_tokens_max); v.o("nHidden", x.n_hidden);
   v.o("nextTokens", x.next_tokens); v.o("nextEvaluated", x.next_evaluated); v.o("tokensPerS", x.tokens_per_s); v.o("pageBytes", x.page_bytes);
   v.o("diskBytes", x.disk_bytes); v.o("diskTokens", x.disk_tokens);
+  v.o("scrubbing", x.scrubbing); v.o("scrubbed", x.scrubbed); v.o("scrubFound", x.scrub_found);
+  v.o("foundTokens", x.found_tokens); v.o("prefilledTokens", x.prefilled_tokens);
   v.o("files", x.files); v.o("leftOut", x.left_out);
 }
 template <class V> void fields(V& v, ServerStatusResult& x) {
@@ -63,6 +65,7 @@ template <class V> void fields(V& v, RepoOpenResult& x) {
   v.r("root", x.root); v.r("git", x.git); v.r("nFiles", x.n_files); v.r("nShown", x.n_shown); v.r("shownBytes", x.shown_bytes);
   v.r("nTokens", x.n_tokens); v.o("skipped", x.skipped);
 }
+template <class V> void fields(V& v, RepoScrub& x) { v.r("root", x.root); }
 template <class V> void fields(V& v, RepoPrefix& x) { v.r("root", x.root); v.o("files", x.files); }
 template <class V> void fields(V& v, SessionSettings& x) {
   v.o("mode", x.mode); v.o("temperature", x.temperature); v.o("topP", x.top_p); v.o("seed", x.seed); v.o("stepsMax", x.steps_max);

@@ -1,17 +1,22 @@
 // lares prefix: what of the repository the model has before it, by directory or by file, and what is still being computed.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/progress.h"
+#include "daemon/cli/screen.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
 
@@ -19,6 +24,7 @@ namespace lares::cli {
 namespace {
 
 constexpr std::int64_t kDirectoriesShown = 40;
+constexpr std::chrono::milliseconds kLookAgain{200};
 
 // Of a directory, or one file.
 struct Place {
@@ -62,6 +68,10 @@ void print_prefix(const protocol::RepoPrefixResult& p, bool files) {
   if (p.next_tokens > 0) row("rebase", fmt::format("{} tokens, {}", grouped(p.next_tokens), evaluated_text(p.next_evaluated, p.next_tokens, p.tokens_per_s)));
   row("memory", fmt::format("{:.1f} MB of pages", static_cast<double>(p.page_bytes) / 1e6));
   row("disk", p.disk_bytes == 0 ? "nothing is kept" : fmt::format("{} tokens kept, {:.1f} MB", grouped(p.disk_tokens), static_cast<double>(p.disk_bytes) / 1e6));
+  if (p.scrubbed > 0) row("scrub", fmt::format("{} of them evaluated again; equal to the bit{}", grouped(p.scrubbed), p.scrub_found.empty() ? "" : ", but for what follows"));
+  if (!p.scrub_found.empty()) row("differs", p.scrub_found);
+  if (const auto all = p.found_tokens + p.prefilled_tokens; all > 0)
+    row("cache", fmt::format("{} of {} tokens of prompts were evaluated already ({})", grouped(p.found_tokens), grouped(all), share(p.found_tokens, all)));
   for (const auto& line : p.left_out) row("left out", line);
   const auto line = [&](std::int64_t n_tokens, const std::string& name, const std::string& what) {
     fmt::print("{:>10}  {:>5}  {}  ({})\n", grouped(n_tokens), share(n_tokens, p.base_tokens + p.overlay_tokens), printable(name), what);
@@ -86,6 +96,26 @@ void print_prefix(const protocol::RepoPrefixResult& p, bool files) {
   if (shown < order.size()) fmt::print("{:>10}  {:>5}  {} more; --files lists every file\n", "", "", order.size() - shown);
 }
 
+// Until all that is kept has been held against the engine. The error: what differs, too.
+Result<> scrub(Link& link, const std::string& root) {
+  if (auto asked = link.call<protocol::Nothing>(protocol::RepoScrub{.root = root}); !asked) return tl::unexpected(asked.error());
+  Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));
+  Progress progress;
+  progress.begin("scrub", Progress::Clock::now());
+  for (;;) {
+    const auto prefix = link.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = root});
+    if (!prefix) return tl::unexpected(prefix.error());
+    if (!prefix->scrubbing) {
+      if (prefix->scrub_found.empty()) return {};
+      return tl::unexpected(Error{prefix->scrub_found});
+    }
+    const auto now = Progress::Clock::now();
+    progress.count(prefix->scrubbed, prefix->disk_tokens, "tokens", now);
+    screen.status(progress.text(now, screen.terminal().utf8));
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
 }  // namespace
 
 int prefix_command(int argc, const char* const* argv) {
@@ -93,9 +123,10 @@ int prefix_command(int argc, const char* const* argv) {
                "lares prefix");
   DaemonOptions options;
   std::string root;
-  bool files = false;
+  bool files = false, scrubs = false;
   app.add_option("--root", root, "of this repository (default: the current one)");
   app.add_flag("--files", files, "file by file");
+  app.add_flag("--scrub", scrubs, "evaluate again what is kept on disk, and compare every byte; exit status 1 if one differs");
   options.add_to(app, /*starts_daemon=*/true);
   app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
@@ -105,6 +136,8 @@ int prefix_command(int argc, const char* const* argv) {
   Link link;
   const auto there = reach(link, options);
   if (!there) return fail(there.error(), options.json);
+  if (scrubs)
+    if (const auto equal = scrub(link, *top); !equal) return fail(equal.error(), options.json);
   const auto prefix = link.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = *top, .files = true});
   if (!prefix) return fail(prefix.error(), options.json);
   if (options.json) fmt::print("{}\n", protocol::dump(protocol::to_json(*prefix)));

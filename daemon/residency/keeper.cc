@@ -233,20 +233,21 @@ tl::expected<void, std::string> Keeper::tend() {
   return write();
 }
 
-tl::expected<void, std::string> Keeper::scrub(engine::Engine& engine, const PrefixRef& before, std::stop_token stop) {
-  const auto begin = before ? static_cast<std::int64_t>(before->tokens().size()) : 0;
-  const auto failed = [&](const std::string& why) { return line(fmt::format("scrub what is kept behind token {}: {}", begin, why)); };
-  const auto i = std::ranges::find_if(chain_.extents, [&](const Extent& extent) { return extent.end > begin; });
+std::vector<Keeper::Kept> Keeper::kept() const {
+  std::vector<Kept> out;
+  for (const Extent& extent : chain_.extents) out.push_back({out.empty() ? 0 : out.back().end, extent.end});
+  return out;
+}
+
+tl::expected<void, std::string> Keeper::compare(const engine::Prefix& anew, std::int64_t begin) {
+  const auto end = static_cast<std::int64_t>(anew.tokens().size());
+  const auto failed = [&](const std::string& why) { return line(fmt::format("compare what is kept of tokens {}..{}: {}", begin, end, why)); };
+  const auto i = std::ranges::find(chain_.extents, end, &Extent::end);
   const std::int64_t starts = i == chain_.extents.end() ? -1 : i == chain_.extents.begin() ? 0 : std::prev(i)->end;
-  if (starts != begin || (before && !begins(*chain_.base, before->tokens()))) return failed("no extent begins there");
-  const auto timeline = before ? engine.timeline(before) : engine.timeline();
-  const auto tokens = std::span(chain_.base->tokens).first(static_cast<std::size_t>(i->end));
-  if (auto synced = timeline->sync(tokens, stop, {}); !synced) return failed(synced.error().message);
-  const PrefixRef anew = timeline->prefix(i->end);
-  if (!anew) return failed("the engine gives no prefix of it");
+  if (starts != begin || !begins(*chain_.base, anew.tokens())) return failed("no extent is of these");
   const auto report = store_->scrub(i->name, {
-      .page = [&](std::uint32_t page, std::span<const std::byte> stored) { return same(anew->page(begin / kKeptPageTokens + page), stored); },
-      .frontier = [&](std::span<const std::byte> stored) { return same(anew->frontier(), stored); },
+      .page = [&](std::uint32_t page, std::span<const std::byte> stored) { return same(anew.page(begin / kKeptPageTokens + page), stored); },
+      .frontier = [&](std::span<const std::byte> stored) { return same(anew.frontier(), stored); },
   });
   if (!report) {
     if (report.error().code == store::Errc::damaged || report.error().code == store::Errc::not_found) {
@@ -258,7 +259,7 @@ tl::expected<void, std::string> Keeper::scrub(engine::Engine& engine, const Pref
   if (report->pages_differ.empty() && !report->frontier_differs) return {};
   return failed(fmt::format("{} of its pages{} are not what the engine computes now, from page {} on", report->pages_differ.size(),
                             report->frontier_differs ? " and its frontier" : "",
-                            report->pages_differ.empty() ? anew->n_pages() : begin / kKeptPageTokens + report->pages_differ.front()));
+                            report->pages_differ.empty() ? anew.n_pages() : begin / kKeptPageTokens + report->pages_differ.front()));
 }
 
 Keeper::Usage Keeper::usage() const {

@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -62,10 +61,16 @@ class Keeper {
   // To be called every few minutes: tries again what the disk refused, and deletes what no base has needed for a while.
   tl::expected<void, std::string> tend();
 
-  // Of the base that was kept or restored last: evaluates the extent that begins where `before` ends (null: the first) anew, on the
-  // engine's thread, and compares every byte. The error: what differs; or the file is damaged, and then it and what follows it
-  // are to be kept again. Sound bytes that differ stay: whether they or the engine are wrong is not known here.
-  tl::expected<void, std::string> scrub(engine::Engine& engine, const engine::PrefixRef& before, std::stop_token stop);
+  // Tokens [begin, end) of the base that was kept or restored last.
+  struct Kept {
+    std::int64_t begin = 0, end = 0;
+  };
+  std::vector<Kept> kept() const;  // extents, in order
+  const std::shared_ptr<const Base>& base() const { return chain_.base; }  // null: none yet
+  // What is on disk from token `begin` of it to where `anew` ends, byte by byte against `anew`, which was evaluated for this. The error:
+  // what differs; or the file is damaged, and then it and what follows it are to be kept again. Sound bytes that differ stay:
+  // whether they or the engine are wrong is not known here.
+  tl::expected<void, std::string> compare(const engine::Prefix& anew, std::int64_t begin);
 
   struct Usage {
     std::uint64_t bytes = 0, bytes_max = 0;

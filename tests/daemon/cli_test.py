@@ -286,6 +286,11 @@ class CliTest(unittest.TestCase):
         prefix = json.loads(self.lares("prefix", "--json")[1])
         self.assertEqual((prefix["root"], prefix["epoch"]), (self.root, 2))  # a small one is written anew
         self.assertEqual([f["state"] for f in prefix["files"] if f["path"] == "src/b.py"], ["full"])
+        self.assertGreater(prefix["prefilledTokens"], 0)
+        self.assertRegex(self.lares("prefix")[1], r"cache +[\d,]+ of [\d,]+ tokens of prompts were evaluated already")
+        status, out, err = self.lares("prefix", "--scrub")  # the scripted engine has no pages to keep
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("nothing is", err)
         self.assertIn("prefix", self.lares("status")[1])
 
     def test_output_that_cannot_be_written_is_an_error_and_a_reader_that_left_is_none(self):

@@ -483,19 +483,24 @@ TEST(Keeper, AScrubSeesWhatTheEngineDoesNotComputeAndWhatTheDiskLost) {
   const World& w = world();
   tools::test::Scratch dir;
   const auto keeper = open(dir.at("store"));
-  const auto scrub = [&](std::size_t i) { return keeper->scrub(nano(), i == 0 ? nullptr : w.first.prefixes[i - 1], {}); };
+  const auto begin_of = [](const auto& prefixes, std::size_t i) { return i == 0 ? 0 : static_cast<std::int64_t>(prefixes[i - 1]->tokens().size()); };
+  const auto scrub = [&](std::size_t i) { return keeper->compare(*w.first.prefixes[i], begin_of(w.first.prefixes, i)); };
   const auto altered = [&](std::size_t i, std::int64_t page) { return std::make_shared<Altered>(w.first.prefixes[i], page); };
   for (std::size_t i = 0; i < w.first.prefixes.size(); ++i) {
     const PrefixRef prefix = i == 1 ? altered(i, 6) : i == 2 ? altered(i, -1) : w.first.prefixes[i];
     EXPECT_TRUE(keeper->keep(prefix, w.first.base, 7));
   }
   for (const std::size_t i : {std::size_t{0}, std::size_t{3}, w.first.prefixes.size() - 1}) EXPECT_TRUE(scrub(i)) << scrub(i).error();
-  EXPECT_THAT(scrub(1).error(), HasSubstr("behind token 1024: 1 of its pages are not what the engine computes now, from page 6 on"));
-  EXPECT_THAT(scrub(2).error(), HasSubstr("behind token 2048: 0 of its pages and its frontier"));
-  EXPECT_THAT(keeper->scrub(nano(), w.second.prefixes[w.n_shared], {}).error(), HasSubstr("no extent begins there"));
+  EXPECT_THAT(scrub(1).error(), HasSubstr("of tokens 1024..2048: 1 of its pages are not what the engine computes now, from page 6 on"));
+  EXPECT_THAT(scrub(2).error(), HasSubstr("of tokens 2048..3072: 0 of its pages and its frontier"));
+  EXPECT_THAT(keeper->compare(*w.second.prefixes[w.n_shared], begin_of(w.second.prefixes, w.n_shared)).error(), HasSubstr("no extent is of these"));
+  EXPECT_THAT(keeper->compare(*w.first.prefixes[3], 0).error(), HasSubstr("no extent is of these"));
+  ASSERT_EQ(keeper->kept().size(), w.first.prefixes.size());
+  EXPECT_EQ(keeper->kept()[1].begin, 1024);
+  EXPECT_EQ(keeper->kept()[1].end, 2048);
   EXPECT_TRUE(keeper->usage().committed);
   flip(extent_files(dir.at("store"))[4].path);
-  EXPECT_THAT(scrub(4).error(), HasSubstr("behind token 4096: scrub extent "));
+  EXPECT_THAT(scrub(4).error(), HasSubstr("of tokens 4096..5120: scrub extent "));
   EXPECT_EQ(keeper->usage().n_tokens, 4096);
   EXPECT_FALSE(keeper->usage().committed);
   EXPECT_THAT(keep(*keeper, w.first, 7), ElementsAre());

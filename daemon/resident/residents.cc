@@ -1,4 +1,4 @@
-#include "daemon/residents.h"
+#include "daemon/resident/residents.h"
 
 #include <unistd.h>
 

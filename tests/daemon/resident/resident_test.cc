@@ -1,5 +1,5 @@
 // A resident repository with nano: what sessions begin with, share, and are told.
-#include "daemon/resident.h"
+#include "daemon/resident/resident.h"
 
 #include <unistd.h>
 
@@ -57,7 +57,7 @@ class ResidentTest : public ::testing::Test {
       host.start([](const engine::Progress& p) { return engine::load({.directory = nano_directory(), .n_threads = 2}, p); }, [](const protocol::ServerState&) {});
       const auto run = [&]() -> asio::awaitable<void> {
         co_await host.settled();
-        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_}, root_);
+        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_, .tend_every = std::chrono::milliseconds(200)}, root_);
         disk_ = &disk, host_ = &host, log_ = &log;
         co_await body(host, resident);
         host.stop_background();
@@ -87,6 +87,19 @@ class ResidentTest : public ::testing::Test {
     }
     ADD_FAILURE() << "the background did not come to rest";
     co_return protocol::RepoPrefixResult{};
+  }
+  // A report of which `is_so`.
+  static asio::awaitable<protocol::RepoPrefixResult> until(std::shared_ptr<Resident> resident, std::function<bool(const protocol::RepoPrefixResult&)> is_so) {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    protocol::RepoPrefixResult report;
+    for (int i = 0; i < kPasses; ++i) {
+      report = co_await resident->report(false);
+      if (is_so(report)) co_return report;
+      timer.expires_after(std::chrono::milliseconds(10));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+    ADD_FAILURE() << "it never came to be";
+    co_return report;
   }
   static asio::awaitable<Resident::Beginning> begun(const std::shared_ptr<Resident>& resident) {
     auto beginning = co_await resident->begin();
@@ -232,11 +245,7 @@ TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
     const auto one = co_await begun(resident);
     tokens = one.base->tokens;
     const auto report = co_await at_rest(resident);
-    asio::steady_timer timer(co_await asio::this_coro::executor);
-    for (int i = 0; i < kPasses && (co_await resident->report(false)).disk_tokens < report.base_tokens / 128 * 128; ++i) {
-      timer.expires_after(std::chrono::milliseconds(10));
-      co_await timer.async_wait(asio::use_awaitable);
-    }
+    co_await until(resident, [&](const auto& r) { return r.disk_tokens == report.base_tokens / 128 * 128; });
   });
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const EngineHost::Person person(host);  // nothing is evaluated in the background
@@ -289,6 +298,48 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
     (*ids)[40] ^= 1;
     again = co_await resident->pin_again(ids, shown);
     EXPECT_FALSE(again->base_known);
+  });
+}
+
+// What is kept is evaluated again while the daemon serves, and a byte that is not what it was is found.
+TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
+  store_ = root_ + "-store";
+  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    EXPECT_FALSE(co_await resident->scrub());  // nothing is kept yet
+    const auto one = co_await begun(resident);
+    co_await at_rest(resident);
+    const auto n_kept = static_cast<std::int64_t>(one.base->tokens.size()) / 128 * 128;
+    co_await until(resident, [&](const auto& report) { return report.disk_tokens == n_kept; });
+    EXPECT_TRUE(co_await resident->scrub());
+    const auto clean = co_await until(resident, [](const auto& report) { return !report.scrubbing; });
+    EXPECT_EQ(clean.scrubbed, n_kept);
+    EXPECT_EQ(clean.scrub_found, "");
+    {
+      const EngineHost::Person person(host);  // and it gives way
+      EXPECT_TRUE(co_await resident->scrub());
+      asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(300));
+      co_await timer.async_wait(asio::use_awaitable);
+      EXPECT_TRUE((co_await resident->report(false)).scrubbing);
+    }
+    co_await until(resident, [](const auto& report) { return !report.scrubbing; });
+    for (const auto& entry : fs::recursive_directory_iterator(store_)) {
+      if (entry.path().extension() != ".ext") continue;
+      std::fstream file(entry.path(), std::ios::binary | std::ios::in | std::ios::out);
+      file.seekp(static_cast<std::streamoff>(fs::file_size(entry.path()) / 2));
+      file.put('\x55');
+      break;
+    }
+    EXPECT_TRUE(co_await resident->scrub());
+    const auto damaged = co_await until(resident, [](const auto& report) { return !report.scrubbing; });
+    EXPECT_THAT(damaged.scrub_found, HasSubstr("scrub extent"));
+    EXPECT_LT(damaged.disk_tokens, n_kept);
+    // The next look at the store writes it anew.
+    co_await until(resident, [&](const auto& report) { return report.disk_tokens == n_kept; });
+    EXPECT_TRUE(co_await resident->scrub());
+    const auto mended = co_await until(resident, [](const auto& report) { return !report.scrubbing; });
+    EXPECT_EQ(mended.scrub_found, "");
+    EXPECT_EQ(mended.scrubbed, n_kept);
   });
 }
 

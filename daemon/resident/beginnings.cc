@@ -1,4 +1,4 @@
-#include "daemon/beginnings.h"
+#include "daemon/resident/beginnings.h"
 
 #include <algorithm>
 #include <iterator>
@@ -48,6 +48,27 @@ std::vector<engine::PrefixRef> Beginnings::of(const Base& base) const {
     if (begins_with(base.tokens, p->tokens())) out.push_back(p);
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a->tokens().size() < b->tokens().size(); });
   return out;
+}
+
+std::shared_ptr<const Base> Beginnings::unfinished() const {
+  std::vector<std::shared_ptr<const Base>> bases;
+  {
+    const std::lock_guard lock(mutex_);
+    bases = bases_;
+  }
+  for (const auto& base : bases)
+    if (evaluated(*base) < static_cast<std::int64_t>(base->tokens.size())) return base;
+  return nullptr;
+}
+
+Beginnings::Use Beginnings::use() const {
+  const std::lock_guard lock(mutex_);
+  return use_;
+}
+
+void Beginnings::count(std::int64_t n_found, std::int64_t n_evaluated) {
+  const std::lock_guard lock(mutex_);
+  use_.n_found += n_found, use_.n_evaluated += n_evaluated;
 }
 
 std::uint64_t Beginnings::pages() const {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/resident.h"
+#include "daemon/resident/resident.h"
 
 namespace lares::daemon {
 

@@ -1,15 +1,13 @@
-// One repository, resident: the base every session begins with, what changed since, and the work that keeps both current. The scanner,
-// the base and the overlay are used on the disk pool, one at a time; what was evaluated comes from the engine's thread; everything else
-// happens on the io executor.
+// One repository, resident: what its sessions begin with and are told. The tree is looked at on the disk pool, one at a time; everything
+// else happens on the io executor.
 #pragma once
 
-#include <atomic>
 #include <chrono>
-#include <map>
+#include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -17,20 +15,21 @@
 #include <boost/asio/thread_pool.hpp>
 #include <tl/expected.hpp>
 
-#include "daemon/beginnings.h"
 #include "daemon/engine_host.h"
 #include "daemon/log.h"
+#include "daemon/on_disk_pool.h"
 #include "daemon/residency/catch_up.h"
-#include "daemon/residency/compose.h"
-#include "daemon/residency/keeper.h"
-#include "daemon/residency/rebase.h"
-#include "tools/scanner.h"
+#include "daemon/resident/background.h"
+#include "daemon/resident/beginnings.h"
+#include "daemon/resident/kept.h"
+#include "daemon/resident/tree.h"
 #include "tools/watcher.h"
 
 namespace lares::daemon {
 
-// What of the repository may stand before a session, at most; a model with a shorter context gives half of it.
+// What of the repository may stand before a session, where nothing else is said; a model with a shorter context gives half of it.
 inline constexpr std::int64_t kResidentTokens = 256 << 10;
+inline constexpr std::chrono::minutes kTendEvery{5};  // the store, and rebases that wait for quiet
 
 struct ResidentWorld {
   asio::any_io_executor io;
@@ -38,6 +37,8 @@ struct ResidentWorld {
   EngineHost* host = nullptr;
   const Log* log = nullptr;
   std::string store_dir;          // what is evaluated is kept below it, and brought back; empty: it is not
+  std::int64_t tokens_max = kResidentTokens;
+  std::chrono::milliseconds tend_every = kTendEvery;
 };
 
 // A file that a session's tools wrote (blob: SHA-1 of git's blob) or deleted (blob empty).
@@ -82,39 +83,26 @@ class Resident : public std::enable_shared_from_this<Resident> {
   std::uint64_t page_bytes() const;  // in memory
 
   asio::awaitable<protocol::RepoPrefixResult> report(bool with_files);
+  asio::awaitable<bool> scrub();  // false: nothing is kept on disk
 
  private:
   Resident(ResidentWorld world, std::string root);
-  struct Tree;  // what only the disk pool touches
-  tl::expected<tools::Workspace, std::string> scan(Tree& tree);
-  tl::expected<tools::Workspace, std::string> bring_up_to_date(Tree& tree, bool anew);
-  void begin_with(Tree& tree, const tools::Workspace& now);
-  bool bring_back(Tree& tree);
-  void keep_up(Tree& tree, const tools::Workspace& now, bool anew);
-  void keep_bases(const Tree& tree);
-  bool at_once(Tree& tree, const tools::Workspace& now);
-  void switch_over(Tree& tree, const tools::Workspace& now);
-  void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);
-  void write_kept();
-  void work();
-  asio::awaitable<void> work_in_background();
-  asio::awaitable<bool> evaluate(std::shared_ptr<const Base> base);
+  void make_tree();
+  template <class Look>
+  asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> up_to_date(bool anew, Look look);
   void watch(const std::vector<std::string>& directories);
   asio::awaitable<void> hurry();
+  static asio::awaitable<void> tend(std::weak_ptr<Resident> weak, ResidentWorld world);
 
   ResidentWorld world_;
   const std::string root_;
-  std::shared_ptr<Beginnings> beginnings_;
-  std::unique_ptr<Tree> tree_;
-  std::mutex tree_mutex_;
-  // Under kept_mutex_, and written on the disk pool, in the order they came.
-  std::mutex kept_mutex_, keeper_mutex_;
-  std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>> to_keep_;
-  std::unique_ptr<Keeper> keeper_;  // under keeper_mutex_; null: nothing is kept
-  std::map<std::shared_ptr<const Base>, std::uint64_t> epochs_;  // under kept_mutex_: of the bases whose prefixes are kept
-  std::atomic<std::chrono::steady_clock::time_point> tended_{std::chrono::steady_clock::time_point{}};
+  const std::shared_ptr<KeptPrefixes> kept_;
+  const std::shared_ptr<Beginnings> beginnings_;
+  const std::shared_ptr<Background> background_;
+  DiskStrand strand_;                   // of tree_
+  std::unique_ptr<ResidentTree> tree_;  // made when the engine is there
   std::unique_ptr<tools::Watcher> watcher_;
-  bool working_ = false, more_ = false;  // in the background; something that it has not looked at
+  bool tended_ = false;
 };
 
 }  // namespace lares::daemon

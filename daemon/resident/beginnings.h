@@ -30,18 +30,25 @@ class Beginnings final : public SharedBeginning {
   void restored(std::vector<engine::PrefixRef> prefixes);  // of those bases, from where they were kept
   // Of the base: tokens evaluated, up to the last mark that there is a prefix of.
   std::int64_t evaluated(const Base& base) const;
+  std::shared_ptr<const Base> unfinished() const;  // the first of them that is not evaluated to its end; null: none
+  struct Use {
+    std::int64_t n_found = 0, n_evaluated = 0;  // tokens of all steps' prompts
+  };
+  Use use() const;
   std::uint64_t pages() const;  // that all of them hold, each counted once
   std::vector<engine::PrefixRef> of(const Base& base) const;  // ascending
 
   engine::PrefixRef longest(std::span<const engine::Token> ids) override;
   std::int64_t next_mark(std::span<const engine::Token> ids, std::int64_t position) override;
   void offer(engine::PrefixRef prefix) override;
+  void count(std::int64_t n_found, std::int64_t n_evaluated) override;
 
  private:
   mutable std::mutex mutex_;
   Offered offered_;
   std::vector<std::shared_ptr<const Base>> bases_;
   std::vector<engine::PrefixRef> prefixes_;  // each the beginning of one of the bases
+  Use use_;
 };
 
 // The places of a base of n_tokens: multiples of kMarkEvery (kSmallMarkEvery), the last multiple of kKeptStep, and its end. The first

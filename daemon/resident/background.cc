@@ -1,0 +1,127 @@
+#include "daemon/resident/background.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+namespace lares::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kYield{20};  // before it looks again whether people wait
+
+}  // namespace
+
+void Background::work() {
+  more_ = true;
+  if (std::exchange(working_, true)) return;
+  asio::co_spawn(io_, [self = shared_from_this()] { return self->run(); }, asio::detached);
+}
+
+void Background::scrub() {
+  scrub_ = {.asked = true, .done = 0, .found = {}};
+  work();
+}
+
+asio::awaitable<void> Background::run() {
+  try {
+    while (std::exchange(more_, false)) {
+      if (!host_.engine() || host_.engine()->prefix_format().page_tokens == 0) break;
+      if (const auto base = beginnings_->unfinished()) {
+        if (co_await evaluate(base)) more_ = true;
+      } else if (scrub_.asked || Clock::now() >= scrub_due_) {
+        if (co_await scrub_one()) more_ = true;
+      }
+    }
+  } catch (const std::exception& e) {
+    log_.event("background_failed", {{"root", root_}, {"why", e.what()}});
+  }
+  working_ = false;
+}
+
+asio::awaitable<void> Background::pause() {
+  asio::steady_timer timer(io_, kYield);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+// The next chunk towards `end`, unless somebody waits for the engine; `offers`: what it computes, to sessions.
+asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timeline>& timeline, std::span<const engine::Token> tokens, std::int64_t end,
+                                                   bool offers) {
+  if (host_.stopping()) co_return Step::failed;
+  if (host_.people_wait()) {
+    co_await pause();
+    co_return Step::waits;
+  }
+  const auto piece = [&]() -> engine::Result<std::int64_t> {
+    engine::Engine& engine = *host_.engine();
+    const std::int64_t chunk = engine.info().n_chunk > 0 ? engine.info().n_chunk : end;
+    if (offers || !timeline) {
+      const auto best = beginnings_->longest(tokens);  // perhaps a session got further meanwhile
+      if (!timeline || (best && best->tokens().size() > timeline->tokens().size())) timeline = engine.timeline(best);
+    }
+    const auto at = static_cast<std::int64_t>(timeline->tokens().size());
+    const std::int64_t to = std::min({end, (at / chunk + 1) * chunk, offers ? beginnings_->next_mark(tokens, at) : end});
+    const auto began = Clock::now();
+    auto n = timeline->sync(tokens.first(static_cast<std::size_t>(to)), host_.stop_token(), nullptr);
+    if (n) host_.evaluated(*n, Clock::now() - began);
+    if (n && offers && beginnings_->next_mark(tokens, to - 1) == to) beginnings_->offer(timeline->prefix(to));
+    return n;
+  };
+  const auto n = co_await host_.run(piece);
+  if (!n && n.error().code != engine::Errc::cancelled) log_.event("background_failed", {{"root", root_}, {"why", n.error().message}});
+  co_return n ? Step::done : Step::failed;
+}
+
+// Up to the end of the base, or until it is no longer wanted. False: the engine cannot.
+asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
+  const auto total = static_cast<std::int64_t>(base->tokens.size());
+  std::unique_ptr<engine::Timeline> timeline;
+  while (beginnings_->evaluated(*base) < total) {
+    if (beginnings_->next_mark(base->tokens, beginnings_->evaluated(*base)) == SharedBeginning::kNowhere) co_return true;  // nobody wants it any more
+    if (co_await step(timeline, base->tokens, total, /*offers=*/true) == Step::failed) co_return false;
+  }
+  co_return true;
+}
+
+// The next of the extents on disk. False: there is no more to do now.
+asio::awaitable<bool> Background::scrub_one() {
+  const KeptPrefixes::OnDisk kept = co_await kept_->on_disk();
+  if (kept.base != scrub_base_.lock()) scrub_.done = 0;
+  scrub_base_ = kept.base;
+  const auto next = std::ranges::find_if(kept.extents, [&](const Keeper::Kept& extent) { return extent.begin >= scrub_.done; });
+  if (next == kept.extents.end()) {  // all of it, or none is there
+    if (!scrub_.asked) scrub_.done = 0;
+    scrub_.asked = false;
+    scrub_due_ = std::max(scrub_due_, Clock::now() + kScrubAfter);
+    co_return false;
+  }
+  const auto tokens = std::span(kept.base->tokens).first(static_cast<std::size_t>(next->end));
+  const auto before = [&] { return beginnings_->longest(tokens.first(static_cast<std::size_t>(next->begin))); };
+  const auto begin = [&] { return host_.engine()->timeline(before()); };
+  std::unique_ptr<engine::Timeline> timeline = co_await host_.run(begin);
+  Clock::duration spent{};
+  while (static_cast<std::int64_t>(timeline->tokens().size()) < next->end) {
+    if (beginnings_->unfinished()) co_return true;  // that first
+    const auto began = Clock::now();
+    const Step step = co_await this->step(timeline, tokens, next->end, /*offers=*/false);
+    if (step == Step::failed) co_return false;
+    if (step == Step::done) spent += Clock::now() - began;
+  }
+  const auto anew = [&] { return timeline->prefix(next->end); };
+  const engine::PrefixRef prefix = co_await host_.run(anew);
+  if (!prefix) co_return false;
+  const auto equal = co_await kept_->compare(kept.base, prefix, next->begin);
+  scrub_.done = next->end;
+  if (!equal) {
+    scrub_.found = equal.error();
+    log_.event("prefix_differs", {{"root", root_}, {"why", scrub_.found}});
+  }
+  scrub_due_ = Clock::now() + spent * (kScrubShare - 1);
+  co_return true;
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,73 @@
+// The disk side of a resident repository: what of its bases is kept for the next start, brought back at this one, and held against the
+// engine now and then. Each call may come from any thread; the disk is used in turn.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <tl/expected.hpp>
+
+#include "daemon/log.h"
+#include "daemon/on_disk_pool.h"
+#include "daemon/residency/keeper.h"
+#include "daemon/resident/beginnings.h"
+#include "daemon/resident/tree.h"
+
+namespace lares::daemon {
+
+class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
+ public:
+  // Of the repository at `root`, in a folder of its own below `stores`; empty: nothing is kept.
+  KeptPrefixes(asio::thread_pool& pool, const Log& log, std::string stores, std::string root);
+
+  // Opens the store and reads what the last daemon left; only the first call does. take_restored() then gives it, once.
+  asio::awaitable<void> restore(const engine::Engine& engine, std::int64_t tokens_max);
+  std::optional<Keeper::Restored> take_restored();
+  void lost(const std::string& why) const;  // what was restored is of no use
+
+  // Those whose prefixes are kept; of no others is anything written.
+  void bases(const std::vector<NumberedBase>& bases);
+  void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);  // written soon
+
+  // To be called every few minutes: of `all` that is evaluated what the disk refused is offered again, what nothing needs is deleted, and
+  // the store is marked as used.
+  asio::awaitable<void> tend(std::shared_ptr<const Beginnings> all);
+
+  // For scrubbing: the base whose prefixes are on the disk, and how its tokens are cut there.
+  struct OnDisk {
+    std::shared_ptr<const Base> base;  // null: none
+    std::vector<Keeper::Kept> extents;
+  };
+  asio::awaitable<OnDisk> on_disk();
+  // As Keeper::compare, if `base` is still the one on disk; else nothing is compared and nothing differs.
+  asio::awaitable<tl::expected<void, std::string>> compare(std::shared_ptr<const Base> base, engine::PrefixRef anew, std::int64_t begin);
+
+  asio::awaitable<Keeper::Usage> usage();
+
+ private:
+  void open_and_restore(const engine::Engine& engine, std::int64_t tokens_max);
+  void write(const std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>>& some);
+  void offer_again(const Beginnings& all);
+  void said(const tl::expected<void, std::string>& done) const;
+  std::vector<NumberedBase> wanted() const;
+
+  DiskStrand strand_;  // keeper_ and opened_ are used on it
+  const Log& log_;
+  const std::string stores_, root_, directory_;
+  bool opened_ = false;
+  std::unique_ptr<Keeper> keeper_;  // null: nothing is kept
+
+  mutable std::mutex mutex_;  // of what follows
+  std::optional<Keeper::Restored> restored_;
+  std::vector<NumberedBase> bases_;
+  std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>> to_keep_;
+};
+
+}  // namespace lares::daemon

@@ -1,0 +1,202 @@
+#include "daemon/resident/resident.h"
+
+#include <algorithm>
+#include <exception>
+#include <type_traits>
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "tools/workspace.h"
+
+namespace lares::daemon {
+
+Resident::Resident(ResidentWorld world, std::string root)
+    : world_(std::move(world)),
+      root_(std::move(root)),
+      kept_(std::make_shared<KeptPrefixes>(*world_.disk, *world_.log, world_.store_dir, root_)),
+      // Sessions hold the beginnings longer than the daemon holds the rest.
+      beginnings_(std::make_shared<Beginnings>([weak = std::weak_ptr<KeptPrefixes>(kept_)](const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base) {
+        if (const auto kept = weak.lock()) kept->keep(prefix, base);
+      })),
+      background_(std::make_shared<Background>(world_.io, *world_.host, *world_.log, root_, beginnings_, kept_)),
+      strand_(world_.disk->get_executor()) {}
+
+std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root) {
+  return std::shared_ptr<Resident>(new Resident(std::move(world), std::move(root)));
+}
+
+// The last to hold it may be on another thread than the watcher's.
+Resident::~Resident() {
+  if (watcher_) asio::post(world_.io, [watcher = std::shared_ptr<tools::Watcher>(std::move(watcher_))] {});
+}
+
+void Resident::make_tree() {
+  ResidentTree::World world{.host = world_.host, .tokens_max = std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2)};
+  world.evaluated = [all = beginnings_](const Base& base) { return all->evaluated(base); };
+  world.on_bases = [all = beginnings_, kept = kept_](const std::vector<NumberedBase>& numbered) {
+    kept->bases(numbered);
+    std::vector<std::shared_ptr<const Base>> bases;
+    for (const NumberedBase& one : numbered) bases.push_back(one.base);
+    all->keep(std::move(bases));
+  };
+  world.take_kept = [kept = kept_] { return kept->take_restored(); };
+  world.on_brought_back = [all = beginnings_](std::vector<engine::PrefixRef> prefixes) { all->restored(std::move(prefixes)); };
+  world.on_lost = [kept = kept_](const std::string& why) { kept->lost(why); };
+  tree_ = std::make_unique<ResidentTree>(root_, std::move(world));
+}
+
+// Brings the tree up to date on the disk pool, and there does `look` with it and the workspace.
+template <class Look>
+asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Resident::up_to_date(bool anew, Look look) {
+  const auto self = shared_from_this();
+  if (!tree_) make_tree();
+  co_await kept_->restore(*world_.host->engine(), std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2));
+  const auto work = [this, anew, &look]() -> std::invoke_result_t<Look, ResidentTree&, tools::Workspace> {
+    auto now = tree_->bring_up_to_date(anew);
+    if (!now) return tl::unexpected(now.error());
+    return look(*tree_, std::move(*now));
+  };
+  auto seen = co_await on_disk_pool(strand_, work);
+  if (!seen) co_return seen;
+  background_->work();
+  if (!std::exchange(tended_, true)) asio::co_spawn(world_.io, tend(weak_from_this(), world_), asio::detached);
+  co_return seen;
+}
+
+asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin() {
+  std::vector<std::string> directories;
+  const auto look = [&directories](ResidentTree& tree, tools::Workspace now) -> tl::expected<Beginning, std::string> {
+    directories = tree.directories();
+    Beginning b{.base = tree.base(), .overlay = {}, .pinned = std::make_shared<Pinned>(tree.overlay()), .files = std::move(now)};
+    for (const Entry& entry : tree.overlay().entries()) b.overlay += entry.text;
+    return b;
+  };
+  auto beginning = co_await up_to_date(/*anew=*/true, look);
+  if (beginning) watch(directories);
+  co_return beginning;
+}
+
+asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_again(std::shared_ptr<const std::vector<engine::Token>> ids,
+                                                                                      std::vector<Shown> shown) {
+  const auto look = [ids, &shown](ResidentTree& tree, tools::Workspace now) -> tl::expected<PinnedAgain, std::string> {
+    const auto& base = tree.base()->tokens;
+    if (base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) {
+      auto unknown = std::make_shared<Pinned>(tree.overlay());
+      unknown->view.hide_below(std::string(kEverything));
+      return PinnedAgain{std::move(unknown), false};
+    }
+    auto pinned = std::make_shared<Pinned>(Overlay(tree.base(), tree.count(), tree.overlay().tokens_max()));
+    for (const Shown& s : shown) {
+      const auto at = now.find(s.path);
+      if (s.blob.empty()) pinned->view.set(s.path, {});
+      else if (s.text && at != now.end() && at->second.text && at->second.blob == s.blob) pinned->view.saw(at->second);
+      else pinned->view.set(s.path, {.state = Seen::State::hidden, .text = nullptr, .blob = s.blob});
+    }
+    return PinnedAgain{std::move(pinned), true};
+  };
+  co_return co_await up_to_date(/*anew=*/false, look);
+}
+
+asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(std::shared_ptr<Pinned> session, std::vector<Written> wrote) {
+  const auto look = [session, &wrote](ResidentTree& tree, tools::Workspace now) -> tl::expected<Update, std::string> {
+    // What it wrote it knows, as long as that is still so. What somebody changed again meanwhile, or took back, it must be told.
+    std::vector<tools::SourceFile> own;
+    for (const Written& w : wrote) {
+      const auto at = now.find(w.path);
+      if (w.blob.empty()) session->view.set(w.path, {});
+      else if (at != now.end() && at->second.text && at->second.blob == w.blob) own.push_back(at->second);
+      else session->view.set(w.path, {.state = Seen::State::hidden, .text = nullptr, .blob = w.blob});
+    }
+    Update update;
+    const auto known = session->view.since();
+    update.text = daemon::catch_up(*session, now, tree.overlay().version(), own, tree.count());
+    for (const auto& [path, seen] : session->view.since()) {
+      const auto before = known.find(path);
+      if (before == known.end() || before->second.blob != seen.blob) update.changed.push_back(path);
+    }
+    update.files = std::move(now);
+    return update;
+  };
+  co_return co_await up_to_date(/*anew=*/false, look);
+}
+
+void Resident::watch(const std::vector<std::string>& directories) {
+  if (!watcher_) {
+    const std::weak_ptr<Resident> weak = weak_from_this();
+    const auto on_change = [weak](const tools::TreeChange&) {
+      if (const auto self = weak.lock()) asio::co_spawn(self->world_.io, [self] { return self->hurry(); }, asio::detached);
+    };
+    const auto on_note = [log = world_.log, root = root_](const std::string& line) { log->event("watcher", {{"root", root}, {"note", line}}); };
+    watcher_ = std::make_unique<tools::Watcher>(world_.io, root_, on_change, on_note);
+  }
+  watcher_->watch(directories);
+}
+
+// Something changed, or it has been quiet for a while: what the next step would find is found now.
+asio::awaitable<void> Resident::hurry() {
+  std::string why;
+  try {
+    const auto look = [](ResidentTree& tree, const tools::Workspace&) -> tl::expected<std::vector<std::string>, std::string> { return tree.directories(); };
+    const auto directories = co_await up_to_date(/*anew=*/false, look);
+    if (directories) watch(*directories);
+    else why = directories.error();
+  } catch (const std::exception& e) {
+    why = e.what();
+  }
+  if (!why.empty()) world_.log->event("repository_unreadable", {{"root", root_}, {"why", why}});
+}
+
+// As long as somebody has it.
+asio::awaitable<void> Resident::tend(std::weak_ptr<Resident> weak, ResidentWorld world) {
+  asio::steady_timer timer(world.io);
+  for (;;) {
+    timer.expires_after(world.tend_every);
+    co_await timer.async_wait(asio::use_awaitable);
+    const auto self = weak.lock();
+    if (!self || world.host->stopping()) co_return;
+    co_await self->kept_->tend(self->beginnings_);
+    const auto pending = [&] { return !self->tree_->overlay().entries().empty(); };
+    if (co_await on_disk_pool(self->strand_, pending)) co_await self->hurry();  // a rebase may wait for quiet
+    else self->background_->work();                                             // or what is kept to be scrubbed
+  }
+}
+
+// ---- for people
+
+std::uint64_t Resident::page_bytes() const {
+  const engine::Engine* const engine = world_.host->engine();
+  return engine ? beginnings_->pages() * engine->prefix_format().page_bytes : 0;
+}
+
+asio::awaitable<protocol::RepoPrefixResult> Resident::report(bool with_files) {
+  const auto self = shared_from_this();
+  protocol::RepoPrefixResult r{.root = root_};
+  if (!tree_) co_return r;
+  const auto look = [this, with_files, r]() mutable {
+    tree_->describe(r, with_files);
+    return std::move(r);
+  };
+  r = co_await on_disk_pool(strand_, look);
+  const Keeper::Usage kept = co_await kept_->usage();
+  r.page_bytes = static_cast<std::int64_t>(page_bytes());
+  r.disk_bytes = static_cast<std::int64_t>(kept.bytes), r.disk_tokens = kept.n_tokens;
+  const Background::Scrub& scrub = background_->scrubbed();
+  r.scrubbing = scrub.asked, r.scrubbed = scrub.done, r.scrub_found = scrub.found;
+  const Beginnings::Use use = beginnings_->use();
+  r.found_tokens = use.n_found, r.prefilled_tokens = use.n_evaluated;
+  r.tokens_per_s = world_.host->prefill_rate();
+  co_return r;
+}
+
+asio::awaitable<bool> Resident::scrub() {
+  const auto self = shared_from_this();
+  const KeptPrefixes::OnDisk kept = co_await kept_->on_disk();
+  if (kept.extents.empty()) co_return false;
+  background_->scrub();
+  co_return true;
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,120 @@
+#include "daemon/resident/tree.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/engine_host.h"
+#include "daemon/prompt.h"
+#include "tools/workspace.h"
+
+namespace lares::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kAtOnceSeconds = 4;
+
+}  // namespace
+
+tl::expected<tools::Workspace, std::string> ResidentTree::scan() {
+  auto files = scanner_.scan();
+  if (!files) return tl::unexpected(files.error().message);
+  if (!cache_) {
+    const engine::Engine& engine = *world_.host->engine();
+    cache_ = std::make_unique<TokenCache>(engine.tokenizer(), TokenCacheOptions{});
+    head_ = engine.tokenizer().encode(prompt_head(), /*added=*/true);
+    count_ = [&engine](std::string_view text) { return static_cast<std::int64_t>(engine.tokenizer().encode(text, /*added=*/false).size()); };
+  }
+  return std::move(*files);
+}
+
+ComposeOptions ResidentTree::options() const { return {.tokens_max = world_.tokens_max, .pins = {}, .left_out = scanner_.left_out()}; }
+
+Composer ResidentTree::composer() {
+  return [this](const tools::Workspace& now, const Base* before, std::size_t n_kept) {
+    return before ? recompose(head_, *before, n_kept, now, rates_, *cache_, options()) : compose(head_, now, rates_, *cache_, options());
+  };
+}
+
+tl::expected<tools::Workspace, std::string> ResidentTree::bring_up_to_date(bool anew) {
+  auto now = scan();
+  if (!now) return now;
+  if (!base_) begin_with(*now);
+  else keep_up(*now, anew);
+  return now;
+}
+
+void ResidentTree::begin_with(const tools::Workspace& now) {
+  rates_ = tools::change_rates(root_);
+  auto kept = world_.take_kept();
+  if (kept && is_of_this_prompt(*kept)) {
+    base_ = kept->base;
+    epoch_ = kept->epoch;
+    tell_bases();
+    world_.on_brought_back(std::move(kept->prefixes));
+  } else {
+    if (kept) world_.on_lost("it begins with the prompt of another version");
+    base_ = std::make_shared<const Base>(compose(head_, now, rates_, *cache_, options()));
+    ++epoch_;
+    tell_bases();
+  }
+  overlay_.emplace(base_, count_, overlay_tokens_max(world_.tokens_max, static_cast<std::int64_t>(base_->tokens.size())));
+  keep_up(now, /*anew=*/true);
+}
+
+bool ResidentTree::is_of_this_prompt(const Keeper::Restored& kept) const {
+  const auto& tokens = kept.base->tokens;
+  return tokens.size() >= head_.size() && std::equal(head_.begin(), head_.end(), tokens.begin());
+}
+
+void ResidentTree::keep_up(const tools::Workspace& now, bool anew) {
+  if (next_ && world_.evaluated(*next_->base) >= static_cast<std::int64_t>(next_->base->tokens.size())) switch_over(now);
+  const std::uint64_t before = overlay_->version();
+  overlay_->advance(now);
+  if (overlay_->version() != before) changed_ = Clock::now();
+  if (overlay_->entries().empty()) return;
+  if (anew && at_once(now)) return;
+  const auto idle = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - changed_);
+  if (next_ || rebase_reason(*overlay_, idle) == RebaseReason::none) return;
+  if (const auto plan = plan_rebase(*overlay_, now)) {
+    rates_ = tools::change_rates(root_);
+    next_ = rebase(*overlay_, *plan, now, world_.tokens_max, composer());
+    tell_bases();
+  }
+}
+
+// Where a base without an overlay takes no longer than people do not notice, it is what every model reads best.
+bool ResidentTree::at_once(const tools::Workspace& now) {
+  const auto quick = [&](std::int64_t n_tokens) { return static_cast<double>(n_tokens) <= kAtOnceSeconds * world_.host->prefill_rate(); };
+  std::optional<RebasePlan> plan;
+  if (static_cast<std::int64_t>(base_->tokens.size()) <= kPlainTokens) {
+    if (quick(static_cast<std::int64_t>(base_->tokens.size()))) plan.emplace();  // all of it anew
+  } else if (plan = worth_at_once(*overlay_, now); plan && !quick(plan->n_prefill)) {
+    plan.reset();
+  }
+  if (!plan) return false;
+  if (plan->cut > 0) rates_ = tools::change_rates(root_);  // a small base has one tier
+  Rebased done = rebase(*overlay_, *plan, now, world_.tokens_max, composer());
+  base_ = done.base;
+  overlay_ = std::move(done.overlay);
+  next_.reset();
+  ++epoch_;
+  tell_bases();
+  return true;
+}
+
+void ResidentTree::switch_over(const tools::Workspace& now) {
+  base_ = next_->base;
+  overlay_ = overlay_->rebased(base_, now, next_->overlay.tokens_max());
+  next_.reset();
+  ++epoch_;
+  tell_bases();
+}
+
+void ResidentTree::tell_bases() const {
+  std::vector<NumberedBase> bases{{base_, epoch_}};
+  if (next_) bases.push_back({next_->base, epoch_ + 1});
+  world_.on_bases(bases);
+}
+
+}  // namespace lares::daemon

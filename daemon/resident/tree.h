@@ -1,0 +1,84 @@
+// A repository as its sessions see it: the base they begin with, what changed since, and the base to come. Blocks on the disk; one
+// thread at a time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "daemon/protocol.h"
+#include "daemon/residency/compose.h"
+#include "daemon/residency/keeper.h"
+#include "daemon/residency/overlay.h"
+#include "daemon/residency/rebase.h"
+#include "tools/change_rates.h"
+#include "tools/scanner.h"
+
+namespace lares::daemon {
+
+class EngineHost;
+
+struct NumberedBase {
+  std::shared_ptr<const Base> base;
+  std::uint64_t epoch = 0;
+};
+
+class ResidentTree {
+ public:
+  struct World {
+    EngineHost* host = nullptr;                                            // its engine is ready when the tree is looked at
+    std::int64_t tokens_max = 0;                                           // of a base
+    std::function<std::int64_t(const Base&)> evaluated;                    // tokens of it
+    std::function<void(const std::vector<NumberedBase>&)> on_bases;        // the one that sessions begin with now, then the one to come
+    std::function<std::optional<Keeper::Restored>()> take_kept;            // what an earlier daemon left, to begin with
+    std::function<void(std::vector<engine::PrefixRef>)> on_brought_back;   // prefixes of the base that on_bases just told of
+    std::function<void(const std::string& why)> on_lost;                   // what was kept is of no use
+  };
+  ResidentTree(std::string root, World world) : root_(std::move(root)), world_(std::move(world)), scanner_({.root = root_, .limits = {}}) {}
+
+  // Base and overlay as the working tree is now, which is returned. Where there is none yet it begins with what was kept, else with
+  // what is rendered. `anew`: for a session that begins, which a base without an overlay serves best.
+  tl::expected<tools::Workspace, std::string> bring_up_to_date(bool anew);
+
+  // Only then are there a base and an overlay.
+  bool has_begun() const { return base_ != nullptr; }
+  const std::shared_ptr<const Base>& base() const { return base_; }
+  const Overlay& overlay() const { return *overlay_; }
+  const CountTokens& count() const { return count_; }
+  std::vector<std::string> directories() const { return scanner_.directories(); }
+
+  void describe(protocol::RepoPrefixResult& report, bool with_files) const;
+
+ private:
+  tl::expected<tools::Workspace, std::string> scan();
+  ComposeOptions options() const;
+  Composer composer();
+  void begin_with(const tools::Workspace& now);
+  bool is_of_this_prompt(const Keeper::Restored& kept) const;
+  void keep_up(const tools::Workspace& now, bool anew);
+  bool at_once(const tools::Workspace& now);
+  void switch_over(const tools::Workspace& now);
+  void tell_bases() const;
+  void describe_files(protocol::RepoPrefixResult& report) const;
+
+  const std::string root_;
+  const World world_;
+  tools::Scanner scanner_;
+  tools::ChangeRates rates_;
+  std::vector<engine::Token> head_;
+  std::unique_ptr<TokenCache> cache_;
+  CountTokens count_;
+  std::uint64_t epoch_ = 0;
+  std::shared_ptr<const Base> base_;
+  std::optional<Overlay> overlay_;
+  std::optional<Rebased> next_;  // takes over once its base is evaluated
+  std::chrono::steady_clock::time_point changed_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace lares::daemon
