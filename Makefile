@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow bench bench-text bench-peer asan tsan soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow bench bench-residency bench-text bench-peer asan tsan soak nano-train nano-eval format clean
 
 all: build
 
@@ -55,6 +55,15 @@ soak: deps
 BENCH ?= all
 bench: build
 	@$(BUILD)/bin/lares bench $(BENCH)
+	@[ "$(BENCH)" != all ] || $(MAKE) --no-print-directory bench-residency
+
+# What keeping a repository resident costs: reading a million tokens back, and following a history. HISTORY adds a repository's own.
+HISTORY ?=
+bench-residency: deps
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) lares_store_bench lares_residency_replay_bench
+	@$(BUILD)/tests/lares_store_bench
+	@$(BUILD)/tests/lares_residency_replay_bench $(HISTORY)
 
 # Text on one core, at the vocabulary of TOKENIZER: encoding of this repository's sources, grammar masks, draws of the sampler.
 TOKENIZER ?= engine/nano/checkpoint/tokenizer.json

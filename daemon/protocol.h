@@ -398,6 +398,7 @@ struct TurnEnded {
 struct FileChange {
   std::string path, diff;     // relative to the root; unified diff, empty for binary files
   std::string before, after;  // names of the contents, equal where they are; "none" where there is no file; empty: not told
+  std::string shown;          // of `after` as the model is shown it: without byte order mark and carriage returns
 };
 
 struct Item {

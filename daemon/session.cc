@@ -42,6 +42,12 @@ protocol::Error refusal(protocol::Code code, std::string message, std::string hi
   return {.code = code, .message = std::move(message), .hint = std::move(hint)};
 }
 
+// As a scan calls what the model knows of the file now; empty: there is none. Journals of earlier versions have only `after`.
+std::string blob_shown(const protocol::FileChange& change) {
+  if (change.after == tools::kNoFile) return "";
+  return change.shown.empty() ? change.after : change.shown;
+}
+
 }  // namespace
 
 // ---- facts
@@ -176,7 +182,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     open_.erase(x.item.id);
     for (const auto& change : x.item.changes) {
       std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
-      was_shown_.push_back({change.path, change.after == tools::kNoFile ? "" : change.after, true});
+      was_shown_.push_back({change.path, blob_shown(change), true});
     }
     for (auto& p : prompts_) {
       if (x.item.kind == "user" && p.send.id == x.item.prompt_id) p.delivered = true, p.turn_id = x.item.turn_id;
@@ -544,7 +550,7 @@ void Session::item_updated(const protocol::Item& item) {
 
 void Session::item_completed(const protocol::Item& item) {
   open_.erase(item.id);
-  for (const auto& change : item.changes) written_.push_back({change.path, change.after == tools::kNoFile ? "" : change.after});
+  for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
   fact(protocol::ItemCompleted{.item = item});
 }
 

@@ -400,7 +400,7 @@ class Turn {
     if (outcome) {
       item.state = outcome->ok ? "done" : "failed";
       item.output = valid_utf8(outcome->text);
-      for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after});
+      for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after, change.shown});
     } else if (outcome.error().code == tools::Errc::cancelled) {
       item.state = "cancelled", item.output = kCancelledCall;
     } else {

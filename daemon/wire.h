@@ -130,7 +130,7 @@ template <class V> void fields(V& v, TurnStep& x) {
 template <class V> void fields(V& v, TurnEnded& x) {
   fields(v, x.at); v.r("turnId", x.turn_id); v.r("reason", x.reason); v.o("message", x.message); v.o("usage", x.usage);
 }
-template <class V> void fields(V& v, FileChange& x) { v.r("path", x.path); v.o("diff", x.diff); v.o("before", x.before); v.o("after", x.after); }
+template <class V> void fields(V& v, FileChange& x) { v.r("path", x.path); v.o("diff", x.diff); v.o("before", x.before); v.o("after", x.after); v.o("shown", x.shown); }
 template <class V> void fields(V& v, Item& x) {
   v.r("id", x.id); v.o("turnId", x.turn_id); v.r("kind", x.kind); v.o("text", x.text); v.o("promptId", x.prompt_id);
   v.o("tokens", x.tokens); v.o("name", x.name); v.o("arguments", x.arguments); v.o("state", x.state); v.o("output", x.output);

@@ -60,7 +60,7 @@ std::string echo(const std::string& text) {
 // nullopt: there is no file.
 Change change(const std::string& path, const std::optional<std::string>& before, const std::optional<std::string>& after) {
   const auto name = [](const std::optional<std::string>& bytes) { return bytes ? blob_sha(*bytes) : std::string(kNoFile); };
-  return {path, unified_diff(path, before.value_or(""), after.value_or(""), kDiffBytesMax), name(before), name(after)};
+  return {path, unified_diff(path, before.value_or(""), after.value_or(""), kDiffBytesMax), name(before), name(after), after ? blob_sha(shown_text(*after)) : ""};
 }
 
 std::string list_of(const std::vector<std::size_t>& lines) {

@@ -204,8 +204,11 @@ TEST_F(Edit, ModeLineEndsBomAndFinalNewlineStay) {
   fs::permissions(path, fs::perms(0755));
   const bool xattr = ::setxattr(path.c_str(), "user.note", "kept", 4, 0) == 0;
   EXPECT_EQ(view(path).text, "     1  #!/bin/sh\n     2  echo a\n     3  echo b\n");
-  EXPECT_TRUE(replace(path, "echo a\necho b", "echo c\necho b").ok);
+  const auto out = replace(path, "echo a\necho b", "echo c\necho b");
+  EXPECT_TRUE(out.ok);
   EXPECT_EQ(dir_.read("run.sh"), "\xef\xbb\xbf#!/bin/sh\r\necho c\r\necho b");
+  EXPECT_EQ(out.changes.at(0).after, blob_sha(dir_.read("run.sh")));
+  EXPECT_EQ(out.changes.at(0).shown, blob_sha("#!/bin/sh\necho c\necho b"));  // what a scan calls it
   struct stat st {};
   ::stat(path.c_str(), &st);
   EXPECT_EQ(st.st_mode & 07777, 0755u);

@@ -7,14 +7,13 @@
 #include <string_view>
 #include <utility>
 
-#include "tests/daemon/residency/replay/tiered_compose.h"
+#include "tests/daemon/residency/replay/counting_composer.h"
 #include "tools/source_file.h"
 #include "tools/text.h"
 
 namespace lares::daemon::test {
 
-// What the design was measured with: bytes per token over C++, Python and Markdown.
-inline std::int64_t by_bytes(std::string_view text) { return (static_cast<std::int64_t>(text.size()) * 100 + 348) / 349; }
+using daemon::by_bytes;
 
 inline tools::SourceFile file(const std::string& path, std::string text, bool crlf = false) {
   tools::SourceFile out{.path = path, .blob = tools::blob_sha(text), .n_bytes = text.size(), .crlf = crlf};
@@ -29,7 +28,7 @@ inline tools::SourceFile listed(const std::string& path, std::string reason, std
 inline void put(tools::Workspace& files, tools::SourceFile source) { files.insert_or_assign(source.path, std::move(source)); }
 
 inline Composer plain_composer(std::int64_t budget_tokens = kLargeBudget) {
-  return tiered_composer({.budget_tokens = budget_tokens, .changes = [](const std::string&) { return 1.0; }, .count = by_bytes});
+  return counting_composer({.budget_tokens = budget_tokens, .changes = [](const std::string&) { return 0.0; }});
 }
 
 inline std::shared_ptr<const Base> base_of(const tools::Workspace& files) {

@@ -9,16 +9,15 @@
 
 #include "daemon/residency/line_diff.h"
 #include "daemon/residency/reconstruct.h"
-#include "tests/daemon/residency/replay/tiered_compose.h"
+#include "tests/daemon/residency/replay/counting_composer.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
 namespace {
 
 Composer plain_composer(const History& history, const ReplayOptions& options) {
-  return tiered_composer({.budget_tokens = options.budget_tokens,
-                          .changes = [&history](const std::string& path) { return history.changes(path); },
-                          .count = options.count});
+  return counting_composer({.budget_tokens = options.budget_tokens,
+                            .changes = [&history](const std::string& path) { return history.changes(path); }});
 }
 
 double mean(const std::vector<std::int64_t>& values, std::size_t n) {

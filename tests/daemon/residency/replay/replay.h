@@ -1,5 +1,5 @@
-// What keeping a repository resident costs, over its own history: every event goes through the overlay and the rebase as in
-// the daemon, with an engine that only counts.
+// What keeping a repository resident costs, over its own history: every event goes through the daemon's renderer, overlay and
+// rebase, with an engine that only counts.
 #pragma once
 
 #include <chrono>
@@ -29,7 +29,7 @@ struct ReplayOptions {
   std::int64_t budget_tokens = kLargeBudget;  // for the repository; T follows from it
   std::int64_t overlay_tokens_max = 0;        // T itself; 0: from the budget and the base
   CountTokens count;
-  Composer compose;           // none: tiered_compose.h
+  Composer compose;           // none: the daemon's own (counting_composer.h)
   bool full_only = false;     // rebases when the overlay passes T, neither for hidden files nor for stale lines
 };
 
