@@ -203,6 +203,12 @@ struct SessionSettings {
   std::optional<std::int64_t> step_tokens_max;  // tokens in one step
   std::optional<std::int64_t> think_tokens_max; // of them, reasoning; then "</think>" is forced
   bool no_sandbox = false;              // commands run with the user's own rights: only when the user said so in so many words
+  // What may change something without being asked for: "auto": all but what loses work (see approval/reply); "edits": edits, no
+  // commands; "ask": nothing. "plan" and "read-only": nothing may be changed at all.
+  std::string policy = "auto";
+  // Calls that ask while no interactive subscriber is there: "wait" for one, or "skip": they do not run, and the model is told that
+  // nobody answered, which is no denial.
+  std::string unattended = "wait";
 };
 struct SessionCreate {
   static constexpr std::string_view kMethod = "session/create";
@@ -307,6 +313,42 @@ struct QuestionReply {
   std::string session_id, item_id, text;
 };
 
+// Of what may run: see judge.h for patterns. verdict: allow | ask | deny; scope: turn | session | repository | user.
+struct PermissionRule {
+  std::string tool, pattern, verdict = "allow", scope = "session";
+};
+// Answers a call that asks (a tool item with state "asking"). First answer wins; later ones: not_found. With a scope other than "once" the
+// answer becomes a rule for calls like it (Item::likes); where it has no likes, "once" is meant. -> {}
+struct ApprovalReply {
+  static constexpr std::string_view kMethod = "approval/reply";
+  std::string session_id, item_id;
+  std::string decision;         // allow | deny
+  std::string scope = "once";   // once | turn | session | repository | user
+  std::string message;          // of a denial: what the model reads with it
+};
+// Another policy, from the next call on. -> {}
+struct SessionPolicy {
+  static constexpr std::string_view kMethod = "session/policy";
+  std::string session_id, policy;
+};
+// The user's rules and, with a root, its repository's.
+struct RuleList {
+  static constexpr std::string_view kMethod = "rule/list";
+  std::string root;  // resolved as by repo/open
+};
+struct RuleListResult { std::vector<PermissionRule> rules; };
+// scope: repository | user. -> {}. Removing one that is not there: not_found.
+struct RuleAdd {
+  static constexpr std::string_view kMethod = "rule/add";
+  std::string root;
+  PermissionRule rule;
+};
+struct RuleRemove {
+  static constexpr std::string_view kMethod = "rule/remove";
+  std::string root;
+  PermissionRule rule;
+};
+
 // ---- notifications of a subscribed session. Every one has sessionId, and t (Unix ms); durable ones seq.
 
 struct Stamp {
@@ -326,6 +368,14 @@ struct SessionUpdated {
   static constexpr std::string_view kNotification = "session/updated";
   Stamp at{};
   std::string title;
+  std::string policy;  // empty: as it was
+};
+// Durable. A call that asked has its answer: allow | deny | unattended (nobody was there, and the session does not wait).
+struct ApprovalResolved {
+  static constexpr std::string_view kNotification = "approval/resolved";
+  Stamp at{};
+  std::string item_id, decision, scope;
+  std::vector<PermissionRule> rules;  // that hold from now on
 };
 struct SessionClosed {  // durable
   static constexpr std::string_view kNotification = "session/closed";
@@ -412,8 +462,10 @@ struct Item {
   // tool
   std::string name;
   std::string arguments;  // JSON text of an object, keys in the order the model wrote them
-  std::string state;      // writing | running | waiting | done | failed | rejected (never ran: malformed or cut off) | cancelled |
-                          // interrupted (the daemon died meanwhile, outcome unknown)
+  std::string state;      // writing | asking (see approval/reply) | running | waiting | done | failed | rejected (never ran: malformed
+                          // or cut off) | denied (never ran) | cancelled | interrupted (the daemon died meanwhile, outcome unknown)
+  std::string why;        // asking, denied: in one line
+  std::vector<std::string> likes;  // asking: patterns of the rules that an answer for more than once would make; none: none
   std::string output;     // what the model reads of it
   std::int64_t elapsed_ms = 0;
   std::vector<FileChange> changes;

@@ -34,7 +34,8 @@ tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") 
 
 bool changes_something(const std::string& method) {
   return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
-         method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod;
+         method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod ||
+         method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
 }  // namespace
@@ -111,7 +112,7 @@ std::string Server::health() const {
 InitializeResult Server::greeting() const {
   return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
           .state_dir = options_.state_dir, .socket = options_.socket,
-          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question"}};
+          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules"}};
 }
 
 asio::awaitable<ServerStatusResult> Server::status() {
@@ -229,9 +230,10 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     }
     co_return ok(SessionListResult{sessions_.list(root, request.closed)});
   }
+  if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod) co_return co_await about_rules(method, params);
   // The rest is about one session.
   SessionGet which;
-  if (!method.starts_with("session/") && !method.starts_with("prompt/") && !method.starts_with("turn/") && !method.starts_with("question/")) {
+  if (!method.starts_with("session/") && !method.starts_with("prompt/") && !method.starts_with("turn/") && !method.starts_with("question/") && !method.starts_with("approval/")) {
     co_return no(Code::unknown_method, "there is no method " + method);
   }
   if (!read(which)) co_return bad();
@@ -292,6 +294,18 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     TurnInterrupt request;
     if (!read(request)) co_return bad();
     co_return ok(TurnInterruptResult{session->interrupt(request.turn_id)});
+  }
+  if (method == ApprovalReply::kMethod) {
+    ApprovalReply request;
+    if (!read(request)) co_return bad();
+    if (const auto done = session->approve(request); !done) co_return tl::unexpected(done.error());
+    co_return ok(Nothing{});
+  }
+  if (method == SessionPolicy::kMethod) {
+    SessionPolicy request;
+    if (!read(request)) co_return bad();
+    if (const auto done = session->set_policy(request.policy); !done) co_return tl::unexpected(done.error());
+    co_return ok(Nothing{});
   }
   if (method == QuestionReply::kMethod) {
     QuestionReply request;

@@ -50,6 +50,7 @@ class Server {
  private:
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
+  asio::awaitable<Reply<protocol::Json>> about_rules(std::string method, protocol::Json params);  // server_rules.cc
 
   asio::any_io_executor io_;
   asio::thread_pool& disk_;

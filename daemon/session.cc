@@ -160,7 +160,10 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     return;
   }
   with([&](auto& x) { info_ = x.session; info_.last_seq = seq; }, std::type_identity<protocol::SessionCreated>{});
-  with([&](auto& x) { info_.title = x.title; }, std::type_identity<protocol::SessionUpdated>{});
+  with([&](auto& x) {
+    info_.title = x.title;
+    if (!x.policy.empty()) info_.settings.policy = x.policy;
+  }, std::type_identity<protocol::SessionUpdated>{});
   with([&](auto&) { info_.closed = true; }, std::type_identity<protocol::SessionClosed>{});
   with([&](auto& x) {
     prompts_.push_back({.send = {.session_id = info_.session_id, .id = x.id, .content = x.content, .delivery = x.delivery, .mode = x.mode}, .seq = seq});
@@ -179,6 +182,10 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   }, std::type_identity<protocol::TurnStarted>{});
   with([&](auto& x) { open_[x.item.id] = x.item; }, std::type_identity<protocol::ItemUpdated>{});
   with([&](auto& x) {
+    for (const auto& rule : x.rules)
+      if (rule.scope == "session") permissions_.add(rule);
+  }, std::type_identity<protocol::ApprovalResolved>{});
+  with([&](auto& x) {
     open_.erase(x.item.id);
     for (const auto& change : x.item.changes) {
       std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
@@ -196,7 +203,8 @@ void Session::mend() {
   if (info_.turn_id == 0) return;
   for (auto& [id, item] : std::map(open_)) {
     protocol::Item lost = item;
-    lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
+    if (item.state == "asking") lost.state = "denied", lost.output = unanswered_text(item.name, item.why);
+    else lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
     fact(protocol::ItemCompleted{.item = lost});
   }
   open_.clear();
@@ -324,7 +332,8 @@ TurnSettings Session::settings(std::string_view mode) const {
   if (given.steps_max) s.steps_max = *given.steps_max;
   if (given.step_tokens_max) s.step_tokens_max = *given.step_tokens_max;
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
-  if (mode == "ask") s.tools = ToolUse::reading;
+  const std::string& policy = info_.settings.policy;
+  if (mode == "ask" || policy == "plan" || policy == "read-only") s.tools = ToolUse::reading;
   return s;
 }
 
@@ -417,6 +426,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       }
       if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
       input.changes = [this] { return changes_of_others(); };
+      input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) { return permit(item, arguments); };
       if (failed.empty()) {
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident_->shared());
       } else {
@@ -428,6 +438,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
     world_.log->event("turn_failed", {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
   }
   record_shown();
+  permissions_.turn_ended();
   resident_ = nullptr;
   if (!failure_.empty()) result = {"error", "write the session's journal: " + failure_, result.usage};
   open_.clear();
@@ -464,6 +475,7 @@ std::int64_t Session::interrupt(std::int64_t turn_id) {
   if (!turn_ || (turn_id != 0 && turn_->id != turn_id)) return 0;
   turn_->stop.request();
   if (answered_) answered_->open();
+  permissions_.stop();
   state("stopping");
   return turn_->id;
 }
@@ -489,10 +501,12 @@ void Session::sleep() {
 
 // ---- questions
 
+bool Session::somebody_is_there() const {
+  return std::any_of(subscribers_.begin(), subscribers_.end(), [&](Subscriber* s) { return s->interactive(info_.session_id); });
+}
+
 asio::awaitable<std::optional<std::string>> Session::ask(std::string) {
-  const bool somebody = std::any_of(subscribers_.begin(), subscribers_.end(),
-                                    [&](Subscriber* s) { return s->interactive(info_.session_id); });
-  if (!somebody) co_return std::nullopt;
+  if (!somebody_is_there()) co_return std::nullopt;
   answered_ = std::make_unique<Gate>(world_.io);
   answer_.reset();
   for (const auto& [id, item] : open_) {
@@ -510,6 +524,46 @@ Reply<> Session::reply(const std::string& item_id, const std::string& text) {
   }
   answer_ = text;
   answered_->open();
+  return {};
+}
+
+// ---- permissions
+
+asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item, const nlohmann::json& arguments) {
+  const auto judged = co_await permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
+  item.why = judged.why;
+  if (judged.verdict == Verdict::allow) co_return std::nullopt;
+  if (judged.verdict == Verdict::deny) co_return denied_text(item.name, judged.why);
+  if (info_.settings.unattended == "skip" && !somebody_is_there()) {
+    fact(protocol::ApprovalResolved{.item_id = item.id, .decision = "unattended"});
+    co_return unanswered_text(item.name, item.why);
+  }
+  item.state = "asking", item.likes = judged.likes;
+  state("waiting");
+  item_updated(item);
+  auto reply = co_await permissions_.answer_to(item.id);
+  if (!reply) co_return unanswered_text(item.name, item.why);  // stopped
+  auto rules = co_await permissions_.remember(item, *reply, info_.root);
+  if (!rules) world_.log->event("rule_not_kept", {{"session", info_.session_id}, {"why", rules.error()}});
+  fact(protocol::ApprovalResolved{.item_id = item.id, .decision = reply->decision, .scope = reply->scope,
+                                  .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
+  item.likes.clear();
+  if (reply->decision == "allow") co_return std::nullopt;
+  co_return refused_text(item.name, reply->message);
+}
+
+Reply<> Session::approve(const protocol::ApprovalReply& reply) {
+  const auto refused = [&](protocol::Code code, const std::string& why) { return tl::unexpected(refusal(code, "approval/reply: " + why)); };
+  if (reply.decision != "allow" && reply.decision != "deny") return refused(protocol::Code::invalid_params, "decision must be allow or deny");
+  if (!is_scope(reply.scope)) return refused(protocol::Code::invalid_params, "scope must be once, turn, session, repository or user");
+  if (!permissions_.reply(reply)) return refused(protocol::Code::not_found, reply.item_id + " does not ask, or was answered already");
+  return {};
+}
+
+Reply<> Session::set_policy(const std::string& policy) {
+  if (!is_policy(policy)) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
+  info_.settings.policy = policy;
+  fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});
   return {};
 }
 

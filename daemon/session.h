@@ -20,6 +20,7 @@
 #include "daemon/engine_host.h"
 #include "daemon/gate.h"
 #include "daemon/journal.h"
+#include "daemon/permissions/permissions.h"
 #include "daemon/log.h"
 #include "daemon/protocol.h"
 #include "daemon/resident/residents.h"
@@ -71,6 +72,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   protocol::PromptWithdrawResult withdraw(const std::string& prompt_id);
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
   Reply<> reply(const std::string& item_id, const std::string& text);
+  Reply<> approve(const protocol::ApprovalReply& reply);
+  Reply<> set_policy(const std::string& policy);
   void close();
   asio::awaitable<void> ended();  // when no turn runs
 
@@ -85,7 +88,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::optional<std::string> event_after(std::int64_t after, std::int64_t& seq) const;
 
  private:
-  Session(const SessionWorld& world, Journal journal) : world_(world), journal_(std::move(journal)), idle_(world.io) {}
+  Session(const SessionWorld& world, Journal journal)
+      : world_(world), journal_(std::move(journal)), permissions_(world.io, *world.disk, world.state_dir + "/rules"), idle_(world.io) {}
 
   struct Prompt {
     protocol::PromptSend send;
@@ -118,6 +122,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
   asio::awaitable<std::optional<std::string>> ask(std::string question);
+  bool somebody_is_there() const;
+  asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);
   void make_toolbox();
   void note_shown(const View& view, const tools::Workspace& files);
   void record_shown();
@@ -146,6 +152,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;
   std::unique_ptr<Gate> answered_;
+  Permissions permissions_;
   std::set<Subscriber*> subscribers_;
   std::string repair_;   // what the journal lost, until a turn tells it
   std::string failure_;  // the journal could not be written: the turn must end

@@ -34,6 +34,8 @@ bool out_of(const std::optional<T>& value, U low, U high) {
 
 std::string wrong_setting(const protocol::SessionSettings& s) {
   if (!protocol::is_mode(s.mode)) return "settings.mode must be work or ask";
+  if (!is_policy(s.policy)) return "settings.policy must be auto, edits, ask, plan or read-only";
+  if (s.unattended != "wait" && s.unattended != "skip") return "settings.unattended must be wait or skip";
   if (out_of(s.temperature, 0.0, 100.0)) return "settings.temperature must be in 0..100";
   if (out_of(s.top_p, 0.0, 1.0)) return "settings.topP must be in 0..1";
   if (out_of(s.steps_max, 1, 1'000'000)) return "settings.stepsMax must be in 1..1000000";

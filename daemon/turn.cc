@@ -383,6 +383,7 @@ class Turn {
     }
     const bool mutates = tool->mutates(args);
     const int n = calls_made_.count(item.name, item.arguments, mutates);
+    if (mutates && in_.permit && !co_await permitted(item, args)) co_return n;
     item.changes_untold = mutates && !tool->tells_changes();
     item.state = item.name == kAskUser ? "waiting" : "running";
     events_.state(item.name == kAskUser ? "waiting" : "tool");
@@ -410,6 +411,20 @@ class Turn {
     }
     events_.item_completed(item);
     co_return n;
+  }
+
+  // False: the item is complete, and says why it did not run.
+  asio::awaitable<bool> permitted(Item& item, const nlohmann::json& args) {
+    const auto io = co_await asio::this_coro::executor;
+    auto asked = in_.permit(item, args);
+    auto until_stopped = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
+    auto [thrown, why_not] = co_await asio::co_spawn(io, std::move(asked), std::move(until_stopped));
+    if (!thrown && !why_not && !stop_.requested()) co_return true;
+    const bool stopped = thrown || stop_.requested();
+    item.state = stopped ? "cancelled" : "denied";
+    item.output = stopped ? std::string(kCancelledCall) : valid_utf8(*why_not);
+    events_.item_completed(item);
+    co_return false;
   }
 
   // Runs on the engine's thread; the session's tools do nothing meanwhile.

@@ -13,6 +13,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "daemon/engine_host.h"
 #include "daemon/protocol.h"
@@ -99,6 +100,9 @@ struct TurnInput {
   std::shared_ptr<const std::vector<engine::Token>> shared_ids;
   std::vector<engine::Segment> beginning;
   TurnSettings settings;
+  // Asked before a call that may change something: why it does not run, as the model reads it, or nullopt. It may wait, and says so in
+  // `item`. Null: all may run.
+  std::function<asio::awaitable<std::optional<std::string>>(protocol::Item& item, const nlohmann::json& arguments)> permit;
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
 };

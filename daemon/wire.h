@@ -67,9 +67,13 @@ template <class V> void fields(V& v, RepoOpenResult& x) {
 }
 template <class V> void fields(V& v, RepoScrub& x) { v.r("root", x.root); }
 template <class V> void fields(V& v, RepoPrefix& x) { v.r("root", x.root); v.o("files", x.files); }
+template <class V> void fields(V& v, PermissionRule& x) {
+  v.r("tool", x.tool); v.r("pattern", x.pattern); v.o("verdict", x.verdict); v.o("scope", x.scope);
+}
 template <class V> void fields(V& v, SessionSettings& x) {
   v.o("mode", x.mode); v.o("temperature", x.temperature); v.o("topP", x.top_p); v.o("seed", x.seed); v.o("stepsMax", x.steps_max);
   v.o("stepTokensMax", x.step_tokens_max); v.o("thinkTokensMax", x.think_tokens_max); v.o("noSandbox", x.no_sandbox);
+  v.o("policy", x.policy); v.o("unattended", x.unattended);
 }
 template <class V> void fields(V& v, SessionCreate& x) { v.r("root", x.root); v.o("title", x.title); v.o("settings", x.settings); }
 template <class V> void fields(V& v, SessionInfo& x) {
@@ -98,13 +102,24 @@ template <class V> void fields(V& v, PromptWithdraw& x) { v.r("sessionId", x.ses
 template <class V> void fields(V& v, PromptWithdrawResult& x) { v.o("withdrawn", x.withdrawn); v.o("turnId", x.turn_id); }
 template <class V> void fields(V& v, TurnInterrupt& x) { v.r("sessionId", x.session_id); v.o("turnId", x.turn_id); }
 template <class V> void fields(V& v, TurnInterruptResult& x) { v.o("turnId", x.turn_id); }
+template <class V> void fields(V& v, ApprovalReply& x) {
+  v.r("sessionId", x.session_id); v.r("itemId", x.item_id); v.r("decision", x.decision); v.o("scope", x.scope); v.o("message", x.message);
+}
+template <class V> void fields(V& v, SessionPolicy& x) { v.r("sessionId", x.session_id); v.r("policy", x.policy); }
+template <class V> void fields(V& v, RuleList& x) { v.o("root", x.root); }
+template <class V> void fields(V& v, RuleListResult& x) { v.o("rules", x.rules); }
+template <class V> void fields(V& v, RuleAdd& x) { v.o("root", x.root); v.r("rule", x.rule); }
+template <class V> void fields(V& v, RuleRemove& x) { v.o("root", x.root); v.r("rule", x.rule); }
 template <class V> void fields(V& v, QuestionReply& x) {
   v.r("sessionId", x.session_id); v.r("itemId", x.item_id); v.r("text", x.text);
 }
 // A stamp's three fields lie flat among the notification's own.
 template <class V> void fields(V& v, Stamp& x) { v.r("sessionId", x.session_id); v.o("seq", x.seq); v.o("t", x.t); }
 template <class V> void fields(V& v, SessionCreated& x) { fields(v, x.at); v.r("session", x.session); }
-template <class V> void fields(V& v, SessionUpdated& x) { fields(v, x.at); v.o("title", x.title); }
+template <class V> void fields(V& v, SessionUpdated& x) { fields(v, x.at); v.o("title", x.title); v.o("policy", x.policy); }
+template <class V> void fields(V& v, ApprovalResolved& x) {
+  fields(v, x.at); v.r("itemId", x.item_id); v.r("decision", x.decision); v.o("scope", x.scope); v.o("rules", x.rules);
+}
 template <class V> void fields(V& v, SessionClosed& x) { fields(v, x.at); }
 template <class V> void fields(V& v, SessionState& x) {
   fields(v, x.at); v.r("state", x.state); v.o("turnId", x.turn_id); v.o("nQueued", x.n_queued);
@@ -135,7 +150,7 @@ template <class V> void fields(V& v, Item& x) {
   v.r("id", x.id); v.o("turnId", x.turn_id); v.r("kind", x.kind); v.o("text", x.text); v.o("promptId", x.prompt_id);
   v.o("tokens", x.tokens); v.o("name", x.name); v.o("arguments", x.arguments); v.o("state", x.state); v.o("output", x.output);
   v.o("elapsedMs", x.elapsed_ms); v.o("changes", x.changes);
-  v.o("changesUntold", x.changes_untold);
+  v.o("changesUntold", x.changes_untold); v.o("why", x.why); v.o("likes", x.likes);
 }
 template <class V> void fields(V& v, ItemStarted& x) { fields(v, x.at); v.r("item", x.item); }
 template <class V> void fields(V& v, ItemDelta& x) {

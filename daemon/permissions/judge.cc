@@ -1,0 +1,113 @@
+#include "daemon/permissions/judge.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/shell_commands.h"
+
+namespace lares::daemon {
+namespace {
+
+using protocol::PermissionRule;
+
+constexpr std::size_t kPatternBytesMax = 1000;
+
+std::string string_of(const nlohmann::json& args, const char* key) {
+  const auto it = args.is_object() ? args.find(key) : args.end();
+  return args.is_object() && it != args.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
+// What the rules are held against; all of it must be allowed.
+struct Subjects {
+  std::vector<std::string> texts;
+  bool understood = true;
+};
+
+// `make -j2` -> `make *`; `npm test -- x` -> `npm test *`.
+std::string like_of(const tools::ShellCommand& command) {
+  const auto is_name = [](const std::string& word) {
+    return !word.empty() && std::ranges::all_of(word, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == ':'; }) && word[0] != '-';
+  };
+  static constexpr std::string_view kWithSubcommands[] = {"git", "npm", "npx", "yarn", "pnpm", "cargo", "go", "docker", "make", "pip", "pip3", "uv", "dotnet", "apt", "systemctl"};
+  const auto& w = command.words;
+  const bool sub = w.size() > 1 && is_name(w[1]) && std::ranges::find(kWithSubcommands, w[0]) != std::end(kWithSubcommands);
+  return sub ? w[0] + " " + w[1] + " *" : w[0] + " *";
+}
+
+bool matches(const PermissionRule& rule, std::string_view tool, const std::string& text) {
+  if (rule.tool != "*" && rule.tool != tool) return false;
+  if (rule.pattern == "*" || ::fnmatch(rule.pattern.c_str(), text.c_str(), 0) == 0) return true;
+  return rule.pattern.ends_with(" *") && rule.pattern.compare(0, rule.pattern.size() - 2, text) == 0;
+}
+
+const PermissionRule* first_of(const std::vector<PermissionRule>& rules, std::string_view verdict, const JudgedCall& call, const std::string& text) {
+  const auto at = std::ranges::find_if(rules, [&](const PermissionRule& r) { return r.verdict == verdict && matches(r, call.tool, text); });
+  return at == rules.end() ? nullptr : &*at;
+}
+
+std::string below(std::string_view root, const std::string& path) {
+  if (path.starts_with(std::string(root) + "/")) return path.substr(root.size() + 1);
+  return path;
+}
+
+Judgement by_policy(std::string_view policy, std::string_view tool) {
+  if (policy == "auto" || (policy == "edits" && tool == "str_replace_editor")) return {};
+  if (policy == "read-only" || policy == "plan") return {Verdict::deny, fmt::format("the session is {}: nothing may be changed", policy), {}};
+  return {Verdict::ask, policy == "edits" ? "the session asks before commands" : "the session asks before every change", {}};
+}
+
+}  // namespace
+
+std::string why_no_rule(const PermissionRule& rule) {
+  if (rule.tool.empty() || rule.pattern.empty()) return "a rule needs a tool and a pattern; \"*\" is all of them";
+  if (rule.pattern.size() > kPatternBytesMax) return fmt::format("a pattern has at most {} bytes", kPatternBytesMax);
+  if (rule.verdict != "allow" && rule.verdict != "ask" && rule.verdict != "deny") return "a rule's verdict is allow, ask or deny";
+  return "";
+}
+
+Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rules, const JudgedCall& call) {
+  Judgement plain = by_policy(policy, call.tool);
+  if (plain.verdict == Verdict::deny) return plain;
+  Subjects subjects;
+  std::vector<std::string> likes;
+  std::optional<std::string> loses;
+  if (call.tool == "bash") {
+    const auto script = tools::shell_commands(string_of(call.arguments, "command"));
+    subjects.understood = script.understood;
+    loses = tools::destructive_git(script);
+    for (const auto& command : script.commands) {
+      subjects.texts.push_back(command.text);
+      const std::string like = like_of(command);
+      if (std::ranges::find(likes, like) == likes.end()) likes.push_back(like);
+    }
+    if (!script.understood) likes.clear();
+  } else if (call.tool == "str_replace_editor") {
+    const std::string path = below(call.root, string_of(call.arguments, "path"));
+    subjects.texts = {path};
+    const auto slash = path.rfind('/');
+    likes = {slash == std::string::npos ? path : path.substr(0, slash) + "/*"};
+  } else if (call.tool == "mcp_call") {
+    subjects.texts = likes = {string_of(call.arguments, "server") + "/" + string_of(call.arguments, "tool")};
+  } else if (call.tool == "git") {
+    subjects.texts = likes = {string_of(call.arguments, "command")};
+  } else {
+    subjects.texts = {""};
+    likes = {"*"};
+  }
+  for (const std::string& text : subjects.texts)
+    if (const auto* rule = first_of(rules, "deny", call, text)) return {Verdict::deny, fmt::format("a rule of this {} denies {} {}", rule->scope, call.tool, rule->pattern), {}};
+  if (loses) return {Verdict::ask, *loses, {}};
+  for (const std::string& text : subjects.texts)
+    if (const auto* rule = first_of(rules, "ask", call, text)) return {Verdict::ask, fmt::format("a rule of this {} asks before {} {}", rule->scope, call.tool, rule->pattern), {}};
+  const bool allowed = subjects.understood && !subjects.texts.empty() &&
+                       std::ranges::all_of(subjects.texts, [&](const std::string& text) { return first_of(rules, "allow", call, text) != nullptr; });
+  if (allowed || plain.verdict == Verdict::allow) return {};
+  plain.likes = std::move(likes);
+  return plain;
+}
+
+}  // namespace lares::daemon

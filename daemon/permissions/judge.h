@@ -1,0 +1,48 @@
+// Whether a call may run, must be asked for, or may not: what the session's policy and the rules say of it. Knows no session.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "daemon/protocol.h"
+
+namespace lares::daemon {
+
+enum class Verdict { allow, ask, deny };
+
+// Of one call. `likes` are patterns that a rule for calls like it would have; none where a rule makes no sense.
+struct Judgement {
+  Verdict verdict = Verdict::allow;
+  std::string why;  // of ask and deny, for people and the model
+  std::vector<std::string> likes;
+};
+
+struct JudgedCall {
+  std::string_view tool;
+  const nlohmann::json& arguments;
+  std::string_view root;  // of the repository
+};
+
+// Of a call that may change something. A rule is about a tool ("*": all) and a pattern ('*' is anything, '?' a character) over
+//   bash                 every command of the script by itself, as ShellCommand::text; a final " *" may be nothing
+//   str_replace_editor   the path below the root
+//   mcp_call             SERVER/TOOL
+//   git                  the subcommand
+//   others               ""
+// Rules that deny come before those that ask, and those before the ones that allow; a script is allowed by rules only when each of its
+// commands is, and its text says what it runs. What would lose work that only git has (shell_commands.h) is always asked for.
+Judgement judge(std::string_view policy, const std::vector<protocol::PermissionRule>& rules, const JudgedCall& call);
+
+constexpr bool is_policy(std::string_view policy) {
+  return policy == "ask" || policy == "edits" || policy == "auto" || policy == "plan" || policy == "read-only";
+}
+constexpr bool is_scope(std::string_view scope) {
+  return scope == "once" || scope == "turn" || scope == "session" || scope == "repository" || scope == "user";
+}
+// One line; empty: it is a rule.
+std::string why_no_rule(const protocol::PermissionRule& rule);
+
+}  // namespace lares::daemon
