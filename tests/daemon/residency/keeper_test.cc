@@ -404,6 +404,11 @@ TEST(Keeper, ABaseAndExtentsThatDoNotBelongTogetherGiveNothing) {
   other = *w.first.base;
   other.tokens[3] ^= 1;  // in the head, where nothing else is held against it
   EXPECT_THAT(restored_after([&](Chain&, Payload& payload) { payload = encode_base(other, 7, "nano"); }), HasSubstr("tokens 0..1024 are not those of its extent"));
+  other = *w.first.base;
+  other.tokens[1500] ^= 1;  // in the second extent, and the files say so too: then the first does not belong to it either
+  for (BaseFile& file : other.files)
+    if (file.start <= 1500 && 1500 < file.start + file.n_tokens) file.source.shown = tools::Shown::outline;
+  EXPECT_THAT(restored_after([&](Chain&, Payload& payload) { payload = encode_base(other, 7, "nano"); }), HasSubstr("tokens 1024..2048 are not those of its extent"));
   EXPECT_THAT(restored_after([&](Chain&, Payload& payload) { payload.resize(100); }), HasSubstr("it is truncated"));
   EXPECT_THAT(restored_after([&](Chain&, Payload& payload) { payload.clear(); }), HasSubstr("it does not begin like a base"));
 }
@@ -457,6 +462,66 @@ TEST(Keeper, AFullDiskCostsOnlyWhatIsNew) {
     expect_restored(open("/home/store", options)->restore(), w.second, 2, w.second.prefixes.size());
   }
   EXPECT_GT(n_operations, 12u);
+}
+
+// While the disk refuses, another base comes: of the one before nothing is written any more, and the same refusal is said once more, for it.
+TEST(Keeper, WhatWaitedForTheDiskIsForgottenWithItsBase) {
+  const World& w = world();
+  const auto disk = new_disk();
+  store::Clock::time_point now{};
+  const Keeper::Options options{.disk = disk, .now = [&] { return now; }};
+  auto keeper = open("/home/store", options);
+  disk->plan({.kind = Fault::Kind::error, .at = 1, .error = ENOSPC, .lasting = true});
+  EXPECT_THAT(keep(*keeper, w.first, 1), ElementsAre(HasSubstr("No space left on device")));
+  now += std::chrono::minutes(2);
+  EXPECT_TRUE(keeper->tend()) << "it was tried again, and said before";
+  now += std::chrono::minutes(2);
+  EXPECT_THAT(keep(*keeper, w.second, 2, w.n_shared), ElementsAre(HasSubstr("No space left on device")));
+  disk->plan({});
+  now += std::chrono::minutes(2);
+  EXPECT_THAT(keep(*keeper, w.second, 2), ElementsAre());
+  EXPECT_TRUE(keeper->usage().committed);
+  keeper.reset();
+  expect_restored(open("/home/store", options)->restore(), w.second, 2, w.second.prefixes.size());
+}
+
+TEST(Keeper, TheSameBaseOfAnotherEpochIsCommittedAgainAndOnlyThen) {
+  const World& w = world();
+  tools::test::Scratch dir;
+  const std::string store = dir.at("store");
+  const auto manifests = [&] { return std::distance(fs::directory_iterator(store + "/epochs"), fs::directory_iterator()); };
+  auto keeper = open(store);
+  EXPECT_THAT(keep(*keeper, w.first, 7), ElementsAre());
+  EXPECT_EQ(manifests(), 1);
+  EXPECT_TRUE(keeper->tend());
+  EXPECT_TRUE(keeper->keep(w.first.prefixes.back(), w.first.base, 7));
+  EXPECT_EQ(manifests(), 1);
+  EXPECT_TRUE(keeper->keep(w.first.prefixes.back(), w.first.base, 8));
+  EXPECT_EQ(manifests(), 2);
+  keeper.reset();
+  expect_restored(open(store)->restore(), w.first, 8, w.first.prefixes.size());
+}
+
+// Tokens without pages: what is refused before any page is looked at.
+class Bare : public engine::Prefix {
+ public:
+  explicit Bare(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
+  std::span<const Token> tokens() const override { return tokens_; }
+  std::int64_t n_pages() const override { return 0; }
+  std::span<const std::uint8_t> page(std::int64_t) const override { return {}; }
+  std::span<const std::uint8_t> frontier() const override { return {}; }
+
+ private:
+  std::vector<Token> tokens_;
+};
+
+TEST(Keeper, NoStepIsLongerThanAnExtent) {
+  tools::test::Scratch dir;
+  const auto keeper = open(dir.at("store"));
+  const auto base = std::make_shared<Base>();
+  base->tokens.resize(kKeptStepMax + 4 * kKeptPageTokens);
+  const auto far = std::make_shared<Bare>(std::vector<Token>(base->tokens.begin(), base->tokens.begin() + kKeptStepMax + kKeptPageTokens));
+  EXPECT_THAT(keeper->keep(far, base, 1).error(), HasSubstr("it comes behind one of 0; at most 16384 more are possible"));
 }
 
 // A prefix with one byte of one page, or of its frontier, that the engine would not compute.
