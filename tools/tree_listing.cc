@@ -20,7 +20,7 @@ namespace {
 
 // As a stamp of rules: a file on the way cannot be read without risk, so that git is asked nothing and nothing is ignored.
 constexpr std::uint64_t kNoRules = 0;
-constexpr std::size_t kTemporariesMax = 1000;
+constexpr std::size_t kTemporariesMax = 1000, kProductsMax = 1000;
 
 tl::unexpected<Error> broken(std::string message) {
   return tl::unexpected(Error{Errc::broken, std::move(message)});
@@ -181,8 +181,11 @@ class TreeWalk {
       tree_.files.push_back({path, Listed::Kind::submodule, {}, {}});
       return;
     }
-    if (is_product_directory(name) || n_entries_ > limits_.entries_max) return;
-    if (verdict(path, true, rules, true, false).ignored) return;
+    if (n_entries_ > limits_.entries_max || verdict(path, true, rules, true, false).ignored) return;
+    if (is_product_directory(name)) {
+      if (git_.has_repository() && tree_.products.size() < kProductsMax) tree_.products.push_back(path);
+      return;
+    }
     if (depth >= limits_.depth_max) {
       too_deep_.insert(path);
       return;
