@@ -15,6 +15,7 @@ namespace lares::tools {
 namespace {
 
 constexpr char kRefPrefix[] = "refs/lares/snapshots/";
+constexpr unsigned kRefTriesMax = 100;
 constexpr char kAllRefs[] = "refs/lares/snapshots/*";
 
 tl::unexpected<std::string> failed_in_git(const std::string& what, const std::string& path) {
@@ -99,25 +100,39 @@ SnapshotResult<Snapshot> SnapshotStore::add(const git_oid& tree, Snapshot snapsh
   const auto names = refs();
   if (!names) return tl::unexpected(names.error());
   const std::string last = names->empty() ? "0" : names->back().substr(sizeof kRefPrefix - 1);
-  const std::string name = fmt::format("{}{:010}", kRefPrefix, std::strtoull(last.c_str(), nullptr, 10) + 1);
+  for (unsigned long long number = std::strtoull(last.c_str(), nullptr, 10) + 1, end = number + kRefTriesMax; number < end; ++number) {
+    const auto id = write_commit(tree, snapshot, number);
+    if (!id) return tl::unexpected(id.error());
+    const int named = name_commit(fmt::format("{}{:010}", kRefPrefix, number), *id);
+    if (named == GIT_EEXISTS) continue;  // one that cannot be read, and so was not listed
+    if (named != 0) return failed_in_git("name a snapshot in", path_);
+    snapshot.id = oid_text(*id);
+    return snapshot;
+  }
+  return failed_in_git("name a snapshot in", path_);
+}
+
+// The number is in it, so that two of one moment are two.
+SnapshotResult<git_oid> SnapshotStore::write_commit(const git_oid& tree, const Snapshot& snapshot, unsigned long long number) {
   const std::string who = fmt::format("lares <lares@localhost> {} +0000", snapshot.time_ms / 1000);
-  // The number is in it, so that two of one moment are two.
-  const std::string text = fmt::format("tree {}\nauthor {}\ncommitter {}\n\n{}number {}\n", oid_text(tree), who, who,
-                                       write_note(snapshot), name.substr(sizeof kRefPrefix - 1));
+  const std::string text =
+      fmt::format("tree {}\nauthor {}\ncommitter {}\n\n{}number {}\n", oid_text(tree), who, who, write_note(snapshot), number);
   git_oid id;
   if (git_odb_hash(&id, text.data(), text.size(), GIT_OBJECT_COMMIT) != 0) return failed_in_git("write a snapshot to", path_);
   if (auto stored = put(id, text, GIT_OBJECT_COMMIT); !stored) return tl::unexpected(stored.error());
   if (auto synced = sync(); !synced) return tl::unexpected(synced.error());
+  return id;
+}
+
+int SnapshotStore::name_commit(const std::string& name, const git_oid& id) const {
   git_reference* raw = nullptr;
   int made = git_reference_create(&raw, repository_.get(), name.c_str(), &id, 0, nullptr);
   if (made == GIT_ELOCKED) {  // by a process that died, for we hold the lock
     sweep();
     made = git_reference_create(&raw, repository_.get(), name.c_str(), &id, 0, nullptr);
   }
-  if (made != 0) return failed_in_git("name a snapshot in", path_);
-  const git::Reference reference(raw);
-  snapshot.id = oid_text(id);
-  return snapshot;
+  const git::Reference reference(made == 0 ? raw : nullptr);
+  return made;
 }
 
 SnapshotResult<> SnapshotStore::remove(const std::string& ref) {

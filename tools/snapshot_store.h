@@ -69,6 +69,8 @@ class SnapshotStore {
   void sweep() const;
   SnapshotResult<std::vector<std::string>> refs() const;
   SnapshotResult<StoredSnapshot> read(const git_oid& commit) const;
+  SnapshotResult<git_oid> write_commit(const git_oid& tree, const Snapshot& snapshot, unsigned long long number);
+  int name_commit(const std::string& name, const git_oid& id) const;  // libgit2's result
   std::string object_path(const git_oid& oid) const;
 
   std::string private_dir_, path_, generation_;
