@@ -1,6 +1,5 @@
 // Giving up snapshots: refs first, made durable, then the objects that no other snapshot needs. A crash between leaves objects too
-// many, which the next one takes.
-#include <fmt/format.h>
+// many, which the next one takes. Packs, which only somebody's git can have made here, are neither counted nor taken.
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,13 +45,10 @@ class Marker {
   SnapshotResult<> count_tree(const git_oid& oid, Oids& fresh, std::uint64_t& bytes) {
     if (marked_.contains(oid) || fresh.contains(oid)) return {};
     bytes += count(oid, fresh);
-    git_tree* raw = nullptr;
-    if (git_tree_lookup(&raw, store_.repository(), &oid) != 0) {
-      return tl::unexpected(fmt::format("read a snapshot's directory from {}: {}", store_.path(), git::last_error()));
-    }
-    const git::Tree tree(raw);
-    for (std::size_t i = 0; i < git_tree_entrycount(raw); ++i) {
-      const git_tree_entry* entry = git_tree_entry_byindex(raw, i);
+    const auto tree = read_tree(store_, oid);
+    if (!tree) return tl::unexpected(tree.error());
+    for (std::size_t i = 0; i < git_tree_entrycount(tree->get()); ++i) {
+      const git_tree_entry* entry = git_tree_entry_byindex(tree->get(), i);
       if (git_tree_entry_filemode_raw(entry) != static_cast<git_filemode_t>(kModeDirectory)) {
         bytes += count(*git_tree_entry_id(entry), fresh);
       } else if (auto below = count_tree(*git_tree_entry_id(entry), fresh, bytes); !below) {
@@ -66,6 +62,13 @@ class Marker {
   const Objects& objects_;
   Oids marked_;
 };
+
+// Refs that name nothing which could be read: of a damaged store.
+SnapshotResult<std::vector<std::string>> broken_refs(const SnapshotStore& store, const std::vector<StoredSnapshot>& all) {
+  auto out = store.refs();
+  if (out) std::erase_if(*out, [&](const std::string& ref) { return std::ranges::find(all, ref, &StoredSnapshot::ref) != all.end(); });
+  return out;
+}
 
 // The newest and the ones to keep whatever they cost come first, then the others from new to old.
 struct Ranked {
@@ -90,24 +93,25 @@ SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const R
   for_each_loose(store.path(), [&](const git_oid& oid, const std::string& path, std::uint64_t bytes) { objects[oid] = {path, bytes}; });
   Marker marker(store, objects);
   Pruned out;
-  std::vector<std::string> given_up;
+  auto given_up = broken_refs(store, *all);
+  if (!given_up) return tl::unexpected(given_up.error());
   std::size_t n_kept = 0;
   bool full = false;
   for (const auto& [stored, must_stay] : ranked(*all, retention)) {
     const bool old = stored->snapshot.time_ms < now_ms - retention.days * kDayMs || n_kept >= retention.count;
     if (!must_stay && (old || full)) {
-      given_up.push_back(stored->ref);
+      given_up->push_back(stored->ref);
       continue;
     }
     Oids fresh;
     const auto bytes = marker.cost(*stored, fresh);
     if (!bytes && !(retention.keep && retention.keep(stored->snapshot))) {  // damaged, and nobody's
-      given_up.push_back(stored->ref);
+      given_up->push_back(stored->ref);
       continue;
     }
     if (!must_stay && out.bytes_kept + *bytes > retention.store_bytes_max) {
       full = true;
-      given_up.push_back(stored->ref);
+      given_up->push_back(stored->ref);
       continue;
     }
     marker.mark(fresh);
@@ -115,7 +119,7 @@ SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const R
     ++n_kept;
   }
   if (auto changed = store.change_generation(lock); !changed) return tl::unexpected(changed.error());
-  for (const std::string& ref : given_up) {
+  for (const std::string& ref : *given_up) {
     if (auto removed = store.remove(ref); !removed) return tl::unexpected(removed.error());
     ++out.n_snapshots;
   }

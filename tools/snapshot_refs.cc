@@ -37,6 +37,7 @@ SnapshotResult<std::vector<std::string>> SnapshotStore::refs() const {
 
 SnapshotResult<StoredSnapshot> SnapshotStore::read(const git_oid& id) const {
   if (const auto known = read_.find(id); known != read_.end()) return known->second;
+  if (auto whole = check(id); !whole) return tl::unexpected(whole.error());
   git_commit* raw = nullptr;
   if (git_commit_lookup(&raw, repository_.get(), &id) != 0) return failed_in_git("read a snapshot from", path_);
   const git::Commit commit(raw);

@@ -118,8 +118,9 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan_with(SnapshotStore& store, co
   now_ = std::move(known_);
   known_.clear();
   struct stat st {};
+  const auto named = [&](const std::string& path) { return std::ranges::find(scan_.about.left_out, path, &PathReason::path) != scan_.about.left_out.end(); };
   for (const std::string& path : paths) {
-    if (!now_.contains(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode)) add(store, path, stamp_of(st), started);
+    if (!now_.contains(path) && !named(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode)) add(store, path, stamp_of(st), started);
   }
   return finish(store);
 }

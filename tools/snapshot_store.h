@@ -45,10 +45,14 @@ class SnapshotStore {
   // Not durable before sync().
   SnapshotResult<> put(const git_oid& oid, std::string_view bytes, git_object_t type);
   SnapshotResult<> sync();
+  // To be asked before libgit2 reads an object: 1.5 waits for ever for the rest of one that was cut short.
+  SnapshotResult<> check(const git_oid& oid) const;
   SnapshotResult<std::string> blob(const git_oid& oid) const;
   std::uint64_t blob_bytes(const git_oid& oid) const;  // 0 where there is none
 
-  // The oldest first; a ref that cannot be read is left out.
+  // The oldest first.
+  SnapshotResult<std::vector<std::string>> refs() const;
+  // A ref that cannot be read is left out.
   SnapshotResult<std::vector<StoredSnapshot>> list() const;
   SnapshotResult<StoredSnapshot> find(std::string_view id) const;
   SnapshotResult<StoredSnapshot> newest() const;  // an empty id: there is none
@@ -67,7 +71,6 @@ class SnapshotStore {
   SnapshotResult<Fd> open_lock() const;
   SnapshotResult<> read_generation(const Fd& lock);
   void sweep() const;
-  SnapshotResult<std::vector<std::string>> refs() const;
   SnapshotResult<StoredSnapshot> read(const git_oid& commit) const;
   SnapshotResult<git_oid> write_commit(const git_oid& tree, const Snapshot& snapshot, unsigned long long number);
   int name_commit(const std::string& name, const git_oid& id) const;  // libgit2's result

@@ -19,14 +19,6 @@ struct Sides {
   Child before, after;
 };
 
-SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& oid) {
-  git_tree* raw = nullptr;
-  if (git_tree_lookup(&raw, store.repository(), &oid) != 0) {
-    return tl::unexpected(fmt::format("read a snapshot's directory from {}: {}", store.path(), git::last_error()));
-  }
-  return git::Tree(raw);
-}
-
 bool is_tree(const Child& child) { return child.mode == kModeDirectory; }
 
 // Reads both sides of one directory; a side that is no directory has nothing in it.
@@ -62,6 +54,15 @@ SnapshotResult<> descend(const SnapshotStore& store, const Sides& of, const std:
 }
 
 }  // namespace
+
+SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& oid) {
+  if (auto whole = store.check(oid); !whole) return tl::unexpected(whole.error());
+  git_tree* raw = nullptr;
+  if (git_tree_lookup(&raw, store.repository(), &oid) != 0) {
+    return tl::unexpected(fmt::format("read a snapshot's directory from {}: {}", store.path(), git::last_error()));
+  }
+  return git::Tree(raw);
+}
 
 SnapshotResult<git_oid> TreeWriter::write(SnapshotStore& store, const std::vector<TreeEntry>& entries) {
   auto out = write_directory(store, {entries.data(), entries.data() + entries.size()}, 0);
@@ -113,17 +114,20 @@ SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, co
   return out;
 }
 
-SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& tree, const std::string& path) {
-  const auto root = read_tree(store, tree);
-  if (!root) return tl::unexpected(root.error());
-  git_tree_entry* raw = nullptr;
-  TreeEntry out{path, 0, {}};
-  if (git_tree_entry_bypath(&raw, root->get(), path.c_str()) != 0) return out;
-  const git::Owned<git_tree_entry, git_tree_entry_free> entry(raw);
-  if (git_tree_entry_type(raw) != GIT_OBJECT_BLOB) return out;
-  out.mode = static_cast<unsigned>(git_tree_entry_filemode_raw(raw));
-  out.oid = *git_tree_entry_id(raw);
-  return out;
+SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& root, const std::string& path) {
+  git_oid tree = root;
+  for (std::size_t begin = 0;;) {
+    const auto directory = read_tree(store, tree);
+    if (!directory) return tl::unexpected(directory.error());
+    const std::size_t slash = path.find('/', begin);
+    const git_tree_entry* entry = git_tree_entry_byname(directory->get(), path.substr(begin, slash - begin).c_str());
+    const unsigned mode = entry ? static_cast<unsigned>(git_tree_entry_filemode_raw(entry)) : 0;
+    const bool last = slash == std::string::npos;
+    if (mode == 0 || last == (mode == kModeDirectory)) return TreeEntry{path, 0, {}};
+    tree = *git_tree_entry_id(entry);
+    if (last) return TreeEntry{path, mode, tree};
+    begin = slash + 1;
+  }
 }
 
 SnapshotChange describe(const SnapshotStore& store, const TreeDelta& delta) {

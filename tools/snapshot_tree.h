@@ -45,6 +45,7 @@ struct TreeDelta {
   git_oid before{}, after{};
 };
 
+SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& oid);
 // In path order.
 SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before, const git_oid& after);
 // The file at `path` in a tree; mode 0: there is none.
