@@ -79,7 +79,8 @@ SnapshotResult<StoredSnapshot> SnapshotStore::find(std::string_view id) const {
       return stored;
     }
   }
-  return tl::unexpected(fmt::format("there is no snapshot {}; it may have been given up for its age", to_utf8(id.substr(0, GIT_OID_HEXSZ))));
+  const std::string asked = to_utf8(id.substr(0, GIT_OID_HEXSZ));
+  return tl::unexpected(fmt::format("there is no snapshot {}; it may have been given up for its age", asked));
 }
 
 SnapshotResult<StoredSnapshot> SnapshotStore::newest() const {

@@ -84,6 +84,7 @@ void SnapshotScanner::add(SnapshotStore& store, const std::string& path, const F
     now_.insert(known_.extract(known));
     return;
   }
+  ++n_read_;
   Known read_now;
   if (read(store, path, started, read_now)) now_[path] = std::move(read_now);
 }
@@ -101,6 +102,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   const auto listing = lister_->list();
   if (!listing) return tl::unexpected("take a snapshot: " + listing.error().message);
   scan_ = {};
+  n_read_ = 0;
   now_.clear();
   for (const Listed& file : listing->files) {
     if (file.kind == Listed::Kind::submodule) continue;
@@ -118,7 +120,9 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan_with(SnapshotStore& store, co
   now_ = std::move(known_);
   known_.clear();
   struct stat st {};
-  const auto named = [&](const std::string& path) { return std::ranges::find(scan_.about.left_out, path, &PathReason::path) != scan_.about.left_out.end(); };
+  const auto named = [&](const std::string& path) {
+    return std::ranges::any_of(scan_.about.left_out, [&](const PathReason& file) { return file.path == path; });
+  };
   for (const std::string& path : paths) {
     if (!now_.contains(path) && !named(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode)) add(store, path, stamp_of(st), started);
   }

@@ -36,6 +36,7 @@ class SnapshotScanner {
   enum class Still { same, gone, other };
   Still still(const PlainTree& files, const std::string& path) const;
   const PlainTree& files() const { return *files_; }
+  std::size_t n_read() const { return n_read_; }  // files, in the last scan
 
  private:
   struct Known {
@@ -56,6 +57,7 @@ class SnapshotScanner {
   std::unordered_map<std::string, Known> known_, now_;  // of the last scan and of this one
   TreeWriter trees_;
   SnapshotScan scan_;
+  std::size_t n_read_ = 0;
 };
 
 unsigned snapshot_mode(const struct stat& st);

@@ -63,8 +63,8 @@ SnapshotResult<SnapshotStore> SnapshotStore::open(const std::string& root, const
   const std::string real_private = std::filesystem::canonical(out.private_dir_, error).string();
   if (error) return tl::unexpected(fmt::format("make {} for snapshots: {}", out.private_dir_, error.message()));
   if (real_private == real_root || real_private.starts_with(real_root == "/" ? "/" : real_root + "/")) {
-    return tl::unexpected(fmt::format("open the snapshots of {}: {} lies in it, and snapshots would hold themselves; choose a directory outside",
-                                      real_root, real_private));
+    return tl::unexpected(fmt::format("open the snapshots of {}: they would hold themselves in {}; choose a directory outside", real_root,
+                                      real_private));
   }
   out.private_dir_ = real_private;
   out.path_ = real_private + "/" + blob_sha(real_root).substr(0, 16) + ".git";

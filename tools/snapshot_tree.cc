@@ -37,7 +37,9 @@ SnapshotResult<std::map<std::string, Sides>> children(const SnapshotStore& store
 }
 
 SnapshotResult<> descend(const SnapshotStore& store, const Sides& of, const std::string& prefix, int depth, std::vector<TreeDelta>& out) {
-  if (depth > kTreeDepthMax) return tl::unexpected(fmt::format("read a snapshot from {}: deeper than {} directories", store.path(), kTreeDepthMax));
+  if (depth > kTreeDepthMax) {
+    return tl::unexpected(fmt::format("read a snapshot from {}: deeper than {} directories", store.path(), kTreeDepthMax));
+  }
   const auto both = children(store, of);
   if (!both) return tl::unexpected(both.error());
   for (const auto& [name, sides] : *both) {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <random>
+#include <set>
 
 #include "tests/tools/snapshot_worktree.h"
 #include "tools/snapshots.h"
@@ -22,10 +23,11 @@ class Model {
       case 1: return tree_.remove(path);
       case 2: return void(::chmod(tree_.at(path).c_str(), pick(2) ? 0755 : 0644));
       case 3:
-        if (make_room(path)) tree_.link("target" + std::to_string(pick(3)), path);
-        return;
+        make_room(path);
+        return tree_.link("target" + std::to_string(pick(3)), path);
       default:
-        if (make_room(path)) tree_.write(path, std::string(pick(200), static_cast<char>('a' + pick(26))));
+        make_room(path);
+        return tree_.write(path, std::string(pick(200), static_cast<char>('a' + pick(26))));
     }
   }
   void take() {
@@ -49,8 +51,13 @@ class Model {
     const Restored out = test::restore(snapshots_, id, {.all = false, .paths = {top}});
     ASSERT_THAT(named(out.not_done), testing::IsEmpty());
     Files expected;
-    for (const auto& [path, what] : files) if (path.substr(0, path.find('/')) == top) expected[path] = what;
-    for (const auto& [path, what] : now) if (path.substr(0, path.find('/')) != top) expected[path] = what;
+    const auto below_top = [&](const std::string& path) { return path.substr(0, path.find('/')) == top; };
+    for (const auto& [path, what] : files) {
+      if (below_top(path)) expected[path] = what;
+    }
+    for (const auto& [path, what] : now) {
+      if (!below_top(path)) expected[path] = what;
+    }
     ASSERT_EQ(present(), expected);
     taken_.push_back({out.before.id, now});
   }
@@ -59,8 +66,12 @@ class Model {
     const auto [id, files] = taken_[pick(static_cast<int>(taken_.size()))];
     const Files now = present();
     std::set<std::string> differ, told;
-    for (const auto& [path, what] : files) if (!now.contains(path) || now.at(path) != what) differ.insert(path);
-    for (const auto& [path, what] : now) if (!files.contains(path)) differ.insert(path);
+    for (const auto& [path, what] : files) {
+      if (!now.contains(path) || now.at(path) != what) differ.insert(path);
+    }
+    for (const auto& [path, what] : now) {
+      if (!files.contains(path)) differ.insert(path);
+    }
     const auto changes = snapshots_.compare(kWorktree, id);
     ASSERT_TRUE(changes) << changes.error();
     for (const SnapshotChange& change : *changes) told.insert(change.path);
@@ -85,14 +96,14 @@ class Model {
     return out;
   }
   // Nothing but directories on the way, and no directory at its end.
-  bool make_room(const std::string& path) {
+  void make_room(const std::string& path) const {
+    namespace fs = std::filesystem;
     for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-      if (!std::filesystem::is_directory(std::filesystem::symlink_status(tree_.at(path.substr(0, slash))))) tree_.remove(path.substr(0, slash));
+      const std::string above = path.substr(0, slash);
+      if (!fs::is_directory(fs::symlink_status(tree_.at(above)))) tree_.remove(above);
     }
-    if (std::filesystem::is_directory(std::filesystem::symlink_status(tree_.at(path)))) tree_.remove(path);
-    std::filesystem::create_directories(std::filesystem::path(tree_.at(path)).parent_path());
-    ::unlink(tree_.at(path).c_str());
-    return true;
+    tree_.remove(path);
+    fs::create_directories(fs::path(tree_.at(path)).parent_path());
   }
   Files present() const {
     Files out = tree_.files();
