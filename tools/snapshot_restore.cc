@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -23,6 +25,8 @@ namespace {
 using Still = SnapshotScanner::Still;
 using Why = std::string;  // "" when done
 
+// Written before the first of them is synced, for then one commit of the file system's journal does for all.
+constexpr std::size_t kBatchFiles = 64;
 constexpr const char* kChanged = "was changed by someone else meanwhile; it is left as it is now";
 
 bool is_program(unsigned mode) { return (mode & 0100) != 0; }
@@ -44,6 +48,15 @@ std::string directory_of(const std::string& path) {
   return slash == std::string::npos ? "" : path.substr(0, slash);
 }
 
+// A file that is written and has no name yet; of a symlink only where it will be.
+struct Prepared {
+  const TreeDelta* delta;
+  Fd parent;
+  std::string name, bytes;
+  Temporary temporary;
+  Why why;
+};
+
 class Restorer {
  public:
   Restorer(const std::string& root, const SnapshotStore& store, const SnapshotScanner& present, const RestorePlan& plan, Restored& out)
@@ -59,14 +72,16 @@ class Restorer {
       if (base_name(delta.path) == ".gitignore") rules.push_back(&delta);
       else (delta.mode_after ? writes : removals).push_back(&delta);
     }
-    for (const TreeDelta* delta : rules) apply(*delta);
+    const auto gone = std::ranges::stable_partition(rules, [](const TreeDelta* delta) { return delta->mode_after != 0; });
+    for (const TreeDelta* delta : gone) tell(*delta, remove(*delta));
+    write({rules.begin(), gone.begin()});
     if (!rules.empty()) {
       auto git = GitView::open(root_);
       if (git) rules_ = std::make_unique<GitView>(std::move(*git));
     }
-    for (const TreeDelta* delta : removals) apply(*delta);
+    for (const TreeDelta* delta : removals) tell(*delta, remove(*delta));
     remove_empty_directories();
-    for (const TreeDelta* delta : writes) apply(*delta);
+    write(writes);
     for (const auto& [path, fd] : touched_) {
       const Fd directory(::openat(fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (directory) (void)::fsync(directory.get());  // an error leaves files that are right but not yet durable
@@ -76,13 +91,13 @@ class Restorer {
   }
 
  private:
-  void apply(const TreeDelta& delta) {
-    const Why why = names_git_directory(delta.path) ? Why("lies in a .git directory") : delta.mode_after ? write(delta) : remove(delta);
+  void tell(const TreeDelta& delta, const Why& why) {
     if (why.empty()) out_.done.push_back(describe(store_, delta));
     else out_.not_done.push_back({delta.path, why});
   }
 
   Why remove(const TreeDelta& delta) {
+    if (names_git_directory(delta.path)) return "lies in a .git directory";
     if (left_out_.contains(delta.path)) return "was there, but left out of the snapshot for its size or kind";
     if (target_.n_left_out > target_.left_out.size() || !target_.incomplete.empty()) {
       return "the snapshot does not name all that it left out, so nothing is removed; remove it by hand";
@@ -117,63 +132,81 @@ class Restorer {
     }
   }
 
-  Why write(const TreeDelta& delta) {
+  void write(std::span<const TreeDelta* const> deltas) {
+    while (!deltas.empty()) {
+      std::vector<Prepared> batch;
+      for (const TreeDelta* delta : deltas.first(std::min(deltas.size(), kBatchFiles))) {
+        batch.push_back({delta, {}, {}, {}, {}, {}});
+        batch.back().why = prepare(batch.back());
+      }
+      deltas = deltas.subspan(batch.size());
+      for (const Prepared& file : batch) {
+        if (file.temporary.fd) (void)::sync_file_range(file.temporary.fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+      }
+      for (Prepared& file : batch) {
+        if (file.why.empty() && file.temporary.fd && ::fsync(file.temporary.fd.get()) != 0) file.why = could_not_write(errno);
+      }
+      for (Prepared& file : batch) {
+        if (file.why.empty()) file.why = put_in_place(file);
+        if (file.temporary.named) ::unlinkat(file.parent.get(), file.temporary.name.c_str(), 0);  // what is left of a failure
+        tell(*file.delta, file.why);
+      }
+    }
+  }
+
+  Why prepare(Prepared& out) {
+    const TreeDelta& delta = *out.delta;
+    if (names_git_directory(delta.path)) return "lies in a .git directory";
     auto bytes = store_.blob(delta.after);
     if (!bytes) return bytes.error();
-    std::string name;
-    const auto parent = files_.make_parent(delta.path, name);
+    auto parent = files_.make_parent(delta.path, out.name);
     if (!parent) return why_not(parent.error());
+    out.parent = std::move(*parent);
     struct stat st {};
-    if (::fstatat(parent->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) {
-      return "a directory with files that no snapshot holds is in its place; move them away";
-    }
-    const bool was_there = S_ISREG(st.st_mode);
-    const Why why = delta.mode_after == kModeLink ? write_link(delta, *bytes, *parent, name)
-                                                  : write_file(delta, *bytes, *parent, name, was_there ? &st : nullptr);
-    if (why.empty()) touch(directory_of(delta.path), *parent);
-    return why;
+    const bool there = ::fstatat(out.parent.get(), out.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (there && S_ISDIR(st.st_mode)) return "a directory with files that no snapshot holds is in its place; move them away";
+    if (delta.mode_after != kModeLink) return write_file(out, *bytes, there && S_ISREG(st.st_mode) ? &st : nullptr);
+    out.bytes = std::move(*bytes);
+    return "";
   }
 
-  Why write_link(const TreeDelta& delta, const std::string& target, const Fd& parent, const std::string& name) {
-    const std::string temporary = temporary_name();
-    if (::symlinkat(target.c_str(), parent.get(), temporary.c_str()) != 0) return could_not_write(errno);
-    return put_in_place(delta, parent, temporary, name);
+  Why write_file(Prepared& out, const std::string& bytes, const struct stat* was) {
+    const unsigned mode = out.delta->mode_after;
+    out.temporary = make_temporary(out.parent.get(), was ? 0600 : new_permissions(mode));
+    if (!out.temporary.fd) return could_not_write(errno);
+    const int fd = out.temporary.fd.get();
+    if (const int error = write_all(fd, bytes)) return could_not_write(error);
+    if (!was) return "";
+    const Fd old(::openat(out.parent.get(), out.name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (old) copy_xattrs(old.get(), fd);
+    // Another owner's file stays theirs where we may do that; chown clears set-id bits, so the mode comes after it.
+    (void)!::fchown(fd, was->st_uid, was->st_gid);
+    return ::fchmod(fd, permissions(was->st_mode & 07777, mode)) == 0 ? Why() : could_not_write(errno);
   }
 
-  Why write_file(const TreeDelta& delta, const std::string& bytes, const Fd& parent, const std::string& name, const struct stat* was) {
-    Temporary temporary = make_temporary(parent.get(), was ? 0600 : new_permissions(delta.mode_after));
-    if (!temporary.fd) return could_not_write(errno);
-    int error = write_all(temporary.fd.get(), bytes);
-    if (!error && was) {
-      const Fd old(::openat(parent.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-      if (old) copy_xattrs(old.get(), temporary.fd.get());
-      // Another owner's file stays theirs where we may do that; chown clears set-id bits, so the mode comes after it.
-      (void)!::fchown(temporary.fd.get(), was->st_uid, was->st_gid);
-      if (::fchmod(temporary.fd.get(), permissions(was->st_mode & 07777, delta.mode_after)) != 0) error = errno;
-    }
-    if (!error && ::fsync(temporary.fd.get()) != 0) error = errno;
-    if (!error) error = give_name(parent.get(), temporary);
-    if (error) {
-      if (temporary.named) ::unlinkat(parent.get(), temporary.name.c_str(), 0);
-      return could_not_write(error);
-    }
-    return put_in_place(delta, parent, temporary.name, name);
+  // A passing name for it. errno, or 0.
+  static int give_passing_name(Prepared& file) {
+    if (file.temporary.fd) return give_name(file.parent.get(), file.temporary);
+    file.temporary.name = temporary_name();
+    if (::symlinkat(file.bytes.c_str(), file.parent.get(), file.temporary.name.c_str()) != 0) return errno;
+    file.temporary.named = true;
+    return 0;
   }
 
   // The last look is right before the rename: what somebody writes after it and before it, some microseconds, is lost.
-  Why put_in_place(const TreeDelta& delta, const Fd& parent, const std::string& temporary, const std::string& name) {
-    Why why;
-    const Still still = present_.still(files_, delta.path);
+  Why put_in_place(Prepared& file) {
+    if (const int error = give_passing_name(file)) return could_not_write(error);
+    const Still still = present_.still(files_, file.delta->path);
     if (still == Still::other) {
-      why = delta.mode_before ? kChanged : "something that no snapshot holds is in its place; move it away";
-    } else {
-      const unsigned how = still == Still::gone ? RENAME_NOREPLACE : 0;
-      int moved = ::renameat2(parent.get(), temporary.c_str(), parent.get(), name.c_str(), how);
-      if (moved != 0 && errno == EINVAL) moved = ::renameat(parent.get(), temporary.c_str(), parent.get(), name.c_str());
-      if (moved != 0) why = errno == EEXIST ? Why(kChanged) : could_not_write(errno);
+      return file.delta->mode_before ? kChanged : "something that no snapshot holds is in its place; move it away";
     }
-    if (!why.empty()) ::unlinkat(parent.get(), temporary.c_str(), 0);
-    return why;
+    const char *from = file.temporary.name.c_str(), *to = file.name.c_str();
+    int moved = ::renameat2(file.parent.get(), from, file.parent.get(), to, still == Still::gone ? RENAME_NOREPLACE : 0);
+    if (moved != 0 && errno == EINVAL) moved = ::renameat(file.parent.get(), from, file.parent.get(), to);  // an old file system
+    if (moved != 0) return errno == EEXIST ? Why(kChanged) : could_not_write(errno);
+    file.temporary.named = false;
+    touch(directory_of(file.delta->path), file.parent);
+    return "";
   }
 
   static Why could_not_write(int error) { return fmt::format("could not be written: {}", std::strerror(error)); }
