@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <ctime>
 
 namespace lares::tools {
 
@@ -24,6 +25,15 @@ inline FileStamp stamp_of(const struct stat& st) {
           static_cast<std::uint64_t>(st.st_ino),
           static_cast<std::uint64_t>(st.st_dev),
           static_cast<std::uint32_t>(st.st_mode)};
+}
+
+// A file that changed so shortly before it was read may change again without a new stamp: clocks of file systems have
+// grains up to 2 s (FAT), 4 ms are usual. Only ctime counts, for nobody can set it.
+inline constexpr std::int64_t kRacyNs = 2'000'000'000;
+inline std::int64_t now_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_REALTIME, &t);
+  return nanoseconds(t);
 }
 
 // Continues a hash that only tells equal from unequal, inside one process.

@@ -1,7 +1,9 @@
 #include "tools/git_view.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <git2.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +13,8 @@
 
 namespace lares::tools {
 namespace {
+
+constexpr off_t kRuleFileBytesMax = 4 << 20;
 
 struct GitLibrary {
   GitLibrary() { git_libgit2_init(); }
@@ -104,6 +108,11 @@ Result<GitView> GitView::open(const std::string& root) {
   if (!real_root.starts_with(top)) return view;
   view.repository_ = std::move(repository);
   view.prefix_ = real_root.substr(top.size());
+  for (const std::string& file : view.rule_files_outside()) {
+    if (can_read_rules(AT_FDCWD, file.c_str())) continue;
+    return broken(fmt::format("list {}: {} is no plain file of at most {} bytes; remove it, or the setting that names it", root, file,
+                              kRuleFileBytesMax));
+  }
   if (view.prefix_.empty() || !view.ignored("", true)) return view;
   // A root that the repository around it ignores (a build folder, say) is listed for itself.
   const auto tracked = view.tracked();
@@ -155,19 +164,32 @@ Attributes GitView::attributes(const std::string& path) const {
   return {says(values[0]), says(values[1])};
 }
 
+std::vector<std::string> GitView::rule_files_outside() const {
+  std::vector<std::string> out;
+  git_repository* repository = repository_.get();
+  for (const char* name : {"info/exclude", "info/attributes", "config"}) {
+    out.push_back(std::string(git_repository_commondir(repository)) + name);
+  }
+  out.push_back(users_own(repository, "core.excludesfile", "ignore"));
+  out.push_back(users_own(repository, "core.attributesfile", "attributes"));
+  for (const std::string& above : directories_above(*this)) {
+    out.push_back(above + ".gitignore");
+    out.push_back(above + ".gitattributes");
+  }
+  return out;
+}
+
 std::uint64_t GitView::rules_stamp() const {
   if (!repository_) return 0;
-  git_repository* repository = repository_.get();
   std::uint64_t hash = 2;
-  for (const char* name : {"info/exclude", "info/attributes", "config"}) {
-    hash = stamp(hash, std::string(git_repository_commondir(repository)) + name);
-  }
-  hash = stamp(hash, users_own(repository, "core.excludesfile", "ignore"));
-  hash = stamp(hash, users_own(repository, "core.attributesfile", "attributes"));
-  for (const std::string& above : directories_above(*this)) {
-    hash = stamp(stamp(hash, above + ".gitignore"), above + ".gitattributes");
-  }
+  for (const std::string& file : rule_files_outside()) hash = stamp(hash, file);
   return hash;
+}
+
+bool GitView::can_read_rules(int directory, const char* name) {
+  struct stat st {};
+  if (::fstatat(directory, name, &st, 0) != 0 || S_ISDIR(st.st_mode)) return true;
+  return S_ISREG(st.st_mode) && st.st_size <= kRuleFileBytesMax;
 }
 
 bool GitView::attributes_outside() const {

@@ -41,7 +41,13 @@ class GitView {
   std::uint64_t rules_stamp() const;
   bool attributes_outside() const;  // in .git/info or above the root
 
+  // Whether libgit2 may be made to read this file of rules: it would wait for ever at a FIFO, and take all of a huge one into
+  // memory. True where there is none.
+  static bool can_read_rules(int directory, const char* name);
+
  private:
+  std::vector<std::string> rule_files_outside() const;
+
   std::shared_ptr<git_repository> repository_;
   std::string prefix_;
 };

@@ -2,24 +2,22 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/random.h>
 #include <sys/syscall.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
+
+#include "tools/atomic_file.h"
 
 namespace lares::tools {
 namespace {
 
 constexpr int kRetriesMax = 16;  // of EAGAIN, which openat2 returns while someone renames directories on the way
-constexpr std::size_t kXattrBytesMax = 64 << 10;
 
 std::string why(int error) {
   if (error == EXDEV || error == ELOOP) return "leads out of the worktree";
@@ -49,24 +47,6 @@ int open_walking(int root, const std::string& path, int flags, unsigned mode) {
   return -1;
 }
 
-std::string random_suffix() {
-  unsigned char bytes[8] = {};
-  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) std::memset(bytes, ::getpid() & 0xff, sizeof bytes);
-  std::string out;
-  for (unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
-  return out;
-}
-
-int write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return n < 0 ? errno : EIO;
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return 0;
-}
-
 // Less where the file ends earlier. errno, or 0.
 int read_up_to(int fd, std::uint64_t n_bytes, std::string& out) {
   out.resize(n_bytes);
@@ -88,55 +68,7 @@ bool same_version(const struct stat& a, const struct stat& b) {
          a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
 }
 
-// user.* and the ACL; what cannot be copied (another owner's, a file system without them) is left out.
-void copy_xattrs(int from, int to) {
-  std::vector<char> names(kXattrBytesMax), value(kXattrBytesMax);
-  const ssize_t n = ::flistxattr(from, names.data(), names.size());
-  for (ssize_t i = 0; i < n;) {
-    const std::string name(&names[i]);
-    i += static_cast<ssize_t>(name.size()) + 1;
-    if (!name.starts_with("user.") && name != "system.posix_acl_access") continue;
-    const ssize_t size = ::fgetxattr(from, name.c_str(), value.data(), value.size());
-    if (size >= 0) (void)::fsetxattr(to, name.c_str(), value.data(), static_cast<std::size_t>(size), 0);
-  }
-}
-
-// A file without a name first, so that a crash before the rename leaves nothing behind; where the file system has no
-// such thing, a named one.
-struct Temporary {
-  Fd fd;
-  std::string name;
-  bool named = false;
-};
-Temporary make_temporary(int dir) {
-  Temporary out{Fd(::openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)), ".lares-" + random_suffix() + ".tmp"};
-  if (!out.fd) {
-    out.fd = Fd(::openat(dir, out.name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600));
-    out.named = static_cast<bool>(out.fd);
-  }
-  return out;
-}
-int give_name(int dir, Temporary& temporary) {
-  if (temporary.named) return 0;
-  const std::string link = fmt::format("/proc/self/fd/{}", temporary.fd.get());
-  if (::linkat(AT_FDCWD, link.c_str(), dir, temporary.name.c_str(), AT_SYMLINK_FOLLOW) != 0) return errno;
-  temporary.named = true;
-  return 0;
-}
-
 }  // namespace
-
-Fd& Fd::operator=(Fd&& other) noexcept {
-  if (this != &other) {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = other.release();
-  }
-  return *this;
-}
-Fd::~Fd() {
-  if (fd_ >= 0) ::close(fd_);
-}
-int Fd::release() { return std::exchange(fd_, -1); }
 
 bool names_git_directory(std::string_view path) {
   while (!path.empty()) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <unordered_map>
 #include <utility>
 
@@ -16,9 +15,6 @@
 namespace lares::tools {
 namespace {
 
-// A file that changed so shortly before it was read may change again without a new stamp: clocks of file systems have
-// grains up to 2 s (FAT), 4 ms are usual. Only ctime counts, for nobody can set it.
-constexpr std::int64_t kRacyNs = 2'000'000'000;
 constexpr std::uint64_t kHeadBytes = 8 << 10;  // what git looks at for a NUL
 
 // Most of its lines end in "\r\n".
@@ -29,12 +25,6 @@ bool is_crlf(std::string_view bytes) {
     n_crlf += at > 0 && bytes[at - 1] == '\r';
   }
   return 2 * n_crlf > n_lf;
-}
-
-std::int64_t now_ns() {
-  timespec t{};
-  ::clock_gettime(CLOCK_REALTIME, &t);
-  return nanoseconds(t);
 }
 
 // What needs no look into the file; "" is nothing.

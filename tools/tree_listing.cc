@@ -11,18 +11,19 @@
 #include <set>
 #include <utility>
 
+#include "tools/atomic_file.h"
 #include "tools/rooted_fs.h"
 #include "tools/workspace_rules.h"
 
 namespace lares::tools {
 namespace {
 
+// As a stamp of rules: a file on the way cannot be read without risk, so that git is asked nothing and nothing is ignored.
+constexpr std::uint64_t kNoRules = 0;
+constexpr std::size_t kTemporariesMax = 1000, kProductsMax = 1000;
+
 tl::unexpected<Error> broken(std::string message) {
   return tl::unexpected(Error{Errc::broken, std::move(message)});
-}
-
-bool is_our_temporary(std::string_view name) {
-  return name.starts_with(".lares-") && name.ends_with(".tmp");
 }
 
 Listed::Kind kind_of(const struct stat& st) {
@@ -101,7 +102,7 @@ class TreeWalk {
   // What git says of an untracked path, from memory while the rules that reach it are the same.
   Verdict verdict(const std::string& path, bool directory, std::uint64_t rules, bool asks_ignored,
                   bool asks_attributes) {
-    if (!git_.has_repository() || (!asks_ignored && !asks_attributes)) return {};
+    if (!git_.has_repository() || rules == kNoRules || (!asks_ignored && !asks_attributes)) return {};
     const std::uint64_t key = mixed(mixed(rules, directory), 2 * asks_ignored + asks_attributes);
     if (auto known = lister_.verdicts_.find(path); known != lister_.verdicts_.end() && known->second.rules == key) {
       return verdicts_.insert(lister_.verdicts_.extract(known)).position->second;
@@ -121,7 +122,7 @@ class TreeWalk {
     std::vector<std::string> all;
     bool ignore_file = false, attributes_file = false, repository = false;
   };
-  Names names_in(DIR* dir) {
+  Names names_in(DIR* dir, const std::string& prefix) {
     Names out;
     while (const dirent* entry = ::readdir(dir)) {
       const std::string_view name = entry->d_name;
@@ -133,7 +134,11 @@ class TreeWalk {
       if (++n_entries_ > limits_.entries_max) break;
       out.ignore_file |= name == ".gitignore";
       out.attributes_file |= name == ".gitattributes";
-      if (!is_our_temporary(name)) out.all.emplace_back(name);
+      if (is_temporary_name(name)) {
+        if (tree_.temporaries.size() < kTemporariesMax) tree_.temporaries.push_back(prefix + std::string(name));
+        continue;
+      }
+      out.all.emplace_back(name);
     }
     std::ranges::sort(out.all);
     return out;
@@ -143,7 +148,7 @@ class TreeWalk {
     const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(fd.get()), ::closedir);
     if (!dir) return;
     fd.release();  // the stream closes it
-    const Names names = names_in(dir.get());
+    const Names names = names_in(dir.get(), prefix);
     const std::string own = prefix.empty() ? "" : prefix.substr(0, prefix.size() - 1);
     if (names.repository && !prefix.empty() && git_.has_repository()) {
       // A repository of its own, known to the index or not: git does not look into it either.
@@ -153,7 +158,8 @@ class TreeWalk {
     tree_.directories.push_back(own);
     struct stat st {};
     const auto add_rules = [&](const char* name) {
-      if (::fstatat(::dirfd(dir.get()), name, &st, AT_SYMLINK_NOFOLLOW) == 0) rules = mixed(rules, stamp_of(st));
+      if (::fstatat(::dirfd(dir.get()), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && rules != kNoRules) rules = mixed(rules, stamp_of(st));
+      if (!GitView::can_read_rules(::dirfd(dir.get()), name)) rules = kNoRules;
     };
     if (names.ignore_file) add_rules(".gitignore");
     if (names.attributes_file) add_rules(".gitattributes");
@@ -175,8 +181,11 @@ class TreeWalk {
       tree_.files.push_back({path, Listed::Kind::submodule, {}, {}});
       return;
     }
-    if (is_product_directory(name) || n_entries_ > limits_.entries_max) return;
-    if (verdict(path, true, rules, true, false).ignored) return;
+    if (n_entries_ > limits_.entries_max || verdict(path, true, rules, true, false).ignored) return;
+    if (is_product_directory(name)) {
+      if (git_.has_repository() && tree_.products.size() < kProductsMax) tree_.products.push_back(path);
+      return;
+    }
     if (depth >= limits_.depth_max) {
       too_deep_.insert(path);
       return;
@@ -215,7 +224,7 @@ class TreeWalk {
       const std::size_t slash = path.rfind('/');
       const std::string directory = slash == std::string::npos ? "" : path.substr(0, slash);
       // In a directory that was walked it was not there, or, on a file system that folds case, under another name.
-      if (walked(directory) || is_our_temporary(std::string_view(path).substr(slash + 1))) continue;
+      if (walked(directory) || is_temporary_name(std::string_view(path).substr(slash + 1))) continue;
       struct stat st {};
       if (!is_real_directory(directory) || !fs_.lstat(path, st) || S_ISDIR(st.st_mode)) continue;
       if (depth_of(path) > limits_.depth_max) {
@@ -223,8 +232,19 @@ class TreeWalk {
         continue;
       }
       tree_.directories.push_back(directory);
-      tree_.files.push_back({path, kind_of(st), stamp_of(st), git_.attributes(path)});
+      tree_.files.push_back({path, kind_of(st), stamp_of(st), can_ask_below(directory) ? git_.attributes(path) : Attributes()});
     }
+  }
+  bool can_ask_below(const std::string& directory) {
+    if (const auto known = askable_.find(directory); known != askable_.end()) return known->second;
+    const auto can_read = [&](const char* name) {
+      struct stat st {};
+      const std::string path = directory.empty() ? name : directory + "/" + name;
+      return !fs_.lstat(path, st) || GitView::can_read_rules(AT_FDCWD, (fs_.root() + "/" + path).c_str());
+    };
+    const std::size_t slash = directory.rfind('/');
+    const bool above = directory.empty() || can_ask_below(slash == std::string::npos ? "" : directory.substr(0, slash));
+    return askable_[directory] = above && can_read(".gitignore") && can_read(".gitattributes");
   }
   bool walked(const std::string& directory) {
     if (n_walked_ == 0) {
@@ -242,7 +262,7 @@ class TreeWalk {
   const std::vector<Tracked> tracked_;
   std::vector<bool> seen_;
   std::unordered_map<std::string, Verdict> verdicts_;  // of this listing; the last one's, as far as they hold
-  std::unordered_map<std::string, bool> real_;
+  std::unordered_map<std::string, bool> real_, askable_;
   std::set<std::string> too_deep_;
   std::size_t n_entries_ = 0, n_closed_ = 0, n_walked_ = 0;
   Tree tree_;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <gmock/gmock.h>
 
 #include "tests/tools/git_command.h"
 #include "tests/tools/scratch.h"
@@ -108,6 +109,23 @@ TEST(Scanner, TrustsNoFileThatChangedJustNow) {
   EXPECT_EQ(scanner.figures().n_read, 1u) << "once more, and then never again";
   ASSERT_TRUE(scanner.scan());
   EXPECT_EQ(scanner.figures().n_read, 0u);
+}
+
+TEST(Scanner, WaitsForNoRulesThatNeverCome) {
+  test::Scratch dir;
+  git(dir.root(), "init -q");
+  dir.write("a.txt", "x\n");
+  dir.write("sub/b.txt", "x\n");
+  dir.write(".gitignore", "*.o\n");
+  dir.write("c.o", "x\n");
+  dir.write("sub/d.o", "x\n");
+  ASSERT_EQ(::mkfifo(dir.at("sub/.gitignore").c_str(), 0600), 0);
+  Scanner scanner({dir.root(), {}});
+  EXPECT_EQ(scan(scanner), (Names{".gitignore", "a.txt", "sub/.gitignore [not a regular file]", "sub/b.txt", "sub/d.o"}))
+      << "below the FIFO git is asked nothing";
+  ASSERT_EQ(::mkfifo(dir.at(".git/pipe").c_str(), 0600), 0);
+  git(dir.root(), "config core.excludesFile " + dir.at(".git/pipe"));
+  EXPECT_THAT(scan(scanner), testing::ElementsAre(testing::HasSubstr("is no plain file")));
 }
 
 TEST(Scanner, FollowsRenamesThatOnlyChangeCase) {

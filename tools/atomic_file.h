@@ -1,0 +1,26 @@
+// Files that appear whole or not at all: written under no name or a passing one, then renamed. Descriptors of directories stand
+// for paths; errors are errno values, 0 for none.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "tools/fd.h"
+
+namespace lares::tools {
+
+struct Temporary {
+  Fd fd;
+  std::string name;
+  bool named = false;
+};
+
+std::string temporary_name();                      // .lares-0123456789abcdef.tmp
+bool is_temporary_name(std::string_view name);     // of this process or another
+Temporary make_temporary(int dir, unsigned mode = 0600);  // no fd: errno says why
+int give_name(int dir, Temporary& temporary);      // the passing one, from which it can be renamed
+int write_all(int fd, std::string_view bytes);
+// user.* and the ACL; what cannot be copied (another owner's, a file system without them) is left out.
+void copy_xattrs(int from, int to);
+
+}  // namespace lares::tools
