@@ -53,7 +53,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   const std::string stores = options.state_dir + "/prefixes";
   Residents residents({.io = io.get_executor(), .disk = &trees, .host = &host, .log = &log, .store_dir = stores,
                        .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens});
-  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .log = &log, .state_dir = options.state_dir,
+  Checkpoints checkpoints(trees, options.state_dir + "/snapshots");
+  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .defaults = options.defaults});
   sessions.load();
   Server server(io.get_executor(), disk, host, residents, sessions, log,

@@ -265,6 +265,35 @@ struct SessionHistory {
 };
 // Result: {"events": [{"method", "params"}...], "more": bool}; wire.h has SessionHistoryResult.
 
+// Goes back to before a turn: the transcript, and the files that the calls since then changed; what others changed stays. With dry_run
+// it only says what would be done. Turns must not run: busy.
+struct SessionRewind {
+  static constexpr std::string_view kMethod = "session/rewind";
+  std::string session_id;
+  std::int64_t turn_id = 0;
+  std::string files = "restore";  // restore | keep
+  bool dry_run = false;
+};
+struct RewindChange { std::string path, kind; };  // kind: added | changed | removed | mode | type, by the rewinding
+struct SessionRewindResult {
+  std::int64_t turn_id = 0;
+  std::vector<RewindChange> changes;
+  std::vector<SkippedFile> not_done;  // they are as they were
+  std::string undo;                   // the snapshot of the moment before; empty: no file was touched
+};
+// Takes the last rewinding back, files and all, if no turn has begun since. Result: SessionRewindResult.
+struct SessionUnrewind {
+  static constexpr std::string_view kMethod = "session/unrewind";
+  std::string session_id;
+};
+// Another session that knows what this one knew before a turn (0: now), in the same worktree. Result: SessionInfo.
+struct SessionFork {
+  static constexpr std::string_view kMethod = "session/fork";
+  std::string session_id;
+  std::int64_t before_turn = 0;
+  std::string title;  // empty: the other's
+};
+
 // ---- prompts and turns
 
 // `delivery`: "start"     begins a turn; busy when one runs.
@@ -377,6 +406,20 @@ struct ApprovalResolved {
   std::string item_id, decision, scope;
   std::vector<PermissionRule> rules;  // that hold from now on
 };
+// Durable. Turns from turn_id on are no longer part of the session, until session/unrewound; what clients show of them is the past.
+struct SessionRewound {
+  static constexpr std::string_view kNotification = "session/rewound";
+  Stamp at{};
+  std::int64_t turn_id = 0;
+  std::string undo;
+  std::vector<RewindChange> changes;
+};
+struct SessionUnrewound {  // durable
+  static constexpr std::string_view kNotification = "session/unrewound";
+  Stamp at{};
+  std::int64_t turn_id = 0;
+  std::vector<RewindChange> changes;
+};
 struct SessionClosed {  // durable
   static constexpr std::string_view kNotification = "session/closed";
   Stamp at{};
@@ -470,6 +513,7 @@ struct Item {
   std::int64_t elapsed_ms = 0;
   std::vector<FileChange> changes;
   bool changes_untold = false;  // it may have changed files that `changes` does not name, as a command may
+  std::string snapshot, snapshot_after;  // of the worktree before it ran and, where its changes are untold, after; empty: none was taken
 };
 struct ItemStarted {  // ephemeral
   static constexpr std::string_view kNotification = "item/started";

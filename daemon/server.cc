@@ -35,6 +35,7 @@ tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") 
 bool changes_something(const std::string& method) {
   return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
          method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod ||
+         method == SessionRewind::kMethod || method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
          method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
@@ -112,7 +113,7 @@ std::string Server::health() const {
 InitializeResult Server::greeting() const {
   return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
           .state_dir = options_.state_dir, .socket = options_.socket,
-          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules"}};
+          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork"}};
 }
 
 asio::awaitable<ServerStatusResult> Server::status() {
@@ -276,6 +277,25 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
       if (frame.is_object()) result.events.push_back({frame["method"].get<std::string>(), frame["params"]});
     }
     co_return to_json(result);
+  }
+  if (method == SessionRewind::kMethod) {
+    SessionRewind request;
+    if (!read(request)) co_return bad();
+    auto done = co_await session->rewind(std::move(request));
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(std::move(*done));
+  }
+  if (method == SessionUnrewind::kMethod) {
+    auto done = co_await session->unrewind();
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(std::move(*done));
+  }
+  if (method == SessionFork::kMethod) {
+    SessionFork request;
+    if (!read(request)) co_return bad();
+    auto forked = co_await sessions_.fork(session, request.before_turn, request.title);
+    if (!forked) co_return tl::unexpected(forked.error());
+    co_return ok((*forked)->info());
   }
   if (method == PromptSend::kMethod) {
     PromptSend request;

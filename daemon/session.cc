@@ -1,7 +1,6 @@
 #include "daemon/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
+#include "daemon/session_facts.h"
 #include "daemon/utf8.h"
 #include "tools/text.h"
 
@@ -26,10 +26,6 @@ constexpr std::string_view kAllMayHaveChanged =
     "<workspace-update>\nLares was restarted, and files may have changed since you were shown them. View a file before you rely on its text.\n</workspace-update>\n";
 constexpr std::size_t kTitleBytesMax = 80;
 constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
-
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 std::string first_line(const std::string& text) {
   const auto begin = text.find_first_not_of(" \t\r\n");
@@ -52,24 +48,6 @@ std::string blob_shown(const protocol::FileChange& change) {
 
 // ---- facts
 
-template <class T>
-void Session::fact(T notification) {
-  notification.at = {.session_id = info_.session_id, .seq = static_cast<std::int64_t>(journal_.size()) + 1, .t = now_ms()};
-  const Json params = protocol::to_json(notification);
-  record(T::kNotification, params);
-  info_.updated_ms = notification.at.t;
-  const std::string line = protocol::notification_line(T::kNotification, params);
-  for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, Subscriber::Weight::fact);
-}
-
-template <class T>
-void Session::ephemeral(T notification, Subscriber::Weight weight) {
-  if (subscribers_.empty()) return;
-  notification.at = {.session_id = info_.session_id, .t = now_ms()};
-  const std::string line = protocol::notification_line(notification);
-  for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, weight);
-}
-
 void Session::record(std::string_view method, const Json& params) {
   Json frame;
   frame["method"] = method;
@@ -88,7 +66,7 @@ Reply<std::shared_ptr<Session>> Session::create(const SessionWorld& world, proto
   auto journal = Journal::create(path);
   if (!journal) return tl::unexpected(refusal(protocol::Code::internal, journal.error()));
   std::shared_ptr<Session> session(new Session(world, std::move(*journal)));
-  info.created_ms = info.updated_ms = now_ms();
+  info.created_ms = info.updated_ms = unix_ms();
   session->info_ = info;
   session->idle_.open();
   session->fact(protocol::SessionCreated{.session = info});
@@ -174,6 +152,8 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     }
   }, std::type_identity<protocol::PromptWithdrawn>{});
   with([&](auto& x) {
+    turn_log_.begin(x.turn_id, transcript_);
+    undos_.clear();
     info_.n_turns = info_.turn_id = x.turn_id;
     repair_.clear();
     for (auto& p : prompts_) {
@@ -186,7 +166,19 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       if (rule.scope == "session") permissions_.add(rule);
   }, std::type_identity<protocol::ApprovalResolved>{});
   with([&](auto& x) {
+    turn_log_.cut(x.turn_id, transcript_);
+    undos_.push_back({x.undo, {}});
+    for (const auto& change : x.changes) undos_.back().paths.push_back(change.path);
+    forget_what_was_shown();
+  }, std::type_identity<protocol::SessionRewound>{});
+  with([&](auto&) {
+    turn_log_.uncut(transcript_);
+    if (!undos_.empty()) undos_.pop_back();
+    forget_what_was_shown();
+  }, std::type_identity<protocol::SessionUnrewound>{});
+  with([&](auto& x) {
     open_.erase(x.item.id);
+    turn_log_.completed(x.item);
     for (const auto& change : x.item.changes) {
       std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
       was_shown_.push_back({change.path, blob_shown(change), true});
@@ -205,6 +197,7 @@ void Session::mend() {
     protocol::Item lost = item;
     if (item.state == "asking") lost.state = "denied", lost.output = unanswered_text(item.name, item.why);
     else lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
+    turn_log_.completed(lost);
     fact(protocol::ItemCompleted{.item = lost});
   }
   open_.clear();
@@ -293,13 +286,15 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
 }
 
 void Session::start_next() {
-  if (turn_ || info_.closed || !failure_.empty()) return;
+  if (turn_ || rewinding_ || info_.closed || !failure_.empty()) return;
   for (Prompt& p : prompts_) {
     if (p.turn_id != 0 || p.delivered) continue;
     p.turn_id = info_.turn_id = ++info_.n_turns;
     turn_ = std::make_unique<Running>();
     turn_->id = p.turn_id, turn_->mode = mode_of(p.send);
     idle_.close();
+    turn_log_.begin(p.turn_id, transcript_);
+    undos_.clear();
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
     tell_repair();
     asio::co_spawn(world_.io, [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); }, asio::detached);
@@ -426,6 +421,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       }
       if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
       input.changes = [this] { return changes_of_others(); };
+      input.ran = [this](protocol::Item& item) { return checkpoint(item, &protocol::Item::snapshot_after); };
       input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) { return permit(item, arguments); };
       if (failed.empty()) {
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident_->shared());
@@ -530,9 +526,13 @@ Reply<> Session::reply(const std::string& item_id, const std::string& text) {
 // ---- permissions
 
 asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item, const nlohmann::json& arguments) {
-  const auto judged = co_await permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
+  auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
+  const auto judged = co_await std::move(judging);
   item.why = judged.why;
-  if (judged.verdict == Verdict::allow) co_return std::nullopt;
+  if (judged.verdict == Verdict::allow) {
+    co_await checkpoint(item, &protocol::Item::snapshot);
+    co_return std::nullopt;
+  }
   if (judged.verdict == Verdict::deny) co_return denied_text(item.name, judged.why);
   if (info_.settings.unattended == "skip" && !somebody_is_there()) {
     fact(protocol::ApprovalResolved{.item_id = item.id, .decision = "unattended"});
@@ -541,15 +541,29 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   item.state = "asking", item.likes = judged.likes;
   state("waiting");
   item_updated(item);
-  auto reply = co_await permissions_.answer_to(item.id);
+  auto answering = permissions_.answer_to(item.id);
+  auto reply = co_await std::move(answering);
   if (!reply) co_return unanswered_text(item.name, item.why);  // stopped
-  auto rules = co_await permissions_.remember(item, *reply, info_.root);
+  auto remembering = permissions_.remember(item, *reply, info_.root);
+  auto rules = co_await std::move(remembering);
   if (!rules) world_.log->event("rule_not_kept", {{"session", info_.session_id}, {"why", rules.error()}});
   fact(protocol::ApprovalResolved{.item_id = item.id, .decision = reply->decision, .scope = reply->scope,
                                   .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
   item.likes.clear();
-  if (reply->decision == "allow") co_return std::nullopt;
+  if (reply->decision == "allow") {
+    co_await checkpoint(item, &protocol::Item::snapshot);
+    co_return std::nullopt;
+  }
   co_return refused_text(item.name, reply->message);
+}
+
+// Where it fails the call runs all the same, and people are told that it cannot be taken back.
+asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::* into) {
+  auto taking = world_.checkpoints->take(info_.root, fmt::format("{} {}", info_.session_id, item.id));
+  auto taken = co_await std::move(taking);
+  if (taken) item.*into = taken->id;
+  else if (std::exchange(no_checkpoint_, taken.error()) != taken.error())
+    item_completed({.id = item.id + ".0", .turn_id = item.turn_id, .kind = "note", .text = "no snapshot, so what this call changes cannot be rewound: " + taken.error()});
 }
 
 Reply<> Session::approve(const protocol::ApprovalReply& reply) {
@@ -604,6 +618,7 @@ void Session::item_updated(const protocol::Item& item) {
 
 void Session::item_completed(const protocol::Item& item) {
   open_.erase(item.id);
+  turn_log_.completed(item);
   for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
   fact(protocol::ItemCompleted{.item = item});
 }
@@ -636,7 +651,7 @@ std::vector<Said> Session::steering() {
 std::vector<std::string> Session::snapshots(bool resync) const {
   std::vector<std::string> lines;
   for (const auto& [id, item] : open_) {
-    protocol::ItemSnapshot snapshot{.at = {.session_id = info_.session_id, .t = now_ms()}, .item = item, .resync = resync};
+    protocol::ItemSnapshot snapshot{.at = {.session_id = info_.session_id, .t = unix_ms()}, .item = item, .resync = resync};
     lines.push_back(protocol::notification_line(snapshot));
   }
   return lines;

@@ -17,16 +17,18 @@
 #include <boost/asio/thread_pool.hpp>
 #include <tl/expected.hpp>
 
+#include "daemon/checkpoints.h"
 #include "daemon/engine_host.h"
 #include "daemon/gate.h"
 #include "daemon/journal.h"
-#include "daemon/permissions/permissions.h"
 #include "daemon/log.h"
+#include "daemon/permissions/permissions.h"
 #include "daemon/protocol.h"
 #include "daemon/resident/residents.h"
 #include "daemon/toolbox.h"
 #include "daemon/transcript.h"
 #include "daemon/turn.h"
+#include "daemon/turn_log.h"
 #include "daemon/wire.h"
 
 namespace lares::daemon {
@@ -46,11 +48,15 @@ struct SessionWorld {
   asio::thread_pool* disk = nullptr;  // blocking file work
   EngineHost* host = nullptr;
   Residents* residents = nullptr;
+  Checkpoints* checkpoints = nullptr;
   const Log* log = nullptr;
   std::string state_dir, sandbox_launcher, mcp_config;
   TurnSettings defaults;
   std::function<void()> changed;  // some session's state changed
 };
+
+// Of a fork: where it looks for a place that the other's caches can be shared at, and how far back.
+inline constexpr std::int64_t kForkStep = 128, kForkLooksBack = 8192;
 
 // Where an answer is refused: what the client is told.
 template <class T = void>
@@ -74,6 +80,14 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Reply<> reply(const std::string& item_id, const std::string& text);
   Reply<> approve(const protocol::ApprovalReply& reply);
   Reply<> set_policy(const std::string& policy);
+
+  // session_rewind.cc
+  asio::awaitable<Reply<protocol::SessionRewindResult>> rewind(protocol::SessionRewind request);
+  asio::awaitable<Reply<protocol::SessionRewindResult>> unrewind();
+  const TurnLog& turn_log() const { return turn_log_; }
+  const Transcript& transcript() const { return transcript_; }
+  // Of a session just made: knows what the first n_ids of the other's transcript say, and shares what is evaluated of them.
+  asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, std::size_t n_ids, std::vector<std::string> results);
   void close();
   asio::awaitable<void> ended();  // when no turn runs
 
@@ -95,6 +109,20 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
     protocol::PromptSend send;
     std::int64_t seq = 0, turn_id = 0;
     bool delivered = false;  // or withdrawn: nothing is left to begin
+  };
+  // While it lives no turn begins.
+  struct Rewinding {
+    explicit Rewinding(Session& s) : session(s) { session.rewinding_ = true; }
+    ~Rewinding() {
+      session.rewinding_ = false;
+      session.start_next();
+    }
+    Rewinding(const Rewinding&) = delete;
+    Session& session;
+  };
+  struct Undo {
+    std::string snapshot;
+    std::vector<std::string> paths;
   };
   struct Running {
     std::int64_t id = 0;
@@ -123,6 +151,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   bool somebody_is_there() const;
+  asio::awaitable<void> checkpoint(protocol::Item& item, std::string protocol::Item::* into);
+  asio::awaitable<tl::expected<tools::Selection, std::string>> changed_in(std::vector<TurnLog::Turn> turns);
+  void forget_what_was_shown();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);
   void make_toolbox();
   void note_shown(const View& view, const tools::Workspace& files);
@@ -153,6 +184,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::optional<std::string> answer_;
   std::unique_ptr<Gate> answered_;
   Permissions permissions_;
+  TurnLog turn_log_;
+  std::vector<Undo> undos_;     // of the rewindings since the last turn
+  bool rewinding_ = false;
+  std::string no_checkpoint_;  // why, as people were told last
   std::set<Subscriber*> subscribers_;
   std::string repair_;   // what the journal lost, until a turn tells it
   std::string failure_;  // the journal could not be written: the turn must end

@@ -99,6 +99,29 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
   return session;
 }
 
+asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title) {
+  const std::string what = fmt::format("fork session {}", from->info().session_id);
+  std::size_t n_ids = from->transcript().ids.size();
+  std::vector<std::string> results = from->transcript().results;
+  if (before_turn != 0) {
+    const auto turns = from->turn_log().from(before_turn);
+    if (turns.empty()) co_return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("{} before turn {}: it has no such turn now", what, before_turn)));
+    n_ids = turns.front().n_ids, results = turns.front().results;
+  } else if (from->running()) {
+    co_return tl::unexpected(refusal(protocol::Code::busy, what + ": a turn runs; fork before it, or when it has ended"));
+  }
+  protocol::SessionInfo info;
+  info.session_id = fresh_id();
+  info.root = from->info().root;
+  info.title = title.empty() ? from->info().title : std::move(title);
+  info.settings = from->info().settings;
+  auto session = Session::create(world_, info);
+  if (!session) co_return session;
+  sessions_[info.session_id] = *session;
+  co_await (*session)->become_fork_of(std::move(from), n_ids, std::move(results));
+  co_return session;
+}
+
 Reply<std::shared_ptr<Session>> Sessions::find(const std::string& id) const {
   const auto first = sessions_.lower_bound(id);
   if (id.empty() || first == sessions_.end() || !first->first.starts_with(id)) {

@@ -22,6 +22,7 @@ class Sessions {
   void resume();
 
   Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
+  asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title);
   // By id or an unambiguous beginning of one.
   Reply<std::shared_ptr<Session>> find(const std::string& id) const;
   std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest first

@@ -409,6 +409,10 @@ class Turn {
       failure_message_ = fmt::format("the tool {} is broken: {}", item.name, outcome.error().message);
       item.state = "failed", item.output = outcome.error().message;
     }
+    if (item.changes_untold && in_.ran) {
+      auto noting = in_.ran(item);
+      co_await std::move(noting);
+    }
     events_.item_completed(item);
     co_return n;
   }

@@ -103,6 +103,8 @@ struct TurnInput {
   // Asked before a call that may change something: why it does not run, as the model reads it, or nullopt. It may wait, and says so in
   // `item`. Null: all may run.
   std::function<asio::awaitable<std::optional<std::string>>(protocol::Item& item, const nlohmann::json& arguments)> permit;
+  // Called when a call has run that does not say what it changed; before its item is complete. Null: nobody wants to know.
+  std::function<asio::awaitable<void>(protocol::Item& item)> ran;
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
 };

@@ -75,6 +75,15 @@ template <class V> void fields(V& v, SessionSettings& x) {
   v.o("stepTokensMax", x.step_tokens_max); v.o("thinkTokensMax", x.think_tokens_max); v.o("noSandbox", x.no_sandbox);
   v.o("policy", x.policy); v.o("unattended", x.unattended);
 }
+template <class V> void fields(V& v, RewindChange& x) { v.r("path", x.path); v.r("kind", x.kind); }
+template <class V> void fields(V& v, SessionRewind& x) {
+  v.r("sessionId", x.session_id); v.r("turnId", x.turn_id); v.o("files", x.files); v.o("dryRun", x.dry_run);
+}
+template <class V> void fields(V& v, SessionRewindResult& x) {
+  v.r("turnId", x.turn_id); v.o("changes", x.changes); v.o("notDone", x.not_done); v.o("undo", x.undo);
+}
+template <class V> void fields(V& v, SessionUnrewind& x) { v.r("sessionId", x.session_id); }
+template <class V> void fields(V& v, SessionFork& x) { v.r("sessionId", x.session_id); v.o("beforeTurn", x.before_turn); v.o("title", x.title); }
 template <class V> void fields(V& v, SessionCreate& x) { v.r("root", x.root); v.o("title", x.title); v.o("settings", x.settings); }
 template <class V> void fields(V& v, SessionInfo& x) {
   v.r("sessionId", x.session_id); v.r("root", x.root); v.o("title", x.title); v.o("state", x.state); v.o("closed", x.closed);
@@ -120,6 +129,8 @@ template <class V> void fields(V& v, SessionUpdated& x) { fields(v, x.at); v.o("
 template <class V> void fields(V& v, ApprovalResolved& x) {
   fields(v, x.at); v.r("itemId", x.item_id); v.r("decision", x.decision); v.o("scope", x.scope); v.o("rules", x.rules);
 }
+template <class V> void fields(V& v, SessionRewound& x) { fields(v, x.at); v.r("turnId", x.turn_id); v.o("undo", x.undo); v.o("changes", x.changes); }
+template <class V> void fields(V& v, SessionUnrewound& x) { fields(v, x.at); v.r("turnId", x.turn_id); v.o("changes", x.changes); }
 template <class V> void fields(V& v, SessionClosed& x) { fields(v, x.at); }
 template <class V> void fields(V& v, SessionState& x) {
   fields(v, x.at); v.r("state", x.state); v.o("turnId", x.turn_id); v.o("nQueued", x.n_queued);
@@ -151,6 +162,7 @@ template <class V> void fields(V& v, Item& x) {
   v.o("tokens", x.tokens); v.o("name", x.name); v.o("arguments", x.arguments); v.o("state", x.state); v.o("output", x.output);
   v.o("elapsedMs", x.elapsed_ms); v.o("changes", x.changes);
   v.o("changesUntold", x.changes_untold); v.o("why", x.why); v.o("likes", x.likes);
+  v.o("snapshot", x.snapshot); v.o("snapshotAfter", x.snapshot_after);
 }
 template <class V> void fields(V& v, ItemStarted& x) { fields(v, x.at); v.r("item", x.item); }
 template <class V> void fields(V& v, ItemDelta& x) {

@@ -1,0 +1,33 @@
+// How a session writes its facts down and tells them: for session*.cc.
+#pragma once
+
+#include <chrono>
+
+#include "daemon/session.h"
+#include "daemon/wire.h"
+
+namespace lares::daemon {
+
+inline std::int64_t unix_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+template <class T>
+void Session::fact(T notification) {
+  notification.at = {.session_id = info_.session_id, .seq = static_cast<std::int64_t>(journal_.size()) + 1, .t = unix_ms()};
+  const protocol::Json params = protocol::to_json(notification);
+  record(T::kNotification, params);
+  info_.updated_ms = notification.at.t;
+  const std::string line = protocol::notification_line(T::kNotification, params);
+  for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, Subscriber::Weight::fact);
+}
+
+template <class T>
+void Session::ephemeral(T notification, Subscriber::Weight weight) {
+  if (subscribers_.empty()) return;
+  notification.at = {.session_id = info_.session_id, .t = unix_ms()};
+  const std::string line = protocol::notification_line(notification);
+  for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, weight);
+}
+
+}  // namespace lares::daemon

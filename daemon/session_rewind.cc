@@ -1,0 +1,152 @@
+// Going back in a session, and forth again: its transcript, and the files its calls changed. What others changed stays.
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "daemon/checkpoints.h"
+#include "daemon/session.h"
+#include "daemon/session_facts.h"
+
+namespace lares::daemon {
+namespace {
+
+using protocol::Code;
+
+tl::unexpected<protocol::Error> refused(Code code, std::string message, std::string hint = "") {
+  return tl::unexpected(protocol::Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
+}
+
+std::string_view name_of(tools::SnapshotChange::Kind kind) {
+  using Kind = tools::SnapshotChange::Kind;
+  switch (kind) {
+    case Kind::added: return "added";
+    case Kind::changed: return "changed";
+    case Kind::removed: return "removed";
+    case Kind::mode: return "mode";
+    case Kind::type: return "type";
+  }
+  return "";
+}
+
+std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection) {
+  std::vector<protocol::RewindChange> out;
+  for (const auto& change : changes)
+    if (selection.holds(change.path)) out.push_back({change.path, std::string(name_of(change.kind))});
+  return out;
+}
+
+}  // namespace
+
+// What the calls of these turns changed: as they say, or as the snapshots around them do.
+asio::awaitable<tl::expected<tools::Selection, std::string>> Session::changed_in(std::vector<TurnLog::Turn> turns) {
+  std::set<std::string> paths;
+  for (const auto& turn : turns) {
+    paths.insert(turn.paths.begin(), turn.paths.end());
+    for (const auto& [before, after] : turn.windows) {
+      auto comparing = world_.checkpoints->compare(info_.root, before, after);  // "": the worktree
+      auto changes = co_await std::move(comparing);
+      if (!changes) co_return tl::unexpected(changes.error());
+      for (const auto& change : *changes) paths.insert(change.path);
+    }
+  }
+  tools::Selection selection;
+  selection.paths.assign(paths.begin(), paths.end());
+  co_return selection;
+}
+
+asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::SessionRewind request) {
+  const auto self = shared_from_this();
+  const std::string what = fmt::format("rewind session {} to before turn {}", info_.session_id, request.turn_id);
+  if (request.files != "restore" && request.files != "keep") co_return refused(Code::invalid_params, what + ": files must be restore or keep");
+  if (turn_ || rewinding_) co_return refused(Code::busy, what + ": it is at work", "interrupt the turn first");
+  const auto turns = turn_log_.from(request.turn_id);
+  if (turns.empty()) co_return refused(Code::not_found, fmt::format("{}: it has no such turn now", what), "session/history names them");
+  protocol::SessionRewindResult result{.turn_id = request.turn_id};
+  const auto first = std::ranges::find_if(turns, [](const auto& turn) { return !turn.snapshot.empty(); });
+  const std::string snapshot = request.files == "restore" && first != turns.end() ? first->snapshot : "";
+  const Rewinding rewinding(*this);
+  if (!snapshot.empty()) {
+    auto looking = changed_in(turns);
+    auto selection = co_await std::move(looking);
+    if (!selection) co_return refused(Code::internal, what + ": " + selection.error());
+    if (request.dry_run) {
+      auto comparing = world_.checkpoints->compare(info_.root, std::string(tools::kWorktree), snapshot);
+      auto changes = co_await std::move(comparing);
+      if (!changes) co_return refused(Code::internal, what + ": " + changes.error());
+      result.changes = told(*changes, *selection);
+    } else if (!selection->paths.empty()) {
+      auto restoring = world_.checkpoints->restore(info_.root, snapshot, *selection);
+      auto restored = co_await std::move(restoring);
+      if (!restored) co_return refused(Code::internal, what + ": " + restored.error());
+      result.undo = restored->before.id;
+      result.changes = told(restored->done, *selection);
+      for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+    }
+  }
+  if (request.dry_run) co_return result;
+  turn_log_.cut(request.turn_id, transcript_);
+  undos_.push_back({result.undo, {}});
+  for (const auto& change : result.changes) undos_.back().paths.push_back(change.path);
+  fact(protocol::SessionRewound{.turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
+  forget_what_was_shown();
+  if (!failure_.empty()) co_return refused(Code::internal, "write the session's journal: " + failure_);
+  co_return result;
+}
+
+asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
+  const auto self = shared_from_this();
+  const std::string what = fmt::format("take the rewinding of session {} back", info_.session_id);
+  if (turn_ || rewinding_) co_return refused(Code::busy, what + ": it is at work", "interrupt the turn first");
+  if (!turn_log_.can_uncut()) co_return refused(Code::not_found, what + ": nothing was rewound since its last turn");
+  protocol::SessionRewindResult result;
+  const Rewinding rewinding(*this);
+  const auto undo = undos_.back();
+  if (!undo.snapshot.empty() && !undo.paths.empty()) {
+    const tools::Selection selection{.all = false, .paths = undo.paths};
+    auto restoring = world_.checkpoints->restore(info_.root, undo.snapshot, selection);
+    auto restored = co_await std::move(restoring);
+    if (!restored) co_return refused(Code::internal, what + ": " + restored.error());
+    result.undo = restored->before.id;
+    result.changes = told(restored->done, selection);
+    for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+  }
+  result.turn_id = turn_log_.uncut(transcript_);
+  undos_.pop_back();
+  fact(protocol::SessionUnrewound{.turn_id = result.turn_id, .changes = result.changes});
+  forget_what_was_shown();
+  co_return result;
+}
+
+// The model may know less of the files now, or other things, than what was noted.
+void Session::forget_what_was_shown() {
+  pinned_ = nullptr;
+  was_shown_.clear();
+  written_.clear();
+  tools_.clear();  // the shell's state, and which files were viewed, are of the turns that went
+  info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+}
+
+// ---- forks
+
+asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, std::size_t n_ids, std::vector<std::string> results) {
+  const auto self = shared_from_this();
+  const std::vector<engine::Token> ids(parent->transcript_.ids.begin(), parent->transcript_.ids.begin() + static_cast<std::ptrdiff_t>(n_ids));
+  transcript_.ids = ids;
+  appended(ids, results);
+  transcript_.results = std::move(results);
+  was_shown_ = parent->was_shown_;
+  info_.context_tokens = static_cast<std::int64_t>(n_ids);
+  if (!parent->timeline_ || parent->turn_) co_return;
+  const auto share = [&]() -> std::unique_ptr<engine::Timeline> {
+    engine::Engine& engine = *world_.host->engine();
+    const auto held = static_cast<std::int64_t>(parent->timeline_->tokens().size());
+    const auto want = std::min(held, static_cast<std::int64_t>(n_ids));
+    for (std::int64_t n = want; n > 0 && want - n < kForkLooksBack; n = (n - 1) / kForkStep * kForkStep)
+      if (auto prefix = parent->timeline_->prefix(n)) return engine.timeline(prefix);
+    return nullptr;
+  };
+  timeline_ = co_await world_.host->run(share);
+}
+
+}  // namespace lares::daemon

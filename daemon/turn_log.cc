@@ -1,0 +1,49 @@
+#include "daemon/turn_log.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace lares::daemon {
+
+void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript) {
+  cuts_.clear();
+  turns_.push_back({.id = turn_id, .n_ids = transcript.ids.size(), .results = transcript.results});
+}
+
+void TurnLog::completed(const protocol::Item& item) {
+  if (turns_.empty() || item.kind != "tool") return;
+  Turn& turn = turns_.back();
+  if (turn.snapshot.empty()) turn.snapshot = item.snapshot;
+  for (const auto& change : item.changes)
+    if (std::ranges::find(turn.paths, change.path) == turn.paths.end()) turn.paths.push_back(change.path);
+  if (item.changes_untold && !item.snapshot.empty()) turn.windows.emplace_back(item.snapshot, item.snapshot_after);
+}
+
+std::vector<TurnLog::Turn> TurnLog::from(std::int64_t turn_id) const {
+  const auto at = std::ranges::find(turns_, turn_id, &Turn::id);
+  return {at, turns_.end()};
+}
+
+void TurnLog::cut(std::int64_t turn_id, Transcript& transcript) {
+  const auto at = std::ranges::find(turns_, turn_id, &Turn::id);
+  if (at == turns_.end()) return;
+  const std::size_t n_ids = std::min(at->n_ids, transcript.ids.size());
+  std::vector<std::string> results = at->results;
+  Cut cut{{at, turns_.end()}, transcript};
+  turns_.erase(at, turns_.end());
+  cuts_.push_back(std::move(cut));
+  transcript.ids.resize(n_ids);
+  transcript.results = std::move(results);
+}
+
+std::int64_t TurnLog::uncut(Transcript& transcript) {
+  if (cuts_.empty()) return 0;
+  Cut cut = std::move(cuts_.back());
+  cuts_.pop_back();
+  const std::int64_t turn_id = cut.turns.front().id;
+  turns_.insert(turns_.end(), std::make_move_iterator(cut.turns.begin()), std::make_move_iterator(cut.turns.end()));
+  transcript = std::move(cut.transcript);
+  return turn_id;
+}
+
+}  // namespace lares::daemon

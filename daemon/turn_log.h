@@ -1,0 +1,49 @@
+// Where each turn of a session began, and what its calls may have changed: what going back needs to know. Fed with the session's facts,
+// live and when they are read back.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/protocol.h"
+#include "daemon/transcript.h"
+
+namespace lares::daemon {
+
+class TurnLog {
+ public:
+  struct Turn {
+    std::int64_t id = 0;
+    std::size_t n_ids = 0;             // of the transcript, when it began
+    std::vector<std::string> results;  // that were unread then
+    std::string snapshot;              // of the worktree, before its first call that could change something; empty: there was none
+    std::vector<std::string> paths;    // that its calls say they changed
+    std::vector<std::pair<std::string, std::string>> windows;  // snapshots before and after a call that does not say; after empty: not known
+  };
+
+  void begin(std::int64_t turn_id, const Transcript& transcript);
+  void completed(const protocol::Item& item);
+
+  const std::vector<Turn>& turns() const { return turns_; }
+  // The turns from this one on; none: there is no such turn.
+  std::vector<Turn> from(std::int64_t turn_id) const;
+
+  // The turns from this one on go, with what the transcript had of them; they come back with the last of them that went.
+  void cut(std::int64_t turn_id, Transcript& transcript);
+  bool can_uncut() const { return !cuts_.empty(); }
+  std::int64_t uncut(Transcript& transcript);  // the turn that it went back before
+  const Turn* last_cut() const { return cuts_.empty() ? nullptr : &cuts_.back().turns.front(); }
+
+ private:
+  struct Cut {
+    std::vector<Turn> turns;
+    Transcript transcript;  // as it was
+  };
+  std::vector<Turn> turns_;
+  std::vector<Cut> cuts_;  // since the last turn began
+};
+
+}  // namespace lares::daemon
