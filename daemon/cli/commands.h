@@ -5,6 +5,7 @@
 
 namespace lares::cli {
 
+int interactive_command(int argc, const char* const* argv);  // lares, at a terminal
 int run_command(int argc, const char* const* argv);       // lares run TASK
 int ask_command(int argc, const char* const* argv);       // lares ask QUESTION
 int status_command(int argc, const char* const* argv);    // lares status

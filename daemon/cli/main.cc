@@ -1,4 +1,6 @@
 // lares: the command line of Lares.
+#include <unistd.h>
+
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -32,18 +34,32 @@ constexpr Command kCommands[] = {
 };
 
 void help(std::FILE* to) {
-  std::fputs("lares: a coding agent that lives in your repository\n\nUsage: lares COMMAND ...\n\n",
+  std::fputs("lares: a coding agent that lives in your repository\n\n"
+             "Usage: lares              a conversation; --continue goes on with the newest\n"
+             "       lares COMMAND ...\n\n",
              to);
   for (const Command& c : kCommands) {
     std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
                  static_cast<int>(c.what.size()), c.what.data());
   }
   std::fputs(
-      "\n  lares COMMAND --help says what it takes; lares --version, lares help.\n"
-      "\nThe daemon, laresd, starts when it is needed.\n"
+      "\n  lares run \"the date parser rejects leap days; fix it\"\n"
+      "  lares COMMAND --help says what it takes; lares --version, lares help.\n"
+      "The daemon, laresd, starts when it is needed.\n"
       "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
       "interrupted.\n",
       to);
+}
+
+bool at_terminal() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1; }
+
+bool names_command(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    for (const Command& c : kCommands) {
+      if (c.name == argv[i]) return true;
+    }
+  }
+  return false;
 }
 
 int dispatch(int argc, const char* const* argv) {
@@ -66,6 +82,12 @@ int dispatch(int argc, const char* const* argv) {
     std::vector<const char*> words(argv + 1, argv + argc);
     words[0] = full.c_str();
     return c.run(static_cast<int>(words.size()), words.data());
+  }
+  const bool conversation = name.empty() ? at_terminal() : name == "--session" || name == "--continue" || (name.starts_with('-') && at_terminal() && !names_command(argc, argv));
+  if (conversation || name.starts_with("--session=")) {
+    std::vector<const char*> words(argv, argv + argc);
+    words[0] = "lares";
+    return cli::interactive_command(argc, words.data());
   }
   if (name.empty()) {
     help(stderr);

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstdio>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/output.h"
+#include "daemon/cli/prompt_id.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
@@ -32,14 +32,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kRedrawEvery{120};
 constexpr int kReconnectsMax =
     5;  // in one turn; a daemon that keeps dying is reported, not retried for ever
-
-std::string fresh_id() {
-  std::random_device random;  // version 4 UUID
-  const auto word = [&] { return static_cast<unsigned>(random()); };
-  const unsigned a = word(), b = word(), c = word(), d = word();
-  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xFFF,
-                     (c >> 16 & 0x3FFF) | 0x8000, c & 0xFFFF, d);
-}
 
 int status_of(const std::string& reason) {
   if (reason == "end_turn") return kExitFinished;
@@ -64,7 +56,7 @@ class Turn {
         options_(turn),
         mode_(std::move(mode)),
         prompt_(std::move(prompt)),
-        prompt_id_(fresh_id()),
+        prompt_id_(fresh_prompt_id()),
         screen_(STDERR_FILENO, Terminal::detect(STDERR_FILENO)),
         transcript_(screen_, view_options(daemon, turn)),
         view_(screen_, transcript_) {}
@@ -100,16 +92,7 @@ class Turn {
 
   Result<> begin() {
     if (auto reached = reach_daemon(); !reached) return reached;
-    if (!started_ && !daemon_.model.empty()) {
-      auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
-      if (!status) return tl::unexpected(std::move(status.error()));
-      if (status->model.directory != daemon_.model) {
-        return tl::unexpected(
-            Error{fmt::format("--model {}: the running daemon serves {}; end it with `lares "
-                              "shutdown` first, or give another --socket",
-                              daemon_.model, status->model.directory)});
-      }
-    }
+    if (auto served = serves_model(link_, daemon_, started_); !served) return served;
     if (options_.session.empty()) {
       protocol::SessionCreate create;
       create.root = options_.root;
@@ -223,6 +206,9 @@ class Turn {
         question_open_ = false;
         break;
       case Happening::Kind::answer:
+      case Happening::Kind::keys:  // not asked for here, and neither is job control
+      case Happening::Kind::suspend:
+      case Happening::Kind::resume:
       case Happening::Kind::tick:
         break;
     }
@@ -320,25 +306,12 @@ class Turn {
       with<protocol::SessionState>(h, [&](const auto& x) {
         if (!interrupted_) view_.session_state(x);
       });
-    } else if (m == protocol::TurnPrefill::kNotification) {
-      with<protocol::TurnPrefill>(h, [&](const auto& x) {
-        if (ours(x.turn_id)) view_.prefill(x);
-      });
-    } else if (m == protocol::ItemStarted::kNotification) {
-      with<protocol::ItemStarted>(h, [&](const auto& x) {
-        if (ours(x.item.turn_id)) view_.item_started(x.item);
-      });
-    } else if (m == protocol::ItemDelta::kNotification) {
-      with<protocol::ItemDelta>(h, [&](const auto& x) { view_.item_delta(x); });
-    } else if (m == protocol::ItemSnapshot::kNotification) {
-      with<protocol::ItemSnapshot>(h, [&](const auto& x) {
-        if (ours(x.item.turn_id)) view_.item_snapshot(x.item);
-      });
-    } else if (m == protocol::ItemUpdated::kNotification) {
+    } else {
+      view_.show(h.message, [this](std::int64_t turn_id) { return ours(turn_id); });
+    }
+    if (m == protocol::ItemUpdated::kNotification) {
       with<protocol::ItemUpdated>(h, [&](const auto& x) {
-        if (!ours(x.item.turn_id)) return;
-        view_.item_snapshot(x.item);
-        if (x.item.state == "waiting") ask(x.item);
+        if (ours(x.item.turn_id) && x.item.state == "waiting") ask(x.item);
       });
     }
   }

@@ -25,4 +25,7 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
 // Says on stderr that it waits.
 Result<Reached> reach(Link& link, const DaemonOptions& options);
 
+// That the daemon, which `started` says this command started or not, serves the model that was asked for.
+Result<> serves_model(Link& link, const DaemonOptions& options, bool started);
+
 }  // namespace lares::cli

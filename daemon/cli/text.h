@@ -7,6 +7,18 @@
 
 namespace lares::cli {
 
+struct Character {
+  char32_t code = 0xFFFD;
+  std::size_t bytes = 1;
+  bool valid = false;
+};
+
+// The character at the start of `utf8`, which is not empty. Overlong forms, surrogates and cut
+// sequences are invalid and take one byte, so the next call starts afresh behind it.
+Character decode(std::string_view utf8);
+void append_utf8(std::string& out, char32_t code);
+int character_columns(char32_t code);
+
 // Columns that `utf8` takes on a terminal: 0 for combining marks, 2 for wide East Asian letters and
 // most emoji.
 int columns(std::string_view utf8);
