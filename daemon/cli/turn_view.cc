@@ -119,6 +119,7 @@ void TurnView::item_started(const protocol::Item& item) {
   Seen& s = seen(item);
   s.began = now();
   if (s.kind == "think") {
+    if (!thinking_.empty() && !thinking_.ends_with("\n\n")) thinking_ += "\n\n";
     progress_.begin("thinking", now());
     progress_.limit(think_limit_);
   } else if (s.kind == "text") {

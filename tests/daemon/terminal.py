@@ -1,7 +1,6 @@
 """A terminal for tests: a program on a pty of its own, and what its screen shows after the bytes it wrote."""
 import fcntl
 import os
-import pty
 import re
 import select
 import signal
@@ -134,21 +133,18 @@ class Terminal:
         self.bytes = b""
         self.pending = b""
         self.status = None
-        self.keeper = None
-        self.gate, go = os.pipe()
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            os.close(go)
-            os.read(self.gate, 1)  # the size and the modes are known first
-            os.chdir(cwd)
-            os.execve(command[0], command, env)
-        os.close(self.gate)
+        # The slave side stays open here: when the last one closes, its modes are gone.
+        self.master, self.keeper = os.openpty()
         self.set_size(width, height)
-        # Keeps the slave side open: when the last one closes, its modes are gone.
-        self.keeper = os.open(os.ptsname(self.master), os.O_RDWR | os.O_NOCTTY)
         self.before = self.modes()
-        os.write(go, b"x")
-        os.close(go)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.login_tty(self.keeper)
+                os.chdir(cwd)
+                os.execve(command[0], command, env)
+            finally:
+                os._exit(127)
 
     def modes(self):
         return termios.tcgetattr(self.keeper)
@@ -186,7 +182,7 @@ class Terminal:
         self.screen.feed(data[:cut].decode(errors="replace"))
         return True
 
-    def until(self, seen, timeout=30):
+    def until(self, seen, timeout=8):
         """Waits until the screen, with what scrolled off it, shows a pattern or satisfies a function of it; returns its text."""
         deadline = time.monotonic() + timeout
         test = seen if callable(seen) else lambda text: re.search(seen, text, re.S)
@@ -207,7 +203,7 @@ class Terminal:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
 
-    def wait(self, timeout=30):
+    def wait(self, timeout=8):
         """The exit status; reads on meanwhile, so that the program can write."""
         deadline = time.monotonic() + timeout
         while not self.ended():

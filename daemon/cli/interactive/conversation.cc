@@ -149,7 +149,7 @@ void Conversation::notified(const Happening& h) {
   const auto& params = h.message.params;
   if (const auto of = params.find("sessionId"); of == params.end() || *of != session_->session_id) return;
   if (const auto seq = params.find("seq"); seq != params.end() && seq->is_number_integer()) {
-    last_seq_ = std::max(last_seq_, seq->get<std::int64_t>());
+    last_seq_ = session_->last_seq = std::max(last_seq_, seq->get<std::int64_t>());
     reconnects_ = 0;
   }
   const std::string& m = h.message.method;
@@ -160,7 +160,10 @@ void Conversation::notified(const Happening& h) {
     if (x && x->turn_id == turn_id_) turn_id_ = 0;
     if (x) session_->context_tokens = x->usage.context;
   } else if (m == protocol::PromptAccepted::kNotification) {
-    if (const auto x = protocol::from_json<protocol::PromptAccepted>(params)) waiting_.push_back(x->id);
+    const auto x = protocol::from_json<protocol::PromptAccepted>(params);
+    if (!x) return;
+    waiting_.push_back(x->id);
+    std::erase_if(unanswered_, [&](const auto& u) { return u.second.id == x->id; });  // its answer says no more
   } else if (m == protocol::PromptWithdrawn::kNotification) {
     if (const auto x = protocol::from_json<protocol::PromptWithdrawn>(params)) std::erase(waiting_, x->id);
   } else if (m == protocol::ItemCompleted::kNotification) {

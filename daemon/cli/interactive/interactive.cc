@@ -57,7 +57,7 @@ class Interactive {
                .failed = [this](const Error& error) { view_.turn_ended(), complain(error); },
                .not_sent = [this](const std::string& content) { input_->put_back(content); }}) {
     InputEvents events{.wait = [this] { wait(); },
-                       .submitted = [this](std::string line) { submitted(std::move(line)); },
+                       .submitted = [this](std::string line) { submitted(std::move(line)), after_happenings(); },
                        .leave = [this] { input_->stop(); },
                        .completions = slash_completions};
     plain_ = !screen_.terminal().is_terminal;
@@ -233,8 +233,8 @@ class Interactive {
 
   void turn_began() {
     changes_ = Changes();
-    interrupting_ = false;
     view_.turn_began(talk_.session().context_tokens);
+    if (interrupting_) talk_.interrupt();  // it was wanted before there was anything to interrupt
   }
 
   void turn_ended(const protocol::TurnEnded& ended) {
