@@ -11,6 +11,9 @@ int ask_command(int argc, const char* const* argv);       // lares ask QUESTION
 int status_command(int argc, const char* const* argv);    // lares status
 int prefix_command(int argc, const char* const* argv);    // lares prefix
 int sessions_command(int argc, const char* const* argv);  // lares sessions
+int log_command(int argc, const char* const* argv);       // lares log
+int diff_command(int argc, const char* const* argv);      // lares diff
+int completion_command(int argc, const char* const* argv);  // lares completion SHELL
 int shutdown_command(int argc, const char* const* argv);  // lares shutdown
 int prompt_command(int argc, const char* const* argv);    // lares prompt --head
 int model_command(int argc, const char* const* argv);     // lares model ...

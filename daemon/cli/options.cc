@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::uint64_t kStepsMost = 1'000'000;  // of a turn
 
+const std::function<void(const CLI::App&)>* describing = nullptr;  // see describe_options()
+
 }  // namespace
 
 namespace fs = std::filesystem;
@@ -120,7 +122,18 @@ Result<std::string> repository_root(const std::string& directory) {
   }
 }
 
+void describe_options(int (*command)(int, const char* const*), const char* name,
+                      const std::function<void(const CLI::App&)>& describe) {
+  describing = &describe;
+  command(1, &name);
+  describing = nullptr;
+}
+
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
+  if (describing) {
+    (*describing)(app);
+    return kExitFinished;
+  }
   try {
     app.parse(argc, argv);
     return std::nullopt;

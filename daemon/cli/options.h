@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -42,6 +43,11 @@ Result<std::string> repository_root(const std::string& directory);
 // Parses; an exit status means the subcommand is over (--help was asked for, or the line was
 // wrong).
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv);
+
+// Runs `command` no further than its parse(), which hands its options to `describe`: they exist
+// nowhere else.
+void describe_options(int (*command)(int, const char* const*), const char* name,
+                      const std::function<void(const CLI::App&)>& describe);
 
 // One line on stderr, and the status to exit with. With `json` the same as an object on stdout.
 int fail(const Error& error, bool json);

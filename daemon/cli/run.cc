@@ -73,7 +73,7 @@ class Turn {
     }
     view_.hide_status();
     if (exit_) return *exit_;
-    end_useless_daemon();
+    if (started_) end_useless_daemon(link_);
     transcript_.finish();
     screen_.fresh_line();
     if (interrupted_) begun.error().kind = Error::Kind::interrupted;
@@ -344,16 +344,9 @@ class Turn {
     link_.send(answer);
   }
 
-  // Nobody has use for a daemon without a model; only the one this command started is its to end.
-  void end_useless_daemon() {
-    if (!started_ || !link_.connected()) return;
-    const auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
-    if (status && status->engine.state == "failed") (void)link_.call<protocol::Nothing>(protocol::ServerShutdown{});
-  }
-
   void server_state(const protocol::ServerState& state) {
     if (state.state == "failed") {
-      end_useless_daemon();
+      if (started_) end_useless_daemon(link_);
       view_.hide_status();
       transcript_.finish();
       exit_ = fail(Error{"load the model: " + state.message}, daemon_.json);

@@ -292,4 +292,10 @@ Result<> serves_model(Link& link, const DaemonOptions& options, bool started) {
                         options.model, status->model.directory)});
 }
 
+void end_useless_daemon(Link& link) {
+  if (!link.connected()) return;
+  const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
+  if (status && status->engine.state == "failed") (void)link.call<protocol::Nothing>(protocol::ServerShutdown{});
+}
+
 }  // namespace lares::cli

@@ -173,6 +173,14 @@ std::string grouped(long long n) {
   return digits;
 }
 
+std::string rough(long long n) {
+  const auto value = static_cast<double>(n);
+  if (n < 1000) return std::to_string(n);
+  if (n < 9950) return fmt::format("{:.1f}k", value / 1e3);
+  if (n < 999'500) return fmt::format("{:.0f}k", value / 1e3);
+  return n < 9'950'000 ? fmt::format("{:.1f}M", value / 1e6) : fmt::format("{:.0f}M", value / 1e6);
+}
+
 std::string duration(double seconds) {
   if (seconds < 0) seconds = 0;
   if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);

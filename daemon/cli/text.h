@@ -41,6 +41,9 @@ std::string one_line(std::string_view text);
 // 1234567 as "1,234,567".
 std::string grouped(long long n);
 
+// 1234567 as "1.2M", 12345 as "12k", where space is short.
+std::string rough(long long n);
+
 // 3.4 as "3.4s", 75 as "1m15s", 3700 as "1h01m".
 std::string duration(double seconds);
 

@@ -44,8 +44,8 @@ std::string TurnView::status_text() const {
   if (!turn_began_ || text.empty()) return text;
   const std::string dot = screen_.terminal().utf8 ? " · " : " - ";
   const protocol::Usage& u = usage_;
-  if (u.context > 0) text += dot + "context " + grouped(u.context) + (u.context_max > 0 ? "/" + grouped(u.context_max) : "");
-  if (u.cached + u.prefilled > 0) text += dot + fmt::format("{} cached, {} new", grouped(u.cached), grouped(u.prefilled));
+  if (u.context > 0) text += dot + "context " + rough(u.context) + (u.context_max > 0 ? "/" + rough(u.context_max) : "");
+  if (u.cached + u.prefilled > 0) text += dot + fmt::format("{} cached, {} new", rough(u.cached), rough(u.prefilled));
   const double seconds = std::chrono::duration<double>(now() - *turn_began_).count();
   return text + dot + fmt::format("turn {}", seconds < 10 ? fmt::format("{}s", static_cast<int>(seconds)) : duration(seconds));
 }

@@ -99,7 +99,7 @@ class TerminalTest(unittest.TestCase):
         self.start(THINK + view, self.gated(THINK + "Done."))
         t = self.open(width=120)
         t.write("Look.\r")
-        t.until(r"context [\d,]+/1,048,576 · [\d,]+ cached, [\d,]+ new · turn \d+s\n› ?$")
+        t.until(r"context [\d.]+k/1.0M · [\d.k]+ cached, [\d.k]+ new · turn \d+s\n› ?$")
         self.open_gate()
         self.assertNotIn("cached, ", t.until("finished.*› ?$").split("finished")[1])
         self.leave(t)

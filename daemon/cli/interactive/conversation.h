@@ -55,7 +55,7 @@ class Conversation {
   std::int64_t running_turn() const { return turn_id_; }
   bool busy() const { return turn_id_ != 0 || !unanswered_.empty() || !waiting_.empty(); }
   bool sent(const std::string& prompt_id) const { return sent_.contains(prompt_id); }  // by this process
-  bool connected() const { return link_.connected(); }
+  bool started_daemon() const { return started_; }
 
  private:
   Result<> reach();

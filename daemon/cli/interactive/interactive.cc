@@ -22,6 +22,7 @@
 #include "daemon/cli/interactive/slash.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/report.h"
+#include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
@@ -70,6 +71,7 @@ class Interactive {
     if (!plain_) link_.watch_job_control();
     after_happenings();
     input_->run();
+    if (talk_.started_daemon()) end_useless_daemon(link_);
     view_.hide_status();
     screen_.fresh_line();
     say_how_to_go_on();
@@ -390,8 +392,9 @@ class Interactive {
   Result<> resume(const std::string& id) {
     if (auto resumed = talk_.resume(id); !resumed) return resumed;
     const auto& s = talk_.session();
+    transcript_.set_root(s.root);
     const char* dot = screen_.terminal().utf8 ? " · " : " - ";
-    view_.note(Style::dim, clip(fmt::format("session {}{}{} turns{}{} ago", s.session_id, dot, s.n_turns, dot, age(s.updated_ms)), screen_.width_or(400) - 1, "~"));
+    view_.note(Style::dim, clip(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot, s.n_turns, s.n_turns == 1 ? "turn" : "turns", dot, age(s.updated_ms)), screen_.width_or(400) - 1, "~"));
     const auto exchanges = last_exchanges(link_, s, kExchangesShown);
     if (!exchanges) return tl::unexpected(exchanges.error());
     for (const auto& exchange : *exchanges) {
