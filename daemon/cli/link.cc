@@ -277,18 +277,8 @@ void Link::read_keys() {
   state_->reading_keys = true;
   state_->input.async_read_some(asio::buffer(state_->keys), [this](const boost::system::error_code& ec, std::size_t n) {
     state_->reading_keys = false;
-    if (ec == asio::error::operation_aborted) return;
     state_->happened.push_back({ec ? Kind::no_more_input : Kind::keys, {}, std::string(state_->keys, n)});
   });
-}
-
-void Link::leave_keys() {
-  if (!state_->reading_keys) return;
-  boost::system::error_code ignored;
-  state_->input.cancel(ignored);
-  state_->io.restart();
-  while (state_->reading_keys && state_->io.run_one() > 0) {
-  }
 }
 
 void Link::watch_job_control() {

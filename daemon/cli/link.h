@@ -81,10 +81,8 @@ class Link {
   bool interrupted(std::chrono::steady_clock::time_point deadline);
   // The next line typed at the terminal comes as a Happening.
   void read_line();
-  // The same for what is typed next, as it is typed; leave_keys() takes that back, so that another
-  // program gets them.
+  // The same for what is typed next, as it is typed.
   void read_keys();
-  void leave_keys();
   // From here on Ctrl-Z and SIGCONT are Happenings too.
   void watch_job_control();
 

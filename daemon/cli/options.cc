@@ -30,8 +30,8 @@ const char* const kExitStatusHelp =
     "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
     "interrupted.";
 
-void DaemonOptions::add_to(CLI::App& app, bool starts_daemon) {
-  app.add_flag("--json", json, "print JSON");
+void DaemonOptions::add_to(CLI::App& app, bool starts_daemon, bool prints_json) {
+  if (prints_json) app.add_flag("--json", json, "print JSON");
   app.add_option("--socket", socket,
                  "the daemon's socket (default: $LARES_SOCKET, else the user's own)");
   app.add_option("--state-dir", state_dir, "where the daemon keeps sessions and its log")

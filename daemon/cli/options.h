@@ -19,7 +19,7 @@ struct DaemonOptions {
   std::string model;              // given to a daemon that has to be started; empty: its default
   bool json = false;
 
-  void add_to(CLI::App& app, bool starts_daemon);
+  void add_to(CLI::App& app, bool starts_daemon, bool prints_json = true);
   Result<> resolve();
 };
 

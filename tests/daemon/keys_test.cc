@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "daemon/cli/interactive/line_layout.h"
+#include "daemon/cli/interactive/paste_tokens.h"
 
 namespace lares::cli {
 namespace {
@@ -63,6 +67,32 @@ TEST(Keys, WidenAndNarrowAreInverse) {
   const std::string text = "a\xC3\xA9\xE6\xBC\xA2\xF0\x9F\x8E\x89";
   EXPECT_EQ(narrow(widen(text)), text);
   EXPECT_EQ(narrow(widen("\xFF")), "\xEF\xBF\xBD");
+}
+
+TEST(PasteTokens, StandForLargePastesAndOnlyThose) {
+  PasteTokens tokens;
+  const std::string large(kPasteBytesShownMax + 1, 'x'), lines = "1\n2\n3\n4\n5\n6\n7 [pasted 501 columns #1]";
+  EXPECT_EQ(tokens.shown("a\nb"), "a\nb");
+  EXPECT_EQ(tokens.shown(large), "[pasted 501 columns #1]");
+  EXPECT_EQ(tokens.shown(lines), "[pasted 7 lines #2]");
+  EXPECT_EQ(tokens.shown(large), "[pasted 501 columns #1]");
+  EXPECT_EQ(tokens.expanded("a [pasted 7 lines #2] b [pasted 501 columns #1]"), "a " + lines + " b " + large);
+  EXPECT_EQ(tokens.expanded("[pasted 9 lines #2][pasted 501 columns #3]"), "[pasted 9 lines #2][pasted 501 columns #3]");
+}
+
+TEST(LineLayout, LettersStandWhereTheTerminalPutsThem) {
+  const auto place = [](const std::wstring& text, int width) {
+    const LinePlace p = place_in_line(L"> ", text, text.size(), width);
+    return std::pair(p.row, p.column);
+  };
+  EXPECT_EQ(place(L"", 10), std::pair(0, 2));
+  EXPECT_EQ(place(L"1234567", 10), std::pair(0, 9));
+  EXPECT_EQ(place(L"12345678", 10), std::pair(1, 0));
+  EXPECT_EQ(place(L"1234567\u6f22", 10), std::pair(1, 2));  // half of it would fit
+  EXPECT_EQ(place(L"a\nbc", 10), std::pair(1, 2));
+  EXPECT_EQ(place(L"\t", 20), std::pair(0, 8));
+  EXPECT_EQ(place(L"e\u0301", 20), std::pair(0, 3));
+  EXPECT_EQ(place(L"\x01", 20), std::pair(0, 4));
 }
 
 }  // namespace

@@ -12,8 +12,6 @@ Conversation::Conversation(Link& link, const DaemonOptions& daemon, std::string 
     : link_(link), daemon_(daemon), root_(std::move(root)), events_(std::move(events)) {}
 
 Result<> Conversation::reach() {
-  // What is typed meanwhile waits in the terminal.
-  link_.leave_keys();
   auto reached = cli::reach(link_, daemon_, [this](double) { events_.waiting("starting the daemon"); });
   if (!reached) return tl::unexpected(std::move(reached.error()));
   started_ = reached->started;
@@ -97,8 +95,13 @@ void Conversation::say(const std::string& content, std::string_view delivery, st
   prompt.content = content;
   prompt.delivery = delivery;
   prompt.mode = mode;
-  sent_[prompt.id] = content;
+  sent_[prompt.id] = turn_id_;
   send(prompt);
+}
+
+bool Conversation::sent_before(const std::string& prompt_id, std::int64_t turn_id) const {
+  const auto at = sent_.find(prompt_id);
+  return at != sent_.end() && at->second != 0 && at->second != turn_id;
 }
 
 void Conversation::send(const protocol::PromptSend& prompt) {

@@ -54,7 +54,9 @@ class Conversation {
   const std::string& root() const { return root_; }
   std::int64_t running_turn() const { return turn_id_; }
   bool busy() const { return turn_id_ != 0 || !unanswered_.empty() || !waiting_.empty(); }
-  bool sent(const std::string& prompt_id) const { return sent_.contains(prompt_id); }  // by this process
+  // Whether this process sent the prompt; and whether it did so while another turn than `turn_id` ran.
+  bool sent(const std::string& prompt_id) const { return sent_.contains(prompt_id); }
+  bool sent_before(const std::string& prompt_id, std::int64_t turn_id) const;
   bool started_daemon() const { return started_; }
 
  private:
@@ -75,7 +77,7 @@ class Conversation {
   int reconnects_ = 0;
   std::map<std::int64_t, std::string> asked_;               // what each request without an answer was for
   std::map<std::int64_t, protocol::PromptSend> unanswered_;  // sent again after a reconnection: the daemon knows them by their id
-  std::map<std::string, std::string> sent_;                 // prompt id to content
+  std::map<std::string, std::int64_t> sent_;                // prompt id to the turn that ran, 0: none
   std::vector<std::string> waiting_;                        // ids of prompts that are accepted and no turn has begun with
 };
 

@@ -12,9 +12,6 @@ namespace lares::cli {
 class History;
 class Screen;
 
-// A paste that is larger than this stands in the line as "[pasted 40 lines #1]" and is sent whole.
-inline constexpr std::size_t kPasteLinesShownMax = 6, kPasteBytesShownMax = 500;
-
 class LineEditor final : public Input {
  public:
   // `history` and `screen` outlive it.
