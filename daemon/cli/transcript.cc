@@ -47,6 +47,19 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   return lines;
 }
 
+// A row of a table, "name   value": what does not fit goes on below the value, where there is room for it.
+std::string hanging(std::string_view row, int width) {
+  if (width <= 0 || columns(row) < width) return std::string(row);
+  constexpr std::size_t kIndentDefault = 4;
+  const std::size_t name = std::min(row.find_first_not_of(' '), row.size()), gap = row.find("  ", name);
+  std::size_t indent = gap == std::string_view::npos ? row.size() : row.find_first_not_of(' ', gap);
+  if (indent > static_cast<std::size_t>(width) / 2 || columns(row.substr(0, indent)) != static_cast<int>(indent)) indent = std::min(kIndentDefault, name);
+  Wrap wrap(std::string(indent, ' '), width);
+  std::string out = wrap.feed(row.substr(indent));
+  out += wrap.end();
+  return out.replace(0, indent, row.substr(0, indent));
+}
+
 }  // namespace
 
 std::string summarise_call(std::string_view tool, const nlohmann::json& arguments,
@@ -152,7 +165,7 @@ void Transcript::beginning(std::string_view text, std::size_t lines_max) {
 void Transcript::lines(std::string_view text) {
   close();
   const std::string clean = printable(text);
-  for (const auto line : lines_of(clean)) screen_.line(line);
+  for (const auto line : lines_of(clean)) screen_.line(hanging(line, screen_.terminal().width));
   something_above_ = true;
 }
 

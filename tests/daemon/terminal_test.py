@@ -297,6 +297,9 @@ class TerminalTest(unittest.TestCase):
         t.until("/status.*engine +ready")
         t.write("/prefix\r")
         t.until("/prefix.*none yet")
+        t.resize(40, 24)
+        t.write("/help\r")
+        t.until(r"  /prefix              what of the\n +repository the model has before it")  # broken between words
         t.write("/queue\r")
         t.until("the text is missing")
         self.leave(t)
