@@ -1,5 +1,7 @@
 #include "daemon/cli/changes.h"
 
+#include <algorithm>
+
 namespace lares::cli {
 
 void Changes::add(const daemon::protocol::Item& item) {
@@ -17,6 +19,17 @@ std::vector<std::string> Changes::net() const {
     if (span.first.empty() || span.first != span.last) paths.push_back(path);
   }
   return paths;
+}
+
+std::vector<daemon::protocol::FileChange> Changes::of(const std::string& path) const {
+  std::vector<daemon::protocol::FileChange> kept;
+  for (const auto& change : all_) {
+    if (change.path != path) continue;
+    const auto same = std::find_if(kept.begin(), kept.end(), [&](const auto& k) { return !change.after.empty() && k.before == change.after; });
+    if (same == kept.end()) kept.push_back(change);
+    else kept.erase(same, kept.end());
+  }
+  return kept;
 }
 
 }  // namespace lares::cli

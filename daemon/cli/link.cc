@@ -27,6 +27,7 @@ using Kind = Happening::Kind;
 namespace {
 
 constexpr std::size_t kTypedBytesMax = 1u << 20;
+constexpr std::size_t kKeyBytesMax = 4096;  // at once
 
 Error error_of(std::string_view method, const protocol::Error& refused) {
   Error error{refused.message, Error::Kind::refused, static_cast<int>(refused.code)};
@@ -50,10 +51,12 @@ struct Link::State {
   asio::io_context io;
   asio::signal_set signals{io, SIGINT, SIGTERM, SIGHUP};
   asio::signal_set resizes{io, SIGWINCH};
+  asio::signal_set jobs{io};
   asio::steady_timer timer{io};
   asio::posix::stream_descriptor input{io};
   std::string typed;
-  bool reading_line = false;
+  char keys[kKeyBytesMax];
+  bool reading_line = false, reading_keys = false;
   std::shared_ptr<Connection> connection;
   std::deque<Happening> happened;
   std::int64_t last_id = 0;
@@ -76,6 +79,29 @@ struct Link::State {
       happened.push_back({Kind::resized, {}, {}});
       watch_resizes();
     });
+  }
+
+  void watch_jobs() {
+    jobs.async_wait([this](const boost::system::error_code& ec, int signal) {
+      if (ec) return;
+      happened.push_back({signal == SIGTSTP ? Kind::suspend : Kind::resume, {}, {}});
+      watch_jobs();
+    });
+  }
+
+  // False: there is no terminal to read from.
+  bool open_terminal() {
+    if (input.is_open()) return true;
+    // The terminal opened anew and not stdin itself: asio makes what it reads non-blocking, and
+    // that flag belongs to the open file, which stdin shares with stdout, stderr and the user's
+    // shell.
+    const int fd = ::open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    boost::system::error_code ec;
+    if (fd >= 0) input.assign(fd, ec);
+    if (fd >= 0 && !ec) return true;
+    if (fd >= 0) ::close(fd);
+    happened.push_back({Kind::no_more_input, {}, {}});
+    return false;
   }
 
   void read(const std::shared_ptr<Connection>& from) {
@@ -219,21 +245,19 @@ Happening Link::next(std::chrono::steady_clock::time_point deadline) {
   return first;
 }
 
-void Link::read_line() {
-  if (state_->reading_line) return;
-  if (!state_->input.is_open()) {
-    // The terminal opened anew and not stdin itself: asio makes what it reads non-blocking, and
-    // that flag belongs to the open file, which stdin shares with stdout, stderr and the user's
-    // shell.
-    const int fd = ::open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    boost::system::error_code ec;
-    if (fd >= 0) state_->input.assign(fd, ec);
-    if (fd < 0 || ec) {
-      if (fd >= 0) ::close(fd);
-      state_->happened.push_back({Kind::no_more_input, {}, {}});
-      return;
-    }
+bool Link::interrupted(std::chrono::steady_clock::time_point deadline) {
+  auto& happened = state_->happened;
+  for (std::size_t seen = 0;; ++seen) {
+    if (happened.size() <= seen && !state_->wait(seen, deadline)) return false;
+    const Kind kind = happened[seen].kind;
+    if (kind != Kind::interrupt && kind != Kind::terminate && kind != Kind::hangup) continue;
+    happened.erase(happened.begin() + static_cast<std::ptrdiff_t>(seen));
+    return true;
   }
+}
+
+void Link::read_line() {
+  if (state_->reading_line || !state_->open_terminal()) return;
   state_->reading_line = true;
   asio::async_read_until(
       state_->input, asio::dynamic_buffer(state_->typed, kTypedBytesMax), '\n',
@@ -246,6 +270,22 @@ void Link::read_line() {
         state_->happened.push_back({Kind::typed, {}, state_->typed.substr(0, n - 1)});
         state_->typed.erase(0, n);
       });
+}
+
+void Link::read_keys() {
+  if (state_->reading_keys || !state_->open_terminal()) return;
+  state_->reading_keys = true;
+  state_->input.async_read_some(asio::buffer(state_->keys), [this](const boost::system::error_code& ec, std::size_t n) {
+    state_->reading_keys = false;
+    state_->happened.push_back({ec ? Kind::no_more_input : Kind::keys, {}, std::string(state_->keys, n)});
+  });
+}
+
+void Link::watch_job_control() {
+  boost::system::error_code ignored;
+  state_->jobs.add(SIGTSTP, ignored);
+  state_->jobs.add(SIGCONT, ignored);
+  state_->watch_jobs();
 }
 
 }  // namespace lares::cli

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,12 +28,15 @@ struct Happening {
     resized,
     typed,  // a line from the user's terminal, asked for with read_line()
     no_more_input,
+    keys,     // bytes from the user's terminal, asked for with read_keys()
+    suspend,  // Ctrl-Z; the process goes on running until it stops itself
+    resume,   // SIGCONT
     tick,  // the deadline passed
   };
   Kind kind = Kind::tick;
   protocol::Message message;
   std::string
-      line;  // notification, answer: as received, without the newline; typed: what was typed
+      line;  // notification, answer: as received, without the newline; typed, keys: what was typed
 };
 
 inline constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
@@ -62,7 +66,10 @@ class Link {
   Result<Answer> call(const Request& request, std::chrono::milliseconds timeout = kAnswerTimeout) {
     auto result = call_json(Request::kMethod, protocol::to_json(request), timeout);
     if (!result) return tl::unexpected(std::move(result.error()));
-    auto answer = protocol::from_json<Answer>(*result);
+    auto answer = [&] {
+      if constexpr (std::same_as<Answer, protocol::SessionHistoryResult>) return protocol::history_from_json(*result);
+      else return protocol::from_json<Answer>(*result);
+    }();
     if (!answer)
       return tl::unexpected(Error{std::string(Request::kMethod) +
                                   ": the daemon's answer makes no sense: " + answer.error()});
@@ -70,8 +77,14 @@ class Link {
   }
 
   Happening next(std::chrono::steady_clock::time_point deadline);
+  // Waits for a signal that ends the CLI, and takes it; what else happens is kept. False: none came.
+  bool interrupted(std::chrono::steady_clock::time_point deadline);
   // The next line typed at the terminal comes as a Happening.
   void read_line();
+  // The same for what is typed next, as it is typed.
+  void read_keys();
+  // From here on Ctrl-Z and SIGCONT are Happenings too.
+  void watch_job_control();
 
  private:
   struct State;

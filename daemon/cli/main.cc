@@ -1,10 +1,13 @@
 // lares: the command line of Lares.
+#include <unistd.h>
+
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "daemon/cli/command_table.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/output.h"
@@ -14,36 +17,33 @@ namespace {
 
 namespace cli = lares::cli;
 
-struct Command {
-  std::string_view name, what;
-  int (*run)(int argc, const char* const* argv);
-};
-constexpr Command kCommands[] = {
-    {"run", "work on a task in this repository", cli::run_command},
-    {"ask", "answer a question about this repository; changes nothing", cli::ask_command},
-    {"status", "what the daemon does", cli::status_command},
-    {"prefix", "what of the repository the model has before it", cli::prefix_command},
-    {"sessions", "what was worked on, newest first", cli::sessions_command},
-    {"shutdown", "end the daemon; sessions stay on disk", cli::shutdown_command},
-    {"prompt", "what every prompt begins with", cli::prompt_command},
-    {"model", "inspect a checkpoint, compute its logits, generate", cli::model_command},
-    {"tokenize", "text to token ids and back", cli::tokenize_command},
-    {"bench", "measure kernels and layers against the machine's ceilings", cli::bench_command},
-};
-
 void help(std::FILE* to) {
-  std::fputs("lares: a coding agent that lives in your repository\n\nUsage: lares COMMAND ...\n\n",
+  std::fputs("lares: a coding agent that lives in your repository\n\n"
+             "Usage: lares              a conversation; --continue goes on with the newest\n"
+             "       lares COMMAND ...\n\n",
              to);
-  for (const Command& c : kCommands) {
+  for (const cli::Command& c : cli::commands()) {
     std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
                  static_cast<int>(c.what.size()), c.what.data());
   }
   std::fputs(
-      "\n  lares COMMAND --help says what it takes; lares --version, lares help.\n"
-      "\nThe daemon, laresd, starts when it is needed.\n"
+      "\n  lares run \"the date parser rejects leap days; fix it\"\n"
+      "  lares COMMAND --help says what it takes; lares --version, lares help.\n"
+      "The daemon, laresd, starts when it is needed.\n"
       "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
       "interrupted.\n",
       to);
+}
+
+bool at_terminal() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1; }
+
+bool names_command(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    for (const cli::Command& c : cli::commands()) {
+      if (c.name == argv[i]) return true;
+    }
+  }
+  return false;
 }
 
 int dispatch(int argc, const char* const* argv) {
@@ -60,12 +60,18 @@ int dispatch(int argc, const char* const* argv) {
     help(stdout);
     return cli::kExitFinished;
   }
-  for (const Command& c : kCommands) {
+  for (const cli::Command& c : cli::commands()) {
     if (c.name != name) continue;
     const std::string full = "lares " + std::string(name);
     std::vector<const char*> words(argv + 1, argv + argc);
     words[0] = full.c_str();
     return c.run(static_cast<int>(words.size()), words.data());
+  }
+  const bool conversation = name.empty() ? at_terminal() : name == "--session" || name == "--continue" || (name.starts_with('-') && at_terminal() && !names_command(argc, argv));
+  if (conversation || name.starts_with("--session=")) {
+    std::vector<const char*> words(argv, argv + argc);
+    words[0] = "lares";
+    return cli::interactive_command(argc, words.data());
   }
   if (name.empty()) {
     help(stderr);

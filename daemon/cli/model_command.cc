@@ -17,6 +17,7 @@
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/number_checks.h"
+#include "daemon/cli/options.h"
 #include "daemon/cli/progress.h"
 #include "engine/chat.h"
 #include "engine/inspect.h"
@@ -319,12 +320,7 @@ int model_command(int argc, const char* const* argv) {
   });
   generate->preparse_callback([&](std::size_t) { o.mode = "released"; });
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    return failed(e.what()), kExitUsage;
-  }
+  if (const auto over = parse(app, argc, argv)) return *over;
   if (inspect->parsed()) return inspect_model(o);
   if (repack->parsed()) return repack_model(o);
   if (verify->parsed()) return verify_model(o);

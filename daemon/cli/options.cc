@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::uint64_t kStepsMost = 1'000'000;  // of a turn
 
+const std::function<void(const CLI::App&)>* describing = nullptr;  // see describe_options()
+
 }  // namespace
 
 namespace fs = std::filesystem;
@@ -28,8 +30,8 @@ const char* const kExitStatusHelp =
     "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
     "interrupted.";
 
-void DaemonOptions::add_to(CLI::App& app, bool starts_daemon) {
-  app.add_flag("--json", json, "print JSON");
+void DaemonOptions::add_to(CLI::App& app, bool starts_daemon, bool prints_json) {
+  if (prints_json) app.add_flag("--json", json, "print JSON");
   app.add_option("--socket", socket,
                  "the daemon's socket (default: $LARES_SOCKET, else the user's own)");
   app.add_option("--state-dir", state_dir, "where the daemon keeps sessions and its log")
@@ -72,6 +74,10 @@ void TurnOptions::add_to(CLI::App& app) {
                  "when the session is busy: start refuses, queue waits, steer tells the running "
                  "turn, interrupt replaces it")
       ->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
+  app.add_option("--policy", policy,
+                 "what may change something unasked: auto, all but what loses work; edits, edits alone; "
+                 "ask, nothing; plan and read-only: nothing is changed")
+      ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
   app.add_flag("--greedy", greedy, "always the likeliest token; the same as --temperature 0");
   app.add_option("--temperature", temperature, "sampling temperature")
       ->check(number_in(0, 10));
@@ -86,10 +92,10 @@ void TurnOptions::add_to(CLI::App& app) {
 }
 
 Result<> TurnOptions::resolve() {
-  const bool sampling = greedy || temperature || seed || steps_max;
+  const bool sampling = greedy || temperature || seed || steps_max || policy != "auto";
   if (!session.empty() && (sampling || no_sandbox || !root.empty())) {
     return tl::unexpected(
-        Error{"--session continues a session as it was created: leave out --root, --greedy, "
+        Error{"--session continues a session as it was created: leave out --root, --policy, --greedy, "
               "--temperature, --seed, "
               "--steps and --dangerously-no-sandbox"});
   }
@@ -120,7 +126,18 @@ Result<std::string> repository_root(const std::string& directory) {
   }
 }
 
+void describe_options(int (*command)(int, const char* const*), const char* name,
+                      const std::function<void(const CLI::App&)>& describe) {
+  describing = &describe;
+  command(1, &name);
+  describing = nullptr;
+}
+
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
+  if (describing) {
+    (*describing)(app);
+    return kExitFinished;
+  }
   try {
     app.parse(argc, argv);
     return std::nullopt;

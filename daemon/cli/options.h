@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -18,14 +19,14 @@ struct DaemonOptions {
   std::string model;              // given to a daemon that has to be started; empty: its default
   bool json = false;
 
-  void add_to(CLI::App& app, bool starts_daemon);
+  void add_to(CLI::App& app, bool starts_daemon, bool prints_json = true);
   Result<> resolve();
 };
 
 struct TurnOptions {
   std::string root;     // absolute once resolved
   std::string session;  // continue this one; empty: a new one
-  std::string delivery = "start";
+  std::string delivery = "start", policy = "auto";
   bool greedy = false, no_sandbox = false, hide_thinking = false;
   std::optional<double> temperature;
   std::optional<std::uint64_t> seed;
@@ -42,6 +43,11 @@ Result<std::string> repository_root(const std::string& directory);
 // Parses; an exit status means the subcommand is over (--help was asked for, or the line was
 // wrong).
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv);
+
+// Runs `command` no further than its parse(), which hands its options to `describe`: they exist
+// nowhere else.
+void describe_options(int (*command)(int, const char* const*), const char* name,
+                      const std::function<void(const CLI::App&)>& describe);
 
 // One line on stderr, and the status to exit with. With `json` the same as an object on stdout.
 int fail(const Error& error, bool json);

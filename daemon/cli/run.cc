@@ -7,17 +7,18 @@
 #include <chrono>
 #include <cstdio>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "daemon/cli/approval.h"
 #include "daemon/cli/changes.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/output.h"
+#include "daemon/cli/prompt_id.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
@@ -32,14 +33,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kRedrawEvery{120};
 constexpr int kReconnectsMax =
     5;  // in one turn; a daemon that keeps dying is reported, not retried for ever
-
-std::string fresh_id() {
-  std::random_device random;  // version 4 UUID
-  const auto word = [&] { return static_cast<unsigned>(random()); };
-  const unsigned a = word(), b = word(), c = word(), d = word();
-  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xFFF,
-                     (c >> 16 & 0x3FFF) | 0x8000, c & 0xFFFF, d);
-}
 
 int status_of(const std::string& reason) {
   if (reason == "end_turn") return kExitFinished;
@@ -64,7 +57,7 @@ class Turn {
         options_(turn),
         mode_(std::move(mode)),
         prompt_(std::move(prompt)),
-        prompt_id_(fresh_id()),
+        prompt_id_(fresh_prompt_id()),
         screen_(STDERR_FILENO, Terminal::detect(STDERR_FILENO)),
         transcript_(screen_, view_options(daemon, turn)),
         view_(screen_, transcript_) {}
@@ -81,7 +74,7 @@ class Turn {
     }
     view_.hide_status();
     if (exit_) return *exit_;
-    end_useless_daemon();
+    if (started_) end_useless_daemon(link_);
     transcript_.finish();
     screen_.fresh_line();
     if (interrupted_) begun.error().kind = Error::Kind::interrupted;
@@ -100,16 +93,7 @@ class Turn {
 
   Result<> begin() {
     if (auto reached = reach_daemon(); !reached) return reached;
-    if (!started_ && !daemon_.model.empty()) {
-      auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
-      if (!status) return tl::unexpected(std::move(status.error()));
-      if (status->model.directory != daemon_.model) {
-        return tl::unexpected(
-            Error{fmt::format("--model {}: the running daemon serves {}; end it with `lares "
-                              "shutdown` first, or give another --socket",
-                              daemon_.model, status->model.directory)});
-      }
-    }
+    if (auto served = serves_model(link_, daemon_, started_); !served) return served;
     if (options_.session.empty()) {
       protocol::SessionCreate create;
       create.root = options_.root;
@@ -118,6 +102,8 @@ class Turn {
       create.settings.seed = options_.seed;
       create.settings.steps_max = options_.steps_max;
       create.settings.no_sandbox = options_.no_sandbox;
+      create.settings.policy = options_.policy;
+      create.settings.unattended = "skip";  // this command waits for the turn's end: it must come
       auto made = link_.call<protocol::SessionInfo>(create);
       if (!made) return tl::unexpected(std::move(made.error()));
       session_ = std::move(*made);
@@ -223,6 +209,9 @@ class Turn {
         question_open_ = false;
         break;
       case Happening::Kind::answer:
+      case Happening::Kind::keys:  // not asked for here, and neither is job control
+      case Happening::Kind::suspend:
+      case Happening::Kind::resume:
       case Happening::Kind::tick:
         break;
     }
@@ -320,25 +309,13 @@ class Turn {
       with<protocol::SessionState>(h, [&](const auto& x) {
         if (!interrupted_) view_.session_state(x);
       });
-    } else if (m == protocol::TurnPrefill::kNotification) {
-      with<protocol::TurnPrefill>(h, [&](const auto& x) {
-        if (ours(x.turn_id)) view_.prefill(x);
-      });
-    } else if (m == protocol::ItemStarted::kNotification) {
-      with<protocol::ItemStarted>(h, [&](const auto& x) {
-        if (ours(x.item.turn_id)) view_.item_started(x.item);
-      });
-    } else if (m == protocol::ItemDelta::kNotification) {
-      with<protocol::ItemDelta>(h, [&](const auto& x) { view_.item_delta(x); });
-    } else if (m == protocol::ItemSnapshot::kNotification) {
-      with<protocol::ItemSnapshot>(h, [&](const auto& x) {
-        if (ours(x.item.turn_id)) view_.item_snapshot(x.item);
-      });
-    } else if (m == protocol::ItemUpdated::kNotification) {
+    } else {
+      view_.show(h.message, [this](std::int64_t turn_id) { return ours(turn_id); });
+    }
+    if (m == protocol::ItemUpdated::kNotification) {
       with<protocol::ItemUpdated>(h, [&](const auto& x) {
-        if (!ours(x.item.turn_id)) return;
-        view_.item_snapshot(x.item);
-        if (x.item.state == "waiting") ask(x.item);
+        if (ours(x.item.turn_id) && x.item.state == "waiting") ask(x.item);
+        if (ours(x.item.turn_id) && x.item.state == "asking") ask_permission(x.item);
       });
     }
   }
@@ -354,14 +331,36 @@ class Turn {
     view_.hide_status();
     view_.note(Style::bold,
                question.empty() ? "the model asks; type an answer:" : one_line(question));
+    ask_line(item.id);
+  }
+
+  void ask_permission(const protocol::Item& item) {
+    if (!can_answer()) return;
+    view_.hide_status();
+    view_.note(Style::bold, approval_question(item));
+    view_.note(Style::dim, approval_choices(item));
+    asking_ = item;
+    ask_line(item.id);
+  }
+
+  void ask_line(const std::string& item_id) {
     screen_.write("> ", 2);
     question_open_ = true;
-    question_id_ = item.id;
+    question_id_ = item_id;
     link_.read_line();
   }
 
   void reply(const std::string& line) {
     if (!question_open_) return;
+    if (asking_.id == question_id_) {
+      auto answer = approval_of(line, asking_);
+      screen_.write("", 0);
+      if (!answer) return ask_line(asking_.id);
+      question_open_ = false;
+      answer->session_id = session_.session_id;
+      link_.send(*answer);
+      return;
+    }
     question_open_ = false;
     screen_.write("", 0);  // the terminal echoed the line and its end
     protocol::QuestionReply answer;
@@ -371,16 +370,9 @@ class Turn {
     link_.send(answer);
   }
 
-  // Nobody has use for a daemon without a model; only the one this command started is its to end.
-  void end_useless_daemon() {
-    if (!started_ || !link_.connected()) return;
-    const auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
-    if (status && status->engine.state == "failed") (void)link_.call<protocol::Nothing>(protocol::ServerShutdown{});
-  }
-
   void server_state(const protocol::ServerState& state) {
     if (state.state == "failed") {
-      end_useless_daemon();
+      if (started_) end_useless_daemon(link_);
       view_.hide_status();
       transcript_.finish();
       exit_ = fail(Error{"load the model: " + state.message}, daemon_.json);
@@ -422,6 +414,7 @@ class Turn {
   Changes changes_;
   std::int64_t last_seq_ = 0, turn_id_ = 0;
   std::string question_id_;
+  protocol::Item asking_;  // the call that asks for permission
   bool question_open_ = false, started_ = false, lost_ = false, interrupted_ = false;
   int reconnects_ = 0;
   std::optional<int> exit_;

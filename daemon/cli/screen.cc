@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "daemon/cli/text.h"
 
@@ -133,7 +134,48 @@ std::string Screen::draw_status() const {
   return bytes + terminal_.paint(Style::dim, status_);
 }
 
+std::string Screen::way_back() const {
+  if (!line_is_open()) return {};
+  return status_.empty() ? "\x1b[A\x1b[" + std::to_string(column_ + 1) + "G" : "\x1b[A";
+}
+
+void Screen::stand_above(std::function<void()> changed) {
+  if (line_is_open()) put("\n\r");
+  back_ = way_back();
+  changed_ = std::move(changed);
+}
+
+std::string Screen::take() {
+  if (held_.empty()) return {};
+  std::string bytes = std::exchange(held_, {});
+  if (line_is_open()) bytes += "\n\r";
+  back_ = way_back();
+  return bytes;
+}
+
+void Screen::stand_alone() {
+  changed_ = nullptr;
+  const std::string bytes = take();
+  put(bytes + back_);
+}
+
+int Screen::status_rows(int width) const {
+  const int n = columns(status_);
+  return n > 0 ? (n - 1) / width + 1 : 0;
+}
+
+void Screen::begin_anew() {
+  status_.clear();
+  column_ = 0;
+  back_.clear();
+}
+
 void Screen::put(const std::string& bytes) {
+  if (changed_) {
+    held_ += held_.empty() ? back_ + bytes : bytes;
+    changed_();
+    return;
+  }
   std::size_t at = 0;
   while (at < bytes.size()) {
     const ssize_t n = ::write(fd_, bytes.data() + at, bytes.size() - at);

@@ -2,6 +2,7 @@
 // comes and goes.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -50,15 +51,32 @@ class Screen {
   // nothing.
   void status(std::string_view text);
 
+  // While something stands below all this, such as a line that is typed, what is written is held back
+  // until take() fetches it; `changed` hears that there is something to fetch.
+  void stand_above(std::function<void()> changed);
+  // What was held back, to be written where the text below begins; it ends where that then begins.
+  std::string take();
+  // Nothing stands below any more, and the cursor is where it began.
+  void stand_alone();
+  // Rows of the status on a terminal of `width` columns, which may be another than it was drawn for.
+  int status_rows(int width) const;
+  // Somebody removed the status, and what is written next begins on a line of its own.
+  void begin_anew();
+
  private:
   std::string erase_status() const;
   std::string draw_status() const;
   void put(const std::string& bytes);
 
+  bool line_is_open() const { return column_ > 0 || !status_.empty(); }
+
   int fd_;
   Terminal terminal_;
   int column_ = 0;  // columns taken on the transcript's last line
   std::string status_;
+  std::function<void()> changed_;
+  std::string held_, back_;  // back_: from where the text below begins to where this ends
+  std::string way_back() const;
 };
 
 }  // namespace lares::cli

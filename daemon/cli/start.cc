@@ -175,11 +175,6 @@ Result<pid_t> spawn(const std::string& executable, const DaemonOptions& options)
   return pid;
 }
 
-bool is_signal(const Happening& h) {
-  return h.kind == Happening::Kind::interrupt || h.kind == Happening::Kind::terminate ||
-         h.kind == Happening::Kind::hangup;
-}
-
 // link.connect(), again for as long as somebody takes the connection only to hang up.
 Result<protocol::InitializeResult> connect(Link& link, const std::string& socket) {
   const auto began = Clock::now();
@@ -189,7 +184,7 @@ Result<protocol::InitializeResult> connect(Link& link, const std::string& socket
         Clock::now() - began > kGoneWithin) {
       return there;
     }
-    if (is_signal(link.next(Clock::now() + kProbeEvery))) {
+    if (link.interrupted(Clock::now() + kProbeEvery)) {
       return tl::unexpected(Error{"connect to the daemon: interrupted", Error::Kind::interrupted});
     }
   }
@@ -213,7 +208,7 @@ Result<std::unique_ptr<Fd>> lock_start(Link& link, const DaemonOptions& options,
                       (kAnswerWithin + kStopWithin).count(), path)});
     }
     waiting(std::chrono::duration<double>(Clock::now() - began).count());
-    if (is_signal(link.next(Clock::now() + kProbeEvery))) {
+    if (link.interrupted(Clock::now() + kProbeEvery)) {
       return tl::unexpected(Error{"start the daemon: interrupted", Error::Kind::interrupted});
     }
   }
@@ -269,7 +264,7 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
           "start the daemon: no answer on {} for {} s, so it was stopped; its log {} says:{}",
           options.socket, kAnswerWithin.count(), log, log_tail(log, log_began))});
     }
-    if (is_signal(link.next(Clock::now() + kProbeEvery))) {
+    if (link.interrupted(Clock::now() + kProbeEvery)) {
       return tl::unexpected(Error{"start the daemon: interrupted", Error::Kind::interrupted});
     }
   }
@@ -285,6 +280,22 @@ Result<Reached> reach(Link& link, const DaemonOptions& options) {
   });
   screen.status("");
   return reached;
+}
+
+Result<> serves_model(Link& link, const DaemonOptions& options, bool started) {
+  if (started || options.model.empty()) return {};
+  const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
+  if (!status) return tl::unexpected(status.error());
+  if (status->model.directory == options.model) return {};
+  return tl::unexpected(
+      Error{fmt::format("--model {}: the running daemon serves {}; end it with `lares shutdown` first, or give another --socket",
+                        options.model, status->model.directory)});
+}
+
+void end_useless_daemon(Link& link) {
+  if (!link.connected()) return;
+  const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
+  if (status && status->engine.state == "failed") (void)link.call<protocol::Nothing>(protocol::ServerShutdown{});
 }
 
 }  // namespace lares::cli

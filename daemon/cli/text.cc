@@ -8,48 +8,6 @@
 namespace lares::cli {
 namespace {
 
-struct Character {
-  char32_t code = 0xFFFD;
-  std::size_t bytes = 1;
-  bool valid = false;
-};
-
-// The character at the start of `s`, which is not empty. Overlong forms, surrogates and cut
-// sequences are invalid and take one byte, so the next call starts afresh behind it.
-Character decode(std::string_view s) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return {first, 1, true};
-  std::size_t length = 0;
-  char32_t code = 0, least = 0;
-  if (first >= 0xC2 && first <= 0xDF) {
-    length = 2, code = first & 0x1F, least = 0x80;
-  } else if ((first & 0xF0) == 0xE0) {
-    length = 3, code = first & 0x0F, least = 0x800;
-  } else if (first >= 0xF0 && first <= 0xF4) {
-    length = 4, code = first & 0x07, least = 0x10000;
-  } else {
-    return {};
-  }
-  if (s.size() < length) return {};
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return {};
-    code = code << 6 | (byte(i) & 0x3F);
-  }
-  if (code < least || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return {};
-  return {code, length, true};
-}
-
-// glibc's tables, by way of the C.UTF-8 locale it carries since 2.35: no table of our own to grow
-// old.
-int character_columns(char32_t code) {
-  if (code < 0x7F) return code < 0x20 ? 0 : 1;
-  static const bool have_tables = std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr;
-  if (!have_tables) return 1;
-  const int width = ::wcwidth(static_cast<wchar_t>(code));
-  return width < 0 ? 1 : width;  // unassigned or unprintable: terminals draw one cell
-}
-
 // The length of the escape sequence at the start of `s`, which starts with ESC: CSI ... final,
 // OSC/DCS/PM/APC/SOS up to BEL or ST, or ESC and its intermediates and one final byte. A sequence
 // that never ends takes the line it is on.
@@ -77,18 +35,59 @@ std::size_t escape_length(std::string_view s) {
   return i < s.size() && s[i] >= 0x30 && s[i] <= 0x7E ? i + 1 : i;
 }
 
-void append_utf8(std::string& out, char32_t code) {  // for the pictures U+2400..U+2421 only
-  out += static_cast<char>(0xE0 | code >> 12);
-  out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
-  out += static_cast<char>(0x80 | (code & 0x3F));
-}
-
 // Bidirectional overrides and isolates: they make shown code differ from real code.
 bool reorders(char32_t code) {
   return (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
 
 }  // namespace
+
+Character decode(std::string_view s) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return {first, 1, true};
+  std::size_t length = 0;
+  char32_t code = 0, least = 0;
+  if (first >= 0xC2 && first <= 0xDF) {
+    length = 2, code = first & 0x1F, least = 0x80;
+  } else if ((first & 0xF0) == 0xE0) {
+    length = 3, code = first & 0x0F, least = 0x800;
+  } else if (first >= 0xF0 && first <= 0xF4) {
+    length = 4, code = first & 0x07, least = 0x10000;
+  } else {
+    return {};
+  }
+  if (s.size() < length) return {};
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return {};
+    code = code << 6 | (byte(i) & 0x3F);
+  }
+  if (code < least || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return {};
+  return {code, length, true};
+}
+
+void append_utf8(std::string& out, char32_t code) {
+  const auto byte = [&](char32_t b) { out += static_cast<char>(b); };
+  if (code < 0x80) {
+    byte(code);
+  } else if (code < 0x800) {
+    byte(0xC0 | code >> 6), byte(0x80 | (code & 0x3F));
+  } else if (code < 0x10000) {
+    byte(0xE0 | code >> 12), byte(0x80 | (code >> 6 & 0x3F)), byte(0x80 | (code & 0x3F));
+  } else {
+    byte(0xF0 | code >> 18), byte(0x80 | (code >> 12 & 0x3F)), byte(0x80 | (code >> 6 & 0x3F)), byte(0x80 | (code & 0x3F));
+  }
+}
+
+// glibc's tables, by way of the C.UTF-8 locale it carries since 2.35: no table of our own to grow
+// old.
+int character_columns(char32_t code) {
+  if (code < 0x7F) return code < 0x20 ? 0 : 1;
+  static const bool have_tables = std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr;
+  if (!have_tables) return 1;
+  const int width = ::wcwidth(static_cast<wchar_t>(code));
+  return width < 0 ? 1 : width;  // unassigned or unprintable: terminals draw one cell
+}
 
 int columns(std::string_view utf8) {
   int width = 0;
@@ -172,6 +171,14 @@ std::string grouped(long long n) {
     digits.insert(static_cast<std::size_t>(at), ",");
   }
   return digits;
+}
+
+std::string rough(long long n) {
+  const auto value = static_cast<double>(n);
+  if (n < 1000) return std::to_string(n);
+  if (n < 9950) return fmt::format("{:.1f}k", value / 1e3);
+  if (n < 999'500) return fmt::format("{:.0f}k", value / 1e3);
+  return n < 9'950'000 ? fmt::format("{:.1f}M", value / 1e6) : fmt::format("{:.0f}M", value / 1e6);
 }
 
 std::string duration(double seconds) {

@@ -7,6 +7,18 @@
 
 namespace lares::cli {
 
+struct Character {
+  char32_t code = 0xFFFD;
+  std::size_t bytes = 1;
+  bool valid = false;
+};
+
+// The character at the start of `utf8`, which is not empty. Overlong forms, surrogates and cut
+// sequences are invalid and take one byte, so the next call starts afresh behind it.
+Character decode(std::string_view utf8);
+void append_utf8(std::string& out, char32_t code);
+int character_columns(char32_t code);
+
 // Columns that `utf8` takes on a terminal: 0 for combining marks, 2 for wide East Asian letters and
 // most emoji.
 int columns(std::string_view utf8);
@@ -28,6 +40,9 @@ std::string one_line(std::string_view text);
 
 // 1234567 as "1,234,567".
 std::string grouped(long long n);
+
+// 1234567 as "1.2M", 12345 as "12k", where space is short.
+std::string rough(long long n);
 
 // 3.4 as "3.4s", 75 as "1m15s", 3700 as "1h01m".
 std::string duration(double seconds);

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kProseColumnsMax = 100;  // longer lines are hard to read
 constexpr int kSummaryColumnsMax = 200;
+constexpr std::size_t kPromptLinesMax = 12;
 
 std::string relative(const std::string& path, std::string_view root) {
   if (!root.empty() && path.starts_with(root) && path.size() > root.size() + 1 &&
@@ -44,6 +45,19 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   while (!lines.empty() && lines.back().find_first_not_of(' ') == std::string_view::npos)
     lines.pop_back();
   return lines;
+}
+
+// A row of a table, "name   value": what does not fit goes on below the value, where there is room for it.
+std::string hanging(std::string_view row, int width) {
+  if (width <= 0 || columns(row) < width) return std::string(row);
+  constexpr std::size_t kIndentDefault = 4;
+  const std::size_t name = std::min(row.find_first_not_of(' '), row.size()), gap = row.find("  ", name);
+  std::size_t indent = gap == std::string_view::npos ? row.size() : row.find_first_not_of(' ', gap);
+  if (indent > static_cast<std::size_t>(width) / 2 || columns(row.substr(0, indent)) != static_cast<int>(indent)) indent = std::min(kIndentDefault, name);
+  Wrap wrap(std::string(indent, ' '), width);
+  std::string out = wrap.feed(row.substr(indent));
+  out += wrap.end();
+  return out.replace(0, indent, row.substr(0, indent));
 }
 
 }  // namespace
@@ -87,13 +101,79 @@ void Transcript::open_paragraph() {
   something_above_ = true;
 }
 
+int Transcript::prose_columns(Open kind) const {
+  const int width = screen_.terminal().width;
+  return kind == Open::thinking && width > 0 ? std::min(width, kProseColumnsMax) : width;
+}
+
+void Transcript::begin_wrap(Open kind) {
+  open_ = kind;
+  wrap_.emplace(kind == Open::thinking ? mark("┆ ", ": ") : "", prose_columns(kind));
+}
+
+void Transcript::resized() {
+  if (open_ == Open::nothing || !wrap_) return;
+  const Open kind = open_;
+  const std::string held = std::exchange(held_text_, {});
+  close();
+  begin_wrap(kind);
+  held_text_ = held;
+  something_above_ = false;  // the same paragraph
+}
+
+void Transcript::said(std::string_view prompt, std::string_view how) {
+  close();
+  open_paragraph();
+  const Terminal& t = screen_.terminal();
+  const std::string clean = printable(prompt);
+  auto all = lines_of(clean);
+  const std::size_t shown = std::min<std::size_t>(all.size(), kPromptLinesMax);
+  for (std::size_t i = 0; i < shown; ++i) {
+    Wrap wrap("  ", t.width);
+    std::string line = wrap.feed(all[i]);
+    line += wrap.end();
+    line.erase(0, std::min<std::size_t>(line.size(), 2));  // the first row's indent is the mark's
+    std::string end;
+    if (i + 1 == shown && shown < all.size()) end += t.paint(Style::dim, fmt::format(" {} {} more lines", mark("…", "..."), all.size() - shown));
+    if (i + 1 == shown && !how.empty()) end += t.paint(Style::dim, fmt::format(" ({})", how));
+    screen_.line((i == 0 ? t.paint(Style::cyan, mark("›", ">")) + " " : "  ") + t.paint(Style::bold, line) + end);
+  }
+}
+
+void Transcript::thought(std::string_view how_long) {
+  close();
+  open_paragraph();
+  screen_.line(screen_.terminal().paint(Style::dim, mark("┆ ", ": ") + std::string(how_long)));
+  something_above_ = false;  // what it led to follows at once
+}
+
+void Transcript::beginning(std::string_view text, std::size_t lines_max) {
+  close();
+  Wrap wrap("", screen_.terminal().width);
+  std::string wrapped = wrap.feed(printable(text));
+  wrapped += wrap.end();
+  const auto all = lines_of(wrapped);
+  if (all.empty()) return;
+  open_paragraph();
+  const std::size_t shown = all.size() <= lines_max + 1 ? all.size() : lines_max;
+  for (std::size_t i = 0; i < shown; ++i) screen_.line(all[i]);
+  if (shown < all.size()) {
+    screen_.line(screen_.terminal().paint(Style::dim, fmt::format("{} {} more lines", mark("…", "..."), all.size() - shown)));
+  }
+}
+
+void Transcript::lines(std::string_view text) {
+  close();
+  const std::string clean = printable(text);
+  for (const auto line : lines_of(clean)) screen_.line(hanging(line, screen_.terminal().width));
+  something_above_ = true;
+}
+
 void Transcript::think(std::string_view delta) {
   if (!options_.show_thinking) return;
   if (open_ != Open::thinking) {
     close();
-    open_ = Open::thinking;
-    const int width = screen_.terminal().width;
-    wrap_.emplace(mark("┆ ", ": "), width > 0 ? std::min(width, kProseColumnsMax) : 0);
+    begin_wrap(Open::thinking);
   }
   const bool was_empty = wrap_->empty();
   const std::string out = wrap_->feed(printable(delta));
@@ -105,8 +185,7 @@ void Transcript::think(std::string_view delta) {
 void Transcript::text(std::string_view delta) {
   if (open_ != Open::text) {
     close();
-    open_ = Open::text;
-    wrap_.emplace("", screen_.terminal().width);
+    begin_wrap(Open::text);
   }
   if (!options_.answer_live) {
     held_text_ += delta;
@@ -157,8 +236,29 @@ void Transcript::result(bool ok, std::string_view output, const std::vector<Chan
   // An edit that worked says no more than its diff does.
   const bool said_by_diff =
       ok && tool_ == "str_replace_editor" && !changes.empty() && !changes.front().diff.empty();
-  if (!said_by_diff) show_output(ok, output);
-  for (const auto& change : changes) show_diff(change);
+  if (!said_by_diff && options_.fold_output) show_output_folded(ok, output);
+  if (!said_by_diff && !options_.fold_output) show_output(ok, output);
+  for (const auto& change : changes) {
+    // An editor's call names its file; what a command changed, nobody has said yet.
+    if (change.diff.empty() || tool_ != "str_replace_editor")
+      screen_.line("  " + screen_.terminal().paint(Style::dim, "changed " + one_line(change.path)));
+    diff(change, options_.output_lines_max * 3);
+  }
+}
+
+void Transcript::show_output_folded(bool ok, std::string_view output) {
+  const Terminal& t = screen_.terminal();
+  const std::string clean = printable(output);
+  const auto all = lines_of(clean);
+  const auto first = std::find_if(all.begin(), all.end(), [](std::string_view line) { return line.find_first_not_of(' ') != std::string_view::npos; });
+  const std::string bar = "  " + t.paint(ok ? Style::dim : Style::red, mark("│", "|")) + " ";
+  if (first == all.end()) {
+    screen_.line(bar + t.paint(Style::dim, ok ? "(no output)" : "(failed, no output)"));
+    return;
+  }
+  const std::size_t more = all.size() - 1;
+  const std::string rest = more == 0 ? "" : fmt::format(" {} {} more {}", mark("…", "..."), grouped(static_cast<long long>(more)), more == 1 ? "line" : "lines");
+  screen_.line(bar + (t.width > 0 ? clip(*first, t.width - 5 - columns(rest), mark("…", "~")) : std::string(*first)) + t.paint(Style::dim, rest));
 }
 
 void Transcript::show_output(bool ok, std::string_view output) {
@@ -185,19 +285,15 @@ void Transcript::show_output(bool ok, std::string_view output) {
   for (std::size_t i = total - tail; i < total; ++i) show(lines[i]);
 }
 
-void Transcript::show_diff(const ChangedFile& change) {
+void Transcript::diff(const ChangedFile& change, int lines_max) {
   const Terminal& t = screen_.terminal();
   const std::string clean = printable(change.diff);
-  const auto lines = lines_of(clean);
+  const auto all = lines_of(clean);
   const std::string indent = "  ";
   std::size_t shown = 0, skipped = 0;
   bool in_hunk = false;
-  const auto most = static_cast<std::size_t>(options_.output_lines_max) * 3;
-  // An editor's call names its file; what a command changed, nobody has said yet.
-  if (lines.empty() || tool_ != "str_replace_editor") {
-    screen_.line(indent + t.paint(Style::dim, "changed " + one_line(change.path)));
-  }
-  for (const auto line : lines) {
+  const auto most = static_cast<std::size_t>(lines_max);
+  for (const auto line : all) {
     in_hunk = in_hunk || line.starts_with("@@");
     if (!in_hunk) continue;  // ---, +++ and git's own headers: the file is named already
     if (shown == most) {

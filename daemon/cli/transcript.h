@@ -31,6 +31,7 @@ class Transcript {
     bool answer_live = false;  // stdout is the same terminal: show the answer while it is written
     bool show_thinking = true;
     int output_lines_max = 14;  // of one call; a diff gets three times as many
+    bool fold_output = false;   // of a call's output its first line, and how many more there are
   };
   Transcript(Screen& screen, Options options);
 
@@ -41,15 +42,25 @@ class Transcript {
   void text(std::string_view delta);
   void call(std::string_view tool, const nlohmann::json& arguments);
   void result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes);
+  void said(std::string_view prompt, std::string_view how);  // what the user wrote; `how` it is delivered, or nothing
   void note(Style style, std::string_view line);  // something the daemon or the CLI has to say
   void finish();                                  // the text shown last was the answer
+  void thought(std::string_view how_long);        // instead of the thinking itself
+  void beginning(std::string_view text, std::size_t lines_max);  // of an answer given earlier
+  void lines(std::string_view text);              // as they are, as far as they are printable
+  void show_thinking(bool show) { options_.show_thinking = show; }
+  bool shows_thinking() const { return options_.show_thinking; }
+  void diff(const ChangedFile& change, int lines_max);
+  void resized();  // what is being written goes on in the new width
 
  private:
   enum class Open { nothing, thinking, text };
   void close();
   void open_paragraph();
   void show_output(bool ok, std::string_view output);
-  void show_diff(const ChangedFile& change);
+  void show_output_folded(bool ok, std::string_view output);
+  int prose_columns(Open kind) const;
+  void begin_wrap(Open kind);
   std::string mark(std::string_view utf8, std::string_view ascii) const;
 
   Screen& screen_;

@@ -37,7 +37,52 @@ void TurnView::waiting(std::string_view label) {
 
 void TurnView::note(Style style, std::string_view line) { transcript_.note(style, line); }
 
-void TurnView::tick() { screen_.status(progress_.text(now(), screen_.terminal().utf8)); }
+void TurnView::tick() { screen_.status(status_text()); }
+
+std::string TurnView::status_text() const {
+  std::string text = progress_.text(now(), screen_.terminal().utf8);
+  if (!turn_began_ || text.empty()) return text;
+  const std::string dot = screen_.terminal().utf8 ? " · " : " - ";
+  const protocol::Usage& u = usage_;
+  if (u.context > 0) text += dot + "context " + rough(u.context) + (u.context_max > 0 ? "/" + rough(u.context_max) : "");
+  if (u.cached + u.prefilled > 0) text += dot + fmt::format("{} cached, {} new", rough(u.cached), rough(u.prefilled));
+  const double seconds = std::chrono::duration<double>(now() - *turn_began_).count();
+  return text + dot + fmt::format("turn {}", seconds < 10 ? fmt::format("{}s", static_cast<int>(seconds)) : duration(seconds));
+}
+
+void TurnView::turn_began(std::int64_t context_tokens) {
+  items_.clear();
+  thinking_.clear();
+  progress_ = Progress();
+  turn_began_ = now();
+  usage_ = {.context = context_tokens, .context_max = usage_.context_max};
+}
+
+void TurnView::turn_ended() {
+  turn_began_.reset();
+  progress_ = Progress();
+  hide_status();
+}
+
+void TurnView::step(const protocol::TurnStep& step) {
+  usage_.cached += step.usage.cached, usage_.prefilled += step.usage.prefilled;
+  usage_.context = step.usage.context, usage_.context_max = step.usage.context_max;
+}
+
+void TurnView::show(const protocol::Message& message, const std::function<bool(std::int64_t)>& followed) {
+  const auto with = [&]<class T>(auto f) {
+    if (message.method != T::kNotification) return;
+    const auto typed = protocol::from_json<T>(message.params);
+    if (typed) f(*typed);  // one that makes no sense is as good as an unknown one: ignored
+  };
+  with.template operator()<protocol::TurnPrefill>([&](const auto& x) { if (followed(x.turn_id)) prefill(x); });
+  with.template operator()<protocol::TurnStep>([&](const auto& x) { if (followed(x.turn_id)) step(x); });
+  with.template operator()<protocol::ItemStarted>([&](const auto& x) { if (followed(x.item.turn_id)) item_started(x.item); });
+  with.template operator()<protocol::ItemDelta>([&](const auto& x) { item_delta(x); });
+  with.template operator()<protocol::ItemSnapshot>([&](const auto& x) { if (followed(x.item.turn_id)) item_snapshot(x.item); });
+  with.template operator()<protocol::ItemUpdated>([&](const auto& x) { if (followed(x.item.turn_id)) item_snapshot(x.item); });
+  with.template operator()<protocol::ItemCompleted>([&](const auto& x) { if (followed(x.item.turn_id)) item_completed(x.item); });
+}
 
 void TurnView::model_state(const protocol::ServerState& state) {
   if (state.state != "loading") return;
@@ -72,7 +117,9 @@ TurnView::Seen& TurnView::seen(const protocol::Item& item) {
 
 void TurnView::item_started(const protocol::Item& item) {
   Seen& s = seen(item);
+  s.began = now();
   if (s.kind == "think") {
+    if (!thinking_.empty() && !thinking_.ends_with("\n\n")) thinking_ += "\n\n";
     progress_.begin("thinking", now());
     progress_.limit(think_limit_);
   } else if (s.kind == "text") {
@@ -105,16 +152,23 @@ void TurnView::item_delta(const protocol::ItemDelta& delta) {
   if (known >= delta.text.size()) return;
   const std::string_view fresh = std::string_view(delta.text).substr(known);
   s.text_bytes += fresh.size();
-  if (s.kind == "think") transcript_.think(fresh);
-  if (s.kind == "text") transcript_.text(fresh);
+  fresh_text(s, fresh);
+}
+
+void TurnView::fresh_text(const Seen& s, std::string_view fresh) {
+  if (s.kind == "think") {
+    thinking_ += fresh;
+    transcript_.think(fresh);
+  } else if (s.kind == "text") {
+    transcript_.text(fresh);
+  }
 }
 
 void TurnView::show_text(Seen& s, const std::string& text) {
   if (text.size() <= s.text_bytes) return;
   const std::string_view fresh = std::string_view(text).substr(s.text_bytes);
   s.text_bytes = text.size();
-  if (s.kind == "think") transcript_.think(fresh);
-  if (s.kind == "text") transcript_.text(fresh);
+  fresh_text(s, fresh);
 }
 
 void TurnView::show_call(Seen& s, const protocol::Item& item) {
@@ -131,10 +185,12 @@ void TurnView::item_snapshot(const protocol::Item& item) {
   if (s.kind == "think" || s.kind == "text") {
     if (s.text_bytes == 0) item_started(item);
     show_text(s, item.text);
-  } else if (s.kind == "tool" && (item.state == "running" || item.state == "waiting")) {
+  } else if (s.kind == "tool" && (item.state == "running" || item.state == "waiting" || item.state == "asking")) {
     show_call(s, item);
     progress_.begin(
-        item.state == "running" ? "running " + one_line(item.name) : "waiting for an answer",
+        item.state == "running"  ? "running " + one_line(item.name)
+        : item.state == "asking" ? "waiting for permission"
+                                 : "waiting for an answer",
         now());
   } else if (s.kind == "tool") {
     item_started(item);
@@ -147,6 +203,7 @@ void TurnView::item_completed(const protocol::Item& item) {
   s.completed = true;
   if (s.kind == "think" || s.kind == "text") {
     show_text(s, item.text);
+    if (s.kind == "think" && !transcript_.shows_thinking() && turn_began_) folded_thinking(s, item);
   } else if (s.kind == "error") {
     transcript_.note(Style::red, "error: " + one_line(item.text));
   } else if (s.kind == "note") {
@@ -157,11 +214,20 @@ void TurnView::item_completed(const protocol::Item& item) {
     for (const auto& change : item.changes) files.push_back({change.path, change.diff});
     const bool ok = item.state == "done";
     std::string output = item.output;
-    if (item.state == "rejected" || item.state == "interrupted" || item.state == "cancelled") {
+    if (item.state == "rejected" || item.state == "interrupted" || item.state == "cancelled" || item.state == "denied") {
       output = fmt::format("({}){}{}", item.state, output.empty() ? "" : "\n", output);
     }
     transcript_.result(ok, output, files);
   }
+}
+
+// The line that stays of it.
+void TurnView::folded_thinking(const Seen& s, const protocol::Item& item) {
+  if (item.text.find_first_not_of(" \n") == std::string::npos) return;
+  std::string line = "thought";
+  if (s.began != Progress::Clock::time_point{}) line += " for " + duration(std::chrono::duration<double>(now() - s.began).count());
+  if (item.tokens > 0) line += ", " + counted(item.tokens, "token", "tokens");
+  transcript_.thought(line);
 }
 
 std::string TurnView::summary(const protocol::TurnEnded& ended, const Changes& changes,
@@ -188,7 +254,7 @@ std::string TurnView::summary(const protocol::TurnEnded& ended, const Changes& c
     }
   }
   const bool goes_on = ended.reason != "end_turn" && ended.reason != "context_full";
-  line += dot + (goes_on ? "`--session " + session_id + "` goes on" : "session " + session_id);
+  if (!session_id.empty()) line += dot + (goes_on ? "`--session " + session_id + "` goes on" : "session " + session_id);
   Wrap wrap("", t.width);
   std::string wrapped = wrap.feed(line);
   return wrapped + wrap.end();

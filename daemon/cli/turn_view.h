@@ -3,7 +3,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,13 @@ class TurnView {
   void item_delta(const protocol::ItemDelta& delta);
   void item_snapshot(const protocol::Item& item);  // the whole item so far, or complete
   void item_completed(const protocol::Item& item);
+  void step(const protocol::TurnStep& step);
+  // Shows a notification about an item or the progress of a turn, if it is of a turn that is `followed`.
+  void show(const protocol::Message& message, const std::function<bool(std::int64_t turn_id)>& followed);
+  // A turn begins: the status shows its time, and how long the context is (0: not known).
+  void turn_began(std::int64_t context_tokens);
+  // Forgets what was going on.
+  void turn_ended();
   // Something of the CLI's own that is waited for.
   void waiting(std::string_view label);
   void think_limit(std::int64_t tokens) { think_limit_ = tokens; }
@@ -41,8 +50,11 @@ class TurnView {
   void tick();
   void hide_status() { screen_.status(""); }
 
-  // The one line at the end.
+  // The one line at the end; without `session_id` it does not name the session.
   std::string summary(const protocol::TurnEnded& ended, const Changes& changes, const std::string& session_id) const;
+
+  // The reasoning of the turn so far, or of the last one.
+  const std::string& thinking() const { return thinking_; }
 
  private:
   struct Seen {
@@ -50,17 +62,25 @@ class TurnView {
     std::size_t text_bytes = 0;  // of the text, shown
     std::size_t argument_bytes = 0;
     bool called = false, completed = false;
+    Progress::Clock::time_point began{};
     std::string output_line;  // the last line of a running command
   };
   Seen& seen(const protocol::Item& item);
   void show_text(Seen& s, const std::string& text);
   void show_call(Seen& s, const protocol::Item& item);
+  void folded_thinking(const Seen& s, const protocol::Item& item);
+  void fresh_text(const Seen& s, std::string_view fresh);
+  std::string status_text() const;
 
   Screen& screen_;
   Transcript& transcript_;
   Progress progress_;
   std::map<std::string, Seen> items_;
   std::int64_t think_limit_ = 0;
+  std::string thinking_;
+  // Of the turn, where somebody asked for them with turn_began().
+  std::optional<Progress::Clock::time_point> turn_began_;
+  protocol::Usage usage_;  // of the last step, and the turn's cached and prefilled tokens
 };
 
 }  // namespace lares::cli

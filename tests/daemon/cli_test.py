@@ -347,6 +347,54 @@ class CliTest(unittest.TestCase):
             self.assertEqual((status, out, len(err.splitlines())), (1, "", 1), (text, err))
             self.assertIn("decode: ", err)
 
+    # ---- what a session holds
+
+    def test_diff_and_log_of_a_session(self):
+        undo = call("str_replace_editor", command="undo_edit", path=os.path.join(self.root, "a.txt"))
+        self.start(THINK + self.edit(), THINK + undo, "Once more.</think>" + self.edit(), THINK + "It is gamma now.")
+        self.lares("run", "Make it gamma.")
+        status, out, err = self.lares("diff")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out.count("+gamma"), 1, out)
+        self.assertEqual(subprocess.run(["git", "apply", "-R"], cwd=self.root, input=out.encode(), stderr=subprocess.PIPE).stderr, b"")
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+        session = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["sessionId"]
+        self.assertEqual([c["path"] for c in json.loads(self.lares("diff", "--json", "--session", session)[1])["changes"]], ["a.txt"])
+        status, out, _ = self.lares("log")
+        self.assertEqual(status, 0)
+        for shown in ("Make it gamma.", "str_replace_editor", "+gamma", "It is gamma now."):
+            self.assertIn(shown, out)
+        self.assertNotIn("Once more.", out)
+        self.assertNotIn("\x1b", out)
+        self.assertIn("Once more.", self.lares("log", "--thinking")[1])
+        self.assertIn("prompt/accepted", [json.loads(line)["method"] for line in self.lares("log", "--json")[1].splitlines()])
+
+    def test_log_and_diff_without_a_session_say_so(self):
+        self.start()
+        for command in ("log", "diff"):
+            status, out, err = self.lares(command)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("there is none about " + self.root, err)
+
+    def test_completion_knows_every_command_and_option(self):
+        script = self.lares("completion", "bash")[1]
+
+        def complete(*words):
+            ask = f'{script}\nCOMP_WORDS=(lares "$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _lares 2>/dev/null; printf "%s\\n" "${{COMPREPLY[@]}}"'
+            return subprocess.run(["bash", "-c", ask, "bash", *words], stdout=subprocess.PIPE, timeout=30).stdout.decode().split()
+        commands = [c for c in re.findall(r"^  ([a-z]+) +[a-z]", self.lares("--help")[1], re.M) if c != "lares"]
+        self.assertIn("completion", commands)
+        self.assertLessEqual(set(commands), set(complete("")))
+        for command in commands:
+            options = set(re.findall(r"^ +(?:-h,)?(--[a-z-]+)", self.lares(command, "--help")[1], re.M))
+            self.assertLessEqual(options, set(complete(command, "--")), command)
+            for shell in ("zsh", "fish"):
+                text = self.lares("completion", shell)[1]
+                self.assertEqual([o for o in options if o[2:] not in text], [])
+        self.assertEqual(complete("run", "--delivery", "st"), ["start", "steer"])
+        self.assertIn("--temperature", complete("model", "generate", "--te"))
+        self.assertEqual(complete("completion", "b"), ["bash"])
+
     def test_wrong_command_lines(self):
         for args in (("run",), ("run", " "), ("no-such",), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("model", "logits"), ()):
             status, out, err = self.lares(*args)

@@ -1,0 +1,38 @@
+#include "daemon/cli/approval.h"
+
+#include <fmt/format.h>
+
+#include "daemon/cli/text.h"
+
+namespace lares::cli {
+
+namespace protocol = daemon::protocol;
+
+std::string approval_question(const protocol::Item& item) { return fmt::format("{}. Run it?", one_line(item.why)); }
+
+std::string approval_choices(const protocol::Item& item) {
+  if (item.likes.empty()) return "y once; n no, or say what to do instead";
+  return fmt::format("y once, t this turn, s this session, r this repository, a always ({}); n no, or say what to do instead",
+                     one_line(fmt::format("{}", fmt::join(item.likes, ", "))));
+}
+
+std::optional<protocol::ApprovalReply> approval_of(std::string_view line, const protocol::Item& item) {
+  while (!line.empty() && (line.back() == ' ' || line.back() == '\n')) line.remove_suffix(1);
+  while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
+  if (line.empty()) return std::nullopt;
+  protocol::ApprovalReply reply;
+  reply.item_id = item.id;
+  reply.decision = "allow";
+  if (line == "y" || line == "yes") return reply;
+  if (!item.likes.empty())
+    for (const auto& [letter, scope] : {std::pair{"t", "turn"}, {"s", "session"}, {"r", "repository"}, {"a", "user"}})
+      if (line == letter) {
+        reply.scope = scope;
+        return reply;
+      }
+  reply.decision = "deny";
+  if (line != "n" && line != "no") reply.message = line;
+  return reply;
+}
+
+}  // namespace lares::cli

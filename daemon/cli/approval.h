@@ -1,0 +1,19 @@
+// A call that asks for permission: what a person is shown of it, and what the line they type means.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "daemon/protocol.h"
+
+namespace lares::cli {
+
+// "git reset --hard throws away uncommitted changes. Run it?"; printable.
+std::string approval_question(const daemon::protocol::Item& item);
+// What may be typed: "y once, t this turn, s this session, r this repository, a always (npm test *); n no, or say what to do instead".
+std::string approval_choices(const daemon::protocol::Item& item);
+// Nothing: the line says nothing. What is no choice is a denial that tells the model so.
+std::optional<daemon::protocol::ApprovalReply> approval_of(std::string_view line, const daemon::protocol::Item& item);
+
+}  // namespace lares::cli

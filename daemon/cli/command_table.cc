@@ -1,0 +1,31 @@
+#include "daemon/cli/command_table.h"
+
+#include "daemon/cli/commands.h"
+
+namespace lares::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"run", "work on a task in this repository", run_command},
+    {"ask", "answer a question about this repository; changes nothing", ask_command},
+    {"status", "what the daemon does", status_command},
+    {"prefix", "what of the repository the model has before it", prefix_command},
+    {"sessions", "what was worked on, newest first", sessions_command},
+    {"log", "what was said and done in a session", log_command},
+    {"diff", "what a session changed", diff_command},
+    {"rewind", "back to before a turn, with the files it changed", rewind_command},
+    {"fork", "another session that knows what this one knows", fork_command},
+    {"rules", "what may run unasked, must be asked for, or may not", rules_command},
+    {"shutdown", "end the daemon; sessions stay on disk", shutdown_command},
+    {"prompt", "what every prompt begins with", prompt_command},
+    {"model", "inspect a checkpoint, compute its logits, generate", model_command},
+    {"tokenize", "text to token ids and back", tokenize_command},
+    {"bench", "measure kernels and layers against the machine's ceilings", bench_command},
+    {"completion", "completion of all this for bash, zsh or fish", completion_command},
+};
+
+}  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+
+}  // namespace lares::cli

@@ -1,0 +1,219 @@
+#include "daemon/cli/interactive/conversation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/cli/prompt_id.h"
+#include "daemon/cli/start.h"
+
+namespace lares::cli {
+
+Conversation::Conversation(Link& link, const DaemonOptions& daemon, std::string root, Events events)
+    : link_(link), daemon_(daemon), root_(std::move(root)), events_(std::move(events)) {}
+
+Result<> Conversation::reach() {
+  auto reached = cli::reach(link_, daemon_, [this](double) { events_.waiting("starting the daemon"); });
+  if (!reached) return tl::unexpected(std::move(reached.error()));
+  started_ = reached->started;
+  return {};
+}
+
+Result<> Conversation::begin() {
+  if (auto reached = reach(); !reached) return reached;
+  return serves_model(link_, daemon_, started_);
+}
+
+Result<> Conversation::subscribe(std::int64_t after) {
+  protocol::SessionSubscribe subscribe;
+  subscribe.session_id = session_->session_id;
+  subscribe.after = after;
+  subscribe.interactive = true;
+  auto subscribed = link_.call<protocol::SessionSubscribeResult>(subscribe);
+  if (!subscribed) return tl::unexpected(std::move(subscribed.error()));
+  last_seq_ = after;
+  session_ = std::move(subscribed->session);
+  turn_id_ = session_->turn_id;
+  return {};
+}
+
+Result<> Conversation::leave() {
+  if (!session_) return {};
+  protocol::SessionUnsubscribe unsubscribe;
+  unsubscribe.session_id = session_->session_id;
+  session_.reset();
+  last_seq_ = turn_id_ = 0;
+  unanswered_.clear(), waiting_.clear();
+  auto done = link_.call<protocol::Nothing>(unsubscribe);
+  if (!done) return tl::unexpected(std::move(done.error()));
+  return {};
+}
+
+Result<> Conversation::resume(const std::string& session_id) {
+  protocol::SessionGet get;
+  get.session_id = session_id;
+  auto got = link_.call<protocol::SessionInfo>(get);
+  if (!got) return tl::unexpected(std::move(got.error()));
+  if (auto left = leave(); !left) return left;
+  const std::int64_t after = got->last_seq;
+  session_ = std::move(*got);
+  return subscribe(after);
+}
+
+Result<std::vector<protocol::SessionInfo>> Conversation::sessions() {
+  protocol::SessionList list;
+  list.root = root_;
+  auto listed = link_.call<protocol::SessionListResult>(list);
+  if (!listed) return tl::unexpected(std::move(listed.error()));
+  std::erase_if(listed->sessions, [](const auto& s) { return s.last_seq <= 1; });
+  return std::move(listed->sessions);
+}
+
+Result<> Conversation::ready_to_say() {
+  if (!link_.connected()) {
+    if (auto reached = reach(); !reached) return reached;
+    if (session_) return subscribe(last_seq_);
+  }
+  if (session_) return {};
+  protocol::SessionCreate create;
+  create.root = root_;
+  create.settings = settings_;
+  auto made = link_.call<protocol::SessionInfo>(create);
+  if (!made) return tl::unexpected(std::move(made.error()));
+  session_ = std::move(*made);
+  return subscribe(session_->last_seq);
+}
+
+Result<> Conversation::policy(const std::string& name) {
+  if (auto ready = ready_to_say(); !ready) return ready;
+  protocol::SessionPolicy request;
+  request.session_id = session_->session_id;
+  request.policy = name;
+  if (auto done = link_.call<protocol::Nothing>(request); !done) return tl::unexpected(std::move(done.error()));
+  session_->settings.policy = name;
+  return {};
+}
+
+void Conversation::say(const std::string& content, std::string_view delivery, std::string_view mode) {
+  if (auto ready = ready_to_say(); !ready) {
+    events_.failed(ready.error());
+    events_.not_sent(content);
+    return;
+  }
+  protocol::PromptSend prompt;
+  prompt.session_id = session_->session_id;
+  prompt.id = fresh_prompt_id();
+  prompt.content = content;
+  prompt.delivery = delivery;
+  prompt.mode = mode;
+  sent_[prompt.id] = turn_id_;
+  send(prompt);
+}
+
+bool Conversation::sent_before(const std::string& prompt_id, std::int64_t turn_id) const {
+  const auto at = sent_.find(prompt_id);
+  return at != sent_.end() && at->second != 0 && at->second != turn_id;
+}
+
+void Conversation::send(const protocol::PromptSend& prompt) {
+  const std::int64_t id = link_.send(prompt);
+  unanswered_[id != 0 ? id : -static_cast<std::int64_t>(unanswered_.size()) - 1] = prompt;  // not sent: the reconnection does it
+}
+
+void Conversation::interrupt() {
+  if (!session_) return;
+  if (turn_id_ != 0) {
+    protocol::TurnInterrupt request;
+    request.session_id = session_->session_id;
+    request.turn_id = turn_id_;
+    asked_[link_.send(request)] = "interrupt the turn";
+    return;
+  }
+  for (const auto& prompt_id : waiting_) {
+    protocol::PromptWithdraw request;
+    request.session_id = session_->session_id;
+    request.id = prompt_id;
+    asked_[link_.send(request)] = "take the prompt back";
+  }
+}
+
+void Conversation::answer(const std::string& item_id, const std::string& text) {
+  protocol::QuestionReply reply;
+  reply.session_id = session_->session_id;
+  reply.item_id = item_id;
+  reply.text = text;
+  asked_[link_.send(reply)] = "answer the question";
+}
+
+void Conversation::answer(protocol::ApprovalReply reply) {
+  reply.session_id = session_->session_id;
+  asked_[link_.send(reply)] = "answer the call that asks";
+}
+
+void Conversation::answered(const Happening& h) {
+  if (!h.message.id || !h.message.id->is_number_integer()) return;
+  const auto id = h.message.id->get<std::int64_t>();
+  if (const auto asked = asked_.extract(id); asked && h.message.error) {
+    events_.failed(Error{asked.mapped() + ": " + h.message.error->message, Error::Kind::refused});
+  }
+  const auto prompt = unanswered_.extract(id);
+  if (!prompt || !h.message.error) return;
+  const protocol::Error& error = *h.message.error;
+  events_.failed(Error{error.hint.empty() ? error.message : error.message + "; " + error.hint, Error::Kind::refused});
+  events_.not_sent(prompt.mapped().content);
+}
+
+void Conversation::notified(const Happening& h) {
+  if (!session_) return;
+  const auto& params = h.message.params;
+  if (const auto of = params.find("sessionId"); of == params.end() || *of != session_->session_id) return;
+  if (const auto seq = params.find("seq"); seq != params.end() && seq->is_number_integer()) {
+    last_seq_ = session_->last_seq = std::max(last_seq_, seq->get<std::int64_t>());
+    reconnects_ = 0;
+  }
+  const std::string& m = h.message.method;
+  if (m == protocol::TurnStarted::kNotification) {
+    if (const auto x = protocol::from_json<protocol::TurnStarted>(params)) turn_id_ = x->turn_id, std::erase(waiting_, x->prompt_id);
+  } else if (m == protocol::TurnEnded::kNotification) {
+    const auto x = protocol::from_json<protocol::TurnEnded>(params);
+    if (x && x->turn_id == turn_id_) turn_id_ = 0;
+    if (x) session_->context_tokens = x->usage.context;
+  } else if (m == protocol::PromptAccepted::kNotification) {
+    const auto x = protocol::from_json<protocol::PromptAccepted>(params);
+    if (!x) return;
+    waiting_.push_back(x->id);
+    std::erase_if(unanswered_, [&](const auto& u) { return u.second.id == x->id; });  // its answer says no more
+  } else if (m == protocol::PromptWithdrawn::kNotification) {
+    if (const auto x = protocol::from_json<protocol::PromptWithdrawn>(params)) std::erase(waiting_, x->id);
+  } else if (m == protocol::ItemCompleted::kNotification) {
+    const auto x = protocol::from_json<protocol::ItemCompleted>(params);
+    if (x && x->item.kind == "user") std::erase(waiting_, x->item.prompt_id);
+  }
+}
+
+void Conversation::give_back() {
+  for (const auto& [id, prompt] : std::exchange(unanswered_, {})) events_.not_sent(prompt.content);
+}
+
+void Conversation::lost() {
+  asked_.clear();
+  turn_id_ = 0;
+  if (++reconnects_ > kReconnectsMax) {
+    events_.failed(Error{"the daemon ended " + std::to_string(kReconnectsMax) + " times in a row; see its log in " + daemon_.state_dir +
+                         ". The next prompt tries again"});
+    reconnects_ = 0;
+    give_back();
+    return;
+  }
+  auto again = reach();
+  if (again && session_) again = subscribe(last_seq_);
+  if (!again && again.error().kind == Error::Kind::disconnected) return;  // lost once more: that comes as a happening of its own
+  if (!again) {
+    events_.failed(again.error());
+    give_back();
+    return;
+  }
+  events_.reconnected(started_ ? "the daemon had ended and was started again; the session goes on" : "lost the daemon for a moment; reconnected");
+  for (const auto& [id, prompt] : std::exchange(unanswered_, {})) send(prompt);
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,86 @@
+// One session with the daemon at a time, and the connection to it, across restarts of the daemon.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/cli/error.h"
+#include "daemon/cli/link.h"
+#include "daemon/cli/options.h"
+#include "daemon/protocol.h"
+
+namespace lares::cli {
+
+// A daemon that keeps dying is not started for ever: so many times in a row without a fact of the session in between.
+inline constexpr int kReconnectsMax = 5;
+
+class Conversation {
+ public:
+  struct Events {
+    std::function<void(std::string_view what)> waiting;          // for the daemon to come up
+    std::function<void(std::string line)> reconnected;           // and how that came
+    std::function<void(const Error&)> failed;                    // something asked for did not happen
+    std::function<void(const std::string& content)> not_sent;    // a prompt the daemon never took
+  };
+  // `link` and `daemon` outlive it.
+  Conversation(Link& link, const DaemonOptions& daemon, std::string root, Events events);
+
+  // Reaches the daemon; the session itself is made with the first prompt.
+  Result<> begin();
+  void settings(protocol::SessionSettings settings) { settings_ = std::move(settings); }
+
+  // Goes on with a session: what has happened in it is not replayed, what is open comes as snapshots.
+  Result<> resume(const std::string& session_id);
+  Result<std::vector<protocol::SessionInfo>> sessions();  // of this repository, newest first, without those nobody said anything in
+  Result<> policy(const std::string& name);               // of the session, made where there is none
+  Result<> leave();                                       // the next prompt begins a new one
+
+  void say(const std::string& content, std::string_view delivery, std::string_view mode);
+  // Stops the running turn, or takes back what waits where none runs.
+  void interrupt();
+  void answer(const std::string& item_id, const std::string& text);
+  void answer(protocol::ApprovalReply reply);
+
+  // The link's happenings that are this class's business: answers, and what it needs to know of notifications.
+  void answered(const Happening& h);
+  void notified(const Happening& h);
+  void lost();  // the connection
+
+  bool has_session() const { return session_.has_value(); }
+  const protocol::SessionInfo& session() const { return *session_; }
+  const std::string& root() const { return root_; }
+  std::int64_t running_turn() const { return turn_id_; }
+  bool busy() const { return turn_id_ != 0 || !unanswered_.empty() || !waiting_.empty(); }
+  // Whether this process sent the prompt; and whether it did so while another turn than `turn_id` ran.
+  bool sent(const std::string& prompt_id) const { return sent_.contains(prompt_id); }
+  bool sent_before(const std::string& prompt_id, std::int64_t turn_id) const;
+  bool started_daemon() const { return started_; }
+
+ private:
+  Result<> reach();
+  Result<> subscribe(std::int64_t after);
+  Result<> ready_to_say();
+  void send(const protocol::PromptSend& prompt);
+  void give_back();
+
+  Link& link_;
+  const DaemonOptions& daemon_;
+  std::string root_;
+  Events events_;
+  protocol::SessionSettings settings_;
+  std::optional<protocol::SessionInfo> session_;
+  std::int64_t last_seq_ = 0, turn_id_ = 0;
+  bool started_ = false;
+  int reconnects_ = 0;
+  std::map<std::int64_t, std::string> asked_;               // what each request without an answer was for
+  std::map<std::int64_t, protocol::PromptSend> unanswered_;  // sent again after a reconnection: the daemon knows them by their id
+  std::map<std::string, std::int64_t> sent_;                // prompt id to the turn that ran, 0: none
+  std::vector<std::string> waiting_;                        // ids of prompts that are accepted and no turn has begun with
+};
+
+}  // namespace lares::cli

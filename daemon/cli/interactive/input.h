@@ -1,0 +1,38 @@
+// Where a person's lines come from.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lares::cli {
+
+struct InputEvents {
+  std::function<void()> wait;  // until something happens: a key, output for the screen, a change of the prompt
+  std::function<void(std::string)> submitted;
+  std::function<void()> leave;  // the end of the input
+  std::function<std::vector<std::string>(std::string_view beginning)> completions;
+};
+
+class Input {
+ public:
+  virtual ~Input() = default;
+
+  // Takes lines until stop(). The rest is for use from within the events.
+  virtual void run() = 0;
+  virtual void stop() = 0;
+  virtual void typed(std::string_view bytes) = 0;  // what the Link read
+  virtual void prompt(std::string_view utf8) = 0;
+  virtual bool empty() const = 0;
+  virtual void clear() = 0;
+  virtual void put_back(const std::string& text) = 0;  // before what is in the line
+  virtual void resized() = 0;
+  virtual void show() = 0;  // now, as before a wait that is not events.wait
+  virtual bool has_room_for_status() const = 0;
+  // Leaves the terminal as it was found, for a shell or another program, and comes back.
+  virtual void suspend() = 0;
+  virtual void resume() = 0;
+};
+
+}  // namespace lares::cli

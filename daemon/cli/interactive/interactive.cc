@@ -1,0 +1,255 @@
+#include "daemon/cli/interactive/interactive.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <utility>
+
+#include "daemon/cli/approval.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/interactive/line_editor.h"
+#include "daemon/cli/interactive/plain_input.h"
+#include "daemon/cli/start.h"
+#include "daemon/cli/text.h"
+#include "daemon/version.h"
+
+namespace lares::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kRedrawEvery{120};
+constexpr std::chrono::hours kIdle{1};
+constexpr int kHappeningsAtOnceMax = 256;  // before the screen is drawn
+
+template <class T, class F>
+void on(const Happening& h, F f) {
+  if (h.message.method != T::kNotification) return;
+  if (const auto typed = protocol::from_json<T>(h.message.params)) f(*typed);  // nonsense is as good as an unknown one: ignored
+}
+
+}  // namespace
+
+Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options)
+    : options_(std::move(options)),
+      screen_(STDOUT_FILENO, Terminal::detect(STDOUT_FILENO)),
+      transcript_(screen_, {.answer_live = true, .show_thinking = false, .fold_output = true}),
+      view_(screen_, transcript_),
+      history_(History::path_of(daemon.state_dir, options_.root)),
+      talk_(link_, daemon, options_.root,
+            {.waiting = [this](std::string_view what) { view_.waiting(what), input_->show(); },
+             .reconnected = [this](const std::string& how) { reconnected(how); },
+             .failed = [this](const Error& error) { view_.turn_ended(), complain(error); },
+             .not_sent = [this](const std::string& content) { input_->put_back(content); }}) {
+  InputEvents events{.wait = [this] { wait(); },
+                     .submitted = [this](std::string line) { submitted(line), after_happenings(); },
+                     .leave = [this] { input_->stop(); },
+                     .completions = slash_completions};
+  plain_ = !screen_.terminal().is_terminal;
+  if (plain_) input_ = std::make_unique<PlainInput>(screen_, std::move(events));
+  else input_ = std::make_unique<LineEditor>(screen_, history_, std::move(events));
+}
+
+int Interactive::run() {
+  if (auto begun = begin(); !begun) {
+    view_.hide_status();
+    return fail(begun.error(), /*json=*/false);
+  }
+  if (!plain_) link_.watch_job_control();
+  after_happenings();
+  input_->run();
+  if (talk_.started_daemon()) end_useless_daemon(link_);
+  view_.hide_status();
+  screen_.fresh_line();
+  say_how_to_go_on();
+  return exit_;
+}
+
+Result<> Interactive::begin() {
+  if (auto begun = talk_.begin(); !begun) return begun;
+  view_.turn_ended();
+  protocol::SessionSettings settings;
+  settings.no_sandbox = options_.no_sandbox;
+  talk_.settings(settings);
+  transcript_.set_root(options_.root);
+  greet();
+  std::string id = options_.session;
+  if (options_.newest) {
+    const auto sessions = talk_.sessions();
+    if (!sessions) return tl::unexpected(sessions.error());
+    if (sessions->empty()) return tl::unexpected(Error{"--continue: there is no session about " + options_.root + " yet; `lares` alone begins one"});
+    id = sessions->front().session_id;
+  }
+  return id.empty() ? Result<>{} : resume(id);
+}
+
+std::string Interactive::one_row(std::string_view text) const {
+  constexpr int kUnlimited = 400;
+  return clip(text, screen_.width_or(kUnlimited) - 1, screen_.terminal().utf8 ? "…" : "~");
+}
+
+void Interactive::greet() {
+  view_.note(Style::dim, one_row(fmt::format("lares {}{}/help{}{}", daemon::kVersion, dot(), dot(), printable(options_.root))));
+  if (options_.no_sandbox) view_.note(Style::yellow, "commands of new sessions run without a sandbox, with all your rights");
+}
+
+void Interactive::say_how_to_go_on() {
+  if (!talk_.has_session() || talk_.session().last_seq <= 1) return;
+  const char* what = talk_.running_turn() != 0 ? "the turn goes on in the daemon; `lares --continue` shows it" : "`lares --continue` goes on";
+  screen_.line(screen_.terminal().paint(Style::dim, fmt::format("session {}: {}", talk_.session().session_id, what)));
+}
+
+void Interactive::wait() {
+  if (plain_) link_.read_line();
+  else link_.read_keys();
+  const bool moving = talk_.busy() || loading_;
+  happened(link_.next(Clock::now() + (moving ? Clock::duration(kRedrawEvery) : Clock::duration(kIdle))));
+  for (int i = 1; i < kHappeningsAtOnceMax; ++i) {
+    const Happening h = link_.next(Clock::now());
+    if (h.kind == Happening::Kind::tick) break;
+    happened(h);
+  }
+  after_happenings();
+}
+
+void Interactive::after_happenings() {
+  if (input_->has_room_for_status() && (talk_.busy() || loading_)) view_.tick();
+  else view_.hide_status();
+  const std::string mark = screen_.terminal().utf8 ? "› " : "> ";
+  std::string prompt = mark;
+  if (!question_id_.empty()) prompt = (asking_ ? "allow? " : "answer ") + mark;
+  if (!picks_.empty()) prompt = "which one? " + mark;
+  if (plain_ && talk_.busy() && question_id_.empty()) prompt.clear();  // output would run into it
+  input_->prompt(prompt);
+}
+
+void Interactive::happened(const Happening& h) {
+  switch (h.kind) {
+    case Happening::Kind::notification:
+      talk_.notified(h);
+      notified(h);
+      break;
+    case Happening::Kind::answer:
+      talk_.answered(h);
+      break;
+    case Happening::Kind::closed:
+      transcript_.finish();
+      question_id_.clear(), asking_.reset();
+      talk_.lost();
+      break;
+    case Happening::Kind::interrupt:
+      interrupt();
+      break;
+    case Happening::Kind::terminate:
+    case Happening::Kind::hangup:
+      exit_ = kExitInterrupted;
+      input_->stop();
+      break;
+    case Happening::Kind::resized:
+      input_->show();
+      screen_.resized();
+      input_->resized();
+      transcript_.resized();
+      break;
+    case Happening::Kind::typed:
+    case Happening::Kind::keys:
+      leaving_ = false;
+      input_->typed(h.line);
+      break;
+    case Happening::Kind::no_more_input:
+      input_->stop();
+      break;
+    case Happening::Kind::suspend:
+      input_->suspend();
+      std::raise(SIGSTOP);
+      break;
+    case Happening::Kind::resume:
+      input_->resume();
+      break;
+    case Happening::Kind::tick:
+      break;
+  }
+}
+
+void Interactive::notified(const Happening& h) {
+  on<protocol::ServerState>(h, [this](const auto& x) { server_state(x); });
+  const auto of = h.message.params.find("sessionId");
+  if (of == h.message.params.end() || !talk_.has_session() || *of != talk_.session().session_id) return;
+  on<protocol::SessionState>(h, [this](const auto& x) {
+    if (!interrupting_) view_.session_state(x);
+  });
+  on<protocol::TurnStarted>(h, [this](const auto& x) { turn_began(x.turn_id); });
+  on<protocol::ItemCompleted>(h, [this](const auto& x) { item_completed(x.item); });
+  view_.show(h.message, [](std::int64_t) { return true; });
+  on<protocol::ItemUpdated>(h, [this](const auto& x) { ask(x.item); });
+  on<protocol::ItemSnapshot>(h, [this](const auto& x) { ask(x.item); });
+  on<protocol::TurnEnded>(h, [this](const auto& x) { turn_ended(x); });
+  on<protocol::PromptWithdrawn>(h, [this](const auto& x) {
+    if (talk_.sent(x.id)) view_.note(Style::yellow, "taken back before it began");
+    interrupting_ = false;
+  });
+}
+
+void Interactive::item_completed(const protocol::Item& item) {
+  changes_.add(item);
+  if (item.id == question_id_) question_id_.clear(), asking_.reset();
+  if (item.kind != "user") return;
+  if (!talk_.sent(item.prompt_id)) transcript_.said(item.text, "from another client");
+  else if (talk_.sent_before(item.prompt_id, item.turn_id)) transcript_.said(item.text, "");  // shown when it was typed, turns ago
+}
+
+void Interactive::ask(const protocol::Item& item) {
+  if (item.state == "running" && asking_ && item.id == asking_->id) question_id_.clear(), asking_.reset();  // allowed by somebody
+  if ((item.state != "waiting" && item.state != "asking") || item.id == question_id_) return;
+  question_id_ = item.id;
+  asking_.reset();
+  if (item.state == "asking") {
+    asking_ = item;
+    view_.note(Style::bold, approval_question(item));
+    return view_.note(Style::dim, approval_choices(item));
+  }
+  const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  const bool told = arguments.is_object() && arguments.contains("question") && arguments["question"].is_string();
+  view_.note(Style::bold, told ? one_line(arguments["question"].get<std::string>()) : "the model asks");
+}
+
+void Interactive::server_state(const protocol::ServerState& state) {
+  loading_ = state.state == "loading";
+  if (state.state == "failed") complain(Error{"load the model: " + state.message});
+  if (loading_) view_.model_state(state);
+  else if (!talk_.busy()) view_.turn_ended();
+}
+
+void Interactive::turn_began(std::int64_t turn_id) {
+  shown_turn_ = last_turn_ = turn_id;
+  changes_ = Changes();
+  view_.turn_began(talk_.session().context_tokens);
+  if (interrupting_) talk_.interrupt();  // it was wanted before there was anything to interrupt
+}
+
+void Interactive::turn_ended(const protocol::TurnEnded& ended) {
+  transcript_.finish();
+  view_.turn_ended();
+  question_id_.clear(), asking_.reset();
+  interrupting_ = false;
+  const bool failed = ended.reason == "error" || ended.reason == "crashed";
+  const Style style = failed ? Style::red : ended.reason == "end_turn" ? Style::dim : Style::yellow;
+  screen_.line("");
+  screen_.line(screen_.terminal().paint(style, view_.summary(ended, changes_, "")));
+}
+
+// What the turn that runs has shown so far stays shown; one that this process has not seen begin is joined.
+void Interactive::reconnected(const std::string& how) {
+  view_.note(Style::yellow, how);
+  const std::int64_t running = talk_.running_turn();
+  if (running != 0 && running == shown_turn_) return;
+  view_.turn_ended();
+  if (running != 0) turn_began(running);
+}
+
+void Interactive::complain(const Error& error) { view_.note(Style::red, "lares: " + printable(error.message)); }
+
+}  // namespace lares::cli

@@ -1,0 +1,88 @@
+// lares alone at a terminal: a conversation about this repository.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/cli/changes.h"
+#include "daemon/cli/interactive/conversation.h"
+#include "daemon/cli/interactive/history.h"
+#include "daemon/cli/interactive/input.h"
+#include "daemon/cli/interactive/slash.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/screen.h"
+#include "daemon/cli/transcript.h"
+#include "daemon/cli/turn_view.h"
+
+namespace lares::cli {
+
+struct InteractiveOptions {
+  std::string root, session;  // session: go on with this one; empty: begin one with the first prompt
+  bool newest = false, no_sandbox = false;
+};
+
+class Interactive {
+ public:
+  Interactive(const DaemonOptions& daemon, InteractiveOptions options);
+  int run();  // the exit status
+
+ private:
+  Result<> begin();
+  void greet();
+  void say_how_to_go_on();
+
+  // What happens: interactive.cc.
+  void wait();
+  void after_happenings();
+  void happened(const Happening& h);
+  void notified(const Happening& h);
+  void item_completed(const protocol::Item& item);
+  void ask(const protocol::Item& item);
+  void server_state(const protocol::ServerState& state);
+  void turn_began(std::int64_t turn_id);
+  void turn_ended(const protocol::TurnEnded& ended);
+  void reconnected(const std::string& how);
+  void complain(const Error& error);
+
+  // What the person wants: requests.cc.
+  void interrupt();
+  void submitted(const std::string& line);
+  void say(const std::string& text, std::string_view delivery, std::string_view mode);
+  void command(const SlashLine& line);
+  void checked(const Result<>& result, std::string_view done);
+  void help();
+  void offer_sessions();
+  bool pick(const std::vector<protocol::SessionInfo>& from, const std::string& line);
+  Result<> resume(const std::string& id);
+  void diff();
+  void status();
+  void prefix();
+  void rewind(const std::string& argument);
+  void undo();
+  void fork();
+  void policy(const std::string& argument);
+  void thinking(const std::string& argument);
+  const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
+  std::string one_row(std::string_view text) const;
+
+  const InteractiveOptions options_;
+  Link link_;
+  Screen screen_;
+  Transcript transcript_;
+  TurnView view_;
+  History history_;
+  Conversation talk_;
+  std::unique_ptr<Input> input_;
+  Changes changes_;               // of the running turn
+  std::int64_t shown_turn_ = 0;   // whose beginning was seen
+  std::int64_t last_turn_ = 0;    // of those that were not rewound
+  std::string question_id_;       // the item whose question is open
+  std::optional<protocol::Item> asking_;  // that item, where it asks for permission
+  std::vector<protocol::SessionInfo> picks_;  // offered, to be picked by number
+  bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false, history_failed_ = false;
+  int exit_ = 0;
+};
+
+}  // namespace lares::cli

@@ -1,0 +1,227 @@
+#include "daemon/cli/interactive/line_editor.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "daemon/cli/interactive/line_editor_state.h"
+#include "daemon/cli/text.h"
+
+namespace lares::cli {
+namespace {
+
+constexpr const char* kTerminalKnown = "xterm";  // for a TERM that terminfo does not know: whoever is new imitates it
+
+// A FILE whose bytes are appended to `out`: libedit writes to one, and all that belongs together reaches the terminal at once.
+std::FILE* file_into(std::string& out) {
+  cookie_io_functions_t io{};
+  io.write = [](void* to, const char* bytes, std::size_t n) {
+    static_cast<std::string*>(to)->append(bytes, n);
+    return static_cast<ssize_t>(n);
+  };
+  return ::fopencookie(&out, "w", io);
+}
+
+}  // namespace
+
+void LineEditor::State::measure() {
+  winsize size{};
+  if (::ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0) return;
+  if (size.ws_col > 1) width = size.ws_col;
+  if (size.ws_row > 0) height = size.ws_row;
+}
+
+void LineEditor::State::go_to_origin() {
+  if (at_origin) return;
+  at_origin = dirty = true;
+  std::fflush(to_out);
+  const int row = std::min(row_of(cursor(), width), height - 1);
+  out += '\r';
+  if (row > 0) out += fmt::format("\x1b[{}A", row);
+  out += "\x1b[J";
+}
+
+void LineEditor::State::draw() {
+  if (dirty) {
+    go_to_origin();
+    out += screen.take();
+    shown_prompt = prompt_text;
+    ::el_wset(el, EL_REFRESH);
+    dirty = at_origin = false;
+  }
+  flush();
+}
+
+void LineEditor::State::flush() {
+  std::fflush(to_out);
+  std::string_view rest = out;
+  while (!rest.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {  // shared with a program that made it non-blocking
+      pollfd waiting{STDOUT_FILENO, POLLOUT, 0};
+      ::poll(&waiting, 1, -1);
+      continue;
+    }
+    if (n <= 0) break;  // the terminal is gone, and its hang-up comes next
+    rest.remove_prefix(static_cast<std::size_t>(n));
+  }
+  out.clear();
+}
+
+int LineEditor::State::read_key(wchar_t* out_key) {
+  while (!stopped) {
+    if (const auto key = keys.next()) {
+      if (searched(*key)) continue;
+      if (dirty && at_origin) draw();  // libedit must find the cursor where it left it
+      *out_key = *key;
+      return 1;
+    }
+    draw();
+    events.wait();
+  }
+  return 0;
+}
+
+namespace {
+
+wchar_t* prompt_of(EditLine* el) {
+  auto& s = *LineEditor::State::of(el);
+  if (!s.search) return s.shown_prompt.data();
+  s.shown_prompt = L"search '" + s.search->pattern + L"': ";
+  return s.shown_prompt.data();
+}
+
+int key_of(EditLine* el, wchar_t* key) { return LineEditor::State::of(el)->read_key(key); }
+
+}  // namespace
+
+void LineEditor::State::start() {
+  to_out = file_into(out), to_complaints = file_into(complaints);
+  (void)character_columns(0xA0);  // sets the locale's character type: libedit measures and writes by it
+  el = ::el_init_fd("lares", stdin, to_out, to_complaints, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+  if (!el) return;
+  const char* term = std::getenv("TERM");
+  if (::el_set(el, EL_TERMINAL, term) != 0) ::el_set(el, EL_TERMINAL, kTerminalKnown);
+  ::el_wset(el, EL_CLIENTDATA, this);
+  ::el_wset(el, EL_SIGNAL, 0);
+  ::el_wset(el, EL_EDITOR, L"emacs");
+  ::el_wset(el, EL_PROMPT, prompt_of);
+  ::el_wset(el, EL_GETCFN, key_of);
+  bind();
+}
+
+LineEditor::LineEditor(Screen& screen, const History& history, InputEvents events)
+    : state_(std::make_unique<State>(screen, history, std::move(events))) {}
+
+LineEditor::~LineEditor() {
+  if (state_->el) ::el_end(state_->el);
+  if (state_->to_out) std::fclose(state_->to_out);
+  if (state_->to_complaints) std::fclose(state_->to_complaints);
+}
+
+void LineEditor::run() {
+  State& s = *state_;
+  s.guard.emplace(STDIN_FILENO);
+  s.start();
+  if (!s.el) return;
+  s.measure();
+  s.recalled = s.history.entries().size();
+  s.screen.stand_above([&s] { s.dirty = true; });
+  s.running = true;
+  s.out += "\x1b[?2004h";
+  s.shown_prompt = s.prompt_text;
+  int n = 0;
+  ::el_wgets(s.el, &n);  // comes back when read_key() says that it is over
+  s.running = false;
+  s.go_to_origin();
+  s.out += s.screen.take();
+  s.flush();
+  s.screen.stand_alone();
+  ::el_end(s.el);
+  s.el = nullptr;
+  s.flush();
+  s.guard.reset();
+}
+
+void LineEditor::stop() { state_->stopped = true; }
+
+void LineEditor::typed(std::string_view bytes) { state_->keys.feed(bytes); }
+
+void LineEditor::prompt(std::string_view utf8) {
+  State& s = *state_;
+  std::wstring text = widen(utf8);
+  if (text == s.prompt_text) return;
+  s.prompt_text = std::move(text);
+  s.dirty = true;
+}
+
+bool LineEditor::empty() const { return !state_->el || state_->text().empty(); }
+
+void LineEditor::clear() {
+  state_->go_to_origin();
+  state_->replace(L"");
+  state_->pastes.clear();
+  state_->search.reset();
+  state_->recalled = state_->history.entries().size();
+}
+
+void LineEditor::put_back(const std::string& text) {
+  State& s = *state_;
+  s.go_to_origin();
+  const std::wstring typed(s.text());
+  s.replace(s.shown(text) + (typed.empty() ? L"" : L"\n" + typed));
+}
+
+// The terminal has moved what it shows already; most join and split long lines as they do so.
+void LineEditor::resized() {
+  State& s = *state_;
+  if (!s.running) return;
+  s.measure();
+  std::fflush(s.to_out);
+  const int row = (s.at_origin ? 0 : s.row_of(s.cursor(), s.width)) + s.screen.status_rows(s.width);
+  s.out += '\r';
+  if (row > 0) s.out += fmt::format("\x1b[{}A", std::min(row, s.height - 1));
+  s.out += "\x1b[J";
+  ::el_resize(s.el);
+  s.screen.begin_anew();
+  s.at_origin = s.dirty = true;
+}
+
+void LineEditor::show() {
+  if (state_->running) state_->draw();
+}
+
+bool LineEditor::has_room_for_status() const {
+  const State& s = *state_;
+  return s.running && s.row_of(s.text().size(), s.width) + 2 < s.height;
+}
+
+void LineEditor::suspend() {
+  State& s = *state_;
+  s.suspended = true;
+  s.go_to_origin();
+  s.out += s.screen.take();
+  s.flush();
+  ::el_wset(s.el, EL_PREP_TERM, 0);
+  s.guard->restore();
+}
+
+void LineEditor::resume() {
+  State& s = *state_;
+  if (!s.suspended) s.go_to_origin();  // stopped and continued by somebody else
+  s.suspended = false;
+  ::el_wset(s.el, EL_PREP_TERM, 0);  // whatever they are now, libedit sets them anew
+  ::el_wset(s.el, EL_PREP_TERM, 1);
+  s.out += "\x1b[?2004h";
+  s.measure();
+  ::el_resize(s.el);
+  s.at_origin = s.dirty = true;
+}
+
+}  // namespace lares::cli

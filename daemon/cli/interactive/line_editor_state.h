@@ -1,0 +1,91 @@
+// The inside of LineEditor, for its own files.
+#pragma once
+
+#include <histedit.h>
+
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "daemon/cli/interactive/history.h"
+#include "daemon/cli/interactive/keys.h"
+#include "daemon/cli/interactive/line_editor.h"
+#include "daemon/cli/interactive/line_layout.h"
+#include "daemon/cli/interactive/paste_tokens.h"
+#include "daemon/cli/interactive/terminal_guard.h"
+#include "daemon/cli/screen.h"
+
+namespace lares::cli {
+
+struct LineEditor::State {
+  State(Screen& s, const History& h, InputEvents e) : screen(s), history(h), events(std::move(e)) {}
+
+  Screen& screen;
+  const History& history;
+  InputEvents events;
+  KeyDecoder keys;
+  std::string out, complaints;
+  std::FILE *to_out = nullptr, *to_complaints = nullptr;  // what libedit writes to out, to complaints
+  EditLine* el = nullptr;
+  std::optional<TerminalGuard> guard;
+  std::wstring prompt_text = L"> ", shown_prompt;
+  bool running = false, stopped = false, suspended = false;
+  bool dirty = false;      // the line must be drawn anew, below what the screen has held back
+  bool at_origin = false;  // the cursor is where the prompt begins, and nothing is drawn from there on
+  int width = 80, height = 24;
+  PasteTokens pastes;
+  std::size_t recalled = 0;  // which entry of the history is shown; its size: none
+  std::wstring draft;        // what was typed before one was recalled
+  struct Search {
+    std::wstring pattern, before;
+    std::size_t at;
+  };
+  std::optional<Search> search;
+
+  static State* of(EditLine* el);
+
+  // ---- the buffer
+  std::wstring_view text() const {
+    const LineInfoW* line = ::el_wline(el);
+    return {line->buffer, static_cast<std::size_t>(line->lastchar - line->buffer)};
+  }
+  std::size_t cursor() const {
+    const LineInfoW* line = ::el_wline(el);
+    return static_cast<std::size_t>(line->cursor - line->buffer);
+  }
+  void move_to(std::size_t at) { ::el_cursor(el, static_cast<int>(at) - static_cast<int>(cursor())); }
+  // Does not draw.
+  void replace(const std::wstring& with) {
+    move_to(text().size());
+    ::el_wdeletestr(el, static_cast<int>(text().size()));
+    if (!with.empty()) ::el_winsertstr(el, with.c_str());
+  }
+  void insert(const std::wstring& what) {
+    if (!what.empty()) ::el_winsertstr(el, what.c_str());
+  }
+
+  // ---- the screen: line_editor.cc
+  int row_of(std::size_t at, int columns_max) const { return place_in_line(shown_prompt, text(), at, columns_max).row; }
+  void measure();
+  void go_to_origin();
+  void draw();
+  void flush();
+
+  void start();
+  int read_key(wchar_t* out_key);
+  std::wstring shown(const std::string& entry) { return widen(pastes.shown(entry)); }
+
+  // ---- what keys do: line_keys.cc
+  bool searched(wchar_t key);  // true: the key belonged to the search for an earlier prompt
+  void find(std::size_t from);
+  void submit();
+  void recall(std::size_t entry);
+  bool up();
+  bool down();
+  void complete();
+  void bind();
+};
+
+}  // namespace lares::cli

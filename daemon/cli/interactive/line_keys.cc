@@ -1,0 +1,211 @@
+// What keys do in the line.
+#include <algorithm>
+
+#include "daemon/cli/interactive/line_editor_state.h"
+
+namespace lares::cli {
+namespace {
+
+constexpr wchar_t kCtrlG = 7, kBackspace = 8, kCtrlR = 18, kDelete = 0x7F;
+
+}  // namespace
+
+LineEditor::State* LineEditor::State::of(EditLine* el) {
+  void* data = nullptr;
+  ::el_wget(el, EL_CLIENTDATA, &data);
+  return static_cast<State*>(data);
+}
+
+void LineEditor::State::submit() {
+  const std::string line = pastes.expanded(narrow(text()));
+  go_to_origin();
+  replace(L"");
+  pastes.clear();
+  draft.clear();
+  events.submitted(line);
+  recalled = history.entries().size();
+}
+
+void LineEditor::State::recall(std::size_t entry) {
+  const auto& entries = history.entries();
+  if (recalled >= entries.size()) draft = text();
+  recalled = entry;
+  replace(entry < entries.size() ? shown(entries[entry]) : draft);
+}
+
+// Within text of several lines the cursor goes up and down; beyond it, through the history.
+bool LineEditor::State::up() {
+  const std::wstring_view line = text();
+  const std::size_t at = cursor();
+  const std::size_t begin = at == 0 ? std::wstring_view::npos : line.rfind(L'\n', at - 1);
+  if (begin != std::wstring_view::npos) {
+    const std::size_t above = begin == 0 ? std::wstring_view::npos : line.rfind(L'\n', begin - 1);
+    const std::size_t above_begin = above == std::wstring_view::npos ? 0 : above + 1;
+    move_to(std::min(above_begin + (at - begin - 1), begin));
+    return true;
+  }
+  const std::size_t now = std::min(recalled, history.entries().size());
+  if (now == 0) return false;
+  recall(now - 1);
+  return true;
+}
+
+bool LineEditor::State::down() {
+  const std::wstring_view line = text();
+  const std::size_t at = cursor(), end = line.find(L'\n', at);
+  if (end != std::wstring_view::npos) {
+    const std::size_t begin = at == 0 ? std::wstring_view::npos : line.rfind(L'\n', at - 1);
+    const std::size_t column = begin == std::wstring_view::npos ? at : at - begin - 1;
+    const std::size_t below_end = line.find(L'\n', end + 1);
+    move_to(std::min(end + 1 + column, below_end == std::wstring_view::npos ? line.size() : below_end));
+    return true;
+  }
+  if (recalled >= history.entries().size()) return false;
+  recall(recalled + 1);
+  return true;
+}
+
+void LineEditor::State::find(std::size_t from) {
+  const std::string pattern = narrow(search->pattern);
+  const auto& entries = history.entries();
+  for (std::size_t i = std::min(from, entries.size()); i-- > 0;) {
+    if (entries[i].find(pattern) == std::string::npos) continue;
+    search->at = i;
+    replace(shown(entries[i]));
+    return;
+  }
+}
+
+// True: the key belonged to the search. One that ends it does what it always does, with what was found.
+bool LineEditor::State::searched(wchar_t key) {
+  if (!search) {
+    if (key != kCtrlR) return false;
+    search = Search{{}, std::wstring(text()), history.entries().size()};
+  } else if (key == kCtrlR) {
+    go_to_origin();
+    find(search->at);
+  } else if (key == kBackspace || key == kDelete) {
+    if (!search->pattern.empty()) search->pattern.pop_back();
+    go_to_origin();
+    find(history.entries().size());
+  } else if (key >= 0x20 && (key < 0x7F || key >= 0xA0)) {
+    search->pattern += key;
+    go_to_origin();
+    find(search->at + 1);
+  } else {
+    go_to_origin();
+    if (key == kCtrlG) replace(search->before);
+    recalled = history.entries().size();
+    search.reset();
+    return key == kCtrlG;
+  }
+  dirty = true;
+  return true;
+}
+
+void LineEditor::State::complete() {
+  const std::string beginning = narrow(text());
+  const std::vector<std::string> all = events.completions(beginning);
+  if (all.empty()) return;
+  std::string common = all.front();
+  for (const auto& one : all) common.resize(static_cast<std::size_t>(std::mismatch(common.begin(), common.end(), one.begin(), one.end()).first - common.begin()));
+  if (common.size() > beginning.size()) {
+    replace(widen(common));
+  } else if (all.size() > 1) {
+    std::string list;
+    for (const auto& one : all) list += (list.empty() ? "" : "  ") + one;
+    screen.line(screen.terminal().paint(Style::dim, list));
+  }
+}
+
+namespace {
+
+using Action = unsigned char;
+
+Action on_submit(EditLine* el, wint_t) {
+  auto& s = *LineEditor::State::of(el);
+  if (s.text().ends_with(L'\\') && s.cursor() == s.text().size()) {  // goes on in the next line
+    ::el_wdeletestr(el, 1);
+    s.insert(L"\n");
+    return CC_REFRESH;
+  }
+  s.submit();
+  return CC_NORM;  // drawn with what it has led to
+}
+
+Action on_new_line(EditLine* el, wint_t) {
+  LineEditor::State::of(el)->insert(L"\n");
+  return CC_REFRESH;
+}
+
+Action on_pasted(EditLine* el, wint_t) {
+  auto& s = *LineEditor::State::of(el);
+  s.insert(s.shown(s.keys.take_pasted()));
+  return CC_REFRESH;
+}
+
+Action on_end(EditLine* el, wint_t) {
+  auto& s = *LineEditor::State::of(el);
+  if (s.text().empty()) {
+    s.events.leave();
+    return CC_NORM;
+  }
+  if (s.cursor() == s.text().size()) return CC_NORM;
+  ::el_cursor(el, 1);
+  ::el_wdeletestr(el, 1);
+  return CC_REFRESH;
+}
+
+Action on_up(EditLine* el, wint_t) { return LineEditor::State::of(el)->up() ? CC_REFRESH : CC_NORM; }
+Action on_down(EditLine* el, wint_t) { return LineEditor::State::of(el)->down() ? CC_REFRESH : CC_NORM; }
+
+Action on_home(EditLine* el, wint_t) {
+  auto& s = *LineEditor::State::of(el);
+  const std::size_t at = s.cursor(), begin = at == 0 ? std::wstring_view::npos : s.text().rfind(L'\n', at - 1);
+  s.move_to(begin == std::wstring_view::npos ? 0 : begin + 1);
+  return CC_REFRESH;
+}
+
+Action on_line_end(EditLine* el, wint_t) {
+  auto& s = *LineEditor::State::of(el);
+  s.move_to(std::min(s.text().find(L'\n', s.cursor()), s.text().size()));
+  return CC_REFRESH;
+}
+
+Action on_clear_screen(EditLine* el, wint_t) {
+  auto& s = *LineEditor::State::of(el);
+  s.go_to_origin();
+  s.out += "\x1b[H\x1b[2J";
+  s.screen.begin_anew();
+  return CC_NORM;
+}
+
+Action on_complete(EditLine* el, wint_t) {
+  LineEditor::State::of(el)->complete();
+  return CC_REFRESH;
+}
+
+}  // namespace
+
+void LineEditor::State::bind() {
+  using Function = Action (*)(EditLine*, wint_t);
+  const auto define = [&](const wchar_t* name, Function f) { ::el_wset(el, EL_ADDFN, name, L"", f); };
+  define(L"lares-submit", on_submit), define(L"lares-new-line", on_new_line), define(L"lares-pasted", on_pasted);
+  define(L"lares-end", on_end), define(L"lares-up", on_up), define(L"lares-down", on_down), define(L"lares-home", on_home);
+  define(L"lares-line-end", on_line_end), define(L"lares-clear-screen", on_clear_screen), define(L"lares-complete", on_complete);
+  const auto to = [&](wchar_t key, const wchar_t* function) {
+    const wchar_t name[] = {key, 0};
+    ::el_wset(el, EL_BIND, name, function, nullptr);
+  };
+  const auto special = [&](Key key, const wchar_t* function) { to(static_cast<wchar_t>(key), function); };
+  const auto control = [&](char letter, const wchar_t* function) { to(letter & 0x1F, function); };
+  control('M', L"lares-submit"), control('J', L"lares-submit"), control('D', L"lares-end"), control('L', L"lares-clear-screen");
+  control('P', L"lares-up"), control('N', L"lares-down"), control('A', L"lares-home"), control('E', L"lares-line-end");
+  control('W', L"ed-delete-prev-word"), control('I', L"lares-complete");
+  special(Key::up, L"lares-up"), special(Key::down, L"lares-down"), special(Key::left, L"ed-prev-char"), special(Key::right, L"ed-next-char");
+  special(Key::home, L"lares-home"), special(Key::end, L"lares-line-end"), special(Key::erase, L"ed-delete-next-char");
+  special(Key::word_left, L"ed-prev-word"), special(Key::word_right, L"em-next-word");
+  special(Key::new_line, L"lares-new-line"), special(Key::pasted, L"lares-pasted");
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,49 @@
+#include "daemon/cli/interactive/paste_tokens.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "daemon/cli/text.h"
+
+namespace lares::cli {
+namespace {
+
+std::size_t lines_in(const std::string& text) {
+  const auto ends = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+  return ends + (text.empty() || text.back() == '\n' ? 0 : 1);
+}
+
+std::string token(const std::string& paste, std::size_t number) {
+  const std::size_t lines = lines_in(paste);
+  const std::string size = lines > 1 ? fmt::format("{} lines", lines) : fmt::format("{} columns", columns(paste));
+  return fmt::format("[pasted {} #{}]", size, number);
+}
+
+}  // namespace
+
+std::string PasteTokens::shown(const std::string& paste) {
+  if (lines_in(paste) <= kPasteLinesShownMax && paste.size() <= kPasteBytesShownMax) return paste;
+  const auto known = std::find(pastes_.begin(), pastes_.end(), paste);
+  const auto number = static_cast<std::size_t>(known - pastes_.begin()) + 1;
+  if (known == pastes_.end()) pastes_.push_back(paste);
+  return token(paste, number);
+}
+
+std::string PasteTokens::expanded(std::string line) const {
+  std::string out;
+  // From left to right and never in what was inserted: a paste may hold what looks like a token.
+  for (std::size_t at = 0; at < line.size();) {
+    std::size_t best = std::string::npos, which = 0;
+    for (std::size_t i = 0; i < pastes_.size(); ++i) {
+      const std::size_t found = line.find(token(pastes_[i], i + 1), at);
+      if (found < best) best = found, which = i;
+    }
+    if (best == std::string::npos) return out.append(line, at);
+    out.append(line, at, best - at).append(pastes_[which]);
+    at = best + token(pastes_[which], which + 1).size();
+  }
+  return out;
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,34 @@
+#include "daemon/cli/interactive/plain_input.h"
+
+#include <utility>
+
+#include "daemon/cli/screen.h"
+#include "daemon/cli/text.h"
+
+namespace lares::cli {
+
+PlainInput::PlainInput(Screen& screen, InputEvents events) : screen_(screen), events_(std::move(events)) {}
+
+void PlainInput::run() {
+  while (!stopped_) {
+    const std::string prompt = begun_.empty() ? prompt_ : ". ";
+    if (!prompt.empty() && screen_.column() == 0) screen_.write(prompt, columns(prompt));
+    events_.wait();
+  }
+  screen_.fresh_line();
+}
+
+void PlainInput::typed(std::string_view line) {
+  screen_.write("", 0);  // the terminal echoed the line and its end
+  if (line.ends_with('\\')) {
+    begun_ += line.substr(0, line.size() - 1);
+    begun_ += '\n';
+    return;
+  }
+  events_.submitted(std::exchange(begun_, {}).append(line));
+}
+
+// It cannot be put into the terminal's own line, so it is shown to be copied.
+void PlainInput::put_back(const std::string& text) { screen_.line("not sent: " + printable(text)); }
+
+}  // namespace lares::cli

@@ -1,0 +1,90 @@
+#include "daemon/cli/interactive/slash.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+namespace lares::cli {
+namespace {
+
+constexpr std::array kCommands{
+    SlashCommand{Slash::help, "help", "", "this list"},
+    SlashCommand{Slash::new_session, "new", "", "begin a new session"},
+    SlashCommand{Slash::sessions, "sessions", "", "sessions about this repository, to go on with one"},
+    SlashCommand{Slash::resume, "resume", "[ID]", "go on with a session"},
+    SlashCommand{Slash::ask, "ask", "TEXT", "a question: nothing is changed"},
+    SlashCommand{Slash::queue, "queue", "TEXT", "a task for when the running turn has ended"},
+    SlashCommand{Slash::diff, "diff", "", "what this session changed"},
+    SlashCommand{Slash::rewind, "rewind", "[N]", "before turn N (the last), with the files it changed"},
+    SlashCommand{Slash::undo, "undo", "", "takes the rewinding back"},
+    SlashCommand{Slash::fork, "fork", "", "goes on in a copy of this session"},
+    SlashCommand{Slash::policy, "policy", "[NAME]", "what may change something unasked"},
+    SlashCommand{Slash::thinking, "thinking", "[on|off]", "the last turn's thinking; on: as it is written"},
+    SlashCommand{Slash::status, "status", "", "what the daemon does"},
+    SlashCommand{Slash::prefix, "prefix", "", "what of the repository the model has before it"},
+    SlashCommand{Slash::quit, "quit", "", "leave; a running turn goes on"},
+};
+constexpr std::size_t kTypingErrorsMax = 2;
+
+// Letters to insert, remove or replace to make one of the other.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t above = row[j + 1];
+      row[j + 1] = std::min({above + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row.back();
+}
+
+bool is_name(std::string_view word) {
+  return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '-' || c == '?'; });
+}
+
+}  // namespace
+
+std::span<const SlashCommand> slash_commands() { return kCommands; }
+
+std::optional<SlashLine> parse_slash(std::string_view line) {
+  if (!line.starts_with('/')) return std::nullopt;
+  line.remove_prefix(1);
+  const std::size_t end = std::min(line.find_first_of(" \t\n"), line.size());
+  SlashLine out;
+  out.name = line.substr(0, end);
+  if (!is_name(out.name)) return std::nullopt;
+  std::string_view rest = line.substr(end);
+  rest.remove_prefix(std::min(rest.find_first_not_of(" \t\n"), rest.size()));
+  while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\n' || rest.back() == '\t')) rest.remove_suffix(1);
+  out.argument = rest;
+  if (out.name == "?") out.name = "help";
+  if (out.name == "exit") out.name = "quit";
+  std::size_t least = kTypingErrorsMax + 1;
+  for (const auto& command : kCommands) {
+    if (command.name == out.name) {
+      out.command = &command;
+      return out;
+    }
+    const std::size_t d = command.name.starts_with(out.name) ? 1 : distance(out.name, command.name);
+    if (d < least) least = d, out.nearest = command.name;
+  }
+  return out;
+}
+
+std::vector<std::string> slash_completions(std::string_view beginning) {
+  std::vector<std::string> out;
+  if (!beginning.starts_with('/')) return out;
+  for (const auto& command : kCommands) {
+    const std::string full = fmt::format("/{}{}", command.name, command.argument.empty() ? "" : " ");
+    if (full.starts_with(beginning)) out.push_back(full);
+  }
+  return out;
+}
+
+}  // namespace lares::cli

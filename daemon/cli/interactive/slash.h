@@ -1,0 +1,30 @@
+// The commands of an interactive session: a line that begins with a slash.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lares::cli {
+
+enum class Slash { help, new_session, sessions, resume, fork, diff, rewind, undo, policy, status, prefix, ask, queue, thinking, quit };
+
+struct SlashCommand {
+  Slash what;
+  std::string_view name, argument, help;  // argument: TEXT is needed, [TEXT] may follow, empty: none
+};
+std::span<const SlashCommand> slash_commands();
+
+struct SlashLine {
+  const SlashCommand* command = nullptr;  // null: there is none of that name
+  std::string name, argument;
+  std::string_view nearest;  // of an unknown one: what may have been meant, or nothing
+};
+// Nothing: the line is a prompt. So is one that begins with a path.
+std::optional<SlashLine> parse_slash(std::string_view line);
+// The names that begin so, each with its slash and, if it takes an argument, a space.
+std::vector<std::string> slash_completions(std::string_view beginning);
+
+}  // namespace lares::cli

@@ -1,0 +1,64 @@
+// lares rules: what may run unasked, must be asked for, or may not, in every session.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/link.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/output.h"
+#include "daemon/cli/start.h"
+#include "daemon/cli/text.h"
+#include "daemon/wire.h"
+
+namespace lares::cli {
+
+namespace protocol = daemon::protocol;
+
+int rules_command(int argc, const char* const* argv) {
+  CLI::App app("Lists the permission rules: the user's, and this repository's. `lares rules add bash 'npm test *' allow` adds one for this repository.", "lares rules");
+  DaemonOptions daemon;
+  std::string root;
+  bool user = false;
+  protocol::PermissionRule rule;
+  app.add_option("--root", root, "the repository (default: the current one)");
+  daemon.add_to(app, /*starts_daemon=*/true);
+  app.footer(std::string("A pattern is held against every command of a script, a path, or SERVER/TOOL; * is anything. Rules that deny come\n"
+                         "before those that ask, and those before the ones that allow. What loses work is asked for whatever they say.\n") + kExitStatusHelp);
+  app.require_subcommand(0, 1);
+  auto* const add = app.add_subcommand("add", "adds a rule, in place of one for the same");
+  auto* const remove = app.add_subcommand("remove", "removes a rule");
+  for (auto* const sub : {add, remove}) {
+    sub->add_option("TOOL", rule.tool, "bash, str_replace_editor, test, git, mcp_call, or * for all")->required();
+    sub->add_option("PATTERN", rule.pattern, "such as 'npm test *', 'src/*', or * for all")->required();
+    sub->add_flag("--user", user, "in every repository");
+  }
+  add->add_option("VERDICT", rule.verdict, "allow, ask or deny")->required()->check(CLI::IsMember({"allow", "ask", "deny"}));
+  if (const auto over = parse(app, argc, argv)) return *over;
+  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
+  const auto top = repository_root(root);
+  if (!top) return fail(top.error(), daemon.json);
+  Link link;
+  if (const auto there = reach(link, daemon); !there) return fail(there.error(), daemon.json);
+  rule.scope = user ? "user" : "repository";
+  if (add->parsed() || remove->parsed()) {
+    const auto done = add->parsed() ? link.call<protocol::Nothing>(protocol::RuleAdd{.root = *top, .rule = rule})
+                                    : link.call<protocol::Nothing>(protocol::RuleRemove{.root = *top, .rule = rule});
+    if (!done) return fail(done.error(), daemon.json);
+    return kExitFinished;
+  }
+  const auto list = link.call<protocol::RuleListResult>(protocol::RuleList{.root = *top});
+  if (!list) return fail(list.error(), daemon.json);
+  if (daemon.json) {
+    print_line(protocol::dump(protocol::to_json(*list)));
+    return kExitFinished;
+  }
+  for (const auto& r : list->rules) fmt::print("{:<10}  {:<5}  {:<18}  {}\n", r.scope, r.verdict, printable(r.tool), printable(r.pattern));
+  if (list->rules.empty()) fmt::print(stderr, "no rules: the session's policy alone decides\n");
+  return kExitFinished;
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,46 @@
+// What a session changed, of which some was taken back.
+#include "daemon/cli/changes.h"
+
+#include <gtest/gtest.h>
+
+namespace lares::cli {
+namespace {
+
+daemon::protocol::Item change(const std::string& path, const std::string& before, const std::string& after) {
+  daemon::protocol::Item item;
+  daemon::protocol::FileChange c;
+  c.path = path, c.diff = before + ">" + after, c.before = before, c.after = after;
+  item.changes.push_back(c);
+  return item;
+}
+
+std::string told(const Changes& changes, const std::string& path) {
+  std::string out;
+  for (const auto& c : changes.of(path)) out += c.diff + " ";
+  return out;
+}
+
+TEST(Changes, WhatWasTakenBackIsLeftOut) {
+  Changes changes;
+  changes.add(change("a", "1", "2"));
+  changes.add(change("b", "none", "7"));
+  changes.add(change("a", "2", "3"));
+  EXPECT_EQ(told(changes, "a"), "1>2 2>3 ");
+  changes.add(change("a", "3", "2"));
+  EXPECT_EQ(told(changes, "a"), "1>2 ");
+  changes.add(change("a", "2", "4"));
+  EXPECT_EQ(told(changes, "a"), "1>2 2>4 ");
+  changes.add(change("a", "4", "1"));
+  EXPECT_EQ(told(changes, "a"), "");
+  EXPECT_EQ(told(changes, "b"), "none>7 ");
+}
+
+TEST(Changes, ContentsWithoutANameAreAllKept) {
+  Changes changes;
+  changes.add(change("a", "", ""));
+  changes.add(change("a", "", ""));
+  EXPECT_EQ(changes.of("a").size(), 2u);
+}
+
+}  // namespace
+}  // namespace lares::cli

@@ -1,0 +1,461 @@
+"""`lares` alone at a terminal: on a pty, against the real daemon with a scripted model. terminal_test.py LARES SCRIPTED_DAEMON
+[unittest arguments]"""
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from client import Client, Daemon, call
+from terminal import Terminal
+
+LARES = EXECUTABLE = ""
+THINK = "hm</think>"
+CTRL_C, CTRL_D, CTRL_R, CTRL_Z = "\x03", "\x04", "\x12", "\x1a"
+UP, LEFT, HOME = "\x1b[A", "\x1b[D", "\x1b[H"
+
+
+class TerminalTest(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-terminal-"))
+        self.addCleanup(shutil.rmtree, self.home)
+        self.root = os.path.join(self.home, "repo")
+        os.makedirs(os.path.join(self.root, ".git"))
+        with open(os.path.join(self.root, "a.txt"), "w") as f:
+            f.write("alpha\nbeta\n")
+        self.daemon = None
+        self.state = os.path.join(self.home, "state")
+        self.socket = os.path.join(self.home, "run", "s")
+        self.gate = os.path.join(self.home, "gate")
+        os.mkfifo(self.gate)
+
+    def start(self, *answers):
+        script = [a if isinstance(a, dict) else {"text": a} for a in answers]
+        if self.daemon:
+            self.daemon.start(script)
+        else:
+            self.daemon = Daemon(EXECUTABLE, self.home, script)
+            self.addCleanup(self.daemon.stop)  # after the terminals: a lares that loses its daemon starts another
+
+    def open(self, *args, width=80, height=24, **env):
+        base = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR", "LC_", "LANG"))}
+        base |= {"LARES_SOCKET": self.socket, "LARES_STATE_DIR": self.state, "TERM": "xterm", "LC_ALL": "C.UTF-8"} | env
+        t = Terminal([LARES, *args], self.root, base, width, height)
+        self.addCleanup(t.close)
+        t.until(r"[›>] ?$")
+        return t
+
+    def leave(self, t):
+        t.write(CTRL_D)
+        self.assertEqual(t.wait(), 0, t.screen.text())
+        self.assertEqual(t.modes(), t.before)
+        self.assertEqual(t.screen.unknown, [])
+        return t.screen.text()
+
+    def gated(self, text):
+        return {"text": text, "gate": self.gate}
+
+    def open_gate(self):
+        with open(self.gate, "w") as f:
+            f.write("x")
+
+    def prompts(self):
+        """What reached the daemon, as (content, delivery, mode), of the newest session."""
+        c = Client(self.socket)
+        session = c.call("session/list")["sessions"][0]["sessionId"]
+        events = c.call("session/history", sessionId=session, after=0)["events"]
+        c.close()
+        return [(e["params"]["content"], e["params"]["delivery"], e["params"]["mode"]) for e in events if e["method"] == "prompt/accepted"]
+
+    def edit(self):
+        return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
+
+    # ---- a turn
+
+    def test_a_prompt_is_worked_on_and_shown(self):
+        self.start("I look first.</think>Editing." + self.edit(), THINK + call("bash", command="printf 'one\\ntwo\\n'"), THINK + "It is gamma now.")
+        t = self.open(width=120)
+        t.write("Make it gamma.\r")
+        text = t.until("finished.*› ?$")
+        for shown in ("› Make it gamma.", "Editing.", "str_replace_editor", "-beta", "+gamma", "● bash printf", "It is gamma now.", "1 file changed: a.txt", "┆ thought"):
+            self.assertIn(shown, text)
+        self.assertNotIn("I look first.", text)
+        self.assertEqual(text.count("Make it gamma."), 1, text)
+        self.assertEqual(text.count("It is gamma now."), 1, text)
+        self.assertRegex(text, r"\n  │ .*more line")  # of the output its first line
+        self.assertIn(b"\x1b[32m+gamma", t.bytes)
+        t.write("/thinking\r")
+        t.until("/thinking\n\n┆ I look first.\n┆ ?\n┆ hm\n┆ ?\n┆ hm")
+        t.write("/diff\r")
+        t.until(r"/diff.*a\.txt.*\+gamma")
+        self.assertIn("`lares --continue` goes on", self.leave(t))
+
+    def test_the_status_says_what_is_cached_and_new(self):
+        view = call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt"))
+        self.start(THINK + view, self.gated(THINK + "Done."))
+        t = self.open(width=120)
+        t.write("Look.\r")
+        t.until(r"context [\d.]+k/1.0M · [\d.k]+ cached, [\d.k]+ new · turn \d+s\n› ?$")
+        self.open_gate()
+        self.assertNotIn("cached, ", t.until("finished.*› ?$").split("finished")[1])
+        self.leave(t)
+
+    def test_typing_while_a_turn_runs_steers_it(self):
+        view = call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt"))
+        self.start(self.gated(THINK + view), THINK + "Both done.")
+        t = self.open()
+        t.write("First.\r")
+        t.until("context|turn ")
+        t.write("Seco")
+        t.until("› Seco$")
+        t.write("nd.\r")
+        t.until(r"› Second\. \(steers the running turn\)")
+        t.write("draft")
+        self.open_gate()
+        text = t.until("Both done.*› draft$")  # and what is typed stands below what arrived
+        self.assertEqual(text.count("draft"), 1, text)
+        self.assertEqual(self.prompts(), [("First.", "steer", "work"), ("Second.", "steer", "work")])
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+    def test_queue_and_ask(self):
+        self.start(self.gated(THINK + "One."), THINK + "Two.", THINK + "Three.")
+        t = self.open()
+        t.write("First.\r")
+        t.until("turn ")
+        t.write("/queue Then this.\r")
+        t.until(r"Then this\. \(when this turn has ended\)")
+        self.open_gate()
+        t.until("One.*finished.*› Then this\\.\n.*Two.*finished")
+        t.write("/ask What is it?\r")
+        t.until("Three.*finished")
+        self.assertEqual(self.prompts(), [("First.", "steer", "work"), ("Then this.", "queue", "work"), ("What is it?", "steer", "ask")])
+        self.leave(t)
+
+    def test_ctrl_c_interrupts_then_clears_then_leaves(self):
+        self.start(self.gated("one two"), THINK + "Next.")
+        t = self.open()
+        t.write("Go.\r")
+        t.until("turn ")
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        c.call("session/subscribe", sessionId=c.call("session/list")["sessions"][0]["sessionId"])
+        t.write(CTRL_C)
+        t.until("interrupting the turn")
+        c.until("session/state", state="stopping")  # the daemon has heard of it
+        self.open_gate()
+        t.until("interrupted · .*› ?$")
+        t.write("not this")
+        t.until("not this$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        t.write("Again.\r")
+        t.until("Next.*finished")
+        t.write(CTRL_C)
+        t.until("once more leaves")
+        t.write(CTRL_C)
+        self.assertEqual(t.wait(), 0)
+        self.assertEqual(t.modes(), t.before)
+        self.assertEqual([p[0] for p in self.prompts()], ["Go.", "Again."])
+
+    def test_a_question_is_answered(self):
+        self.start(THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
+        t = self.open()
+        t.write("Paint it.\r")
+        t.until(r"Which colour\?.*answer › ?$")
+        t.write("blue\r")
+        t.until("Blue it is.*finished.*› ?$")
+        self.leave(t)
+
+    def test_control_sequences_of_the_model_do_nothing(self):
+        self.start("hm \x1b[2J\x07</think>Title \x1b]0;owned\x07 and \x1b[31mred.")
+        t = self.open()
+        t.write("Go.\r")
+        t.until("red.*finished")
+        for forbidden in (b"\x1b]0;owned", b"\x1b[2J", b"\x1b[31mred"):
+            self.assertNotIn(forbidden, t.bytes)
+        self.leave(t)
+
+    # ---- the line
+
+    def test_history_is_there_in_the_next_run_and_is_private(self):
+        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+        t = self.open()
+        for prompt, answer in (("first task", "One"), ("second task\\\rin two lines", "Two")):
+            t.write(prompt + "\r")
+            t.until(answer + ".*finished")
+        self.leave(t)
+        directory = os.path.join(self.state, "history")
+        file, = os.listdir(directory)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(directory, file)).st_mode), 0o600)
+        t = self.open()
+        t.write(UP)
+        t.until("second task\nin two lines$")
+        t.write(UP + UP)  # up in the text, then to the one before
+        t.until("› first task$")
+        t.write("\x1b[B\x1b[B\x1b[B")
+        t.until("› ?$")
+        t.write(CTRL_R + "rst t")
+        t.until(r"search 'rst t': first task$")
+        t.write("\r")
+        t.until("Three.*finished")
+        self.assertEqual(self.prompts()[-1][0], "first task")
+        self.leave(t)
+
+    def test_a_paste_of_many_lines_is_text_and_not_sent(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        t = self.open()
+        t.write("say \x1b[200~a\rb\tc\r\x1b[31md\x1b[201~ end")
+        t.until("say a\nb +c\n.*d end$")
+        t.write("\r")
+        t.until("One.*finished")
+        long = "\n".join(f"line {i}" for i in range(40))
+        t.write(f"x \x1b[200~{long}\x1b[201~ y")
+        t.until(r"x \[pasted 40 lines #1\] y$")
+        t.write("\r")
+        t.until("Two.*finished")
+        self.assertEqual([p[0] for p in self.prompts()], ["say a\nb\tc\n[31md end", f"x {long} y"])
+        self.leave(t)
+
+    def test_alt_enter_and_a_backslash_begin_a_new_line(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write("a\x1b\rb\\\rc")
+        t.until("› a\nb\nc$")
+        t.write("\r")
+        t.until("One.*finished")
+        self.assertEqual(self.prompts()[0][0], "a\nb\nc")
+        self.leave(t)
+
+    def test_wide_letters_are_edited_where_they_stand(self):
+        self.start(THINK + "好的。")
+        t = self.open(width=40)
+        t.write("漢字とemoji 🎉 ok")
+        t.until("› 漢字とemoji 🎉 ok$")
+        t.write(LEFT * 3 + "é" + HOME + "ü")
+        t.until("› ü漢字とemoji 🎉é ok$")
+        t.write("\r")
+        t.until("好的。.*finished.*› ?$")
+        self.assertEqual(self.prompts()[0][0], "ü漢字とemoji 🎉é ok")
+        t.write("x" + "漢" * 60)  # over the edge of the screen, where half a letter does not fit
+        t.until("› x" + "漢" * 18 + "\n" + "漢" * 20 + "\n" + "漢" * 20 + "\n漢漢$")
+        t.write(CTRL_C)
+        self.assertNotIn("漢漢", t.until("finished.*› ?$"))
+        self.leave(t)
+
+    def test_unknown_keys_and_broken_bytes_leave_nothing(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write(b"a\x1b[25~\x1b[1;7Q\x1bOP\xff\x80b")
+        t.until("› a\ufffd+b$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        t.write(b"\xe6")
+        t.write(b"\xbc")
+        t.write(b"\xa2\x1b")
+        t.write(b"[D<")
+        t.until("› <漢$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+    def test_the_size_changes_while_one_types(self):
+        self.start(self.gated(THINK + "One two three four five six seven eight nine ten eleven twelve."))
+        t = self.open()
+        t.write("Go.\r")
+        t.until("turn ")
+        t.write("words that will not fit into one row of forty columns")
+        t.until("columns$")
+        t.resize(40, 15)
+        t.until("words that will not fit into one row o\nf forty columns$")
+        t.write(HOME + "many ")  # the editor knows where rows end now
+        t.until("› many words that will not fit into one \nrow of forty columns$|› many words that will not fit into one\nrow of forty columns$")
+        t.resize(100, 30)
+        text = t.until("› many words that will not fit into one row of forty columns$")
+        self.open_gate()
+        text = t.until("twelve.*finished.*columns$")
+        self.assertIn("› many words that will not fit into one row of forty columns", text.splitlines()[-1])
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+    # ---- commands
+
+    def test_an_unknown_command_names_the_nearest(self):
+        self.start()
+        t = self.open()
+        t.write("/hepl\r")
+        t.until("there is no /hepl, but /help")
+        t.write("/xyzzy\r")
+        t.until("there is no /xyzzy; /help")
+        t.write("/st\t\r")
+        t.until("/status.*engine +ready")
+        t.write("/prefix\r")
+        t.until("/prefix.*none yet")
+        t.resize(40, 24)
+        t.write("/help\r")
+        t.until(r"  /prefix              what of the\n +repository the model has before it")  # broken between words
+        t.write("/queue\r")
+        t.until("the text is missing")
+        self.leave(t)
+
+    def test_sessions_are_picked_and_resumed(self):
+        self.start(THINK + "Answer one.", THINK + "Answer two.", THINK + "Answer three.", THINK + "Answer four.")
+        t = self.open()
+        t.write("The first topic.\r")
+        t.until("Answer one.*finished")
+        t.write("/new\r")
+        t.until("begins a new session")
+        t.write("The second topic.\r")
+        t.until("Answer two.*finished")
+        t.write("/sessions\r")
+        t.until(r"1 +\d+s  The second topic\. \(this one\)\n +2 +\d+s  The first topic\..*which one\? › ?$")
+        t.write("2\r")
+        t.until("session .* 1 turn .*› The first topic.*Answer one.*› ?$")
+        t.write("More of it.\r")
+        t.until("Answer three.*finished")
+        self.leave(t)
+        t = self.open("--continue")
+        text = t.until("More of it.*Answer three.*› ?$")
+        self.assertIn("The first topic.", text)
+        self.assertNotIn("second topic", text)
+        self.leave(t)
+        second = next(s for s in self.listed() if s["title"] == "The second topic.")
+        t = self.open("--session", second["sessionId"][:8])
+        t.until("The second topic.*Answer two")
+        t.write("And?\r")
+        t.until("Answer four.*finished")
+        self.leave(t)
+
+    def listed(self):
+        c = Client(self.socket)
+        sessions = c.call("session/list")["sessions"]
+        c.close()
+        return sessions
+
+    def test_leaving_without_a_word_leaves_no_session(self):
+        self.start()
+        self.leave(self.open())
+        self.assertEqual(self.listed(), [])
+
+    # ---- the daemon goes and comes
+
+    def test_a_restart_of_the_daemon_loses_nothing_that_was_typed(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        t = self.open()
+        t.write("First.\r")
+        t.until("One.*finished")
+        t.write("half a sen")
+        t.until("half a sen$")
+        t.signal(signal.SIGSTOP)  # stopped while the daemon is replaced, so that the new one is there when it looks
+        self.daemon.kill()
+        self.start(THINK + "Two.")
+        t.write("tence")
+        t.signal(signal.SIGCONT)
+        t.until("reconnected.*half a sentence$")
+        t.write("\r")
+        t.until("Two.*finished")
+        self.assertEqual([p[0] for p in self.prompts()], ["First.", "half a sentence"])
+        self.leave(t)
+
+    def test_a_daemon_that_dies_in_a_turn_is_told(self):
+        self.start(self.gated("never"), THINK + "x")
+        t = self.open()
+        t.write("Go.\r")
+        t.until("turn ")
+        t.signal(signal.SIGSTOP)
+        self.daemon.kill()
+        self.start(THINK + "Later.")
+        t.signal(signal.SIGCONT)
+        t.until("reconnected.*the daemon died during this turn.*› ?$")
+        t.write("Again.\r")
+        t.until("Later.*finished")
+        self.leave(t)
+
+    # ---- terminals
+
+    def test_a_dumb_terminal_gets_plain_lines(self):
+        self.start(self.gated(THINK + "One."), THINK + "Two.")
+        t = self.open(TERM="dumb")
+        t.write("First.\r")
+        t.until("First")
+        self.open_gate()
+        t.until("One.*finished.*› ?$")
+        t.write("Second\\\r")
+        t.until(r"\. ?$")
+        t.write("goes on.\r")
+        t.until("Two.*finished.*› ?$")
+        self.assertNotIn(b"\x1b", t.bytes)
+        self.assertEqual([p[0] for p in self.prompts()], ["First.", "Second\ngoes on."])
+        self.leave(t)
+
+    def test_no_color_is_honoured(self):
+        self.start("hm</think>" + self.edit(), THINK + "Done.")
+        t = self.open(NO_COLOR="1")
+        t.write("Go.\r")
+        t.until("Done.*finished")
+        self.assertIsNone(re.search(rb"\x1b\[[0-9;]*m", t.bytes))
+        self.leave(t)
+
+    def test_an_unknown_terminal_and_another_locale(self):
+        self.start(THINK + "café")
+        t = self.open(TERM="no-such-terminal", LC_ALL="C")
+        t.write("un thé?")
+        t.until("> un thé\\?$")
+        t.write("\x7f!\r")
+        t.until("café.*finished - .*> ?$")
+        self.assertEqual(self.prompts()[0][0], "un thé!")
+        self.leave(t)
+
+    def test_the_terminal_is_as_it_was_whatever_ends_it(self):
+        self.start()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGSEGV, signal.SIGABRT):
+            with self.subTest(number):
+                t = self.open()
+                self.assertNotEqual(t.modes(), t.before)
+                t.write("typed")
+                t.until("typed$")
+                t.signal(number)
+                self.assertEqual(t.wait(), 130 if number in (signal.SIGTERM, signal.SIGHUP) else -number)
+                self.assertEqual(t.modes(), t.before)
+                self.assertTrue(t.bytes.rstrip().endswith(b"\x1b[?2004l") or b"\x1b[?2004l" in t.bytes[-200:])
+
+    def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write("typed")
+        t.until("typed$")
+        t.write(CTRL_Z)
+        pid, status = os.waitpid(t.pid, os.WUNTRACED)
+        self.assertTrue(os.WIFSTOPPED(status))
+        self.assertEqual(t.modes(), t.before)
+        t.signal(signal.SIGCONT)
+        t.write(" on")
+        t.until("› typed on$")
+        self.assertNotEqual(t.modes(), t.before)
+        t.write("\r")
+        t.until("One.*finished")
+        self.leave(t)
+
+    # ---- the command line
+
+    def test_without_a_terminal_it_says_what_does_not_need_one(self):
+        p = subprocess.run([LARES, "--continue"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+        self.assertEqual((p.returncode, p.stdout), (2, b""))
+        self.assertIn(b"needs a terminal", p.stderr)
+
+    def test_help_fits_a_screen(self):
+        out = subprocess.run([LARES, "--help"], stdout=subprocess.PIPE, timeout=30).stdout.decode()
+        self.assertIn("--continue", out)
+        self.assertLessEqual(len(out.splitlines()), 24, out)
+        self.assertLessEqual(max(map(len, out.splitlines())), 100)
+
+
+if __name__ == "__main__":
+    LARES, EXECUTABLE = (os.path.abspath(sys.argv.pop(1)) for _ in range(2))
+    unittest.main()
