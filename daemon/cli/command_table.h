@@ -9,6 +9,7 @@ namespace lares::cli {
 struct Command {
   std::string_view name, what;
   int (*run)(int argc, const char* const* argv);
+  bool seldom = false;  // the help only names it
 };
 std::span<const Command> commands();
 

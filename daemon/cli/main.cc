@@ -22,10 +22,13 @@ void help(std::FILE* to) {
              "Usage: lares              a conversation; --continue goes on with the newest\n"
              "       lares COMMAND ...\n\n",
              to);
+  std::string seldom;
   for (const cli::Command& c : cli::commands()) {
-    std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
+    if (c.seldom) seldom += (seldom.empty() ? "" : ", ") + std::string(c.name);
+    else std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
                  static_cast<int>(c.what.size()), c.what.data());
   }
+  std::fprintf(to, "  and        %s\n", seldom.c_str());
   std::fputs(
       "\n  lares run \"the date parser rejects leap days; fix it\"\n"
       "  lares COMMAND --help says what it takes; lares --version, lares help.\n"

@@ -214,7 +214,7 @@ void TurnView::item_completed(const protocol::Item& item) {
     for (const auto& change : item.changes) files.push_back({change.path, change.diff});
     const bool ok = item.state == "done";
     std::string output = item.output;
-    if (item.state == "rejected" || item.state == "interrupted" || item.state == "cancelled" || item.state == "denied") {
+    if (item.state == "rejected" || item.state == "interrupted" || item.state == "cancelled") {
       output = fmt::format("({}){}{}", item.state, output.empty() ? "" : "\n", output);
     }
     transcript_.result(ok, output, files);

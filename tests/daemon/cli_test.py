@@ -266,6 +266,41 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.lares("shutdown")[0], 0)
         self.assertEqual(self.daemon.process.wait(timeout=60), 0)
 
+    def test_a_session_is_rewound_and_forked(self):
+        edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "new.txt"), file_text="x\n")
+        self.start(THINK + "So." + edit, THINK + "Done.")
+        self.lares("run", "Make it.")
+        self.assertTrue(os.path.exists(os.path.join(self.root, "new.txt")))
+        status, out, _ = self.lares("rewind", "-n")
+        self.assertEqual((status, out), (0, "back before turn 1; 1 file changed\n  removed  new.txt\n"))
+        self.assertTrue(os.path.exists(os.path.join(self.root, "new.txt")))
+        original = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["sessionId"]
+        fork = self.lares("fork", "--title", "Other")[1].strip()
+        self.assertEqual(self.lares("rewind", "--yes", "--session", original)[0], 0)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "new.txt")))
+        self.assertIn("it has no turn", self.lares("rewind", "--session", fork, "--yes")[2])  # of its own yet
+        self.assertEqual(self.lares("rewind", "--session", original, "--undo")[0], 0)
+        self.assertTrue(os.path.exists(os.path.join(self.root, "new.txt")))
+        self.assertIn("nothing was rewound", self.lares("rewind", "--session", original, "--undo")[2])
+
+    def test_rules_are_added_listed_and_removed(self):
+        edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "new.txt"), file_text="x\n")
+        self.start(THINK + "So." + edit, THINK + "Done.", THINK + "So." + edit, THINK + "Done.")
+        self.assertIn("no rules", self.lares("rules")[2])
+        self.assertEqual(self.lares("rules", "add", "str_replace_editor", "*.txt", "deny")[0], 0)
+        self.assertEqual(self.lares("rules", "add", "bash", "make *", "allow", "--user")[0], 0)
+        self.assertEqual([line.split() for line in self.lares("rules")[1].splitlines()],
+                         [["user", "allow", "bash", "make", "*"], ["repository", "deny", "str_replace_editor", "*.txt"]])
+        self.lares("run", "Make it.")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "new.txt")))
+        self.assertEqual(self.lares("rules", "remove", "str_replace_editor", "*.txt")[0], 0)
+        self.assertEqual(self.lares("rules", "remove", "str_replace_editor", "*.txt")[0], 1)
+        # Nobody is there to be asked: the call does not run, and the command ends.
+        status, out, err = self.lares("run", "--policy", "ask", "Make it.")
+        self.assertEqual(status, 0)
+        self.assertIn("nobody was there to answer", err)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "new.txt")))
+
     def test_prefix_says_what_the_model_has_before_it(self):
         self.start(THINK + "One.", THINK + "Two.")
         self.assertIn("none yet", self.lares("prefix")[1])
@@ -382,7 +417,9 @@ class CliTest(unittest.TestCase):
         def complete(*words):
             ask = f'{script}\nCOMP_WORDS=(lares "$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _lares 2>/dev/null; printf "%s\\n" "${{COMPREPLY[@]}}"'
             return subprocess.run(["bash", "-c", ask, "bash", *words], stdout=subprocess.PIPE, timeout=30).stdout.decode().split()
-        commands = [c for c in re.findall(r"^  ([a-z]+) +[a-z]", self.lares("--help")[1], re.M) if c != "lares"]
+        help = self.lares("--help")[1]
+        commands = [c for c in re.findall(r"^  ([a-z]+) +[a-z]", help, re.M) if c not in ("lares", "and")]
+        commands += re.search(r"^  and +(.+)$", help, re.M)[1].split(", ")
         self.assertIn("completion", commands)
         self.assertLessEqual(set(commands), set(complete("")))
         for command in commands:

@@ -172,6 +172,33 @@ class TerminalTest(unittest.TestCase):
         t.until("Blue it is.*finished.*› ?$")
         self.leave(t)
 
+    def test_a_call_that_asks_is_allowed_or_refused_and_taken_back(self):
+        self.start(THINK + "Editing." + self.edit(), THINK + "Again." + call("bash", command="git reset --hard"), THINK + "It is gamma now.")
+        t = self.open()
+        t.write("/policy edits\r")
+        t.until(r"the policy is edits")
+        t.write("Do it.\r")
+        t.until(r"git reset --hard throws away uncommitted changes\. Run it\?")
+        t.until(r"y once; n no, or say what to do instead")  # no rule can be made of that
+        t.until(r"allow\? › ?$")
+        t.write("leave git alone\r")
+        t.until(r"finished")
+        self.assertIn("the user refused it: leave git alone", t.screen.text())
+        path = os.path.join(self.root, "a.txt")
+        def text():
+            with open(path) as f:
+                return f.read()
+        self.assertEqual(text(), "alpha\ngamma\n")
+        t.write("/rewind\r")
+        t.until(r"back before turn 1; 1 file changed\s+changed +a\.txt")
+        self.assertEqual(text(), "alpha\nbeta\n")
+        t.write("/undo\r")
+        t.until(r"forth again, with turn 1; 1 file changed")
+        self.assertEqual(text(), "alpha\ngamma\n")
+        t.write("/fork\r")
+        t.until(r"session \w+ knows what \w+ knew; this goes on in it")
+        self.leave(t)
+
     def test_control_sequences_of_the_model_do_nothing(self):
         self.start("hm \x1b[2J\x07</think>Title \x1b]0;owned\x07 and \x1b[31mred.")
         t = self.open()

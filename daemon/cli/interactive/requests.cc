@@ -182,7 +182,7 @@ void Interactive::diff() {
 }
 
 void Interactive::rewind(const std::string& argument) {
-  if (!talk_.has_session() || talk_.session().n_turns == 0) return view_.note(Style::dim, "nothing has been done in this session yet");
+  if (!talk_.has_session() || last_turn_ == 0) return view_.note(Style::dim, "nothing has been done in this session yet");
   protocol::SessionRewind request;
   request.session_id = talk_.session().session_id;
   request.turn_id = last_turn_;
