@@ -4,43 +4,46 @@
 
 namespace lares::daemon {
 
-tl::expected<Checkpoints::Open*, std::string> Checkpoints::of(const std::string& root) {
-  if (const auto at = open_.find(root); at != open_.end()) return at->second.get();
-  auto opened = tools::Snapshots::open(root, directory_);
-  if (!opened) return tl::unexpected(opened.error());
-  if (open_.size() == kCheckpointedMax) open_.clear();  // they open again in no time
-  return (open_[root] = std::unique_ptr<Open>(new Open{std::move(*opened)})).get();
+// `work` with the worktree's snapshots, opened.
+template <class T, class Work>
+Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
+  if (worktrees_.size() > kCheckpointedMax) worktrees_.clear();  // they open again in no time
+  auto& known = worktrees_[root];
+  if (!known) known = std::make_shared<Worktree>(disk_);
+  const auto here = known;
+  const auto job = [this, here, root, work]() -> tl::expected<T, std::string> {
+    if (!here->snapshots) {
+      auto opened = tools::Snapshots::open(root, directory_);
+      if (!opened) return tl::unexpected(opened.error());
+      here->snapshots.emplace(std::move(*opened));
+    }
+    return work(*here);
+  };
+  co_return co_await on_disk_pool(here->strand, job);
 }
 
 Checkpoints::Reply<tools::Snapshot> Checkpoints::take(std::string root, std::string label) {
-  const auto work = [&]() -> tl::expected<tools::Snapshot, std::string> {
-    const auto here = of(root);
-    if (!here) return tl::unexpected(here.error());
-    if (const auto now = std::chrono::steady_clock::now(); !(*here)->pruned || now - *(*here)->pruned > kPruneEvery) {
-      (*here)->pruned = now;
-      (void)(*here)->snapshots.prune({});  // what cannot be deleted now is tomorrow
+  const auto work = [label](Worktree& here) {
+    if (const auto now = std::chrono::steady_clock::now(); !here.pruned || now - *here.pruned > kPruneEvery) {
+      here.pruned = now;
+      (void)here.snapshots->prune({});  // what cannot be deleted now is tomorrow
     }
-    return (*here)->snapshots.take(label);
+    return here.snapshots->take(label);
   };
-  co_return co_await on_disk_pool(strand_, work);
+  auto taking = on<tools::Snapshot>(std::move(root), work);
+  co_return co_await std::move(taking);
 }
 
 Checkpoints::Reply<std::vector<tools::SnapshotChange>> Checkpoints::compare(std::string root, std::string from, std::string to) {
-  const auto work = [&]() -> tl::expected<std::vector<tools::SnapshotChange>, std::string> {
-    const auto here = of(root);
-    if (!here) return tl::unexpected(here.error());
-    return (*here)->snapshots.compare(from, to);
-  };
-  co_return co_await on_disk_pool(strand_, work);
+  const auto work = [from, to](Worktree& here) { return here.snapshots->compare(from, to); };
+  auto comparing = on<std::vector<tools::SnapshotChange>>(std::move(root), work);
+  co_return co_await std::move(comparing);
 }
 
 Checkpoints::Reply<tools::Restored> Checkpoints::restore(std::string root, std::string id, tools::Selection selection) {
-  const auto work = [&]() -> tl::expected<tools::Restored, std::string> {
-    const auto here = of(root);
-    if (!here) return tl::unexpected(here.error());
-    return (*here)->snapshots.restore(id, selection);
-  };
-  co_return co_await on_disk_pool(strand_, work);
+  const auto work = [id, selection](Worktree& here) { return here.snapshots->restore(id, selection); };
+  auto restoring = on<tools::Restored>(std::move(root), work);
+  co_return co_await std::move(restoring);
 }
 
 }  // namespace lares::daemon

@@ -1,4 +1,5 @@
-// Snapshots of the worktrees that agents work in, taken before every call that could change something. On the disk pool, one at a time.
+// Snapshots of the worktrees that agents work in, taken before every call that could change something. On the disk pool, in turn for each
+// worktree; called on the io executor.
 #pragma once
 
 #include <chrono>
@@ -26,22 +27,25 @@ class Checkpoints {
   using Reply = asio::awaitable<tl::expected<T, std::string>>;
 
   // Their store lies below `directory`, which is made when it is needed.
-  Checkpoints(asio::thread_pool& disk, std::string directory) : strand_(disk.get_executor()), directory_(std::move(directory)) {}
+  Checkpoints(asio::thread_pool& disk, std::string directory) : disk_(disk), directory_(std::move(directory)) {}
 
   Reply<tools::Snapshot> take(std::string root, std::string label);
   Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from, std::string to);
   Reply<tools::Restored> restore(std::string root, std::string id, tools::Selection selection);
 
  private:
-  struct Open {
-    tools::Snapshots snapshots;
+  struct Worktree {
+    explicit Worktree(asio::thread_pool& disk) : strand(disk.get_executor()) {}
+    DiskStrand strand;  // of what follows
+    std::optional<tools::Snapshots> snapshots;
     std::optional<std::chrono::steady_clock::time_point> pruned;
   };
-  tl::expected<Open*, std::string> of(const std::string& root);
+  template <class T, class Work>
+  Reply<T> on(std::string root, Work work);
 
-  DiskStrand strand_;
+  asio::thread_pool& disk_;
   const std::string directory_;
-  std::map<std::string, std::unique_ptr<Open>> open_;  // on the strand
+  std::map<std::string, std::shared_ptr<Worktree>> worktrees_;
 };
 
 }  // namespace lares::daemon

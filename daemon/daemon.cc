@@ -97,7 +97,11 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     const auto remove = [&] { return remove_unused_stores(stores, {}); };
     for (asio::steady_timer timer(io);;) {
       timer.expires_after(kCleanEvery);
-      for (const std::string& line : co_await on_disk_pool(trees, remove)) log.event("unused_store", {{"what", line}});
+      try {
+        for (const std::string& line : co_await on_disk_pool(trees, remove)) log.event("unused_store", {{"what", line}});
+      } catch (const std::exception& e) {
+        log.event("unused_store", {{"what", e.what()}});
+      }
       co_await timer.async_wait(asio::use_awaitable);
     }
   };

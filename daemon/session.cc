@@ -21,9 +21,9 @@ namespace {
 
 using protocol::Json;
 
-constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown";
+constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown", kForked = "lares/forked";
 constexpr std::string_view kAllMayHaveChanged =
-    "<workspace-update>\nLares was restarted, and files may have changed since you were shown them. View a file before you rely on its text.\n</workspace-update>\n";
+    "<workspace-update>\nFiles may have changed since you were shown them. View a file before you rely on its text.\n</workspace-update>\n";
 constexpr std::size_t kTitleBytesMax = 80;
 constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
 
@@ -131,6 +131,10 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
           was_shown_.push_back({f[0].get<std::string>(), f[1].get<std::string>(), f[2].get<bool>()});
       }
     }
+    return;
+  }
+  if (method == kForked) {
+    unsure_ = true;
     return;
   }
   if (method == kRepaired) {
@@ -332,6 +336,11 @@ TurnSettings Session::settings(std::string_view mode) const {
   return s;
 }
 
+void Session::forked() {
+  unsure_ = true;
+  record(kForked, Json::object());
+}
+
 void Session::make_toolbox() {
   if (!tools_.empty()) return;
   tools::BuiltinOptions builtin;
@@ -366,7 +375,8 @@ void Session::record_shown() {
 
 asio::awaitable<void> Session::pin_again() {
   all_may_have_changed_ = true;
-  auto again = co_await resident_->pin_again(std::make_shared<const std::vector<engine::Token>>(transcript_.ids), was_shown_);
+  auto pinning = resident_->pin_again(std::make_shared<const std::vector<engine::Token>>(transcript_.ids), was_shown_, unsure_);
+  auto again = co_await std::move(pinning);
   if (!again) {
     world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", again.error()}});
     co_return;
@@ -491,7 +501,7 @@ asio::awaitable<void> Session::ended() {
 }
 
 void Session::sleep() {
-  if (turn_ || !timeline_) return;
+  if (turn_ || rewinding_ || !timeline_) return;
   timeline_ = nullptr;
 }
 

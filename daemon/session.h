@@ -71,6 +71,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
 
   const protocol::SessionInfo& info() const { return info_; }
   bool running() const { return turn_ != nullptr; }
+  bool rewinding() const { return rewinding_; }
+  const std::string& failure() const { return failure_; }
   bool awake() const { return timeline_ != nullptr; }
   void sleep();  // gives its KV cache back; the next turn evaluates the transcript again
 
@@ -112,10 +114,14 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   };
   // While it lives no turn begins.
   struct Rewinding {
-    explicit Rewinding(Session& s) : session(s) { session.rewinding_ = true; }
+    explicit Rewinding(Session& s) : session(s) {
+      session.rewinding_ = true;
+      session.idle_.close();
+    }
     ~Rewinding() {
       session.rewinding_ = false;
-      session.start_next();
+      if (!session.world_.host->stopping()) session.start_next();
+      if (!session.turn_) session.idle_.open();
     }
     Rewinding(const Rewinding&) = delete;
     Session& session;
@@ -152,8 +158,13 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   bool somebody_is_there() const;
   asio::awaitable<void> checkpoint(protocol::Item& item, std::string protocol::Item::* into);
-  asio::awaitable<tl::expected<tools::Selection, std::string>> changed_in(std::vector<TurnLog::Turn> turns);
+  struct WayBack {
+    std::map<std::string, tools::Selection> steps;  // files by the snapshot that they go back to
+    std::vector<protocol::SkippedFile> not_done;
+  };
+  asio::awaitable<tl::expected<WayBack, std::string>> way_back(std::vector<TurnLog::Turn> turns);
   void forget_what_was_shown();
+  void forked();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);
   void make_toolbox();
   void note_shown(const View& view, const tools::Workspace& files);
@@ -176,6 +187,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::vector<Written> written_;        // by its tools, and not yet taken into account in what it was shown
   std::string shown_ = "[]";        // as recorded last
   std::vector<Resident::Shown> was_shown_;  // read back
+  bool unsure_ = false;                     // it was rewound or is a fork: what the model was shown is not known, but by this daemon
   bool all_may_have_changed_ = false;       // and the model has not been told
   std::deque<Prompt> prompts_;  // all there ever were, in order of acceptance
   std::unique_ptr<Running> turn_;

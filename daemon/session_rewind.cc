@@ -1,6 +1,6 @@
 // Going back in a session, and forth again: its transcript, and the files its calls changed. What others changed stays.
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -29,30 +29,39 @@ std::string_view name_of(tools::SnapshotChange::Kind kind) {
   return "";
 }
 
-std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection) {
-  std::vector<protocol::RewindChange> out;
+void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection, std::vector<protocol::RewindChange>& out) {
   for (const auto& change : changes)
     if (selection.holds(change.path)) out.push_back({change.path, std::string(name_of(change.kind))});
-  return out;
 }
 
 }  // namespace
 
-// What the calls of these turns changed: as they say, or as the snapshots around them do.
-asio::awaitable<tl::expected<tools::Selection, std::string>> Session::changed_in(std::vector<TurnLog::Turn> turns) {
-  std::set<std::string> paths;
-  for (const auto& turn : turns) {
-    paths.insert(turn.paths.begin(), turn.paths.end());
-    for (const auto& [before, after] : turn.windows) {
-      auto comparing = world_.checkpoints->compare(info_.root, before, after);  // "": the worktree
-      auto changes = co_await std::move(comparing);
-      if (!changes) co_return tl::unexpected(changes.error());
-      for (const auto& change : *changes) paths.insert(change.path);
+// Each file goes back to what it was before the first of these calls that changed it, as the call says or as the snapshots around it
+// do: what others changed before that stays.
+asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(std::vector<TurnLog::Turn> turns) {
+  std::vector<TurnLog::Call> calls;
+  for (auto& turn : turns) calls.insert(calls.end(), turn.calls.begin(), turn.calls.end());
+  std::map<std::string, std::string> first;  // snapshots by path; empty: it was changed without one
+  WayBack way;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const TurnLog::Call& call = calls[i];
+    for (const auto& path : call.paths)
+      if (first.try_emplace(path, call.before).second && call.before.empty()) way.not_done.push_back({path, "no snapshot was taken before it was changed"});
+    if (!call.untold) continue;
+    std::string after = call.after;
+    for (std::size_t next = i + 1; after.empty() && next < calls.size(); ++next) after = calls[next].before;
+    if (call.before.empty() || after.empty()) {
+      way.not_done.push_back({"", fmt::format("what a call of {} changed is not known: no snapshot was taken {} it", call.name, call.before.empty() ? "before" : "after")});
+      continue;
     }
+    auto comparing = world_.checkpoints->compare(info_.root, call.before, after);
+    auto changes = co_await std::move(comparing);
+    if (!changes) co_return tl::unexpected(changes.error());
+    for (const auto& change : *changes) first.try_emplace(change.path, call.before);
   }
-  tools::Selection selection;
-  selection.paths.assign(paths.begin(), paths.end());
-  co_return selection;
+  for (const auto& [path, snapshot] : first)
+    if (!snapshot.empty()) way.steps[snapshot].paths.push_back(path);
+  co_return way;
 }
 
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::SessionRewind request) {
@@ -63,27 +72,35 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
   const auto turns = turn_log_.from(request.turn_id);
   if (turns.empty()) co_return refused(Code::not_found, fmt::format("{}: it has no such turn now", what), "session/history names them");
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
-  const auto first = std::ranges::find_if(turns, [](const auto& turn) { return !turn.snapshot.empty(); });
-  const std::string snapshot = request.files == "restore" && first != turns.end() ? first->snapshot : "";
   const Rewinding rewinding(*this);
-  if (!snapshot.empty()) {
-    auto looking = changed_in(turns);
-    auto selection = co_await std::move(looking);
-    if (!selection) co_return refused(Code::internal, what + ": " + selection.error());
+  WayBack way;
+  if (request.files == "restore") {
+    auto looking = way_back(turns);
+    auto found = co_await std::move(looking);
+    if (!found) co_return refused(Code::internal, what + ": " + found.error());
+    way = std::move(*found);
+  }
+  result.not_done = way.not_done;
+  for (const auto& [snapshot, selection] : way.steps) {
     if (request.dry_run) {
       auto comparing = world_.checkpoints->compare(info_.root, std::string(tools::kWorktree), snapshot);
       auto changes = co_await std::move(comparing);
       if (!changes) co_return refused(Code::internal, what + ": " + changes.error());
-      result.changes = told(*changes, *selection);
-    } else if (!selection->paths.empty()) {
-      auto restoring = world_.checkpoints->restore(info_.root, snapshot, *selection);
-      auto restored = co_await std::move(restoring);
-      if (!restored) co_return refused(Code::internal, what + ": " + restored.error());
-      result.undo = restored->before.id;
-      result.changes = told(restored->done, *selection);
-      for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+      tell(*changes, selection, result.changes);
+      continue;
     }
+    auto restoring = world_.checkpoints->restore(info_.root, snapshot, selection);
+    auto restored = co_await std::move(restoring);
+    if (!restored && result.undo.empty()) co_return refused(Code::internal, what + ": " + restored.error());
+    if (!restored) {  // others went back already
+      for (const auto& path : selection.paths) result.not_done.push_back({path, restored.error()});
+      continue;
+    }
+    if (result.undo.empty()) result.undo = restored->before.id;  // of the moment before the first
+    tell(restored->done, selection, result.changes);
+    for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
   }
+  std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
   if (request.dry_run) co_return result;
   turn_log_.cut(request.turn_id, transcript_);
   undos_.push_back({result.undo, {}});
@@ -108,7 +125,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
     auto restored = co_await std::move(restoring);
     if (!restored) co_return refused(Code::internal, what + ": " + restored.error());
     result.undo = restored->before.id;
-    result.changes = told(restored->done, selection);
+    tell(restored->done, selection, result.changes);
     for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
   }
   result.turn_id = turn_log_.uncut(transcript_);
@@ -121,6 +138,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
 // The model may know less of the files now, or other things, than what was noted.
 void Session::forget_what_was_shown() {
   pinned_ = nullptr;
+  unsure_ = true;
   was_shown_.clear();
   written_.clear();
   tools_.clear();  // the shell's state, and which files were viewed, are of the turns that went
@@ -135,9 +153,10 @@ asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, s
   transcript_.ids = ids;
   appended(ids, results);
   transcript_.results = std::move(results);
-  was_shown_ = parent->was_shown_;
+  forked();
   info_.context_tokens = static_cast<std::int64_t>(n_ids);
-  if (!parent->timeline_ || parent->turn_) co_return;
+  if (!parent->timeline_ || parent->turn_ || !failure_.empty()) co_return;
+  const Rewinding keeps_still(*parent);  // nor is its timeline taken from it
   const auto share = [&]() -> std::unique_ptr<engine::Timeline> {
     engine::Engine& engine = *world_.host->engine();
     const auto held = static_cast<std::int64_t>(parent->timeline_->tokens().size());

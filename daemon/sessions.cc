@@ -107,7 +107,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
     const auto turns = from->turn_log().from(before_turn);
     if (turns.empty()) co_return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("{} before turn {}: it has no such turn now", what, before_turn)));
     n_ids = turns.front().n_ids, results = turns.front().results;
-  } else if (from->running()) {
+  } else if (from->running() || from->rewinding()) {
     co_return tl::unexpected(refusal(protocol::Code::busy, what + ": a turn runs; fork before it, or when it has ended"));
   }
   protocol::SessionInfo info;
@@ -117,8 +117,9 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   info.settings = from->info().settings;
   auto session = Session::create(world_, info);
   if (!session) co_return session;
-  sessions_[info.session_id] = *session;
   co_await (*session)->become_fork_of(std::move(from), n_ids, std::move(results));
+  if (const std::string& failed = (*session)->failure(); !failed.empty()) co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
+  sessions_[info.session_id] = *session;
   co_return session;
 }
 

@@ -12,11 +12,9 @@ void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript) {
 
 void TurnLog::completed(const protocol::Item& item) {
   if (turns_.empty() || item.kind != "tool") return;
-  Turn& turn = turns_.back();
-  if (turn.snapshot.empty()) turn.snapshot = item.snapshot;
-  for (const auto& change : item.changes)
-    if (std::ranges::find(turn.paths, change.path) == turn.paths.end()) turn.paths.push_back(change.path);
-  if (item.changes_untold && !item.snapshot.empty()) turn.windows.emplace_back(item.snapshot, item.snapshot_after);
+  Call call{.name = item.name, .before = item.snapshot, .after = item.snapshot_after, .paths = {}, .untold = item.changes_untold};
+  for (const auto& change : item.changes) call.paths.push_back(change.path);
+  if (call.untold || !call.paths.empty()) turns_.back().calls.push_back(std::move(call));
 }
 
 std::vector<TurnLog::Turn> TurnLog::from(std::int64_t turn_id) const {

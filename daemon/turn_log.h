@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "daemon/protocol.h"
@@ -15,13 +14,18 @@ namespace lares::daemon {
 
 class TurnLog {
  public:
+  // That changed something, or may have.
+  struct Call {
+    std::string name;
+    std::string before, after;       // snapshots of the worktree; empty: none was taken. after: of an untold one
+    std::vector<std::string> paths;  // that it says it changed
+    bool untold = false;             // and perhaps others
+  };
   struct Turn {
     std::int64_t id = 0;
     std::size_t n_ids = 0;             // of the transcript, when it began
     std::vector<std::string> results;  // that were unread then
-    std::string snapshot;              // of the worktree, before its first call that could change something; empty: there was none
-    std::vector<std::string> paths;    // that its calls say they changed
-    std::vector<std::pair<std::string, std::string>> windows;  // snapshots before and after a call that does not say; after empty: not known
+    std::vector<Call> calls;
   };
 
   void begin(std::int64_t turn_id, const Transcript& transcript);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -22,6 +23,12 @@ using protocol::PermissionRule;
 using Rules = std::vector<PermissionRule>;
 
 constexpr std::size_t kFileBytesMax = 4 << 20, kNameLength = 16;
+
+// Sessions and clients change rules at the same time.
+std::mutex& changing() {
+  static std::mutex mutex;
+  return mutex;
+}
 
 bool same_subject(const PermissionRule& a, const PermissionRule& b) { return a.tool == b.tool && a.pattern == b.pattern; }
 
@@ -96,10 +103,15 @@ tl::expected<void, std::string> RuleStore::write(const std::string& root, const 
     ::unlink(temporary.c_str());
     return failed("write", path, why);
   }
+  if (const int directory = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); directory >= 0) {
+    ::fsync(directory);
+    ::close(directory);
+  }
   return {};
 }
 
 tl::expected<void, std::string> RuleStore::add(const std::string& root, const PermissionRule& rule) {
+  const std::lock_guard lock(changing());
   auto rules = read(root, rule.scope);
   if (!rules) return tl::unexpected(rules.error());
   std::erase_if(*rules, [&](const auto& r) { return same_subject(r, rule); });
@@ -109,6 +121,7 @@ tl::expected<void, std::string> RuleStore::add(const std::string& root, const Pe
 }
 
 tl::expected<bool, std::string> RuleStore::remove(const std::string& root, const PermissionRule& rule) {
+  const std::lock_guard lock(changing());
   auto rules = read(root, rule.scope);
   if (!rules) return tl::unexpected(rules.error());
   if (std::erase_if(*rules, [&](const auto& r) { return same_subject(r, rule); }) == 0) return false;

@@ -23,7 +23,7 @@ void Background::work() {
 }
 
 void Background::scrub() {
-  scrub_ = {.asked = true, .done = 0, .found = {}};
+  scrub_ = {.asked = true, .done = 0, .found = {}, .pass = scrub_.pass + 1};
   work();
 }
 
@@ -89,6 +89,7 @@ asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
 
 // The next of the extents on disk. False: there is no more to do now.
 asio::awaitable<bool> Background::scrub_one() {
+  const int pass = scrub_.pass;
   const KeptPrefixes::OnDisk kept = co_await kept_->on_disk();
   if (kept.base != scrub_base_.lock()) scrub_.done = 0;
   scrub_base_ = kept.base;
@@ -108,13 +109,18 @@ asio::awaitable<bool> Background::scrub_one() {
     if (beginnings_->unfinished()) co_return true;  // that first
     const auto began = Clock::now();
     const Step step = co_await this->step(timeline, tokens, next->end, /*offers=*/false);
-    if (step == Step::failed) co_return false;
+    if (step == Step::failed) {
+      if (scrub_.asked) scrub_.found = "the engine could not evaluate it again";
+      scrub_.asked = false;
+      co_return false;
+    }
     if (step == Step::done) spent += Clock::now() - began;
   }
   const auto anew = [&] { return timeline->prefix(next->end); };
   const engine::PrefixRef prefix = co_await host_.run(anew);
   if (!prefix) co_return false;
   const auto equal = co_await kept_->compare(kept.base, prefix, next->begin);
+  if (pass != scrub_.pass) co_return true;  // it was asked to begin again meanwhile
   scrub_.done = next->end;
   if (!equal) {
     scrub_.found = equal.error();

@@ -36,6 +36,7 @@ class Background : public std::enable_shared_from_this<Background> {
     bool asked = false;      // until it has seen everything once
     std::int64_t done = 0;   // tokens of what is kept, in this pass
     std::string found;       // what differed last, or could not be compared
+    int pass = 0;
   };
   const Scrub& scrubbed() const { return scrub_; }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -104,7 +105,11 @@ void KeptPrefixes::keep(const engine::PrefixRef& prefix, const std::shared_ptr<c
       const std::lock_guard lock(self->mutex_);
       some.swap(self->to_keep_);
     }
-    self->write(some);
+    try {
+      self->write(some);
+    } catch (const std::exception& e) {
+      self->said(tl::unexpected(std::string(e.what())));
+    }
   });
 }
 

@@ -30,6 +30,7 @@ std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root) 
 
 // The last to hold it may be on another thread than the watcher's.
 Resident::~Resident() {
+  beginnings_->keep({});  // so that the background stops too
   if (watcher_) asio::post(world_.io, [watcher = std::shared_ptr<tools::Watcher>(std::move(watcher_))] {});
 }
 
@@ -80,10 +81,10 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
 }
 
 asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_again(std::shared_ptr<const std::vector<engine::Token>> ids,
-                                                                                      std::vector<Shown> shown) {
-  const auto look = [ids, &shown](ResidentTree& tree, tools::Workspace now) -> tl::expected<PinnedAgain, std::string> {
+                                                                                      std::vector<Shown> shown, bool unsure) {
+  const auto look = [ids, &shown, unsure](ResidentTree& tree, tools::Workspace now) -> tl::expected<PinnedAgain, std::string> {
     const auto& base = tree.base()->tokens;
-    if (base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) {
+    if (unsure || base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) {
       auto unknown = std::make_shared<Pinned>(tree.overlay());
       unknown->view.hide_below(std::string(kEverything));
       return PinnedAgain{std::move(unknown), false};
@@ -157,10 +158,14 @@ asio::awaitable<void> Resident::tend(std::weak_ptr<Resident> weak, ResidentWorld
     co_await timer.async_wait(asio::use_awaitable);
     const auto self = weak.lock();
     if (!self || world.host->stopping()) co_return;
-    co_await self->kept_->tend(self->beginnings_);
-    const auto pending = [&] { return !self->tree_->overlay().entries().empty(); };
-    if (co_await on_disk_pool(self->strand_, pending)) co_await self->hurry();  // a rebase may wait for quiet
-    else self->background_->work();                                             // or what is kept to be scrubbed
+    try {
+      co_await self->kept_->tend(self->beginnings_);
+      const auto pending = [&] { return !self->tree_->overlay().entries().empty(); };
+      if (co_await on_disk_pool(self->strand_, pending)) co_await self->hurry();  // a rebase may wait for quiet
+      else self->background_->work();                                             // or what is kept to be scrubbed
+    } catch (const std::exception& e) {
+      world.log->event("background_failed", {{"root", self->root_}, {"why", e.what()}});
+    }
   }
 }
 

@@ -76,7 +76,9 @@ class Resident : public std::enable_shared_from_this<Resident> {
     std::shared_ptr<Pinned> pinned;
     bool base_known = false;  // false: its base is gone, and anything may have changed since it was shown
   };
-  asio::awaitable<tl::expected<PinnedAgain, std::string>> pin_again(std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown);
+  // `unsure`: what it was shown is not known, whatever its base.
+  asio::awaitable<tl::expected<PinnedAgain, std::string>> pin_again(std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown,
+                                                                    bool unsure = false);
 
   std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
   const std::string& root() const { return root_; }

@@ -10,6 +10,8 @@ namespace lares::daemon {
 std::shared_ptr<Resident> Residents::of(const std::string& root) {
   Entry& entry = residents_[root];
   entry.asked = ++asked_;
+  if (!entry.resident) entry.resident = let_go_[root].lock();
+  let_go_.erase(root);
   if (!entry.resident) entry.resident = Resident::make(world_, root);
   const auto resident = entry.resident;
   const auto bytes_max = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / kResidentMemoryShare;
@@ -17,8 +19,14 @@ std::shared_ptr<Resident> Residents::of(const std::string& root) {
     return std::accumulate(residents_.begin(), residents_.end(), std::uint64_t{0}, [](std::uint64_t sum, const auto& r) { return sum + r.second.resident->page_bytes(); });
   };
   while (residents_.size() > kResidentsMax || (residents_.size() > 1 && bytes() > bytes_max))
-    residents_.erase(std::min_element(residents_.begin(), residents_.end(), [](const auto& a, const auto& b) { return a.second.asked < b.second.asked; }));
+    let_go(std::min_element(residents_.begin(), residents_.end(), [](const auto& a, const auto& b) { return a.second.asked < b.second.asked; }));
   return resident;
+}
+
+void Residents::let_go(std::map<std::string, Entry>::iterator which) {
+  std::erase_if(let_go_, [](const auto& r) { return r.second.expired(); });
+  let_go_[which->first] = which->second.resident;
+  residents_.erase(which);
 }
 
 std::shared_ptr<Resident> Residents::find(const std::string& root) const {

@@ -28,6 +28,9 @@ class Residents {
     std::shared_ptr<Resident> resident;
     std::size_t asked = 0;
   };
+  std::map<std::string, std::weak_ptr<Resident>> let_go_;  // somebody may still work with one, and its store is not to be had twice
+  void let_go(std::map<std::string, Entry>::iterator which);
+
   ResidentWorld world_;
   std::map<std::string, Entry> residents_;
   std::size_t asked_ = 0;

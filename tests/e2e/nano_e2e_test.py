@@ -81,7 +81,7 @@ class EndToEnd(unittest.TestCase):
         base = prefix()
         self.assertEqual(base["epoch"], 1)
         self.assertGreater(base["baseTokens"], 3000)
-        self.assertGreater(first, base["baseTokens"])
+        self.assertGreater(first, base["baseTokens"] // 2)  # the background may have begun
         self.assertLess(second, 300)  # its question, and what its tools said
         until = time.monotonic() + 60
         while prefix()["diskTokens"] < base["baseTokens"] // 128 * 128 and time.monotonic() < until:

@@ -57,7 +57,7 @@ class ResidentTest : public ::testing::Test {
       host.start([](const engine::Progress& p) { return engine::load({.directory = nano_directory(), .n_threads = 2}, p); }, [](const protocol::ServerState&) {});
       const auto run = [&]() -> asio::awaitable<void> {
         co_await host.settled();
-        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_, .tend_every = std::chrono::milliseconds(200)}, root_);
+        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_, .tend_every = tend_every_}, root_);
         disk_ = &disk, host_ = &host, log_ = &log;
         co_await body(host, resident);
         host.stop_background();
@@ -119,6 +119,7 @@ class ResidentTest : public ::testing::Test {
   }
 
   std::string root_, store_;  // store_ empty: nothing is kept
+  std::chrono::milliseconds tend_every_ = kTendEvery;
   asio::thread_pool* disk_ = nullptr;
   EngineHost* host_ = nullptr;
   const Log* log_ = nullptr;
@@ -303,6 +304,7 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
 
 // What is kept is evaluated again while the daemon serves, and a byte that is not what it was is found.
 TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
+  tend_every_ = std::chrono::milliseconds(200);
   store_ = root_ + "-store";
   for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
