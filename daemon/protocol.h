@@ -124,6 +124,7 @@ struct RepoPrefixResult {
   std::uint64_t epoch = 0, version = 0;  // of the base; of the changes since
   std::int64_t base_tokens = 0, evaluated = 0, tokens_max = 0;
   std::int64_t overlay_tokens = 0, overlay_tokens_max = 0, n_hidden = 0;
+  std::int64_t overlay_evaluated = 0;  // tokens behind the base that every new session begins with, and that are evaluated
   std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that is computed to replace this one; 0: none
   double tokens_per_s = 0;                           // of evaluating, lately
   std::int64_t page_bytes = 0;                       // in memory

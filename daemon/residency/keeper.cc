@@ -44,7 +44,7 @@ class Arrival {
     if (!record) return fail(fmt::format("the base kept in {} cannot be used: {}", store::manifest_name(manifest.epoch), record.error()));
     std::uint64_t n_tokens = 0;
     for (const store::ExtentRef& extent : manifest.extents) n_tokens += extent.n_tokens;
-    if (n_tokens != static_cast<std::uint64_t>(last_end(*record->base)))
+    if (n_tokens > static_cast<std::uint64_t>(last_end(*record->base)))
       return fail(fmt::format("the base kept in {} cannot be used: it has {} tokens and its extents {}", store::manifest_name(manifest.epoch),
                               record->base->tokens.size(), n_tokens));
     base = std::move(record->base);
@@ -183,7 +183,7 @@ tl::expected<void, std::string> Keeper::keep(const PrefixRef& prefix, const std:
   const std::int64_t end = waiting_.empty() ? chain_.end() : static_cast<std::int64_t>(waiting_.back()->tokens().size());
   if (n - end > kKeptStepMax) return refused(fmt::format("it comes behind one of {}; at most {} more are possible", end, kKeptStepMax));
   if (n > end) waiting_.push_back(prefix);
-  return write();
+  return write(/*unfinished=*/false);
 }
 
 store::Result<> Keeper::put(const engine::Prefix& prefix) {
@@ -210,17 +210,22 @@ store::Result<> Keeper::commit() {
     return tl::unexpected(std::move(done.error()));
   }
   committed_ = chain_;
-  is_committed_ = true;
+  is_committed_ = chain_.end() == last_end(*chain_.base);
   (void)store_->gc();  // of the base before; where it fails nothing is deleted, and tend() tries again
   return {};
 }
 
-tl::expected<void, std::string> Keeper::write() {
+// A beginning, where nothing better is committed: else a daemon that ends begins again from nothing.
+bool Keeper::is_worth_committing() const {
+  return (!committed_.base || committed_.base == chain_.base) && chain_.end() > committed_.end();
+}
+
+tl::expected<void, std::string> Keeper::write(bool unfinished) {
   store::Result<> done;
   while (done && !waiting_.empty()) {
     if ((done = put(*waiting_.front()))) waiting_.erase(waiting_.begin());
   }
-  if (done && !is_committed_ && chain_.base && chain_.end() == last_end(*chain_.base)) done = commit();
+  if (done && !is_committed_ && chain_.base && (chain_.end() == last_end(*chain_.base) || (unfinished && is_worth_committing()))) done = commit();
   if (done) return {};
   const store::Errc code = done.error().code;
   if (code == store::Errc::paused || code == said_) return {};
@@ -230,7 +235,7 @@ tl::expected<void, std::string> Keeper::write() {
 
 tl::expected<void, std::string> Keeper::tend() {
   (void)store_->gc();  // it fails where the disk does, which write() tells, or where nothing may be deleted yet
-  return write();
+  return write(/*unfinished=*/true);
 }
 
 std::vector<Keeper::Kept> Keeper::kept() const {

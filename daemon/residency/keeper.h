@@ -58,7 +58,7 @@ class Keeper {
   // next call, so nothing is lost by going on.
   tl::expected<void, std::string> keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base, std::uint64_t epoch);
 
-  // To be called every few minutes: tries again what the disk refused, and deletes what no base has needed for a while.
+  // To be called every few minutes: tries again what the disk refused, commits what there is of a base where no other is committed, and deletes what no base has needed for a while.
   tl::expected<void, std::string> tend();
 
   // Tokens [begin, end) of the base that was kept or restored last.
@@ -98,7 +98,8 @@ class Keeper {
   void forget(std::size_t first);
   store::Result<> put(const engine::Prefix& prefix);
   store::Result<> commit();
-  tl::expected<void, std::string> write();
+  bool is_worth_committing() const;
+  tl::expected<void, std::string> write(bool unfinished);
 
   std::unique_ptr<store::Store> store_;
   const engine::Engine& engine_;

@@ -37,10 +37,11 @@ Resident::~Resident() {
 void Resident::make_tree() {
   ResidentTree::World world{.host = world_.host, .tokens_max = std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2)};
   world.evaluated = [all = beginnings_](const Base& base) { return all->evaluated(base); };
-  world.on_bases = [all = beginnings_, kept = kept_](const std::vector<NumberedBase>& numbered) {
+  world.on_bases = [all = beginnings_, kept = kept_](const std::vector<NumberedBase>& numbered, std::shared_ptr<const Base> ahead) {
     kept->bases(numbered);
-    std::vector<std::shared_ptr<const Base>> bases;
-    for (const NumberedBase& one : numbered) bases.push_back(one.base);
+    std::vector<std::shared_ptr<const Base>> bases{numbered.front().base};
+    if (ahead) bases.push_back(std::move(ahead));  // evaluated before a base that is only to come
+    for (std::size_t i = 1; i < numbered.size(); ++i) bases.push_back(numbered[i].base);
     all->keep(std::move(bases));
   };
   world.take_kept = [kept = kept_] { return kept->take_restored(); };

@@ -41,6 +41,7 @@ tl::expected<tools::Workspace, std::string> ResidentTree::bring_up_to_date(bool 
   if (!now) return now;
   if (!base_) begin_with(*now);
   else keep_up(*now, anew);
+  if (overlay_->version() != told_version_) tell_bases();
   return now;
 }
 
@@ -111,10 +112,25 @@ void ResidentTree::switch_over(const tools::Workspace& now) {
   tell_bases();
 }
 
-void ResidentTree::tell_bases() const {
+void ResidentTree::tell_bases() {
   std::vector<NumberedBase> bases{{base_, epoch_}};
   if (next_) bases.push_back({next_->base, epoch_ + 1});
-  world_.on_bases(bases);
+  ahead_ = ahead();
+  told_version_ = overlay_ ? overlay_->version() : 0;
+  world_.on_bases(bases, ahead_);
+}
+
+// Where the overlay's text ends and a task's begins, tokens may be of both: only what two tasks have in common is every session's.
+std::shared_ptr<const Base> ResidentTree::ahead() const {
+  if (!overlay_ || &overlay_->base() != base_.get() || overlay_->entries().empty()) return nullptr;
+  std::string changes;
+  for (const Entry& entry : overlay_->entries()) changes += entry.text;
+  const auto ids = [&](const char* task) { return world_.host->engine()->tokenizer().encode(begin_session(changes, root_, task)); };
+  const std::vector<engine::Token> one = ids("A"), other = ids("1");
+  auto out = std::make_shared<Base>();
+  out->tokens = base_->tokens;
+  out->tokens.insert(out->tokens.end(), one.begin(), std::ranges::mismatch(one, other).in1);
+  return out;
 }
 
 }  // namespace lares::daemon

@@ -35,7 +35,9 @@ class ResidentTree {
     EngineHost* host = nullptr;                                            // its engine is ready when the tree is looked at
     std::int64_t tokens_max = 0;                                           // of a base
     std::function<std::int64_t(const Base&)> evaluated;                    // tokens of it
-    std::function<void(const std::vector<NumberedBase>&)> on_bases;        // the one that sessions begin with now, then the one to come
+    // The one that sessions begin with now, then the one to come. `ahead`: the tokens that every session begins with now, what changed since
+    // the base included; null where nothing did.
+    std::function<void(const std::vector<NumberedBase>&, std::shared_ptr<const Base> ahead)> on_bases;
     std::function<std::optional<Keeper::Restored>()> take_kept;            // what an earlier daemon left, to begin with
     std::function<void(std::vector<engine::PrefixRef>)> on_brought_back;   // prefixes of the base that on_bases just told of
     std::function<void(const std::string& why)> on_lost;                   // what was kept is of no use
@@ -64,7 +66,8 @@ class ResidentTree {
   void keep_up(const tools::Workspace& now, bool anew);
   bool at_once(const tools::Workspace& now);
   void switch_over(const tools::Workspace& now);
-  void tell_bases() const;
+  void tell_bases();
+  std::shared_ptr<const Base> ahead() const;
   void describe_files(protocol::RepoPrefixResult& report) const;
 
   const std::string root_;
@@ -78,6 +81,8 @@ class ResidentTree {
   std::shared_ptr<const Base> base_;
   std::optional<Overlay> overlay_;
   std::optional<Rebased> next_;  // takes over once its base is evaluated
+  std::shared_ptr<const Base> ahead_;
+  std::uint64_t told_version_ = 0;  // of the overlay, in ahead_
   std::chrono::steady_clock::time_point changed_ = std::chrono::steady_clock::now();
 };
 

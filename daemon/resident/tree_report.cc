@@ -32,6 +32,7 @@ void ResidentTree::describe(protocol::RepoPrefixResult& r, bool with_files) cons
   r.base_tokens = static_cast<std::int64_t>(base_->tokens.size());
   r.evaluated = world_.evaluated(*base_);
   r.overlay_tokens = overlay_->n_tokens(), r.overlay_tokens_max = overlay_->tokens_max();
+  if (ahead_) r.overlay_evaluated = std::max<std::int64_t>(0, world_.evaluated(*ahead_) - r.base_tokens);
   r.n_hidden = static_cast<std::int64_t>(overlay_->n_hidden());
   if (next_) r.next_tokens = static_cast<std::int64_t>(next_->base->tokens.size()), r.next_evaluated = world_.evaluated(*next_->base);
   const auto& left_out = scanner_.left_out();

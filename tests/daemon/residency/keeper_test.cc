@@ -397,7 +397,14 @@ TEST(Keeper, ABaseAndExtentsThatDoNotBelongTogetherGiveNothing) {
   using Chain = std::vector<store::Hash256>;
   using Payload = std::vector<std::byte>;
   Chain all;
-  EXPECT_THAT(restored_after([&](Chain& chain, Payload&) { all = chain, chain.pop_back(); }), HasSubstr("it has 7842 tokens and its extents 7168"));
+  EXPECT_THAT(restored_after([&](Chain& chain, Payload& payload) {
+    all = chain;
+    Base shorter = *w.first.base;
+    while (shorter.files.back().start >= 4096) shorter.files.pop_back();
+    shorter.tokens.resize(static_cast<std::size_t>(shorter.files.back().start + shorter.files.back().n_tokens));
+    shorter.files_end = static_cast<std::int64_t>(shorter.tokens.size());
+    payload = encode_base(shorter, 7, "nano");
+  }), HasSubstr("tokens and its extents 7808"));
   Base other = *w.first.base;
   other.tokens[2000] ^= 1;  // in a file
   EXPECT_THAT(restored_after([&](Chain& chain, Payload& payload) { chain = all, payload = encode_base(other, 7, "nano"); }), HasSubstr("are not its text"));
@@ -492,14 +499,39 @@ TEST(Keeper, TheSameBaseOfAnotherEpochIsCommittedAgainAndOnlyThen) {
   const auto manifests = [&] { return std::distance(fs::directory_iterator(store + "/epochs"), fs::directory_iterator()); };
   auto keeper = open(store);
   EXPECT_THAT(keep(*keeper, w.first, 7), ElementsAre());
-  EXPECT_EQ(manifests(), 1);
+  const auto n_before = manifests();
   EXPECT_TRUE(keeper->tend());
   EXPECT_TRUE(keeper->keep(w.first.prefixes.back(), w.first.base, 7));
-  EXPECT_EQ(manifests(), 1);
+  EXPECT_EQ(manifests(), n_before);
   EXPECT_TRUE(keeper->keep(w.first.prefixes.back(), w.first.base, 8));
-  EXPECT_EQ(manifests(), 2);
+  EXPECT_EQ(manifests(), n_before + 1);
   keeper.reset();
   expect_restored(open(store)->restore(), w.first, 8, w.first.prefixes.size());
+}
+
+// A daemon that ends while it evaluates its first base goes on from there; one that has a base keeps that until the next is whole.
+TEST(Keeper, ABeginningOfTheFirstBaseIsKept) {
+  const World& w = world();
+  tools::test::Scratch dir;
+  const std::string store = dir.at("store");
+  {
+    const auto keeper = open(store);
+    EXPECT_THAT(keep(*keeper, w.first, 7, 3), ElementsAre());
+    EXPECT_TRUE(keeper->tend());
+    EXPECT_FALSE(keeper->usage().committed);
+  }
+  auto keeper = open(store);
+  const auto back = keeper->restore();
+  ASSERT_THAT(keeper->lost(), ElementsAre());
+  ASSERT_TRUE(back);
+  expect_restored(back, w.first, 7, 3);
+  EXPECT_FALSE(keeper->usage().committed);
+  for (std::size_t i = 3; i < w.first.prefixes.size(); ++i) EXPECT_TRUE(keeper->keep(w.first.prefixes[i], back->base, 7));
+  EXPECT_TRUE(keeper->usage().committed);
+  EXPECT_THAT(keep(*keeper, w.second, 8, w.n_shared + 1), ElementsAre());
+  EXPECT_TRUE(keeper->tend());
+  keeper.reset();
+  expect_restored(open(store)->restore(), w.first, 7, w.first.prefixes.size());
 }
 
 // Tokens without pages: what is refused before any page is looked at.

@@ -190,6 +190,16 @@ TEST_F(ResidentTest, WhereEvaluatingIsSlowChangesAreToldUntilARebase) {
     EXPECT_THAT(two.overlay, HasSubstr("return 31"));
     EXPECT_THAT(two.overlay, HasSubstr("m2.py"));
     EXPECT_LT(two.overlay.size(), 600u);
+    // What changed is evaluated in the background too: a session pays for its task.
+    const auto ahead = co_await until(resident, [](const auto& report) { return report.overlay_evaluated + 3 >= report.overlay_tokens; });
+    EXPECT_GT(ahead.overlay_tokens, 50);
+    auto ids = two.base->tokens;
+    const auto behind = begin_session(two.overlay, root_, "What is here?");
+    for (const auto id : host.engine()->tokenizer().encode(behind)) ids.push_back(id);
+    const auto shared = resident->shared();
+    const auto step = [&] { return host.engine()->timeline(shared->longest(ids))->sync(ids, {}, nullptr).value(); };
+    const auto n_evaluated = co_await host.run(step);
+    EXPECT_LT(n_evaluated, 24);
     // More than a quarter of the base: a rebase is due, and takes over when it is evaluated.
     for (int i = 0; i < 5; ++i) write("m" + std::to_string(i) + ".py", source(i + 100, 60));
     co_await begun(resident);
