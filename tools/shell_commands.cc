@@ -29,23 +29,29 @@ struct Runner {
   std::string_view name, valued;  // the options' letters
   int n_values = 0;
   bool assignments = false;
+  bool adds_words = false;  // that its text does not have
 };
-constexpr std::array<Runner, 16> kRunners{{{"sudo", "ugCDhpRrTt"}, {"doas", "uC"}, {"env", "uCS", 0, true}, {"command", ""}, {"builtin", ""},
+constexpr std::array<Runner, 22> kRunners{{{"sudo", "ugCDhpRrTt"}, {"doas", "uC"}, {"env", "uC", 0, true}, {"command", ""}, {"builtin", ""},
                                            {"exec", "a"}, {"nohup", ""}, {"setsid", ""}, {"time", "fo"}, {"nice", "n"}, {"ionice", "cnp"},
-                                           {"stdbuf", "ioe"}, {"timeout", "ks", 1}, {"xargs", "EIILPadns"}, {"chroot", "", 1}, {"strace", "eopsu"}}};
+                                           {"stdbuf", "ioe"}, {"timeout", "ks", 1}, {"xargs", "EIILPadns", 0, false, true}, {"chroot", "", 1}, {"strace", "eopsu"},
+                                           {"flock", "wE", 1}, {"unbuffer", ""}, {"chrt", "", 1}, {"taskset", "", 1}, {"parallel", "jN", 0, false, true},
+                                           {"watch", "n"}}};
+// What runs text that is given to it as an argument, in ways that are not looked into.
+constexpr std::string_view kInterpreters[] = {"python", "python2", "python3", "perl", "ruby", "node", "php", "lua", "awk", "gawk", "su", "script", "ssh", "expect", "make"};
 
 bool is_assignment(std::string_view word) {
   const auto at = word.find('=');
   return at != std::string_view::npos && at > 0 && word[0] != '-';
 }
 
-// The place of the command that `words` run in the end.
-std::size_t skip_runners(const std::vector<std::string>& words) {
+// The place of the command that `words` run in the end; `adds_words` is set where it is run with more than they say.
+std::size_t skip_runners(const std::vector<std::string>& words, bool& adds_words) {
   std::size_t i = 0;
   for (;;) {
     if (i >= words.size()) return 0;
     const auto runner = std::ranges::find(kRunners, base_name(words[i]), &Runner::name);
     if (runner == kRunners.end()) return i;
+    adds_words = adds_words || runner->adds_words;
     std::size_t next = i + 1;
     for (int values = runner->n_values; next < words.size();) {
       const std::string& word = words[next];
@@ -83,6 +89,7 @@ class Reader {
     }
     const TSNode root = ts_tree_root_node(tree.get());
     if (ts_node_has_error(root)) out_.understood = false;
+    if (script.find("git") != std::string_view::npos) out_.names_git = true;
     walk(root, script, depth);
   }
 
@@ -92,7 +99,10 @@ class Reader {
     TSTreeCursor cursor = ts_tree_cursor_new(root);
     for (bool more = true; more;) {
       const TSNode node = ts_tree_cursor_current_node(&cursor);
-      if (type_of(node) == "command") command(node, script, depth);
+      const std::string_view type = type_of(node);
+      if (type == "command") command(node, script, depth);
+      if (type == "variable_assignment" || type == "declaration_command") out_.does_more = true;
+      if (type == "file_redirect" && writes(node, script)) out_.does_more = true;
       if (ts_tree_cursor_goto_first_child(&cursor)) continue;
       while (!ts_tree_cursor_goto_next_sibling(&cursor))
         if (!ts_tree_cursor_goto_parent(&cursor)) {
@@ -105,6 +115,15 @@ class Reader {
 
   static std::string_view text_of(TSNode node, std::string_view script) {
     return script.substr(ts_node_start_byte(node), ts_node_end_byte(node) - ts_node_start_byte(node));
+  }
+
+  static bool writes(TSNode redirect, std::string_view script) {
+    const std::string_view text = text_of(redirect, script);
+    const auto at = text.find_first_of("<>");
+    if (at == std::string_view::npos || (text[at] == '<' && text.find('>') == std::string_view::npos)) return false;
+    std::string_view to = text.substr(text.find_last_of(">&|") + 1);
+    while (!to.empty() && to.front() == ' ') to.remove_prefix(1);
+    return to != "/dev/null" && to != "-" && to.find_first_not_of("0123456789") != std::string_view::npos;
   }
 
   // A word without its quotes; `certain` is cleared where it depends on the run.
@@ -147,11 +166,15 @@ class Reader {
       words.push_back(word(ts_node_child(node, i), script, sure));
       certain.push_back(sure);
     }
-    const std::size_t first = skip_runners(words);
+    for (std::size_t i = 0; i + 1 < words.size(); ++i)
+      if (base_name(words[i]) == "env" && (words[i + 1].starts_with("-S") || words[i + 1].starts_with("--s"))) out_.understood = false;  // its value is a script
+    bool adds_words = false;
+    const std::size_t first = skip_runners(words, adds_words);
+    if (first > 0) out_.does_more = true;
     words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(first));
     certain.erase(certain.begin(), certain.begin() + static_cast<std::ptrdiff_t>(first));
     if (words.empty()) return;
-    const bool all = std::ranges::all_of(certain, [](bool c) { return c; });
+    const bool all = !adds_words && std::ranges::all_of(certain, [](bool c) { return c; });
     out_.commands.push_back({words, all, fmt::format("{}", fmt::join(words, " "))});
     inner(words, certain, depth);
   }
@@ -160,12 +183,15 @@ class Reader {
   void inner(const std::vector<std::string>& words, const std::vector<bool>& certain, int depth) {
     const std::string_view name = base_name(words[0]);
     if (!certain[0] || one_of(name, "source", ".")) out_.understood = false;
+    if (name == "find") return found(words);
     std::size_t script = 0;
     if (name == "eval") {
       script = 1;
-    } else if (one_of(name, "sh", "bash", "dash", "zsh", "ksh")) {
+    } else if (one_of(name, "sh", "bash", "dash", "zsh", "ksh", "ash")) {
       for (std::size_t i = 1; i + 1 < words.size() && script == 0; ++i)
-        if (words[i].size() > 1 && words[i][0] == '-' && words[i][1] != '-' && words[i].back() == 'c') script = i + 1;
+        if (words[i].size() > 1 && words[i][0] == '-' && words[i][1] != '-' && words[i].find('c') != std::string::npos) script = i + 1;
+      while (script != 0 && script + 1 < words.size() && one_of(words[script], "--", "-e", "-x", "-u")) ++script;
+      if (script == 0) out_.understood = false;  // what it runs comes from a file, or from what is written to it
     }
     if (script == 0 || script >= words.size()) return;
     std::string text = words[script];
@@ -173,6 +199,21 @@ class Reader {
     for (std::size_t i = script + 1; name == "eval" && i < words.size(); ++i) text += " " + words[i], sure = sure && certain[i];
     if (sure) read(text, depth + 1);
     else out_.understood = false;
+  }
+
+  // find -exec git ... \;
+  void found(const std::vector<std::string>& words) {
+    for (std::size_t i = 1; i < words.size(); ++i) {
+      if (words[i] == "-delete") out_.does_more = true;
+      if (!one_of(words[i], "-exec", "-execdir", "-ok", "-okdir")) continue;
+      out_.does_more = true;
+      ShellCommand run;
+      for (++i; i < words.size() && !one_of(words[i], ";", "+"); ++i) run.words.push_back(words[i]);
+      if (run.words.empty()) continue;
+      run.certain = false;
+      run.text = fmt::format("{}", fmt::join(run.words, " "));
+      if (out_.commands.size() < kShellCommandsMax) out_.commands.push_back(std::move(run));
+    }
   }
 
   ShellScript& out_;
@@ -185,8 +226,16 @@ using Words = std::vector<std::string>;
 bool has_letter(std::string_view word, char letter) {
   return word.size() > 1 && word[0] == '-' && word[1] != '-' && word.find(letter) != std::string_view::npos;
 }
+// As git takes it: a long option may be cut short.
 bool has(const Words& args, std::string_view option, char letter = 0) {
-  return std::ranges::any_of(args, [&](const std::string& a) { return a == option || a.starts_with(std::string(option) + "=") || (letter && has_letter(a, letter)); });
+  return std::ranges::any_of(args, [&](const std::string& a) {
+    const std::string_view name = std::string_view(a).substr(0, a.find('='));
+    return name == option || (name.size() > 2 && name.starts_with("--") && option.starts_with(name)) || (letter && has_letter(a, letter));
+  });
+}
+// For options that make a command harmless: only as they are written out.
+bool has_exactly(const Words& args, std::string_view option, char letter = 0) {
+  return std::ranges::any_of(args, [&](const std::string& a) { return a == option || (letter && has_letter(std::string_view(a).substr(0, a.find('e', 1)), letter)); });
 }
 Words positional(const Words& args) {
   Words out;
@@ -206,12 +255,13 @@ constexpr const char* kUntracked = "deletes files that git does not know";
 constexpr const char* kHistory = "rewrites or deletes history";
 constexpr const char* kRemote = "rewrites or deletes what others have fetched";
 
-const char* checkout_loses(const Words& args) {
-  if (has(args, "--force", 'f') || has(args, "--")) return kUncommitted;
-  if (has(args, "-B")) return kHistory;
+const char* checkout_loses(const Words& args, const std::function<bool(const std::string&)>& is_path) {
+  if (has(args, "--force", 'f') || std::ranges::find(args, "--") != args.end() || has(args, "--pathspec-from-file") || has(args, "--ours") || has(args, "--theirs")) return kUncommitted;
+  if (has(args, "", 'B')) return kHistory;
   const Words names = positional(args);
-  const bool makes = has(args, "--orphan", 'b') || has(args, "--track", 't') || has(args, "--detach");
-  if (!makes && (names.size() > 1 || std::ranges::any_of(names, looks_like_files))) return kUncommitted;
+  const bool makes = has_exactly(args, "--orphan", 'b') || has_exactly(args, "--track", 't') || has_exactly(args, "--detach");
+  const auto is_files = [&](const std::string& name) { return looks_like_files(name) || (is_path && is_path(name)); };
+  if (!makes && (names.size() > 1 || std::ranges::any_of(names, is_files))) return kUncommitted;
   return nullptr;
 }
 
@@ -222,16 +272,16 @@ const char* push_loses(const Words& args) {
 }
 
 // What `git SUB ARGS` loses; null: nothing.
-const char* loses(std::string_view sub, const Words& args) {
+const char* loses(std::string_view sub, const Words& args, const std::function<bool(const std::string&)>& is_path) {
   const auto first = args.empty() ? std::string_view() : std::string_view(args[0]);
   if (sub == "reset") return has(args, "--hard") || has(args, "--merge") || has(args, "--keep") ? kUncommitted : nullptr;
-  if (sub == "checkout") return checkout_loses(args);
-  if (sub == "restore") return has(args, "--staged", 'S') && !has(args, "--worktree", 'W') ? nullptr : kUncommitted;
-  if (sub == "switch") return has(args, "--discard-changes", 'f') || has(args, "--force") ? kUncommitted : has(args, "-C") || has(args, "--force-create") ? kHistory : nullptr;
-  if (sub == "clean") return has(args, "--dry-run", 'n') ? nullptr : kUntracked;
+  if (sub == "checkout") return checkout_loses(args, is_path);
+  if (sub == "restore") return has_exactly(args, "--staged", 'S') && !has(args, "--worktree", 'W') ? nullptr : kUncommitted;
+  if (sub == "switch") return has(args, "--discard-changes", 'f') || has(args, "--force") ? kUncommitted : has(args, "--force-create", 'C') ? kHistory : nullptr;
+  if (sub == "clean") return has_exactly(args, "--dry-run", 'n') ? nullptr : kUntracked;
   if (sub == "stash") return one_of(first, "drop", "clear") ? kUncommitted : nullptr;
-  if (sub == "rm") return has(args, "--cached") || has(args, "--dry-run", 'n') || !has(args, "--force", 'f') ? nullptr : kUncommitted;
-  if (sub == "branch") return has(args, "-D") || has(args, "--force", 'f') || has(args, "-M") || has(args, "-C") || has(args, "--delete", 'd') ? kHistory : nullptr;
+  if (sub == "rm") return has_exactly(args, "--cached") || has_exactly(args, "--dry-run", 'n') || !has(args, "--force", 'f') ? nullptr : kUncommitted;
+  if (sub == "branch") return has(args, "--force", 'f') || has(args, "--delete", 'd') || has(args, "", 'D') || has(args, "", 'M') || has(args, "", 'C') ? kHistory : nullptr;
   if (sub == "tag") return has(args, "--delete", 'd') || has(args, "--force", 'f') ? kHistory : nullptr;
   if (sub == "push") return push_loses(args);
   if (one_of(sub, "rebase", "filter-branch", "filter-repo", "replace", "prune", "fast-import", "read-tree", "checkout-index")) return kHistory;
@@ -244,16 +294,19 @@ const char* loses(std::string_view sub, const Words& args) {
   return nullptr;
 }
 
-std::optional<std::string> git_loses(const ShellCommand& command) {
+std::optional<std::string> git_loses(const ShellCommand& command, const std::function<bool(const std::string&)>& is_path) {
   const Words& words = command.words;
   std::size_t i = 1;
+  const auto unknown = [&] { return fmt::format("{}: what it does is known only when it runs", command.text); };
+  for (std::size_t c = 1; c + 1 < words.size(); ++c)
+    if (words[c] == "-c" && (words[c + 1].starts_with("alias.") || words[c + 1].starts_with("Alias."))) return unknown();
   while (i < words.size() && !words[i].empty() && words[i][0] == '-') i += one_of(words[i], "-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path") ? 2 : 1;
   if (i >= words.size()) return std::nullopt;
-  if (const char* const lost = loses(words[i], {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}))
+  if (const char* const lost = loses(words[i], {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}, is_path))
     return fmt::format("{} {}", command.text, lost);
   const bool harmless = one_of(words[i], "status", "diff", "log", "show", "blame", "add", "commit", "ls-files", "rev-parse", "grep", "fetch", "describe", "shortlog");
   if (command.certain || harmless) return std::nullopt;
-  return fmt::format("{}: what it does is known only when it runs", command.text);
+  return unknown();
 }
 
 }  // namespace
@@ -264,18 +317,21 @@ ShellScript shell_commands(std::string_view script) {
   return out;
 }
 
-std::optional<std::string> destructive_git(const ShellScript& script) {
+std::optional<std::string> destructive_git(const ShellScript& script, const std::function<bool(const std::string&)>& is_path) {
   for (const ShellCommand& command : script.commands) {
     const std::string_view name = base_name(command.words[0]);
     if (name == "git")
-      if (auto lost = git_loses(command)) return lost;
+      if (auto lost = git_loses(command, is_path)) return lost;
+    const bool interprets = std::ranges::find(kInterpreters, name) != std::end(kInterpreters);
+    if (interprets && command.text.find("git ") != std::string::npos) return fmt::format("{}: it names git, and what it does is known only when it runs", command.text);
     const auto is_git_dir = [](std::string_view word) {
       while (word.size() > 1 && word.ends_with('/')) word.remove_suffix(1);
-      return base_name(word) == ".git" || word.find(".git/") != std::string_view::npos;
+      return base_name(word) == ".git" || word.find(".git/") != std::string_view::npos || (base_name(word).starts_with(".git") && word.find_first_of("*?[") != std::string_view::npos);
     };
     if (one_of(name, "rm", "rmdir", "shred", "unlink", "mv") && std::any_of(command.words.begin() + 1, command.words.end(), is_git_dir))
       return fmt::format("{} {}", command.text, kHistory);
   }
+  if (!script.understood && script.names_git) return "it names git, and what it runs is known only when it runs";
   return std::nullopt;
 }
 

@@ -2,6 +2,7 @@
 // not say, that is said.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,13 +21,18 @@ struct ShellCommand {
 
 struct ShellScript {
   std::vector<ShellCommand> commands;  // in loops, functions, substitutions and `sh -c '...'` too, in order of their text
-  bool understood = true;              // false: it does not parse, or runs text that is made when it runs (eval "$x", source)
+  bool understood = true;              // false: it does not parse, or runs text that is made when it runs (eval "$x", source, a shell's input)
+  // It does more than its commands say: writes a file by redirection, sets variables that programs heed, or runs a command by another
+  // (sudo, xargs, find -exec, ...).
+  bool does_more = false;
+  bool names_git = false;  // somewhere in its text
 };
 
 ShellScript shell_commands(std::string_view script);
 
 // Why running this would lose work or history that only git has: "git reset --hard throws away uncommitted changes"; nullopt: it would
-// not, as far as the text says. A git command whose words are not known counts as one that would.
-std::optional<std::string> destructive_git(const ShellScript& script);
+// not, as far as the text says. A git command whose words are not known counts as one that would, and so does a script that names git and
+// is not understood. `is_path`: whether the worktree has a file or directory of that name; null: none.
+std::optional<std::string> destructive_git(const ShellScript& script, const std::function<bool(const std::string&)>& is_path = nullptr);
 
 }  // namespace lares::tools

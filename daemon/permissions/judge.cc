@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -24,8 +25,19 @@ std::string string_of(const nlohmann::json& args, const char* key) {
 // What the rules are held against; all of it must be allowed.
 struct Subjects {
   std::vector<std::string> texts;
-  bool understood = true;
+  std::vector<std::string> also;  // other spellings, for rules that deny or ask
+  bool understood = true;         // else no rule allows it
 };
+
+// So that as a pattern it is itself alone.
+std::string literal(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (std::string_view("*?[]\\").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
 
 // `make -j2` -> `make *`; `npm test -- x` -> `npm test *`.
 std::string like_of(const tools::ShellCommand& command) {
@@ -35,7 +47,7 @@ std::string like_of(const tools::ShellCommand& command) {
   static constexpr std::string_view kWithSubcommands[] = {"git", "npm", "npx", "yarn", "pnpm", "cargo", "go", "docker", "make", "pip", "pip3", "uv", "dotnet", "apt", "systemctl"};
   const auto& w = command.words;
   const bool sub = w.size() > 1 && is_name(w[1]) && std::ranges::find(kWithSubcommands, w[0]) != std::end(kWithSubcommands);
-  return sub ? w[0] + " " + w[1] + " *" : w[0] + " *";
+  return literal(sub ? w[0] + " " + w[1] : w[0]) + " *";
 }
 
 bool matches(const PermissionRule& rule, std::string_view tool, const std::string& text) {
@@ -50,8 +62,9 @@ const PermissionRule* first_of(const std::vector<PermissionRule>& rules, std::st
 }
 
 std::string below(std::string_view root, const std::string& path) {
-  if (path.starts_with(std::string(root) + "/")) return path.substr(root.size() + 1);
-  return path;
+  const std::string plain = std::filesystem::path(path).lexically_normal().string();
+  if (plain.starts_with(std::string(root) + "/")) return plain.substr(root.size() + 1);
+  return plain;
 }
 
 Judgement by_policy(std::string_view policy, std::string_view tool) {
@@ -77,31 +90,40 @@ Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rule
   std::optional<std::string> loses;
   if (call.tool == "bash") {
     const auto script = tools::shell_commands(string_of(call.arguments, "command"));
-    subjects.understood = script.understood;
-    loses = tools::destructive_git(script);
+    subjects.understood = script.understood && !script.does_more;
+    loses = tools::destructive_git(script, [&](const std::string& name) {
+      std::error_code ec;
+      return std::filesystem::exists(std::filesystem::symlink_status(std::filesystem::path(call.root) / name, ec));
+    });
+    const bool rules_forbid = std::ranges::any_of(rules, [](const auto& r) { return r.verdict != "allow" && (r.tool == "bash" || r.tool == "*"); });
+    if (!loses && !script.understood && rules_forbid) loses = "what it runs is known only when it runs, and there are rules against some commands";
     for (const auto& command : script.commands) {
       subjects.texts.push_back(command.text);
+      if (const auto slash = command.words[0].rfind('/'); slash != std::string::npos) subjects.also.push_back(command.text.substr(slash + 1));
       const std::string like = like_of(command);
       if (std::ranges::find(likes, like) == likes.end()) likes.push_back(like);
     }
-    if (!script.understood) likes.clear();
+    if (!subjects.understood) likes.clear();
   } else if (call.tool == "str_replace_editor") {
     const std::string path = below(call.root, string_of(call.arguments, "path"));
     subjects.texts = {path};
     const auto slash = path.rfind('/');
-    likes = {slash == std::string::npos ? path : path.substr(0, slash) + "/*"};
+    likes = {slash == std::string::npos ? literal(path) : literal(path.substr(0, slash)) + "/*"};
   } else if (call.tool == "mcp_call") {
-    subjects.texts = likes = {string_of(call.arguments, "server") + "/" + string_of(call.arguments, "tool")};
+    subjects.texts = {string_of(call.arguments, "server") + "/" + string_of(call.arguments, "tool")};
+    likes = {literal(subjects.texts[0])};
   } else if (call.tool == "git") {
     subjects.texts = likes = {string_of(call.arguments, "command")};
   } else {
     subjects.texts = {""};
     likes = {"*"};
   }
-  for (const std::string& text : subjects.texts)
+  std::vector<std::string> all = subjects.texts;
+  all.insert(all.end(), subjects.also.begin(), subjects.also.end());
+  for (const std::string& text : all)
     if (const auto* rule = first_of(rules, "deny", call, text)) return {Verdict::deny, fmt::format("a rule of this {} denies {} {}", rule->scope, call.tool, rule->pattern), {}};
   if (loses) return {Verdict::ask, *loses, {}};
-  for (const std::string& text : subjects.texts)
+  for (const std::string& text : all)
     if (const auto* rule = first_of(rules, "ask", call, text)) return {Verdict::ask, fmt::format("a rule of this {} asks before {} {}", rule->scope, call.tool, rule->pattern), {}};
   const bool allowed = subjects.understood && !subjects.texts.empty() &&
                        std::ranges::all_of(subjects.texts, [&](const std::string& text) { return first_of(rules, "allow", call, text) != nullptr; });

@@ -37,7 +37,7 @@ TEST(ShellCommands, WhatIsKnownOnlyWhenItRunsIsSaid) {
   EXPECT_TRUE(shell_commands("ls -l 'a*'").commands[0].certain);
   for (const char* script : {"ls $x", "ls \"${x}\"", "ls *.c", "ls `a`", "ls a{1,2}"}) EXPECT_FALSE(shell_commands(script).commands[0].certain) << script;
   EXPECT_TRUE(shell_commands("ls $x").understood);
-  for (const char* script : {"$x -f", "eval \"$x\"", "sh -c \"$y\"", "source a.sh", ". ./a.sh", "ls (", "if then"}) EXPECT_FALSE(shell_commands(script).understood) << script;
+  for (const char* script : {"$x -f", "eval \"$x\"", "sh -c \"$y\"", "source a.sh", ". ./a.sh", "ls (", "if then", "bash a.sh", "x | sh"}) EXPECT_FALSE(shell_commands(script).understood) << script;
   EXPECT_FALSE(shell_commands(std::string(300 << 10, 'x')).understood);
   std::string many, deep = "true";
   for (int i = 0; i < 2000; ++i) many += "a\n";
@@ -47,6 +47,12 @@ TEST(ShellCommands, WhatIsKnownOnlyWhenItRunsIsSaid) {
   (void)shell_commands(deep);
 }
 
+TEST(ShellCommands, MoreThanTheCommandsSayIsSeen) {
+  for (const char* script : {"ls", "ls 2>&1", "ls > /dev/null", "ls 2>/dev/null < in", "for f in a; do cat $f; done"}) EXPECT_FALSE(shell_commands(script).does_more) << script;
+  for (const char* script : {"ls > a", "ls >> a", "ls &> a", "> a", "ls 2> a", "PATH=. ls", "x=1; ls", "export A=b; ls", "sudo ls", "strace -o a ls", "find . -delete", "find . -exec ls {} +"})
+    EXPECT_TRUE(shell_commands(script).does_more) << script;
+}
+
 TEST(DestructiveGit, IsSeenHoweverItIsWritten) {
   for (const char* script :
        {"git reset --hard", "git reset --hard HEAD~1", "git -C sub -c a.b=c reset --hard", "/usr/bin/git checkout .", "git checkout -- a.cc", "git checkout HEAD a.cc",
@@ -54,7 +60,11 @@ TEST(DestructiveGit, IsSeenHoweverItIsWritten) {
         "git branch -D x", "git push --force", "git push -f origin main", "git push origin +main", "git push origin :old", "git push --force-with-lease", "git rebase main",
         "git reflog expire --expire=now --all", "git gc --prune=now", "git update-ref -d refs/heads/x", "git rm -rf src", "git switch --discard-changes main",
         "git worktree remove -f w", "make && (cd x; git reset --hard)", "bash -c 'git clean -f'", "sudo git clean -f", "find . | xargs git checkout --", "rm -rf .git",
-        "rm -rf ./sub/.git/", "mv .git /tmp/x", "git $sub", "git \"$@\"", "git checkout $x", "eval 'git reset --hard'", "true; A=b git reset --hard # why"})
+        "rm -rf ./sub/.git/", "mv .git /tmp/x", "git $sub", "git \"$@\"", "git checkout $x", "eval 'git reset --hard'", "true; A=b git reset --hard # why",
+        "git reset --har", "git -c alias.x='reset --hard' x", "env -S 'git reset --hard'", "bash -ce 'git clean -f'", "bash -c -- 'git clean -f'", "echo 'git reset --hard' | sh",
+        "bash <<E\ngit reset --hard\nE", "bash <<< 'git reset --hard'", "find . -exec git checkout -- {} +", "flock f git reset --hard", "echo --hard | xargs git reset",
+        "x=git; $x reset --hard", "git branch -qD f", "git checkout -qB m", "git clean -fd -enode", "rm -rf .git*", "python3 -c 'import os; os.system(\"git reset --hard\")'",
+        "git restore --worktree --staged a", "git clean -fde n"})
     EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
 }
 
@@ -65,6 +75,10 @@ TEST(DestructiveGit, LeavesAloneWhatLosesNothing) {
         "git branch", "git branch new", "git push", "git push origin main", "git rm --cached a", "git fetch", "git diff $x", "echo git reset --hard", "rm -rf build",
         "cat .gitignore", "rm .gitignore.bak", "grep -r 'git clean -f' .", "git -C sub status"})
     EXPECT_EQ(destructive_git(shell_commands(script)), std::nullopt) << script;
+  const auto is_path = [](const std::string& name) { return name == "src"; };
+  EXPECT_TRUE(destructive_git(shell_commands("git checkout src"), is_path));
+  EXPECT_FALSE(destructive_git(shell_commands("git checkout -b src"), is_path));
+  EXPECT_FALSE(destructive_git(shell_commands("bash build.sh")));
   EXPECT_EQ(destructive_git(shell_commands("git reset --hard")).value(), "git reset --hard throws away uncommitted changes");
 }
 

@@ -59,6 +59,23 @@ TEST(Judge, DenyComesBeforeAskAndAskBeforeAllow) {
   EXPECT_EQ(edit("ask", "/repo/a.cc", rules).verdict, Verdict::ask);  // another tool's rules
 }
 
+TEST(Judge, AnAllowedCommandAllowsNoMoreThanItself) {
+  const Rules rules{{"bash", "ls *", "allow", "session"}, {"bash", "git diff *", "allow", "session"}};
+  EXPECT_EQ(bash("ask", "ls -l 2>&1 | ls", rules).verdict, Verdict::allow);
+  for (const char* command : {"ls > src/main.cc", "ls; > a", "sudo ls", "PATH=evil ls", "export PATH=evil; ls", "GIT_EXTERNAL_DIFF=x git diff", "find . -exec ls {} +"})
+    EXPECT_EQ(bash("ask", command, rules).verdict, Verdict::ask) << command;
+}
+
+TEST(Judge, AnotherSpellingIsNoWayAroundARule) {
+  const Rules rules{{"bash", "curl *", "deny", "user"}, {"str_replace_editor", "config/*", "deny", "user"}, {"str_replace_editor", "src/*", "allow", "user"}};
+  for (const char* command : {"/usr/bin/curl x", "sudo curl x", "env curl x"}) EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::deny) << command;
+  for (const char* command : {"c=curl; $c x", "eval \"$x\"", "bash a.sh"}) EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::ask) << command;
+  for (const char* path : {"/repo/config/x", "/repo//config/x", "/repo/src/../config/x", "/repo/./config/x"}) EXPECT_EQ(edit("ask", path, rules).verdict, Verdict::deny) << path;
+  const auto like = edit("ask", "/repo/a/[id]/page.tsx").likes.at(0);
+  EXPECT_EQ(edit("ask", "/repo/a/[id]/page.tsx", {{"str_replace_editor", like, "allow", "session"}}).verdict, Verdict::allow);
+  EXPECT_EQ(edit("ask", "/repo/a/i/page.tsx", {{"str_replace_editor", like, "allow", "session"}}).verdict, Verdict::ask);
+}
+
 TEST(Judge, PathsAreBelowTheRoot) {
   const Rules rules{{"str_replace_editor", "src/*", "allow", "session"}, {"str_replace_editor", "*.pem", "deny", "user"}};
   EXPECT_EQ(edit("ask", "/repo/src/a/b.cc", rules).verdict, Verdict::allow);
