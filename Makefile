@@ -61,8 +61,9 @@ bench: build
 HISTORY ?=
 bench-residency: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
-	@ninja -C $(BUILD) -j $(JOBS) lares_store_bench lares_residency_replay_bench
+	@ninja -C $(BUILD) -j $(JOBS) lares_store_bench lares_resident_bench lares_residency_replay_bench
 	@$(BUILD)/tests/lares_store_bench
+	@$(BUILD)/tests/lares_resident_bench
 	@$(BUILD)/tests/lares_residency_replay_bench $(HISTORY)
 
 # Text on one core, at the vocabulary of TOKENIZER: encoding of this repository's sources, grammar masks, draws of the sampler.

@@ -122,6 +122,7 @@ struct PrefixFile {
 struct RepoPrefixResult {
   std::string root;
   std::uint64_t epoch = 0, version = 0;  // of the base; of the changes since
+  bool looking = false;                     // the files are being read, rendered or read back
   std::int64_t base_tokens = 0, evaluated = 0, tokens_max = 0;
   std::int64_t overlay_tokens = 0, overlay_tokens_max = 0, n_hidden = 0;
   std::int64_t overlay_evaluated = 0;  // tokens behind the base that every new session begins with, and that are evaluated

@@ -43,7 +43,7 @@ template <class V> void fields(V& v, PrefixFile& x) {
   v.r("path", x.path); v.r("state", x.state); v.o("reason", x.reason); v.o("tier", x.tier); v.o("nTokens", x.n_tokens);
 }
 template <class V> void fields(V& v, RepoPrefixResult& x) {
-  v.r("root", x.root); v.o("epoch", x.epoch); v.o("version", x.version); v.o("baseTokens", x.base_tokens); v.o("evaluated", x.evaluated);
+  v.r("root", x.root); v.o("epoch", x.epoch); v.o("version", x.version); v.o("looking", x.looking); v.o("baseTokens", x.base_tokens); v.o("evaluated", x.evaluated);
   v.o("tokensMax", x.tokens_max); v.o("overlayTokens", x.overlay_tokens); v.o("overlayTokensMax", x.overlay_tokens_max); v.o("nHidden", x.n_hidden); v.o("overlayEvaluated", x.overlay_evaluated);
   v.o("nextTokens", x.next_tokens); v.o("nextEvaluated", x.next_evaluated); v.o("tokensPerS", x.tokens_per_s); v.o("pageBytes", x.page_bytes);
   v.o("diskBytes", x.disk_bytes); v.o("diskTokens", x.disk_tokens);

@@ -13,6 +13,7 @@ int prefix_command(int argc, const char* const* argv);    // lares prefix
 int sessions_command(int argc, const char* const* argv);  // lares sessions
 int log_command(int argc, const char* const* argv);       // lares log
 int diff_command(int argc, const char* const* argv);      // lares diff
+int doctor_command(int argc, const char* const* argv);    // lares doctor
 int rewind_command(int argc, const char* const* argv);    // lares rewind [TURN]
 int fork_command(int argc, const char* const* argv);      // lares fork
 int rules_command(int argc, const char* const* argv);     // lares rules [add|remove ...]

@@ -146,6 +146,10 @@ std::string prefix_text(const protocol::RepoPrefixResult& p, bool files) {
   std::string out;
   const auto row = [&](const char* name, const std::string& value) { out += fmt::format("{:<10} {}\n", name, printable(value)); };
   row("root", p.root);
+  if (p.epoch == 0 && p.looking) {
+    row("prefix", "being rendered, or read back from the disk");
+    return out;
+  }
   if (p.epoch == 0) {
     row("prefix", "none yet; the first `lares run` or `lares ask` renders it");
     return out;

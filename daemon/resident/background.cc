@@ -81,7 +81,7 @@ asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
   const auto total = static_cast<std::int64_t>(base->tokens.size());
   std::unique_ptr<engine::Timeline> timeline;
   while (beginnings_->evaluated(*base) < total) {
-    if (beginnings_->next_mark(base->tokens, beginnings_->evaluated(*base)) == SharedBeginning::kNowhere) co_return true;  // nobody wants it any more
+    if (!beginnings_->wants(*base)) co_return true;
     if (co_await step(timeline, base->tokens, total, /*offers=*/true) == Step::failed) co_return false;
   }
   co_return true;

@@ -7,9 +7,12 @@
 namespace lares::daemon {
 namespace {
 
-bool begins_with(std::span<const engine::Token> ids, std::span<const engine::Token> beginning) {
-  return beginning.size() <= ids.size() && std::equal(beginning.begin(), beginning.end(), ids.begin());
-}
+using engine::PrefixRef;
+using engine::Token;
+
+std::int64_t size_of(const PrefixRef& prefix) { return static_cast<std::int64_t>(prefix->tokens().size()); }
+
+std::int64_t n_common(std::span<const Token> a, std::span<const Token> b) { return std::ranges::mismatch(a, b).in1 - a.begin(); }
 
 }  // namespace
 
@@ -20,45 +23,64 @@ std::int64_t next_mark_of(std::int64_t n_tokens, std::int64_t position) {
   return std::min((position / every + 1) * every, position < whole ? whole : n_tokens);
 }
 
-void Beginnings::keep(std::vector<std::shared_ptr<const Base>> bases) {
-  const std::lock_guard lock(mutex_);
-  bases_ = std::move(bases);
-  std::erase_if(prefixes_, [&](const engine::PrefixRef& p) {
-    return std::none_of(bases_.begin(), bases_.end(), [&](const auto& base) { return begins_with(base->tokens, p->tokens()); });
-  });
+bool Beginnings::Chain::add(const PrefixRef& prefix) {
+  const auto at = std::ranges::lower_bound(prefixes, size_of(prefix), {}, size_of);
+  if (at != prefixes.end() && size_of(*at) == size_of(prefix)) return false;
+  prefixes.insert(at, prefix);
+  return true;
 }
 
-void Beginnings::restored(std::vector<engine::PrefixRef> prefixes) {
+const Beginnings::Chain* Beginnings::chain_of(const Base& base) const {
+  const auto at = std::ranges::find(chains_, &base, [](const Chain& chain) { return chain.base.get(); });
+  return at == chains_.end() ? nullptr : &*at;
+}
+
+void Beginnings::keep(std::vector<std::shared_ptr<const Base>> bases) {
   const std::lock_guard lock(mutex_);
-  prefixes_.insert(prefixes_.end(), std::make_move_iterator(prefixes.begin()), std::make_move_iterator(prefixes.end()));
+  std::vector<Chain> chains;
+  for (auto& base : bases) {
+    Chain chain{std::move(base), {}};
+    for (const Chain& old : chains_) {
+      const std::int64_t n = n_common(old.base->tokens, chain.base->tokens);
+      for (const PrefixRef& prefix : old.prefixes)
+        if (size_of(prefix) <= n) chain.add(prefix);
+    }
+    chains.push_back(std::move(chain));
+  }
+  chains_ = std::move(chains);
+}
+
+void Beginnings::restored(std::vector<PrefixRef> prefixes) {
+  if (prefixes.empty()) return;
+  const std::lock_guard lock(mutex_);
+  for (Chain& chain : chains_) {
+    const std::int64_t n = n_common(prefixes.back()->tokens(), chain.base->tokens);  // the others begin the last
+    for (const PrefixRef& prefix : prefixes)
+      if (size_of(prefix) <= n) chain.add(prefix);
+  }
+}
+
+bool Beginnings::wants(const Base& base) const {
+  const std::lock_guard lock(mutex_);
+  return chain_of(base) != nullptr;
 }
 
 std::int64_t Beginnings::evaluated(const Base& base) const {
   const std::lock_guard lock(mutex_);
-  std::int64_t most = 0;
-  for (const auto& p : prefixes_)
-    if (begins_with(base.tokens, p->tokens())) most = std::max(most, static_cast<std::int64_t>(p->tokens().size()));
-  return most;
+  const Chain* const chain = chain_of(base);
+  return chain ? chain->evaluated() : 0;
 }
 
-std::vector<engine::PrefixRef> Beginnings::of(const Base& base) const {
+std::vector<PrefixRef> Beginnings::of(const Base& base) const {
   const std::lock_guard lock(mutex_);
-  std::vector<engine::PrefixRef> out;
-  for (const auto& p : prefixes_)
-    if (begins_with(base.tokens, p->tokens())) out.push_back(p);
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a->tokens().size() < b->tokens().size(); });
-  return out;
+  const Chain* const chain = chain_of(base);
+  return chain ? chain->prefixes : std::vector<PrefixRef>();
 }
 
 std::shared_ptr<const Base> Beginnings::unfinished() const {
-  std::vector<std::shared_ptr<const Base>> bases;
-  {
-    const std::lock_guard lock(mutex_);
-    bases = bases_;
-  }
-  for (const auto& base : bases)
-    if (evaluated(*base) < static_cast<std::int64_t>(base->tokens.size())) return base;
-  return nullptr;
+  const std::lock_guard lock(mutex_);
+  const auto at = std::ranges::find_if(chains_, [](const Chain& chain) { return chain.evaluated() < static_cast<std::int64_t>(chain.base->tokens.size()); });
+  return at == chains_.end() ? nullptr : at->base;
 }
 
 Beginnings::Use Beginnings::use() const {
@@ -74,45 +96,43 @@ void Beginnings::count(std::int64_t n_found, std::int64_t n_evaluated) {
 std::uint64_t Beginnings::pages() const {
   const std::lock_guard lock(mutex_);
   std::set<const std::uint8_t*> pages;
-  for (const auto& base : bases_) {  // the longest of a base has all pages of the others but their last
-    const engine::Prefix* longest = nullptr;
-    for (const auto& p : prefixes_)
-      if ((!longest || p->tokens().size() > longest->tokens().size()) && begins_with(base->tokens, p->tokens())) longest = p.get();
-    for (std::int64_t i = 0; longest && i < longest->n_pages(); ++i) pages.insert(longest->page(i).data());
+  for (const Chain& chain : chains_) {  // the longest of a base has all pages of the others but their last
+    if (chain.prefixes.empty()) continue;
+    const engine::Prefix& longest = *chain.prefixes.back();
+    for (std::int64_t i = 0; i < longest.n_pages(); ++i) pages.insert(longest.page(i).data());
   }
   return pages.size();
 }
 
-engine::PrefixRef Beginnings::longest(std::span<const engine::Token> ids) {
+PrefixRef Beginnings::longest(std::span<const Token> ids) {
   const std::lock_guard lock(mutex_);
-  engine::PrefixRef best;
-  for (const auto& p : prefixes_)
-    if ((!best || p->tokens().size() > best->tokens().size()) && begins_with(ids, p->tokens())) best = p;
+  PrefixRef best;
+  for (const Chain& chain : chains_) {
+    const auto end = std::ranges::upper_bound(chain.prefixes, n_common(ids, chain.base->tokens), {}, size_of);
+    if (end != chain.prefixes.begin() && (!best || size_of(*std::prev(end)) > size_of(best))) best = *std::prev(end);
+  }
   return best;
 }
 
-std::int64_t Beginnings::next_mark(std::span<const engine::Token> ids, std::int64_t position) {
+std::int64_t Beginnings::next_mark(std::span<const Token> ids, std::int64_t position) {
   const std::lock_guard lock(mutex_);
   std::int64_t next = kNowhere;
-  for (const auto& base : bases_) {
-    const std::int64_t mark = next_mark_of(static_cast<std::int64_t>(base->tokens.size()), position);
-    if (mark < next && mark <= static_cast<std::int64_t>(ids.size()) && begins_with(ids, std::span(base->tokens).first(static_cast<std::size_t>(mark)))) next = mark;
+  for (const Chain& chain : chains_) {
+    const std::int64_t mark = next_mark_of(static_cast<std::int64_t>(chain.base->tokens.size()), position);
+    if (mark < next && mark <= static_cast<std::int64_t>(ids.size()) && n_common(ids.first(static_cast<std::size_t>(mark)), chain.base->tokens) == mark) next = mark;
   }
   return next;
 }
 
-void Beginnings::offer(engine::PrefixRef prefix) {
+void Beginnings::offer(PrefixRef prefix) {
   if (!prefix) return;
   std::shared_ptr<const Base> begins;
   {
     const std::lock_guard lock(mutex_);
-    const auto same = [&](const engine::PrefixRef& p) { return p->tokens().size() == prefix->tokens().size() && begins_with(p->tokens(), prefix->tokens()); };
-    const auto base = std::find_if(bases_.begin(), bases_.end(), [&](const auto& b) { return begins_with(b->tokens, prefix->tokens()); });
-    if (base == bases_.end() || std::any_of(prefixes_.begin(), prefixes_.end(), same)) return;
-    prefixes_.push_back(prefix);
-    begins = *base;
+    for (Chain& chain : chains_)
+      if (n_common(prefix->tokens(), chain.base->tokens) == size_of(prefix) && chain.add(prefix) && !begins) begins = chain.base;
   }
-  if (offered_) offered_(prefix, begins);
+  if (begins && offered_) offered_(prefix, begins);
 }
 
 }  // namespace lares::daemon

@@ -28,7 +28,8 @@ class Beginnings final : public SharedBeginning {
   // Bases that sessions begin with now, or will; prefixes of no others are kept.
   void keep(std::vector<std::shared_ptr<const Base>> bases);
   void restored(std::vector<engine::PrefixRef> prefixes);  // of those bases, from where they were kept
-  // Of the base: tokens evaluated, up to the last mark that there is a prefix of.
+  bool wants(const Base& base) const;  // it is one of those
+  // Of one of those: tokens evaluated, up to the last mark that there is a prefix of.
   std::int64_t evaluated(const Base& base) const;
   std::shared_ptr<const Base> unfinished() const;  // the first of them that is not evaluated to its end; null: none
   struct Use {
@@ -44,10 +45,18 @@ class Beginnings final : public SharedBeginning {
   void count(std::int64_t n_found, std::int64_t n_evaluated) override;
 
  private:
+  // A base and its evaluated beginnings, ascending. What begins several bases stands with each, so that no tokens are compared to know.
+  struct Chain {
+    std::shared_ptr<const Base> base;
+    std::vector<engine::PrefixRef> prefixes;
+    std::int64_t evaluated() const { return prefixes.empty() ? 0 : static_cast<std::int64_t>(prefixes.back()->tokens().size()); }
+    bool add(const engine::PrefixRef& prefix);  // false: one of that length is there. The caller knows that it begins the base
+  };
+  const Chain* chain_of(const Base& base) const;
+
   mutable std::mutex mutex_;
   Offered offered_;
-  std::vector<std::shared_ptr<const Base>> bases_;
-  std::vector<engine::PrefixRef> prefixes_;  // each the beginning of one of the bases
+  std::vector<Chain> chains_;
   Use use_;
 };
 

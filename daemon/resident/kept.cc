@@ -70,6 +70,7 @@ void KeptPrefixes::open_and_restore(const engine::Engine& engine, std::int64_t t
   auto restored = keeper_->restore();
   for (const auto& line : keeper_->notes()) log_.event("prefix_store", {{"root", root_}, {"why", line}});
   for (const auto& line : keeper_->lost()) lost(line);
+  note_usage();
   if (!restored) return;
   log_.event("prefix_restored", {{"root", root_}, {"tokens", restored->prefixes.back()->tokens().size()}, {"of", restored->base->tokens.size()}});
   const std::lock_guard lock(mutex_);
@@ -120,6 +121,7 @@ void KeptPrefixes::write(const std::vector<std::pair<engine::PrefixRef, std::sha
     const auto at = std::ranges::find(bases, base, &NumberedBase::base);
     if (at != bases.end()) said(keeper_->keep(prefix, base, at->epoch));  // else another has taken its place
   }
+  note_usage();
 }
 
 asio::awaitable<void> KeptPrefixes::tend(std::shared_ptr<const Beginnings> all) {
@@ -128,6 +130,7 @@ asio::awaitable<void> KeptPrefixes::tend(std::shared_ptr<const Beginnings> all) 
     if (!keeper_) return true;
     offer_again(*all);
     said(keeper_->tend());
+    note_usage();
     mark_store_used(directory_);
     return true;
   };
@@ -155,15 +158,22 @@ asio::awaitable<tl::expected<void, std::string>> KeptPrefixes::compare(std::shar
   const auto self = shared_from_this();
   const auto look = [this, base, anew, begin]() -> tl::expected<void, std::string> {
     if (!keeper_ || keeper_->base() != base) return {};
-    return keeper_->compare(*anew, begin);
+    auto equal = keeper_->compare(*anew, begin);
+    note_usage();
+    return equal;
   };
   co_return co_await on_disk_pool(strand_, look);
 }
 
-asio::awaitable<Keeper::Usage> KeptPrefixes::usage() {
-  const auto self = shared_from_this();
-  const auto look = [this] { return keeper_ ? keeper_->usage() : Keeper::Usage{}; };
-  co_return co_await on_disk_pool(strand_, look);
+Keeper::Usage KeptPrefixes::usage() const {
+  const std::lock_guard lock(mutex_);
+  return usage_;
+}
+
+void KeptPrefixes::note_usage() {
+  const Keeper::Usage now = keeper_->usage();
+  const std::lock_guard lock(mutex_);
+  usage_ = now;
 }
 
 }  // namespace lares::daemon

@@ -49,7 +49,7 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   // As Keeper::compare, if `base` is still the one on disk; else nothing is compared and nothing differs.
   asio::awaitable<tl::expected<void, std::string>> compare(std::shared_ptr<const Base> base, engine::PrefixRef anew, std::int64_t begin);
 
-  asio::awaitable<Keeper::Usage> usage();
+  Keeper::Usage usage() const;  // as it was noted last, so that nobody waits for the disk
 
  private:
   void open_and_restore(const engine::Engine& engine, std::int64_t tokens_max);
@@ -57,6 +57,7 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   void offer_again(const Beginnings& all);
   void said(const tl::expected<void, std::string>& done) const;
   std::vector<NumberedBase> wanted() const;
+  void note_usage();
 
   DiskStrand strand_;  // keeper_ and opened_ are used on it
   const Log& log_;
@@ -66,6 +67,7 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
 
   mutable std::mutex mutex_;  // of what follows
   std::optional<Keeper::Restored> restored_;
+  Keeper::Usage usage_;
   std::vector<NumberedBase> bases_;
   std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>> to_keep_;
 };

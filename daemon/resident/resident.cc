@@ -12,6 +12,16 @@
 #include "tools/workspace.h"
 
 namespace lares::daemon {
+namespace {
+
+struct Counted {
+  explicit Counted(int& counter) : n(counter) { ++n; }
+  ~Counted() { --n; }
+  Counted(const Counted&) = delete;
+  int& n;
+};
+
+}  // namespace
 
 Resident::Resident(ResidentWorld world, std::string root)
     : world_(std::move(world)),
@@ -54,11 +64,13 @@ void Resident::make_tree() {
 template <class Look>
 asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Resident::up_to_date(bool anew, Look look) {
   const auto self = shared_from_this();
+  const Counted looking(n_looking_);
   if (!tree_) make_tree();
   co_await kept_->restore(*world_.host->engine(), std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2));
   const auto work = [this, anew, &look]() -> std::invoke_result_t<Look, ResidentTree&, tools::Workspace> {
     auto now = tree_->bring_up_to_date(anew);
     if (!now) return tl::unexpected(now.error());
+    publish();
     return look(*tree_, std::move(*now));
   };
   auto seen = co_await on_disk_pool(strand_, work);
@@ -177,16 +189,33 @@ std::uint64_t Resident::page_bytes() const {
   return engine ? beginnings_->pages() * engine->prefix_format().page_bytes : 0;
 }
 
+// On the tree's strand.
+void Resident::publish() {
+  protocol::RepoPrefixResult r{.root = root_};
+  tree_->describe(r, /*with_files=*/false);
+  const std::lock_guard lock(published_mutex_);
+  published_ = std::move(r);
+  base_ = tree_->base(), ahead_ = tree_->ahead(), next_ = tree_->next();
+}
+
+bool Resident::has_begun() {
+  const std::lock_guard lock(published_mutex_);
+  return base_ != nullptr;
+}
+
 asio::awaitable<protocol::RepoPrefixResult> Resident::report(bool with_files) {
   const auto self = shared_from_this();
+  if (with_files && has_begun()) co_await look_at_files();
   protocol::RepoPrefixResult r{.root = root_};
-  if (!tree_) co_return r;
-  const auto look = [this, with_files, r]() mutable {
-    tree_->describe(r, with_files);
-    return std::move(r);
-  };
-  r = co_await on_disk_pool(strand_, look);
-  const Keeper::Usage kept = co_await kept_->usage();
+  {
+    const std::lock_guard lock(published_mutex_);
+    if (base_) r = published_, r.evaluated = beginnings_->evaluated(*base_);
+    if (ahead_) r.overlay_evaluated = std::max<std::int64_t>(0, beginnings_->evaluated(*ahead_) - r.base_tokens);
+    if (next_) r.next_evaluated = beginnings_->evaluated(*next_);
+    if (!with_files) r.files.clear();
+  }
+  r.looking = n_looking_ > 0;
+  const Keeper::Usage kept = kept_->usage();
   r.page_bytes = static_cast<std::int64_t>(page_bytes());
   r.disk_bytes = static_cast<std::int64_t>(kept.bytes), r.disk_tokens = kept.n_tokens;
   const Background::Scrub& scrub = background_->scrubbed();
@@ -195,6 +224,17 @@ asio::awaitable<protocol::RepoPrefixResult> Resident::report(bool with_files) {
   r.found_tokens = use.n_found, r.prefilled_tokens = use.n_evaluated;
   r.tokens_per_s = world_.host->prefill_rate();
   co_return r;
+}
+
+asio::awaitable<void> Resident::look_at_files() {
+  const auto look = [this] {
+    protocol::RepoPrefixResult r{.root = root_};
+    tree_->describe(r, /*with_files=*/true);
+    const std::lock_guard lock(published_mutex_);
+    published_ = std::move(r);
+    return true;
+  };
+  co_await on_disk_pool(strand_, look);
 }
 
 asio::awaitable<bool> Resident::scrub() {

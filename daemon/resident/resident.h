@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -90,6 +91,9 @@ class Resident : public std::enable_shared_from_this<Resident> {
  private:
   Resident(ResidentWorld world, std::string root);
   void make_tree();
+  void publish();
+  bool has_begun();
+  asio::awaitable<void> look_at_files();
   template <class Look>
   asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> up_to_date(bool anew, Look look);
   void watch(const std::vector<std::string>& directories);
@@ -103,6 +107,10 @@ class Resident : public std::enable_shared_from_this<Resident> {
   const std::shared_ptr<Background> background_;
   DiskStrand strand_;                   // of tree_
   std::unique_ptr<ResidentTree> tree_;  // made when the engine is there
+  int n_looking_ = 0;
+  std::mutex published_mutex_;  // of what follows: the tree as it was last, so that who asks need not wait for it
+  protocol::RepoPrefixResult published_;
+  std::shared_ptr<const Base> base_, ahead_, next_;
   std::unique_ptr<tools::Watcher> watcher_;
   bool tended_ = false;
 };

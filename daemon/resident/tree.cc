@@ -115,13 +115,13 @@ void ResidentTree::switch_over(const tools::Workspace& now) {
 void ResidentTree::tell_bases() {
   std::vector<NumberedBase> bases{{base_, epoch_}};
   if (next_) bases.push_back({next_->base, epoch_ + 1});
-  ahead_ = ahead();
+  ahead_ = make_ahead();
   told_version_ = overlay_ ? overlay_->version() : 0;
   world_.on_bases(bases, ahead_);
 }
 
 // Where the overlay's text ends and a task's begins, tokens may be of both: only what two tasks have in common is every session's.
-std::shared_ptr<const Base> ResidentTree::ahead() const {
+std::shared_ptr<const Base> ResidentTree::make_ahead() const {
   if (!overlay_ || &overlay_->base() != base_.get() || overlay_->entries().empty()) return nullptr;
   std::string changes;
   for (const Entry& entry : overlay_->entries()) changes += entry.text;

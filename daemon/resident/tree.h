@@ -48,14 +48,15 @@ class ResidentTree {
   // what is rendered. `anew`: for a session that begins, which a base without an overlay serves best.
   tl::expected<tools::Workspace, std::string> bring_up_to_date(bool anew);
 
-  // Only then are there a base and an overlay.
-  bool has_begun() const { return base_ != nullptr; }
+  // Once it was brought up to date.
   const std::shared_ptr<const Base>& base() const { return base_; }
+  std::shared_ptr<const Base> next() const { return next_ ? next_->base : nullptr; }
+  const std::shared_ptr<const Base>& ahead() const { return ahead_; }
   const Overlay& overlay() const { return *overlay_; }
   const CountTokens& count() const { return count_; }
   std::vector<std::string> directories() const { return scanner_.directories(); }
 
-  void describe(protocol::RepoPrefixResult& report, bool with_files) const;
+  void describe(protocol::RepoPrefixResult& report, bool with_files) const;  // but for what is evaluated
 
  private:
   tl::expected<tools::Workspace, std::string> scan();
@@ -67,7 +68,7 @@ class ResidentTree {
   bool at_once(const tools::Workspace& now);
   void switch_over(const tools::Workspace& now);
   void tell_bases();
-  std::shared_ptr<const Base> ahead() const;
+  std::shared_ptr<const Base> make_ahead() const;
   void describe_files(protocol::RepoPrefixResult& report) const;
 
   const std::string root_;

@@ -30,11 +30,9 @@ void ResidentTree::describe(protocol::RepoPrefixResult& r, bool with_files) cons
   if (!base_) return;
   r.epoch = epoch_, r.version = overlay_->version(), r.tokens_max = world_.tokens_max;
   r.base_tokens = static_cast<std::int64_t>(base_->tokens.size());
-  r.evaluated = world_.evaluated(*base_);
   r.overlay_tokens = overlay_->n_tokens(), r.overlay_tokens_max = overlay_->tokens_max();
-  if (ahead_) r.overlay_evaluated = std::max<std::int64_t>(0, world_.evaluated(*ahead_) - r.base_tokens);
   r.n_hidden = static_cast<std::int64_t>(overlay_->n_hidden());
-  if (next_) r.next_tokens = static_cast<std::int64_t>(next_->base->tokens.size()), r.next_evaluated = world_.evaluated(*next_->base);
+  if (next_) r.next_tokens = static_cast<std::int64_t>(next_->base->tokens.size());
   const auto& left_out = scanner_.left_out();
   r.left_out.assign(left_out.begin(), left_out.begin() + static_cast<std::ptrdiff_t>(std::min(kLeftOutShown, left_out.size())));
   if (with_files) describe_files(r);

@@ -301,6 +301,23 @@ class CliTest(unittest.TestCase):
         self.assertIn("nobody was there to answer", err)
         self.assertFalse(os.path.exists(os.path.join(self.root, "new.txt")))
 
+    def test_doctor_says_what_this_host_gives(self):
+        status, out, _ = self.lares("doctor")
+        self.assertRegex(out, r"(?m)^note +daemon +none runs on ")
+        self.start()
+        status, out, err = self.lares("doctor", "--json")
+        report = json.loads(out)
+        self.assertEqual((status, report["ok"]), (1, False) if any(f["kind"] == "bad" for f in report["findings"]) else (0, True))
+        about = {f["about"] for f in report["findings"]}
+        self.assertLessEqual({"sandbox", "state", "disk", "daemon", "model"}, about)
+        if report["ok"]:
+            self.assertLessEqual({"user namespace", "PID namespace", "mounts", "network", "seccomp"}, about)
+        os.chmod(os.path.join(self.home, "state"), 0o755)
+        status, out, _ = self.lares("doctor")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"(?m)^bad +state .*chmod 700 it")
+        os.chmod(os.path.join(self.home, "state"), 0o700)
+
     def test_prefix_says_what_the_model_has_before_it(self):
         self.start(THINK + "One.", THINK + "Two.")
         self.assertIn("none yet", self.lares("prefix")[1])

@@ -360,6 +360,28 @@ TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
   });
 }
 
+// While the files are read, rendered or read back, who asks for the state is told so at once.
+TEST_F(ResidentTest, WhoAsksDoesNotWaitForTheFiles) {
+  for (int i = 0; i < 60; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 200));
+  with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto io = co_await asio::this_coro::executor;
+    bool done = false;
+    const auto begin = [&]() -> asio::awaitable<void> {
+      co_await begun(resident);
+      done = true;
+    };
+    asio::co_spawn(io, begin, [](std::exception_ptr) {});
+    protocol::RepoPrefixResult early;
+    while (!early.looking && !done) early = co_await resident->report(true);
+    EXPECT_FALSE(done);
+    EXPECT_TRUE(early.looking);
+    EXPECT_EQ(early.epoch, 0u);
+    const auto late = co_await until(resident, [&](const auto& report) { return done && !report.looking; });
+    EXPECT_EQ(late.epoch, 1u);
+    EXPECT_EQ((co_await resident->report(true)).files.size(), 60u);
+  });
+}
+
 // While somebody waits for the engine the background does nothing.
 TEST_F(ResidentTest, PeopleComeFirst) {
   for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));

@@ -1,0 +1,134 @@
+// lares doctor: what this host gives a coding agent, what that means, and what to do about what is missing.
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/link.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/output.h"
+#include "daemon/cli/text.h"
+#include "daemon/nano_directory.h"
+#include "daemon/wire.h"
+#include "sandbox/sandbox.h"
+
+namespace lares::cli {
+
+namespace asio = boost::asio;
+namespace fs = std::filesystem;
+namespace protocol = daemon::protocol;
+
+namespace {
+
+constexpr std::uint64_t kDiskFreeMin = 5ull << 30;  // for sessions, snapshots and kept prefixes
+
+// What each layer of the sandbox is for.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kLayers{{
+    {"user namespace", "commands are nobody on the host, and root's powers are not there to be had"},
+    {"PID namespace", "commands see no other process, and all of theirs end with them"},
+    {"mounts", "the repository is writable but for .git; home, secrets and the rest are not there"},
+    {"proc", "the kernel's settings cannot be written"},
+    {"network", "no network, not even to this machine"},
+    {"seccomp", "calls that have broken out of sandboxes before are refused"},
+}};
+
+struct Finding {
+  enum class Kind { good, note, bad } kind;
+  std::string about, text;
+};
+
+sandbox::Probe probed() {
+  std::error_code ec;
+  const std::string launcher = (fs::read_symlink("/proc/self/exe", ec).parent_path() / "lares-sandbox").string();
+  asio::io_context io;
+  sandbox::Probe probe;
+  const auto look = [&]() -> asio::awaitable<void> { probe = co_await sandbox::probe(launcher); };
+  asio::co_spawn(io, look, [](std::exception_ptr) {});
+  io.run();
+  return probe;
+}
+
+void look_at_sandbox(std::vector<Finding>& out) {
+  using Kind = Finding::Kind;
+  const sandbox::Probe probe = probed();
+  if (!probe.works) {
+    out.push_back({Kind::bad, "sandbox", "commands and tests of the model are off: " + probe.why});
+    return;
+  }
+  out.push_back({Kind::good, "sandbox", probe.backend == sandbox::Backend::bubblewrap ? "commands run confined, by bubblewrap" : "commands run confined"});
+  for (const auto& [layer, meaning] : kLayers)
+    if (std::ranges::find(probe.layers, layer) != probe.layers.end()) out.push_back({Kind::good, std::string(layer), std::string(meaning)});
+  for (const auto& note : probe.notes) out.push_back({Kind::note, "sandbox", note});
+}
+
+void look_at_places(const DaemonOptions& daemon, std::vector<Finding>& out) {
+  using Kind = Finding::Kind;
+  struct stat st {};
+  if (::stat(daemon.state_dir.c_str(), &st) != 0) {
+    out.push_back({Kind::note, "state", daemon.state_dir + " is made with the first session"});
+  } else if (st.st_uid != ::geteuid() || (st.st_mode & 077) != 0) {
+    out.push_back({Kind::bad, "state", daemon.state_dir + " is not private to you; chmod 700 it, or name another with LARES_STATE_DIR"});
+  } else {
+    out.push_back({Kind::good, "state", daemon.state_dir + ", private"});
+  }
+  std::string place = daemon.state_dir;
+  struct statvfs space {};
+  while (place.size() > 1 && ::statvfs(place.c_str(), &space) != 0) place = fs::path(place).parent_path().string();
+  const std::uint64_t free = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
+  out.push_back({free < kDiskFreeMin ? Kind::note : Kind::good, "disk",
+                 fmt::format("{:.1f} GB free for sessions, snapshots and kept prefixes{}", static_cast<double>(free) / 1e9, free < kDiskFreeMin ? "; that is little" : "")});
+}
+
+void look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
+  using Kind = Finding::Kind;
+  Link link;
+  if (const auto connected = link.connect(daemon.socket); !connected) {
+    out.push_back({Kind::note, "daemon", "none runs on " + daemon.socket + "; the first command starts it"});
+    return;
+  }
+  const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
+  if (!status) return out.push_back({Kind::bad, "daemon", status.error().message});
+  out.push_back({Kind::good, "daemon", fmt::format("{} runs on {}, process {}", status->version, status->socket, status->pid)});
+  if (status->engine.state == "failed") out.push_back({Kind::bad, "model", status->engine.message});
+  else out.push_back({Kind::good, "model", fmt::format("{}, {}", status->model.directory, status->engine.state)});
+  if (!status->shell.empty()) out.push_back({Kind::bad, "daemon", status->shell});
+}
+
+}  // namespace
+
+int doctor_command(int argc, const char* const* argv) {
+  CLI::App app("Says what this host gives: the layers of the sandbox and what each is for, the places Lares uses, the daemon and its model.", "lares doctor");
+  DaemonOptions daemon;
+  daemon.add_to(app, /*starts_daemon=*/false);
+  app.footer("Exit status: 0 nothing is in the way, 1 something is, 2 wrong command line.");
+  if (const auto over = parse(app, argc, argv)) return *over;
+  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
+  std::vector<Finding> found;
+  look_at_sandbox(found);
+  look_at_places(daemon, found);
+  look_at_daemon(daemon, found);
+  const bool bad = std::ranges::any_of(found, [](const Finding& f) { return f.kind == Finding::Kind::bad; });
+  const auto word = [](Finding::Kind kind) { return kind == Finding::Kind::good ? "ok" : kind == Finding::Kind::note ? "note" : "bad"; };
+  if (daemon.json) {
+    Json lines = Json::array();
+    for (const Finding& f : found) lines.push_back({{"kind", word(f.kind)}, {"about", f.about}, {"text", f.text}});
+    const Json all = {{"ok", !bad}, {"findings", lines}};
+    print_line(protocol::dump(all));
+  } else {
+    for (const Finding& f : found) print_line(fmt::format("{:<5} {:<15} {}", word(f.kind), f.about, printable(f.text)));
+  }
+  return bad ? kExitError : kExitFinished;
+}
+
+}  // namespace lares::cli
