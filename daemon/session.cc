@@ -21,7 +21,6 @@ namespace {
 
 using protocol::Json;
 
-constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown", kForked = "lares/forked";
 constexpr std::string_view kAllMayHaveChanged =
     "<workspace-update>\nFiles may have changed since you were shown them. View a file before you rely on its text.\n</workspace-update>\n";
 constexpr std::size_t kTitleBytesMax = 80;
@@ -36,12 +35,6 @@ std::string first_line(const std::string& text) {
 
 protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
   return {.code = code, .message = std::move(message), .hint = std::move(hint)};
-}
-
-// As a scan calls what the model knows of the file now; empty: there is none. Journals of earlier versions have only `after`.
-std::string blob_shown(const protocol::FileChange& change) {
-  if (change.after == tools::kNoFile) return "";
-  return change.shown.empty() ? change.after : change.shown;
 }
 
 }  // namespace
@@ -95,122 +88,6 @@ tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionW
 }
 
 Session::~Session() = default;
-
-// One recorded event, into what this object knows.
-void Session::replay(std::string_view payload, std::int64_t seq) {
-  const Json frame = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
-  if (!frame.is_object() || !frame.contains("method") || !frame.contains("params") || !frame["method"].is_string()) return;
-  const std::string method = frame["method"].get<std::string>();
-  const Json& params = frame["params"];
-  const auto with = [&]<class T>(auto f, std::type_identity<T>) {
-    if (method != T::kNotification) return;
-    if (auto typed = protocol::from_json<T>(params)) {
-      if (typed->at.t > 0) info_.updated_ms = typed->at.t;
-      f(*typed);
-    }
-  };
-  if (method == kAppended) {
-    const auto ids = params.find("ids");
-    if (ids != params.end() && ids->is_array()) {
-      for (const auto& id : *ids) {
-        if (id.is_number_integer()) transcript_.ids.push_back(id.get<engine::Token>());
-      }
-    }
-    transcript_.results.clear();
-    if (const auto results = params.find("results"); results != params.end() && results->is_array()) {
-      for (const auto& text : *results) transcript_.results.push_back(text.is_string() ? text.get<std::string>() : "");
-    }
-    info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
-    return;
-  }
-  if (method == kShown) {
-    was_shown_.clear();
-    if (const auto files = params.find("files"); files != params.end() && files->is_array()) {
-      for (const auto& f : *files) {
-        if (f.is_array() && f.size() == 3 && f[0].is_string() && f[1].is_string() && f[2].is_boolean())
-          was_shown_.push_back({f[0].get<std::string>(), f[1].get<std::string>(), f[2].get<bool>()});
-      }
-    }
-    return;
-  }
-  if (method == kForked) {
-    unsure_ = true;
-    return;
-  }
-  if (method == kRepaired) {
-    if (const auto note = params.find("note"); note != params.end() && note->is_string()) repair_ = note->get<std::string>();
-    return;
-  }
-  with([&](auto& x) { info_ = x.session; info_.last_seq = seq; }, std::type_identity<protocol::SessionCreated>{});
-  with([&](auto& x) {
-    info_.title = x.title;
-    if (!x.policy.empty()) info_.settings.policy = x.policy;
-  }, std::type_identity<protocol::SessionUpdated>{});
-  with([&](auto&) { info_.closed = true; }, std::type_identity<protocol::SessionClosed>{});
-  with([&](auto& x) {
-    prompts_.push_back({.send = {.session_id = info_.session_id, .id = x.id, .content = x.content, .delivery = x.delivery, .mode = x.mode}, .seq = seq});
-  }, std::type_identity<protocol::PromptAccepted>{});
-  with([&](auto& x) {
-    for (auto& p : prompts_) {
-      if (p.send.id == x.id) p.delivered = true;
-    }
-  }, std::type_identity<protocol::PromptWithdrawn>{});
-  with([&](auto& x) {
-    turn_log_.begin(x.turn_id, transcript_);
-    undos_.clear();
-    info_.n_turns = info_.turn_id = x.turn_id;
-    repair_.clear();
-    for (auto& p : prompts_) {
-      if (p.send.id == x.prompt_id) p.turn_id = x.turn_id;
-    }
-  }, std::type_identity<protocol::TurnStarted>{});
-  with([&](auto& x) { open_[x.item.id] = x.item; }, std::type_identity<protocol::ItemUpdated>{});
-  with([&](auto& x) {
-    for (const auto& rule : x.rules)
-      if (rule.scope == "session") permissions_.add(rule);
-  }, std::type_identity<protocol::ApprovalResolved>{});
-  with([&](auto& x) {
-    turn_log_.cut(x.turn_id, transcript_);
-    undos_.push_back({x.undo, {}});
-    for (const auto& change : x.changes) undos_.back().paths.push_back(change.path);
-    forget_what_was_shown();
-  }, std::type_identity<protocol::SessionRewound>{});
-  with([&](auto&) {
-    turn_log_.uncut(transcript_);
-    if (!undos_.empty()) undos_.pop_back();
-    forget_what_was_shown();
-  }, std::type_identity<protocol::SessionUnrewound>{});
-  with([&](auto& x) {
-    open_.erase(x.item.id);
-    turn_log_.completed(x.item);
-    for (const auto& change : x.item.changes) {
-      std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
-      was_shown_.push_back({change.path, blob_shown(change), true});
-    }
-    for (auto& p : prompts_) {
-      if (x.item.kind == "user" && p.send.id == x.item.prompt_id) p.delivered = true, p.turn_id = x.item.turn_id;
-    }
-  }, std::type_identity<protocol::ItemCompleted>{});
-  with([&](auto&) { info_.turn_id = 0; }, std::type_identity<protocol::TurnEnded>{});
-}
-
-void Session::mend() {
-  info_.state = "idle";
-  if (info_.turn_id == 0) return;
-  for (auto& [id, item] : std::map(open_)) {
-    protocol::Item lost = item;
-    if (item.state == "asking") lost.state = "denied", lost.output = unanswered_text(item.name, item.why);
-    else lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
-    turn_log_.completed(lost);
-    fact(protocol::ItemCompleted{.item = lost});
-  }
-  open_.clear();
-  fact(protocol::TurnEnded{.turn_id = info_.turn_id, .reason = "crashed", .message = "the daemon died during this turn"});
-  for (auto& p : prompts_) {
-    if (p.turn_id == info_.turn_id) p.delivered = true;  // it was begun; to begin it again is the user's to say
-  }
-  info_.turn_id = 0;
-}
 
 std::optional<std::string> Session::event_after(std::int64_t after, std::int64_t& seq) const {
   for (std::size_t i = static_cast<std::size_t>(std::max<std::int64_t>(0, after)); i < journal_.size(); ++i) {
@@ -530,64 +407,6 @@ Reply<> Session::reply(const std::string& item_id, const std::string& text) {
   }
   answer_ = text;
   answered_->open();
-  return {};
-}
-
-// ---- permissions
-
-asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item, const nlohmann::json& arguments) {
-  auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
-  const auto judged = co_await std::move(judging);
-  item.why = judged.why;
-  if (judged.verdict == Verdict::allow) {
-    co_await checkpoint(item, &protocol::Item::snapshot);
-    co_return std::nullopt;
-  }
-  if (judged.verdict == Verdict::deny) co_return denied_text(item.name, judged.why);
-  if (info_.settings.unattended == "skip" && !somebody_is_there()) {
-    fact(protocol::ApprovalResolved{.item_id = item.id, .decision = "unattended"});
-    co_return unanswered_text(item.name, item.why);
-  }
-  item.state = "asking", item.likes = judged.likes;
-  state("waiting");
-  item_updated(item);
-  auto answering = permissions_.answer_to(item.id);
-  auto reply = co_await std::move(answering);
-  if (!reply) co_return unanswered_text(item.name, item.why);  // stopped
-  auto remembering = permissions_.remember(item, *reply, info_.root);
-  auto rules = co_await std::move(remembering);
-  if (!rules) world_.log->event("rule_not_kept", {{"session", info_.session_id}, {"why", rules.error()}});
-  fact(protocol::ApprovalResolved{.item_id = item.id, .decision = reply->decision, .scope = reply->scope,
-                                  .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
-  item.likes.clear();
-  if (reply->decision == "allow") {
-    co_await checkpoint(item, &protocol::Item::snapshot);
-    co_return std::nullopt;
-  }
-  co_return refused_text(item.name, reply->message);
-}
-
-// Where it fails the call runs all the same, and people are told that it cannot be taken back.
-asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::* into) {
-  auto taking = world_.checkpoints->take(info_.root, fmt::format("{} {}", info_.session_id, item.id));
-  auto taken = co_await std::move(taking);
-  if (taken) item.*into = taken->id;
-  else if (std::exchange(no_checkpoint_, taken.error()) != taken.error())
-    item_completed({.id = item.id + ".0", .turn_id = item.turn_id, .kind = "note", .text = "no snapshot, so what this call changes cannot be rewound: " + taken.error()});
-}
-
-Reply<> Session::approve(const protocol::ApprovalReply& reply) {
-  const auto refused = [&](protocol::Code code, const std::string& why) { return tl::unexpected(refusal(code, "approval/reply: " + why)); };
-  if (reply.decision != "allow" && reply.decision != "deny") return refused(protocol::Code::invalid_params, "decision must be allow or deny");
-  if (!is_scope(reply.scope)) return refused(protocol::Code::invalid_params, "scope must be once, turn, session, repository or user");
-  if (!permissions_.reply(reply)) return refused(protocol::Code::not_found, reply.item_id + " does not ask, or was answered already");
-  return {};
-}
-
-Reply<> Session::set_policy(const std::string& policy) {
-  if (!is_policy(policy)) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
-  info_.settings.policy = policy;
-  fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});
   return {};
 }
 

@@ -2,11 +2,23 @@
 #pragma once
 
 #include <chrono>
+#include <string>
+#include <string_view>
 
 #include "daemon/session.h"
 #include "daemon/wire.h"
+#include "tools/tool.h"
 
 namespace lares::daemon {
+
+// Facts of the daemon's own.
+inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown", kForked = "lares/forked";
+
+// As a scan calls what the model knows of the file now; empty: there is none. Journals of earlier versions have only `after`.
+inline std::string blob_shown(const protocol::FileChange& change) {
+  if (change.after == tools::kNoFile) return "";
+  return change.shown.empty() ? change.after : change.shown;
+}
 
 inline std::int64_t unix_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();

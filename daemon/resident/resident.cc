@@ -44,8 +44,10 @@ Resident::~Resident() {
   if (watcher_) asio::post(world_.io, [watcher = std::shared_ptr<tools::Watcher>(std::move(watcher_))] {});
 }
 
+std::int64_t Resident::tokens_max() const { return std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2); }
+
 void Resident::make_tree() {
-  ResidentTree::World world{.host = world_.host, .tokens_max = std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2)};
+  ResidentTree::World world{.host = world_.host, .tokens_max = tokens_max()};
   world.evaluated = [all = beginnings_](const Base& base) { return all->evaluated(base); };
   world.on_bases = [all = beginnings_, kept = kept_](const std::vector<NumberedBase>& numbered, std::shared_ptr<const Base> ahead) {
     kept->bases(numbered);
@@ -66,7 +68,7 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Res
   const auto self = shared_from_this();
   const Counted looking(n_looking_);
   if (!tree_) make_tree();
-  co_await kept_->restore(*world_.host->engine(), std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2));
+  co_await kept_->restore(*world_.host->engine(), tokens_max());
   const auto work = [this, anew, &look]() -> std::invoke_result_t<Look, ResidentTree&, tools::Workspace> {
     auto now = tree_->bring_up_to_date(anew);
     if (!now) return tl::unexpected(now.error());

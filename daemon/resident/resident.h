@@ -90,6 +90,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
 
  private:
   Resident(ResidentWorld world, std::string root);
+  std::int64_t tokens_max() const;
   void make_tree();
   void publish();
   bool has_begun();

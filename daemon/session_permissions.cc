@@ -1,0 +1,75 @@
+// Whether a session's calls may run, and the snapshots before those that do.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/checkpoints.h"
+#include "daemon/session.h"
+#include "daemon/session_facts.h"
+
+namespace lares::daemon {
+namespace {
+
+protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
+  return {.code = code, .message = std::move(message), .hint = std::move(hint)};
+}
+
+}  // namespace
+
+asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item, const nlohmann::json& arguments) {
+  auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
+  const auto judged = co_await std::move(judging);
+  item.why = judged.why;
+  if (judged.verdict == Verdict::allow) {
+    co_await checkpoint(item, &protocol::Item::snapshot);
+    co_return std::nullopt;
+  }
+  if (judged.verdict == Verdict::deny) co_return denied_text(item.name, judged.why);
+  if (info_.settings.unattended == "skip" && !somebody_is_there()) {
+    fact(protocol::ApprovalResolved{.item_id = item.id, .decision = "unattended"});
+    co_return unanswered_text(item.name, item.why);
+  }
+  item.state = "asking", item.likes = judged.likes;
+  state("waiting");
+  item_updated(item);
+  auto answering = permissions_.answer_to(item.id);
+  auto reply = co_await std::move(answering);
+  if (!reply) co_return unanswered_text(item.name, item.why);  // stopped
+  auto remembering = permissions_.remember(item, *reply, info_.root);
+  auto rules = co_await std::move(remembering);
+  if (!rules) world_.log->event("rule_not_kept", {{"session", info_.session_id}, {"why", rules.error()}});
+  fact(protocol::ApprovalResolved{.item_id = item.id, .decision = reply->decision, .scope = reply->scope,
+                                  .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
+  item.likes.clear();
+  if (reply->decision == "allow") {
+    co_await checkpoint(item, &protocol::Item::snapshot);
+    co_return std::nullopt;
+  }
+  co_return refused_text(item.name, reply->message);
+}
+
+// Where it fails the call runs all the same, and people are told that it cannot be taken back.
+asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::* into) {
+  auto taking = world_.checkpoints->take(info_.root, fmt::format("{} {}", info_.session_id, item.id));
+  auto taken = co_await std::move(taking);
+  if (taken) item.*into = taken->id;
+  else if (std::exchange(no_checkpoint_, taken.error()) != taken.error())
+    item_completed({.id = item.id + ".0", .turn_id = item.turn_id, .kind = "note", .text = "no snapshot, so what this call changes cannot be rewound: " + taken.error()});
+}
+
+Reply<> Session::approve(const protocol::ApprovalReply& reply) {
+  const auto refused = [&](protocol::Code code, const std::string& why) { return tl::unexpected(refusal(code, "approval/reply: " + why)); };
+  if (reply.decision != "allow" && reply.decision != "deny") return refused(protocol::Code::invalid_params, "decision must be allow or deny");
+  if (!is_scope(reply.scope)) return refused(protocol::Code::invalid_params, "scope must be once, turn, session, repository or user");
+  if (!permissions_.reply(reply)) return refused(protocol::Code::not_found, reply.item_id + " does not ask, or was answered already");
+  return {};
+}
+
+Reply<> Session::set_policy(const std::string& policy) {
+  if (!is_policy(policy)) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
+  info_.settings.policy = policy;
+  fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});
+  return {};
+}
+
+}  // namespace lares::daemon
