@@ -272,7 +272,7 @@ struct SessionHistory {
 struct SessionRewind {
   static constexpr std::string_view kMethod = "session/rewind";
   std::string session_id;
-  std::int64_t turn_id = 0;
+  std::int64_t turn_id = 0;       // 0: the last there is
   std::string files = "restore";  // restore | keep
   bool dry_run = false;
 };

@@ -4,7 +4,14 @@
 
 #include <fmt/format.h>
 
+#include "tools/text.h"
+
 namespace lares::daemon {
+namespace {
+
+constexpr std::size_t kKeyLength = 16;
+
+}  // namespace
 
 tl::expected<RepositoryRoot, std::string> repository_root(const std::string& directory) {
   namespace fs = std::filesystem;
@@ -22,5 +29,7 @@ tl::expected<RepositoryRoot, std::string> repository_root(const std::string& dir
     if (at == at.root_path()) return RepositoryRoot{start.string(), false};
   }
 }
+
+std::string repository_key(const std::string& root) { return tools::blob_sha(root).substr(0, kKeyLength); }
 
 }  // namespace lares::daemon

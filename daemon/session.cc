@@ -33,10 +33,6 @@ std::string first_line(const std::string& text) {
   return std::string(utf8_prefix(std::string_view(text).substr(begin, end - begin), kTitleBytesMax));
 }
 
-protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
-  return {.code = code, .message = std::move(message), .hint = std::move(hint)};
-}
-
 }  // namespace
 
 // ---- facts
@@ -175,7 +171,6 @@ void Session::start_next() {
     turn_->id = p.turn_id, turn_->mode = mode_of(p.send);
     idle_.close();
     turn_log_.begin(p.turn_id, transcript_);
-    undos_.clear();
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
     tell_repair();
     asio::co_spawn(world_.io, [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); }, asio::detached);

@@ -126,10 +126,6 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
     Rewinding(const Rewinding&) = delete;
     Session& session;
   };
-  struct Undo {
-    std::string snapshot;
-    std::vector<std::string> paths;
-  };
   struct Running {
     std::int64_t id = 0;
     std::string mode;
@@ -197,7 +193,6 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::unique_ptr<Gate> answered_;
   Permissions permissions_;
   TurnLog turn_log_;
-  std::vector<Undo> undos_;     // of the rewindings since the last turn
   bool rewinding_ = false;
   std::string no_checkpoint_;  // why, as people were told last
   std::set<Subscriber*> subscribers_;

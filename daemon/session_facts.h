@@ -20,6 +20,17 @@ inline std::string blob_shown(const protocol::FileChange& change) {
   return change.shown.empty() ? change.after : change.shown;
 }
 
+inline TurnLog::Undo undo_of(const std::string& snapshot, const std::vector<protocol::RewindChange>& changes) {
+  TurnLog::Undo undo{snapshot, {}};
+  for (const auto& change : changes) undo.paths.push_back(change.path);
+  return undo;
+}
+
+// What a client is told of what is not done.
+inline protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
+  return {.code = code, .message = std::move(message), .hint = std::move(hint)};
+}
+
 inline std::int64_t unix_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }

@@ -8,14 +8,6 @@
 #include "daemon/session_facts.h"
 
 namespace lares::daemon {
-namespace {
-
-protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
-  return {.code = code, .message = std::move(message), .hint = std::move(hint)};
-}
-
-}  // namespace
-
 asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item, const nlohmann::json& arguments) {
   auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
   const auto judged = co_await std::move(judging);
@@ -37,7 +29,7 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   if (!reply) co_return unanswered_text(item.name, item.why);  // stopped
   auto remembering = permissions_.remember(item, *reply, info_.root);
   auto rules = co_await std::move(remembering);
-  if (!rules) world_.log->event("rule_not_kept", {{"session", info_.session_id}, {"why", rules.error()}});
+  if (!rules) item_completed({.id = item.id + ".1", .turn_id = item.turn_id, .kind = "note", .text = "the answer holds for this once, for its rule could not be kept: " + rules.error()});
   fact(protocol::ApprovalResolved{.item_id = item.id, .decision = reply->decision, .scope = reply->scope,
                                   .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
   item.likes.clear();

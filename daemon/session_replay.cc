@@ -70,7 +70,6 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   }, std::type_identity<protocol::PromptWithdrawn>{});
   with([&](auto& x) {
     turn_log_.begin(x.turn_id, transcript_);
-    undos_.clear();
     info_.n_turns = info_.turn_id = x.turn_id;
     repair_.clear();
     for (auto& p : prompts_) {
@@ -83,14 +82,11 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       if (rule.scope == "session") permissions_.add(rule);
   }, std::type_identity<protocol::ApprovalResolved>{});
   with([&](auto& x) {
-    turn_log_.cut(x.turn_id, transcript_);
-    undos_.push_back({x.undo, {}});
-    for (const auto& change : x.changes) undos_.back().paths.push_back(change.path);
+    turn_log_.cut(x.turn_id, transcript_, undo_of(x.undo, x.changes));
     forget_what_was_shown();
   }, std::type_identity<protocol::SessionRewound>{});
   with([&](auto&) {
     turn_log_.uncut(transcript_);
-    if (!undos_.empty()) undos_.pop_back();
     forget_what_was_shown();
   }, std::type_identity<protocol::SessionUnrewound>{});
   with([&](auto& x) {

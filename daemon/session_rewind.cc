@@ -13,10 +13,6 @@ namespace {
 
 using protocol::Code;
 
-tl::unexpected<protocol::Error> refused(Code code, std::string message, std::string hint = "") {
-  return tl::unexpected(protocol::Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
-}
-
 std::string_view name_of(tools::SnapshotChange::Kind kind) {
   using Kind = tools::SnapshotChange::Kind;
   switch (kind) {
@@ -66,18 +62,20 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(s
 
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::SessionRewind request) {
   const auto self = shared_from_this();
+  if (request.turn_id == 0 && !turn_log_.turns().empty()) request.turn_id = turn_log_.turns().back().id;
+  if (request.turn_id == 0) co_return tl::unexpected(refusal(Code::not_found, fmt::format("rewind session {}: it has no turn of its own; `lares sessions` lists the others", info_.session_id)));
   const std::string what = fmt::format("rewind session {} to before turn {}", info_.session_id, request.turn_id);
-  if (request.files != "restore" && request.files != "keep") co_return refused(Code::invalid_params, what + ": files must be restore or keep");
-  if (turn_ || rewinding_) co_return refused(Code::busy, what + ": it is at work", "interrupt the turn first");
+  if (request.files != "restore" && request.files != "keep") co_return tl::unexpected(refusal(Code::invalid_params, what + ": files must be restore or keep"));
+  if (turn_ || rewinding_) co_return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
   const auto turns = turn_log_.from(request.turn_id);
-  if (turns.empty()) co_return refused(Code::not_found, fmt::format("{}: it has no such turn now", what), "session/history names them");
+  if (turns.empty()) co_return tl::unexpected(refusal(Code::not_found, fmt::format("{}: it has no such turn now", what), "session/history names them"));
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
   const Rewinding rewinding(*this);
   WayBack way;
   if (request.files == "restore") {
     auto looking = way_back(turns);
     auto found = co_await std::move(looking);
-    if (!found) co_return refused(Code::internal, what + ": " + found.error());
+    if (!found) co_return tl::unexpected(refusal(Code::internal, what + ": " + found.error()));
     way = std::move(*found);
   }
   result.not_done = way.not_done;
@@ -85,13 +83,13 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
     if (request.dry_run) {
       auto comparing = world_.checkpoints->compare(info_.root, std::string(tools::kWorktree), snapshot);
       auto changes = co_await std::move(comparing);
-      if (!changes) co_return refused(Code::internal, what + ": " + changes.error());
+      if (!changes) co_return tl::unexpected(refusal(Code::internal, what + ": " + changes.error()));
       tell(*changes, selection, result.changes);
       continue;
     }
     auto restoring = world_.checkpoints->restore(info_.root, snapshot, selection);
     auto restored = co_await std::move(restoring);
-    if (!restored && result.undo.empty()) co_return refused(Code::internal, what + ": " + restored.error());
+    if (!restored && result.undo.empty()) co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
     if (!restored) {  // others went back already
       for (const auto& path : selection.paths) result.not_done.push_back({path, restored.error()});
       continue;
@@ -102,34 +100,31 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
   }
   std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
   if (request.dry_run) co_return result;
-  turn_log_.cut(request.turn_id, transcript_);
-  undos_.push_back({result.undo, {}});
-  for (const auto& change : result.changes) undos_.back().paths.push_back(change.path);
+  turn_log_.cut(request.turn_id, transcript_, undo_of(result.undo, result.changes));
   fact(protocol::SessionRewound{.turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
   forget_what_was_shown();
-  if (!failure_.empty()) co_return refused(Code::internal, "write the session's journal: " + failure_);
+  if (!failure_.empty()) co_return tl::unexpected(refusal(Code::internal, "write the session's journal: " + failure_));
   co_return result;
 }
 
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   const auto self = shared_from_this();
   const std::string what = fmt::format("take the rewinding of session {} back", info_.session_id);
-  if (turn_ || rewinding_) co_return refused(Code::busy, what + ": it is at work", "interrupt the turn first");
-  if (!turn_log_.can_uncut()) co_return refused(Code::not_found, what + ": nothing was rewound since its last turn");
+  if (turn_ || rewinding_) co_return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
+  if (!turn_log_.undo()) co_return tl::unexpected(refusal(Code::not_found, what + ": nothing was rewound since its last turn"));
   protocol::SessionRewindResult result;
   const Rewinding rewinding(*this);
-  const auto undo = undos_.back();
+  const TurnLog::Undo undo = *turn_log_.undo();
   if (!undo.snapshot.empty() && !undo.paths.empty()) {
     const tools::Selection selection{.all = false, .paths = undo.paths};
     auto restoring = world_.checkpoints->restore(info_.root, undo.snapshot, selection);
     auto restored = co_await std::move(restoring);
-    if (!restored) co_return refused(Code::internal, what + ": " + restored.error());
+    if (!restored) co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
     result.undo = restored->before.id;
     tell(restored->done, selection, result.changes);
     for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
   }
   result.turn_id = turn_log_.uncut(transcript_);
-  undos_.pop_back();
   fact(protocol::SessionUnrewound{.turn_id = result.turn_id, .changes = result.changes});
   forget_what_was_shown();
   co_return result;

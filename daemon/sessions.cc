@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "daemon/repository.h"
+#include "daemon/session_facts.h"
 
 namespace lares::daemon {
 namespace {
@@ -24,8 +25,6 @@ std::string fresh_id() {
   for (std::size_t i = 0; i < kIdLength; ++i) id += kIdLetters[random() % kIdLetters.size()];
   return id;
 }
-
-protocol::Error refusal(protocol::Code code, std::string message) { return {.code = code, .message = std::move(message)}; }
 
 template <class T, class U>
 bool out_of(const std::optional<T>& value, U low, U high) {

@@ -22,12 +22,12 @@ std::vector<TurnLog::Turn> TurnLog::from(std::int64_t turn_id) const {
   return {at, turns_.end()};
 }
 
-void TurnLog::cut(std::int64_t turn_id, Transcript& transcript) {
+void TurnLog::cut(std::int64_t turn_id, Transcript& transcript, Undo undo) {
   const auto at = std::ranges::find(turns_, turn_id, &Turn::id);
   if (at == turns_.end()) return;
   const std::size_t n_ids = std::min(at->n_ids, transcript.ids.size());
   std::vector<std::string> results = at->results;
-  Cut cut{{at, turns_.end()}, transcript};
+  Cut cut{{at, turns_.end()}, transcript, std::move(undo)};
   turns_.erase(at, turns_.end());
   cuts_.push_back(std::move(cut));
   transcript.ids.resize(n_ids);

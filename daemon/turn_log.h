@@ -35,16 +35,21 @@ class TurnLog {
   // The turns from this one on; none: there is no such turn.
   std::vector<Turn> from(std::int64_t turn_id) const;
 
+  // Of the files that went back: the snapshot of the moment before, and which they are.
+  struct Undo {
+    std::string snapshot;
+    std::vector<std::string> paths;
+  };
   // The turns from this one on go, with what the transcript had of them; they come back with the last of them that went.
-  void cut(std::int64_t turn_id, Transcript& transcript);
-  bool can_uncut() const { return !cuts_.empty(); }
+  void cut(std::int64_t turn_id, Transcript& transcript, Undo undo);
+  const Undo* undo() const { return cuts_.empty() ? nullptr : &cuts_.back().undo; }  // of the last cut; null: none since a turn began
   std::int64_t uncut(Transcript& transcript);  // the turn that it went back before
-  const Turn* last_cut() const { return cuts_.empty() ? nullptr : &cuts_.back().turns.front(); }
 
  private:
   struct Cut {
     std::vector<Turn> turns;
     Transcript transcript;  // as it was
+    Undo undo;
   };
   std::vector<Turn> turns_;
   std::vector<Cut> cuts_;  // since the last turn began

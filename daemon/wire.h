@@ -77,7 +77,7 @@ template <class V> void fields(V& v, SessionSettings& x) {
 }
 template <class V> void fields(V& v, RewindChange& x) { v.r("path", x.path); v.r("kind", x.kind); }
 template <class V> void fields(V& v, SessionRewind& x) {
-  v.r("sessionId", x.session_id); v.r("turnId", x.turn_id); v.o("files", x.files); v.o("dryRun", x.dry_run);
+  v.r("sessionId", x.session_id); v.o("turnId", x.turn_id); v.o("files", x.files); v.o("dryRun", x.dry_run);
 }
 template <class V> void fields(V& v, SessionRewindResult& x) {
   v.r("turnId", x.turn_id); v.o("changes", x.changes); v.o("notDone", x.not_done); v.o("undo", x.undo);

@@ -15,6 +15,7 @@ namespace lares::tools {
 namespace {
 
 constexpr std::size_t kScriptBytesMax = 256 << 10;
+constexpr std::size_t kExtensionMax = 6;  // with its dot: what looks like a file's name
 constexpr int kNestingMax = 4;  // sh -c 'sh -c ...'
 
 template <class... T>
@@ -247,7 +248,7 @@ Words positional(const Words& args) {
 bool looks_like_files(std::string_view word) {
   const auto dot = word.rfind('.');
   return word == "." || word.starts_with("./") || word.starts_with("../") || word.starts_with(":") || word.ends_with('/') || word.find('*') != std::string_view::npos ||
-         (dot != std::string_view::npos && dot > 0 && word.find('/', dot) == std::string_view::npos && word.size() - dot <= 6);
+         (dot != std::string_view::npos && dot > 0 && word.find('/', dot) == std::string_view::npos && word.size() - dot <= kExtensionMax);
 }
 
 constexpr const char* kUncommitted = "throws away uncommitted changes";

@@ -9,6 +9,7 @@
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -54,7 +55,13 @@ sandbox::Probe probed() {
   asio::io_context io;
   sandbox::Probe probe;
   const auto look = [&]() -> asio::awaitable<void> { probe = co_await sandbox::probe(launcher); };
-  asio::co_spawn(io, look, [](std::exception_ptr) {});
+  asio::co_spawn(io, look, [&](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+      probe.why = fmt::format("look at the sandbox: {}", e.what());
+    }
+  });
   io.run();
   return probe;
 }

@@ -157,7 +157,7 @@ std::string prefix_text(const protocol::RepoPrefixResult& p, bool files) {
   row("base", fmt::format("epoch {}, {} of at most {} tokens, {}", p.epoch, grouped(p.base_tokens), grouped(p.tokens_max),
                           evaluated_text(p.evaluated, p.base_tokens, p.tokens_per_s)));
   row("changes", p.overlay_tokens == 0 ? "none since" : fmt::format("{} of at most {} tokens, version {}{}", grouped(p.overlay_tokens), grouped(p.overlay_tokens_max), p.version,
-                                                                    p.n_hidden > 0 ? fmt::format("; {} files changed too much to be shown", p.n_hidden) : ""));
+                                                                    (p.overlay_evaluated > 0 ? ", evaluated" : std::string()) + (p.n_hidden > 0 ? fmt::format("; {} files changed too much to be shown", p.n_hidden) : "")));
   if (p.next_tokens > 0) row("rebase", fmt::format("{} tokens, {}", grouped(p.next_tokens), evaluated_text(p.next_evaluated, p.next_tokens, p.tokens_per_s)));
   row("memory", fmt::format("{:.1f} MB of pages", static_cast<double>(p.page_bytes) / 1e6));
   row("disk", p.disk_bytes == 0 ? "nothing is kept" : fmt::format("{} tokens kept, {:.1f} MB", grouped(p.disk_tokens), static_cast<double>(p.disk_bytes) / 1e6));

@@ -9,7 +9,6 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/output.h"
 #include "daemon/cli/report.h"
@@ -22,19 +21,6 @@ namespace lares::cli {
 namespace protocol = daemon::protocol;
 
 namespace {
-
-// Of those that are left; 0: none.
-Result<std::int64_t> last_turn(Link& link, const protocol::SessionInfo& session) {
-  std::int64_t last = 0, undone = 0;
-  const auto read = read_history(link, session.session_id, 0, [&](const protocol::SessionHistoryResult::Event& event) {
-    if (const auto x = protocol::from_json<protocol::TurnStarted>(event.params); x && event.method == protocol::TurnStarted::kNotification) last = x->turn_id;
-    if (const auto x = protocol::from_json<protocol::SessionRewound>(event.params); x && event.method == protocol::SessionRewound::kNotification)
-      undone = std::max(undone, last), last = x->turn_id - 1;
-    if (event.method == protocol::SessionUnrewound::kNotification) last = undone;
-  });
-  if (!read) return tl::unexpected(read.error());
-  return last;
-}
 
 bool confirmed(const char* question) {
   fmt::print(stderr, "{} [y/N] ", question);
@@ -70,12 +56,6 @@ int rewind_command(int argc, const char* const* argv) {
     request.session_id = session->session_id;
     const auto done = link.call<protocol::SessionRewindResult>(request);
     return done ? tell(*done) : fail(done.error(), which.daemon.json);
-  }
-  if (turn == 0) {
-    const auto last = last_turn(link, *session);
-    if (!last) return fail(last.error(), which.daemon.json);
-    if (*last == 0) return fail(Error{fmt::format("rewind session {}: it has no turn", session->session_id)}, which.daemon.json);
-    turn = *last;
   }
   protocol::SessionRewind request;
   request.session_id = session->session_id;

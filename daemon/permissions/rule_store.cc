@@ -12,8 +12,9 @@
 #include <fmt/format.h>
 
 #include "daemon/permissions/judge.h"
+#include "daemon/repository.h"
 #include "daemon/wire.h"
-#include "tools/text.h"
+#include "tools/atomic_file.h"
 
 namespace lares::daemon {
 namespace {
@@ -22,7 +23,7 @@ using protocol::Json;
 using protocol::PermissionRule;
 using Rules = std::vector<PermissionRule>;
 
-constexpr std::size_t kFileBytesMax = 4 << 20, kNameLength = 16;
+constexpr std::size_t kFileBytesMax = 4 << 20;
 
 // Sessions and clients change rules at the same time.
 std::mutex& changing() {
@@ -53,7 +54,7 @@ tl::expected<std::string, int> bytes_of(const std::string& path) {
 }  // namespace
 
 std::string RuleStore::file(const std::string& root, const std::string& scope) const {
-  return directory_ + "/" + (scope == "user" ? "user" : tools::blob_sha(root).substr(0, kNameLength)) + ".json";
+  return directory_ + "/" + (scope == "user" ? "user" : repository_key(root)) + ".json";
 }
 
 tl::expected<Rules, std::string> RuleStore::read(const std::string& root, const std::string& scope) const {
@@ -86,27 +87,24 @@ tl::expected<Rules, std::string> RuleStore::of(const std::string& root) const {
 }
 
 tl::expected<void, std::string> RuleStore::write(const std::string& root, const std::string& scope, const Rules& rules) const {
-  const std::string path = file(root, scope), temporary = path + ".tmp";
+  const std::string path = file(root, scope);
   if (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return failed("write", path, errno);
   Json json;
   if (scope != "user") json["root"] = root;
   json["rules"] = Json::array();
   for (const PermissionRule& rule : rules) json["rules"].push_back({{"tool", rule.tool}, {"pattern", rule.pattern}, {"verdict", rule.verdict}});
   const std::string bytes = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return failed("write", path, errno);
-  const bool whole = ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()) && ::fsync(fd) == 0;
-  const int error = whole ? 0 : errno;
-  ::close(fd);
-  if (!whole || ::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int why = whole ? errno : error ? error : ENOSPC;
-    ::unlink(temporary.c_str());
-    return failed("write", path, why);
-  }
-  if (const int directory = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); directory >= 0) {
-    ::fsync(directory);
-    ::close(directory);
-  }
+  const tools::Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return failed("write", path, errno);
+  auto temporary = tools::make_temporary(directory.get());
+  if (!temporary.fd) return failed("write", path, errno);
+  int error = tools::write_all(temporary.fd.get(), bytes);
+  if (error == 0 && ::fsync(temporary.fd.get()) != 0) error = errno;
+  if (error == 0) error = tools::give_name(directory.get(), temporary);
+  if (error == 0 && ::renameat(directory.get(), temporary.name.c_str(), directory.get(), path.substr(path.rfind('/') + 1).c_str()) != 0) error = errno;
+  if (error != 0 && temporary.named) ::unlinkat(directory.get(), temporary.name.c_str(), 0);
+  if (error != 0) return failed("write", path, error);
+  ::fsync(directory.get());
   return {};
 }
 

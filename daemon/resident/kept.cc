@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "daemon/repository.h"
 #include "daemon/resident/unused_stores.h"
 #include "tools/text.h"
 
@@ -14,8 +15,6 @@ namespace lares::daemon {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kStoreNameLength = 16;
 
 // Whether it ends where the keeper cuts.
 bool is_kept(const engine::Prefix& prefix, const Base& base) {
@@ -36,7 +35,7 @@ KeptPrefixes::KeptPrefixes(asio::thread_pool& pool, const Log& log, std::string 
       log_(log),
       stores_(std::move(stores)),
       root_(std::move(root)),
-      directory_(stores_ + "/" + tools::blob_sha(root_).substr(0, kStoreNameLength)) {}
+      directory_(stores_ + "/" + repository_key(root_)) {}
 
 void KeptPrefixes::lost(const std::string& why) const { log_.event("prefix_lost", {{"root", root_}, {"why", why}}); }
 

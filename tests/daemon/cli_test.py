@@ -278,7 +278,7 @@ class CliTest(unittest.TestCase):
         fork = self.lares("fork", "--title", "Other")[1].strip()
         self.assertEqual(self.lares("rewind", "--yes", "--session", original)[0], 0)
         self.assertFalse(os.path.exists(os.path.join(self.root, "new.txt")))
-        self.assertIn("it has no turn", self.lares("rewind", "--session", fork, "--yes")[2])  # of its own yet
+        self.assertIn("it has no turn of its own", self.lares("rewind", "--session", fork, "--yes")[2])  # of its own yet
         self.assertEqual(self.lares("rewind", "--session", original, "--undo")[0], 0)
         self.assertTrue(os.path.exists(os.path.join(self.root, "new.txt")))
         self.assertIn("nothing was rewound", self.lares("rewind", "--session", original, "--undo")[2])

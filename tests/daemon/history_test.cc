@@ -18,7 +18,7 @@ class HistoryTest : public testing::Test {
   void SetUp() override {
     directory_ = fs::path(testing::TempDir()) / ("lares-history-" + std::to_string(::getpid()));
     fs::create_directories(directory_);
-    path_ = History::path_of(directory_, "/work/shop");
+    path_ = History::path_of(directory_, "/home/me/shop");
   }
   void TearDown() override { fs::remove_all(directory_); }
   fs::path directory_;

@@ -172,7 +172,7 @@ void Conversation::notified(const Happening& h) {
   }
   const std::string& m = h.message.method;
   if (m == protocol::TurnStarted::kNotification) {
-    if (const auto x = protocol::from_json<protocol::TurnStarted>(params)) turn_id_ = session_->n_turns = x->turn_id, std::erase(waiting_, x->prompt_id);
+    if (const auto x = protocol::from_json<protocol::TurnStarted>(params)) turn_id_ = x->turn_id, std::erase(waiting_, x->prompt_id);
   } else if (m == protocol::TurnEnded::kNotification) {
     const auto x = protocol::from_json<protocol::TurnEnded>(params);
     if (x && x->turn_id == turn_id_) turn_id_ = 0;

@@ -224,7 +224,7 @@ void Interactive::server_state(const protocol::ServerState& state) {
 }
 
 void Interactive::turn_began(std::int64_t turn_id) {
-  shown_turn_ = last_turn_ = turn_id;
+  shown_turn_ = turn_id;
   changes_ = Changes();
   view_.turn_began(talk_.session().context_tokens);
   if (interrupting_) talk_.interrupt();  // it was wanted before there was anything to interrupt

@@ -77,7 +77,6 @@ class Interactive {
   std::unique_ptr<Input> input_;
   Changes changes_;               // of the running turn
   std::int64_t shown_turn_ = 0;   // whose beginning was seen
-  std::int64_t last_turn_ = 0;    // of those that were not rewound
   std::string question_id_;       // the item whose question is open
   std::optional<protocol::Item> asking_;  // that item, where it asks for permission
   std::vector<protocol::SessionInfo> picks_;  // offered, to be picked by number

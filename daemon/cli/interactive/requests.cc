@@ -156,7 +156,6 @@ Result<> Interactive::resume(const std::string& id) {
   if (auto resumed = talk_.resume(id); !resumed) return resumed;
   const auto& s = talk_.session();
   transcript_.set_root(s.root);
-  last_turn_ = s.n_turns;
   view_.note(Style::dim, one_row(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot(), s.n_turns, s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms))));
   const auto exchanges = last_exchanges(link_, s, kExchangesShown);
   if (!exchanges) return tl::unexpected(exchanges.error());
@@ -182,17 +181,15 @@ void Interactive::diff() {
 }
 
 void Interactive::rewind(const std::string& argument) {
-  if (!talk_.has_session() || last_turn_ == 0) return view_.note(Style::dim, "nothing has been done in this session yet");
+  if (!talk_.has_session()) return view_.note(Style::dim, "nothing has been done in this session yet");
   protocol::SessionRewind request;
   request.session_id = talk_.session().session_id;
-  request.turn_id = last_turn_;
   if (!argument.empty()) {
     const auto [end, ec] = std::from_chars(argument.data(), argument.data() + argument.size(), request.turn_id);
     if (ec != std::errc{} || end != argument.data() + argument.size()) return view_.note(Style::yellow, "/rewind [N]: N is the number of a turn");
   }
   const auto done = link_.call<protocol::SessionRewindResult>(request);
   if (!done) return complain(done.error());
-  last_turn_ = request.turn_id - 1;
   transcript_.lines(rewind_text(*done, /*back=*/true));
 }
 
@@ -202,7 +199,6 @@ void Interactive::undo() {
   request.session_id = talk_.session().session_id;
   const auto done = link_.call<protocol::SessionRewindResult>(request);
   if (!done) return complain(done.error());
-  last_turn_ = talk_.session().n_turns;
   transcript_.lines(rewind_text(*done, /*back=*/false));
 }
 
