@@ -186,7 +186,11 @@ class Engine {
   // wait for one after the other.
   virtual void evaluate_together(std::span<Timeline* const> timelines) { (void)timelines; }
   virtual PrefixFormat prefix_format() const { return {}; }
-  virtual std::unique_ptr<PrefixBuilder> prefix_builder() const { return nullptr; }  // null: see PrefixFormat
+  // One that has the pages of `from` already, which ends where a page does or is null. Null: see PrefixFormat.
+  virtual std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const {
+    (void)from;
+    return nullptr;
+  }
   virtual MemoryUse memory() const { return {}; }  // from any thread
 
   // Where time went since the start, when loaded with `trace`: a file in Chrome's trace event format, which Perfetto reads too.

@@ -49,7 +49,20 @@ class Arrival {
                               record->base->tokens.size(), n_tokens));
     base = std::move(record->base);
     epoch = record->epoch;
-    builder_ = engine_.prefix_builder();
+    builder_ = engine_.prefix_builder(nullptr);
+  }
+  void begin_behind(std::shared_ptr<const Base> of, const PrefixRef& known) {
+    base = std::move(of);
+    n_before_ = known ? known->tokens().size() : 0;
+    builder_ = engine_.prefix_builder(known);
+  }
+  store::Receiver receiver() {
+    return {
+        .begin = [this](const store::Manifest& manifest) { begin(manifest); },
+        .page = [this](std::size_t, std::uint32_t, std::size_t bytes) { return page(bytes); },
+        .frontier = [this](std::size_t, std::size_t bytes) { return frontier(bytes); },
+        .valid = [this](std::size_t, std::span<const Token> tokens) { valid(tokens); },
+    };
   }
   // Pages of an extent that turns out damaged stay with the builder; nothing is made of it after that.
   std::span<std::byte> page(std::size_t bytes) {
@@ -66,7 +79,7 @@ class Arrival {
   }
   void valid(std::span<const Token> tokens) {
     if (!builder_) return;
-    const std::size_t begin = prefixes.empty() ? 0 : prefixes.back()->tokens().size(), end = begin + tokens.size();
+    const std::size_t begin = prefixes.empty() ? n_before_ : prefixes.back()->tokens().size(), end = begin + tokens.size();
     if (end > base->tokens.size() || !std::ranges::equal(tokens, std::span(base->tokens).subspan(begin, tokens.size()))) {
       prefixes.clear();  // then the base and the extents are not of one another at all
       return fail(fmt::format("the kept base's tokens {}..{} are not those of its extent", begin, end));
@@ -91,6 +104,7 @@ class Arrival {
   const engine::Engine& engine_;
   const std::string& tokenizer_id_;
   std::unique_ptr<engine::PrefixBuilder> builder_;  // null: nothing more is wanted
+  std::size_t n_before_ = 0;                        // tokens that are not read
   std::vector<std::uint8_t> frontier_;
 };
 
@@ -116,12 +130,7 @@ std::optional<Keeper::Restored> Keeper::restore() {
   said_.reset();
   is_committed_ = false;
   Arrival in(engine_, options_.tokenizer_id);
-  const store::Restored read = store_->restore({
-      .begin = [&](const store::Manifest& manifest) { in.begin(manifest); },
-      .page = [&](std::size_t, std::uint32_t, std::size_t bytes) { return in.page(bytes); },
-      .frontier = [&](std::size_t, std::size_t bytes) { return in.frontier(bytes); },
-      .valid = [&](std::size_t, std::span<const Token> tokens) { in.valid(tokens); },
-  });
+  const store::Restored read = store_->restore(in.receiver());
   lost_ = read.lost;
   lost_.insert(lost_.end(), in.lost.begin(), in.lost.end());
   if (in.prefixes.empty()) return std::nullopt;
@@ -165,6 +174,44 @@ void Keeper::begin(const std::shared_ptr<const Base>& base, std::uint64_t epoch)
   is_committed_ = false;
   waiting_.clear();
   said_.reset();
+}
+
+// chain_, and what of its base lies behind it on the disk.
+Keeper::Chain Keeper::on_disk_of(const std::function<std::int64_t(std::int64_t)>& next_end) const {
+  Chain found = chain_;
+  store::Hash256 at = found.extents.empty() ? store::chain_begin(fingerprint_) : found.extents.back().name;
+  for (;;) {
+    const std::int64_t begin = found.end(), end = next_end(begin);
+    if (end > last_end(*found.base) || end - begin > kKeptStepMax || begin % kKeptPageTokens != 0) return found;
+    at = store::chain_after(at, std::span(found.base->tokens).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+    if (!store_->has(at)) return found;
+    found.extents.push_back({at, end});
+  }
+}
+
+std::vector<PrefixRef> Keeper::resume(const std::shared_ptr<const Base>& base, std::uint64_t epoch, std::span<const PrefixRef> known,
+                                      const std::function<std::int64_t(std::int64_t)>& next_end) {
+  lost_.clear();
+  if (base != chain_.base || epoch != epoch_) begin(base, epoch);
+  const Chain found = on_disk_of(next_end);
+  const auto size = [](const PrefixRef& prefix) { return static_cast<std::int64_t>(prefix->tokens().size()); };
+  if (found.extents.empty() || (!known.empty() && size(known.back()) >= found.end())) return {};
+  PrefixRef from;  // the longest that an extent follows
+  std::size_t n_skip = 0;
+  std::vector<store::Hash256> names;
+  for (const Extent& extent : found.extents) {
+    names.push_back(extent.name);
+    const auto at = std::ranges::lower_bound(known, extent.end, {}, size);
+    if (at != known.end() && size(*at) == extent.end && extent.end % kKeptPageTokens == 0) from = *at, n_skip = names.size();
+  }
+  Arrival in(engine_, options_.tokenizer_id);
+  in.begin_behind(base, from);
+  const store::Restored read = store_->read(names, n_skip, in.receiver());
+  lost_ = read.lost;
+  lost_.insert(lost_.end(), in.lost.begin(), in.lost.end());
+  const std::size_t n_usable = n_skip + in.prefixes.size();
+  chain_.extents.assign(found.extents.begin(), found.extents.begin() + static_cast<std::ptrdiff_t>(n_usable));
+  return std::move(in.prefixes);
 }
 
 // Those of chain_ from the first one on; what was committed stays for that.

@@ -49,8 +49,14 @@ class Keeper {
   // Pages are read into the prefixes' own memory. Relies on PrefixBuilder::finish() leaving the builder as it is, pages and all, so
   // that it gives a prefix at the end of every extent.
   std::optional<Restored> restore();
-  const std::vector<std::string>& lost() const { return lost_; }    // of the last restore(), a line each: what is not used and why
+  const std::vector<std::string>& lost() const { return lost_; }    // of the last restore() or resume(), a line each: what is not used and why
   const std::vector<std::string>& notes() const { return store_->notes(); }  // of open()
+
+  // To be called before a base is evaluated: it is kept from here on, and what an earlier daemon had kept of it and not committed, or
+  // of another that begins alike, is given back, ascending, behind what the caller has (`known`, of the base, ascending). It is looked for by
+  // the tokens' hashes at the places that next_end(position) names. Empty: there is no more than known.
+  std::vector<engine::PrefixRef> resume(const std::shared_ptr<const Base>& base, std::uint64_t epoch, std::span<const engine::PrefixRef> known,
+                                        const std::function<std::int64_t(std::int64_t)>& next_end);
 
   // A beginning of the base, in ascending order; see kKeptStep. What is on the disk already is not written again, be it from a base before
   // that began alike; so ends may lie before those that are kept. The one at the base's last multiple of kKeptStep commits all of it.
@@ -95,6 +101,7 @@ class Keeper {
       : store_(std::move(store)), engine_(engine), options_(std::move(options)), fingerprint_(fingerprint) {}
   std::size_t n_shared(const Chain& chain, const Base& with) const;
   void begin(const std::shared_ptr<const Base>& base, std::uint64_t epoch);
+  Chain on_disk_of(const std::function<std::int64_t(std::int64_t)>& next_end) const;
   void forget(std::size_t first);
   store::Result<> put(const engine::Prefix& prefix);
   store::Result<> commit();

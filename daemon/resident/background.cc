@@ -80,6 +80,7 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
 asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
   const auto total = static_cast<std::int64_t>(base->tokens.size());
   std::unique_ptr<engine::Timeline> timeline;
+  co_await kept_->resume(base, beginnings_);
   while (beginnings_->evaluated(*base) < total) {
     if (!beginnings_->wants(*base)) co_return true;
     if (co_await step(timeline, base->tokens, total, /*offers=*/true) == Step::failed) co_return false;

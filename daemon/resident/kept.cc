@@ -81,6 +81,28 @@ std::optional<Keeper::Restored> KeptPrefixes::take_restored() {
   return std::exchange(restored_, std::nullopt);
 }
 
+asio::awaitable<void> KeptPrefixes::resume(std::shared_ptr<const Base> base, std::shared_ptr<Beginnings> all) {
+  const auto self = shared_from_this();
+  const auto look = [this, base, all] {
+    if (keeper_) resume_now(base, *all);
+    return true;
+  };
+  co_await on_disk_pool(strand_, look);
+}
+
+void KeptPrefixes::resume_now(const std::shared_ptr<const Base>& base, Beginnings& all) {
+  const auto bases = wanted();
+  const auto at = std::ranges::find(bases, base, &NumberedBase::base);
+  if (at == bases.end()) return;  // only what is written to the disk is looked for there
+  const auto known = all.of(*base);
+  auto found = keeper_->resume(base, at->epoch, known, [&](std::int64_t position) { return next_mark_of(static_cast<std::int64_t>(base->tokens.size()), position); });
+  for (const auto& line : keeper_->lost()) lost(line);
+  note_usage();
+  if (found.empty()) return;
+  log_.event("prefix_resumed", {{"root", root_}, {"from", known.empty() ? 0 : known.back()->tokens().size()}, {"tokens", found.back()->tokens().size()}, {"of", base->tokens.size()}});
+  all.restored(std::move(found));
+}
+
 // ---- writing
 
 void KeptPrefixes::bases(const std::vector<NumberedBase>& bases) {

@@ -36,6 +36,9 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   void bases(const std::vector<NumberedBase>& bases);
   void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);  // written soon
 
+  // Before `base` is evaluated: what of it is on the disk and not in `all` goes there.
+  asio::awaitable<void> resume(std::shared_ptr<const Base> base, std::shared_ptr<Beginnings> all);
+
   // To be called every few minutes: of `all` that is evaluated what the disk refused is offered again, what nothing needs is deleted, and
   // the store is marked as used.
   asio::awaitable<void> tend(std::shared_ptr<const Beginnings> all);
@@ -54,6 +57,7 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
  private:
   void open_and_restore(const engine::Engine& engine, std::int64_t tokens_max);
   void write(const std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>>& some);
+  void resume_now(const std::shared_ptr<const Base>& base, Beginnings& all);
   void offer_again(const Beginnings& all);
   void said(const tl::expected<void, std::string>& done) const;
   std::vector<NumberedBase> wanted() const;

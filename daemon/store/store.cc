@@ -100,12 +100,12 @@ void Store::forget(const Hash256& chain_out) {
 }
 
 // The chain as a manifest names it, when its links hold.
-Result<std::vector<ExtentRef>> Store::link_chain(std::span<const Hash256> chain) {
+Result<std::vector<ExtentRef>> Store::link_chain(std::span<const Hash256> chain, std::string_view attempted) {
   const auto wrong = [&](Errc code, std::size_t i, const std::string& why) {
-    return tl::unexpected(Error{code, fmt::format("commit {} extents to {}: extent {}, {}: {}; put it again", chain.size(), directory_, i, to_hex(chain[i]), why)});
+    return tl::unexpected(Error{code, fmt::format("{}: extent {}, {}: {}; put it again", attempted, i, to_hex(chain[i]), why)});
   };
   if (chain.size() > kManifestExtentsMax)
-    return tl::unexpected(Error{Errc::bad_argument, fmt::format("commit {} extents to {}: {} are possible", chain.size(), directory_, kManifestExtentsMax)});
+    return tl::unexpected(Error{Errc::bad_argument, fmt::format("{}: {} are possible", attempted, kManifestExtentsMax)});
   std::vector<ExtentRef> out;
   Hash256 before = chain_begin(fingerprint_);
   std::uint64_t pos = 0;
@@ -131,7 +131,7 @@ Result<std::uint64_t> Store::commit(std::span<const Hash256> chain, std::span<co
   if (payload.size() > kPayloadBytesMax)
     return tl::unexpected(Error{Errc::bad_argument, fmt::format("{}: {} bytes of payload; {} are possible", attempted, payload.size(), kPayloadBytesMax)});
   if (auto wait = paused(attempted)) return tl::unexpected(std::move(*wait));
-  auto extents = link_chain(chain);
+  auto extents = link_chain(chain, attempted);
   if (!extents) return tl::unexpected(std::move(extents.error()));
   // An extent of an earlier process may be there and not yet durable, as in put_extent. And none may go with an old epoch to make room.
   for (const Hash256& name : chain) extents_[name].fresh = true;

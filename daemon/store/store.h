@@ -119,6 +119,10 @@ class Store {
   // What the last commit left, as far as it is whole. Never fails: it only shortens, and says why.
   Restored restore(const Receiver& receiver);
 
+  // Extents that no commit need name, in order from a chain's first; those before `n_skip` are not read. What is read is kept until a
+  // commit names it or forget(). As restore(), and Receiver::begin is not called.
+  Restored read(std::span<const Hash256> chain, std::size_t n_skip, const Receiver& receiver);
+
   // One extent against bytes computed anew. Damage quarantines it; a difference in sound bytes is only reported.
   Result<ScrubReport> scrub(const Hash256& chain_out, const Compare& compare);
 
@@ -168,11 +172,12 @@ class Store {
   Error refused(std::string_view attempted, const std::string& why);  // and pauses
   std::optional<Error> paused(std::string_view attempted) const;
   Result<> make_extent_directory(const Hash256& chain_out, std::string_view attempted);
-  Result<std::vector<ExtentRef>> link_chain(std::span<const Hash256> chain);
+  Result<std::vector<ExtentRef>> link_chain(std::span<const Hash256> chain, std::string_view attempted);
 
   // store_restore.cc
   std::optional<Manifest> choose_manifest(std::vector<std::string>& lost);
   std::string quarantine(const std::string& path);  // where it is now, for a line
+  void read_chain(std::span<const ExtentRef> refs, Hash256 before, const Receiver& receiver, Restored& out);
   std::optional<FileFault> read_extents(const std::vector<OpenExtent>& opened, std::size_t first, const Receiver& receiver, Restored& out);
   std::string drop(const Hash256& chain_out, const FileFault& fault);  // what was done, for a line
 

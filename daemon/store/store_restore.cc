@@ -77,9 +77,23 @@ Restored Store::restore(const Receiver& receiver) {
   out.manifest = choose_manifest(out.lost);
   if (!out.manifest) return out;
   restored_ = out.manifest->epoch;
-  const auto& refs = out.manifest->extents;
   if (receiver.begin) receiver.begin(*out.manifest);
-  Hash256 before = chain_begin(fingerprint_);
+  read_chain(out.manifest->extents, chain_begin(fingerprint_), receiver, out);
+  return out;
+}
+
+Restored Store::read(std::span<const Hash256> chain, std::size_t n_skip, const Receiver& receiver) {
+  Restored out;
+  const auto refs = link_chain(chain, fmt::format("read {} extents of {}", chain.size(), directory_));
+  if (!refs) return out.lost.push_back(refs.error().message), out;
+  read_chain(std::span(*refs).subspan(n_skip), n_skip == 0 ? chain_begin(fingerprint_) : chain[n_skip - 1], receiver, out);
+  for (const Hash256& name : chain.first(n_skip + out.n_extents))
+    if (const auto known = extents_.find(name); known != extents_.end()) known->second.fresh = true, known->second.unreachable_since.reset();
+  return out;
+}
+
+// Those that are whole, from the first, behind the extent `before`.
+void Store::read_chain(std::span<const ExtentRef> refs, Hash256 before, const Receiver& receiver, Restored& out) {
   std::optional<FileFault> fault;  // of the extent after the last valid one
   while (!fault && out.n_extents < refs.size()) {
     const std::size_t first = out.n_extents;
@@ -98,14 +112,13 @@ Restored Store::restore(const Receiver& receiver) {
     }
     if (auto earlier = read_extents(opened, first, receiver, out)) fault = std::move(earlier);
   }
-  if (!fault) return out;
+  if (!fault) return;
   const ExtentRef& bad = refs[out.n_extents];
   std::string line = fmt::format("extent {}, tokens {}..{}: {}; {}", to_hex(bad.chain_out), bad.pos0, bad.pos0 + bad.n_tokens, fault->why,
                                  drop(bad.chain_out, *fault));
   if (const std::size_t after = refs.size() - out.n_extents - 1; after > 0)
     line += fmt::format("; the {} extents after it, tokens {}..{}, cannot be used without it", after, bad.pos0 + bad.n_tokens, refs.back().pos0 + refs.back().n_tokens);
   out.lost.push_back(std::move(line));
-  return out;
 }
 
 // The blocks of several extents as one stream; counts the extents that were whole, and says why the next was not.

@@ -84,7 +84,9 @@ class ModelEngine : public Engine {
     ModelTimeline::evaluate_together(ours);
   }
   PrefixFormat prefix_format() const override { return format_; }
-  std::unique_ptr<PrefixBuilder> prefix_builder() const override { return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact()); }
+  std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {
+    return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact(), from);
+  }
   MemoryUse memory() const override {
     return {.weights = info_.weight_bytes, .tiles = repacked_.memory_bytes(), .experts = experts_ ? experts_->report() : MemoryUse::Experts{}};
   }

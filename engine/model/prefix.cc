@@ -37,7 +37,16 @@ ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, Frontier
   pages_.back() = last;
 }
 
-std::span<std::uint8_t> ModelPrefixBuilder::add_page() { return *pages_.emplace_back(std::make_shared<Page>(layout_.bytes)); }
+ModelPrefixBuilder::ModelPrefixBuilder(const Weights& weights, bool exact, const PrefixRef& from)
+    : weights_(weights), exact_(exact), layout_(page_layout(weights.checkpoint.config(), exact)) {
+  if (from) pages_ = static_cast<const ModelPrefix&>(*from).pages();
+}
+
+std::span<std::uint8_t> ModelPrefixBuilder::add_page() {
+  auto page = std::make_shared<Page>(layout_.bytes);
+  pages_.push_back(page);
+  return *page;
+}
 
 Result<PrefixRef> ModelPrefixBuilder::finish(std::vector<Token> tokens, std::vector<std::uint8_t> frontier) {
   const auto refused = [&](const std::string& why) {
@@ -51,7 +60,7 @@ Result<PrefixRef> ModelPrefixBuilder::finish(std::vector<Token> tokens, std::vec
     return refused(fmt::format("{} pages, expected {}", pages_.size(), wanted));
   if (const std::size_t wanted = State(weights_, exact_, 1).frontier_bytes(n); wanted != frontier.size())
     return refused(fmt::format("{} bytes of frontier, expected {}", frontier.size(), wanted));
-  return std::make_shared<ModelPrefix>(std::move(tokens), std::vector<PageRef>(pages_.begin(), pages_.end()),
+  return std::make_shared<ModelPrefix>(std::move(tokens), pages_,
                                        std::make_shared<Frontier>(Frontier{n, std::move(frontier)}));
 }
 

@@ -33,7 +33,7 @@ class ModelPrefix : public Prefix {
 
 class ModelPrefixBuilder : public PrefixBuilder {
  public:
-  ModelPrefixBuilder(const Weights& weights, bool exact) : weights_(weights), exact_(exact), layout_(page_layout(weights.checkpoint.config(), exact)) {}
+  ModelPrefixBuilder(const Weights& weights, bool exact, const PrefixRef& from = nullptr);
   std::span<std::uint8_t> add_page() override;
   Result<PrefixRef> finish(std::vector<Token> tokens, std::vector<std::uint8_t> frontier) override;
 
@@ -41,7 +41,7 @@ class ModelPrefixBuilder : public PrefixBuilder {
   const Weights& weights_;
   const bool exact_;
   const PageLayout layout_;
-  std::vector<std::shared_ptr<Page>> pages_;
+  std::vector<PageRef> pages_;
 };
 
 // Of the weights by their stored bytes' places and samples, the shape, the numerics and the cells' formats: 64 hex digits.

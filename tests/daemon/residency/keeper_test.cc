@@ -292,6 +292,90 @@ TEST(Keeper, ABaseThatAnotherFollowsTooEarlyIsForgotten) {
   expect_restored(keeper->restore(), w.second, 2, w.second.prefixes.size());
 }
 
+// A daemon ended while it kept the second base: the next one finds what there was of it, though nothing was committed.
+class Resumed : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kMore = 2;  // prefixes behind those that both bases have
+  void SetUp() override {
+    const auto keeper = open(dir_.at("store"));
+    EXPECT_THAT(keep(*keeper, w_.first, 1), ElementsAre());
+    const auto of_first = extent_files(dir_.at("store"));
+    EXPECT_THAT(keep(*keeper, w_.second, 2, w_.n_shared + kMore), ElementsAre());
+    n_files_ = of_first.size() + kMore;
+    for (const ExtentFile& file : extent_files(dir_.at("store")))
+      if (std::ranges::find(of_first, file.path, &ExtentFile::path) == of_first.end()) more_.push_back(file);
+    ASSERT_EQ(more_.size(), kMore);
+  }
+  std::unique_ptr<Keeper> restored(Keeper::Options options = {}) {
+    auto keeper = open(dir_.at("store"), std::move(options));
+    first_ = keeper->restore().value().prefixes;
+    return keeper;
+  }
+  std::vector<PrefixRef> resume(Keeper& keeper, std::size_t n_known) const {
+    const std::int64_t last = static_cast<std::int64_t>(w_.second.base->tokens.size()) / kKeptStep * kKeptStep;
+    return keeper.resume(w_.second.base, 2, std::span(first_).first(n_known),
+                         [&](std::int64_t at) { return at >= last ? INT64_MAX : std::min(at / kCut * kCut + kCut, last); });
+  }
+
+  const World& w_ = world();
+  tools::test::Scratch dir_;
+  std::size_t n_files_ = 0;
+  std::vector<ExtentFile> more_;
+  std::vector<PrefixRef> first_;  // as they came back
+};
+
+TEST_F(Resumed, BehindWhatIsKnownAndSharingIts) {
+  const auto keeper = restored();
+  const auto more = resume(*keeper, w_.n_shared);
+  EXPECT_THAT(keeper->lost(), ElementsAre());
+  ASSERT_EQ(more.size(), kMore);
+  for (std::size_t i = 0; i < kMore; ++i) expect_equal(*more[i], *w_.second.prefixes[w_.n_shared + i]);
+  EXPECT_EQ(more.back()->page(0).data(), first_[0]->page(0).data());
+  EXPECT_EQ(drawn(more.back(), *w_.second.base), drawn(w_.second.prefixes.back(), *w_.second.base));
+  EXPECT_THAT(resume(*keeper, w_.n_shared), testing::SizeIs(kMore));  // it is still to be had
+  EXPECT_THAT(keep(*keeper, {w_.second.base, {w_.second.prefixes.begin() + static_cast<std::ptrdiff_t>(w_.n_shared + kMore), w_.second.prefixes.end()}}, 2), ElementsAre());
+  EXPECT_TRUE(keeper->usage().committed);
+  expect_restored(keeper->restore(), w_.second, 2, w_.second.prefixes.size());
+}
+
+TEST_F(Resumed, FromTheBeginningWhereNothingIsKnown) {
+  const auto keeper = restored();
+  const auto all = resume(*keeper, 0);
+  ASSERT_EQ(all.size(), w_.n_shared + kMore);
+  for (std::size_t i = 0; i < all.size(); ++i) expect_equal(*all[i], *w_.second.prefixes[i]);
+}
+
+TEST_F(Resumed, NotWhenAsMuchIsKnown) {
+  const auto keeper = restored();
+  first_ = w_.second.prefixes;
+  EXPECT_THAT(resume(*keeper, w_.n_shared + kMore), ElementsAre());
+  EXPECT_THAT(keeper->lost(), ElementsAre());
+}
+
+TEST_F(Resumed, UpToWhatIsDamaged) {
+  flip(more_.back().path);
+  const auto keeper = restored();
+  EXPECT_THAT(resume(*keeper, w_.n_shared), testing::SizeIs(kMore - 1));
+  EXPECT_THAT(keeper->lost(), ElementsAre(HasSubstr("quarantine")));
+  EXPECT_THAT(keep(*keeper, w_.second, 2), ElementsAre());
+  EXPECT_THAT(keeper->lost(), ElementsAre(HasSubstr("quarantine")));
+  expect_restored(keeper->restore(), w_.second, 2, w_.second.prefixes.size());
+}
+
+TEST_F(Resumed, AndNotDeletedAsWhatNobodyNeeds) {
+  for (const bool resumed : {true, false}) {
+    store::Clock::time_point now{};
+    const auto keeper = restored({.now = [&] { return now; }});
+    EXPECT_TRUE(keeper->tend());
+    if (resumed) {
+      EXPECT_THAT(resume(*keeper, w_.n_shared), testing::SizeIs(kMore));
+    }
+    now += std::chrono::hours(1);
+    EXPECT_TRUE(keeper->tend());
+    EXPECT_EQ(extent_files(dir_.at("store")).size(), n_files_ - (resumed ? 0 : kMore));
+  }
+}
+
 // Wider steps would give the extents that are there other beginnings, and so overwrite what is committed.
 TEST(Keeper, ABaseThatWasGivenUpForTheOneBeforeLeavesThatAsItIs) {
   const World& w = world();

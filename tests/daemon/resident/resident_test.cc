@@ -277,6 +277,38 @@ TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
   });
 }
 
+// The base to come was half evaluated when the daemon ended: the next one has that half without an engine.
+TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
+  store_ = root_ + "-store";
+  for (int i = 10; i < 40; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  const auto slow = [](EngineHost& host) {
+    for (int i = 0; i < 40; ++i) host.evaluated(1000, std::chrono::seconds(1000));
+  };
+  std::int64_t n_evaluated = 0;
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    co_await begun(resident);
+    const auto first = co_await at_rest(resident);
+    slow(host);
+    for (int i = 20; i < 24; ++i) write("m" + std::to_string(i) + ".py", source(i + 50, 60));
+    co_await begun(resident);
+    const auto next = co_await until(resident, [&](const auto& report) { return report.next_tokens > 0; });
+    const auto half = co_await until(resident, [&](const auto& report) { return report.disk_tokens > first.base_tokens / 2 && report.disk_tokens < first.base_tokens / 5 * 4; });
+    EXPECT_EQ(half.epoch, 1u);
+    EXPECT_LT(half.next_evaluated, half.next_tokens);
+    EXPECT_GT(half.disk_tokens, next.next_evaluated + 4 * kSmallMarkEvery);
+    n_evaluated = half.disk_tokens;
+  });
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    slow(host);
+    co_await begun(resident);
+    co_await until(resident, [](const auto& report) { return report.evaluated == report.base_tokens && report.overlay_evaluated + 3 >= report.overlay_tokens; });
+    const EngineHost::Person person(host);  // so that no more is evaluated than what has begun
+    const auto next = co_await until(resident, [&](const auto& report) { return report.next_evaluated >= n_evaluated; });
+    EXPECT_EQ(next.epoch, 1u);
+    EXPECT_LT(next.next_evaluated, next.next_tokens);
+  });
+}
+
 TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
   for (int i = 0; i < 4; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 30));
   with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
