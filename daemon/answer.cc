@@ -9,7 +9,7 @@
 
 namespace lares::daemon {
 Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar,
-               engine::Sampling sampling, Limits limits)
+               engine::Sampling sampling, Limits limits, const Kept& kept)
     : engine_(engine),
       timeline_(timeline),
       sampling_(sampling),
@@ -18,12 +18,32 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine:
       eos_(engine.tokenizer().added(engine::kEos)),
       think_end_(engine.tokenizer().added(engine::kThinkEnd)) {
   grammar_ = engine::Grammar::make(engine.tokenizer(), std::move(grammar));
+  for (const engine::Token token : kept.tokens) take(token, grammar_->thinking());
+  (void)events();  // heard already
+  avoid_ = kept.avoid;
 }
 
 engine::TokenMask Answer::only(engine::Token token) const {
   engine::TokenMask mask((static_cast<std::size_t>(engine_.tokenizer().vocab_size()) + 63) / 64);
   mask[static_cast<std::size_t>(token) / 64] |= std::uint64_t{1} << (token % 64);
   return mask;
+}
+
+// A greedy draw would begin the same circle again.
+const engine::TokenMask* Answer::without_avoided(const engine::TokenMask* mask) {
+  if (!avoid_) return mask;
+  const auto n_words = (static_cast<std::size_t>(engine_.tokenizer().vocab_size()) + 63) / 64;
+  avoiding_ = mask ? *mask : engine::TokenMask(n_words, ~std::uint64_t{0});
+  if (const auto beyond = engine_.tokenizer().vocab_size() % 64; !mask && beyond != 0) avoiding_.back() >>= 64 - beyond;
+  avoiding_[static_cast<std::size_t>(*avoid_) / 64] &= ~(std::uint64_t{1} << (*avoid_ % 64));
+  avoid_.reset();
+  const bool any = std::ranges::any_of(avoiding_, [](std::uint64_t word) { return word != 0; });
+  return any ? &avoiding_ : mask;
+}
+
+void Answer::go_on(std::int64_t n_more) {
+  limits_.tokens_max += n_more;
+  end_ = End::open;
 }
 
 void Answer::sample_one() {
@@ -42,7 +62,7 @@ void Answer::sample_one() {
     const auto mask = only(*think_end_);
     token = timeline_.next(sampling_, &mask);
   } else {
-    token = timeline_.next(sampling_, grammar_->mask());
+    token = timeline_.next(sampling_, without_avoided(grammar_->mask()));
   }
   if (!token) {
     end_ = token.error().code == engine::Errc::cancelled  ? End::cancelled
@@ -51,20 +71,23 @@ void Answer::sample_one() {
     error_ = token.error().message;
     return;
   }
+  take(*token, thinking);
+  if (end_ == End::end || tokens_.size() % kPeriodCheckEvery != 0) return;
+  const std::size_t n = std::min(tokens_.size(), kPeriodWindow);
+  if (const auto period = find_period(std::span(tokens_).last(n))) {
+    end_ = End::repetition;
+    n_periodic_ = period->covered;
+  }
+}
+
+void Answer::take(engine::Token token, bool thinking) {
   const bool in_calls = grammar_->in_calls();
-  grammar_->accept(*token);
+  grammar_->accept(token);
   if (!in_calls && grammar_->in_calls()) calls_at_ = tokens_.size();
-  tokens_.push_back(*token);
+  tokens_.push_back(token);
   n_thinking_ += thinking ? 1 : 0;
-  if (grammar_->done() || (eos_ && *token == *eos_)) {
-    end_ = End::end;
-    return;
-  }
-  undecoded_ += engine_.tokenizer().bytes(*token);
-  if (tokens_.size() % kPeriodCheckEvery == 0) {
-    const std::size_t n = std::min(tokens_.size(), kPeriodWindow);
-    if (find_period(std::span(tokens_).last(n))) end_ = End::repetition;
-  }
+  if (grammar_->done() || (eos_ && token == *eos_)) end_ = End::end;
+  else undecoded_ += engine_.tokenizer().bytes(token);
 }
 
 void Answer::draw(std::stop_token stop) {
@@ -82,14 +105,25 @@ std::vector<engine::Event> Answer::events() {
   return events;
 }
 
+// How many of the first n tokens stand before the call block and the opening bracket before its mark.
+std::size_t Answer::n_before_calls(std::size_t n) const {
+  if (!calls_at_ || n < *calls_at_) return n;
+  n = *calls_at_;
+  while (n > 0 && engine_.tokenizer().bytes(tokens_[n - 1]).find_first_not_of("\n<") == std::string_view::npos) --n;
+  return n;
+}
+
+Answer::Kept Answer::before_repetition() const {
+  const std::size_t before = tokens_.size() - n_periodic_, n = n_before_calls(before);
+  Kept kept{{tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(n)}, std::nullopt};
+  if (n == before) kept.avoid = tokens_[n];
+  return kept;
+}
+
 std::vector<engine::Token> Answer::tokens() const {
   auto out = tokens_;
   if (end_ == End::end) return out;
-  if (calls_at_) {  // half a call is no call, nor is the opening bracket before its mark
-    out.resize(std::min(out.size(), *calls_at_));
-    const auto opener = [&](engine::Token t) { return engine_.tokenizer().bytes(t).find_first_not_of("\n<") == std::string_view::npos; };
-    while (!out.empty() && opener(out.back())) out.pop_back();
-  }
+  out.resize(n_before_calls(out.size()));  // half a call is no call
   if (grammar_->thinking() && think_end_) out.push_back(*think_end_);
   if (eos_) out.push_back(*eos_);
   return out;

@@ -24,9 +24,14 @@ class Answer {
     std::int64_t tokens_max = 0, think_tokens_max = 0;
     std::int64_t context_max = 0;  // tokens of the transcript, this answer included
   };
-  // `timeline` has been synced to the prompt. Both outlive the answer.
+  // The beginning of an answer that was given up: the next goes on behind it, with another token than `avoid`.
+  struct Kept {
+    std::vector<engine::Token> tokens;
+    std::optional<engine::Token> avoid;
+  };
+  // `timeline` has been synced to the prompt and `kept`. Both outlive the answer.
   Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar, engine::Sampling sampling,
-         Limits limits);
+         Limits limits, const Kept& kept = {});
 
   void draw(std::stop_token stop);  // one token, or the end
   // The parser's, of what was drawn since the last call; after the end, what it held back too.
@@ -37,12 +42,18 @@ class Answer {
   bool think_forced() const { return think_forced_; }
   std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
   std::int64_t n_thinking() const { return n_thinking_; }
+  void go_on(std::int64_t n_more);  // after max_tokens, before events()
+  // After repetition: what came before it, and before the first call.
+  Kept before_repetition() const;
   // What the transcript gets: the sampled ids, closed where the answer was broken off, so that a next turn can follow.
   std::vector<engine::Token> tokens() const;
 
  private:
   void sample_one();
+  void take(engine::Token token, bool thinking);
   engine::TokenMask only(engine::Token token) const;
+  const engine::TokenMask* without_avoided(const engine::TokenMask* mask);
+  std::size_t n_before_calls(std::size_t n) const;
 
   const engine::Engine& engine_;
   engine::Timeline& timeline_;
@@ -56,6 +67,9 @@ class Answer {
   std::string undecoded_;                // the beginning of a code point
   std::int64_t n_thinking_ = 0;
   bool think_forced_ = false;
+  std::optional<engine::Token> avoid_;
+  engine::TokenMask avoiding_;
+  std::size_t n_periodic_ = 0;           // tokens at the end that repeat themselves
   End end_ = End::open;
   std::string error_;
 };

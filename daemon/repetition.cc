@@ -40,8 +40,11 @@ std::string call_reminder(const std::string& name, int n) {
   if (n == kCallsRemind)
     return fmt::format("This was the same call of {} with the same arguments for the {}rd time. Repeating it gives the same "
                        "result; use what you have, or do something else.", name, n);
+  if (n >= kCallsStop)
+    return fmt::format("{} has been called {} times with identical arguments; no more calls are taken. Say what you know, and what is left "
+                       "to do.", name, n);
   if (n == kCallsRemindAgain || n == kCallsStop - 1)
-    return fmt::format("{} has now been called {} times with identical arguments. At {} the turn is stopped. Change the "
+    return fmt::format("{} has now been called {} times with identical arguments. At {} no more calls are taken. Change the "
                        "approach, or finish with what you know.", name, n, kCallsStop);
   return {};
 }

@@ -201,7 +201,7 @@ TurnSettings Session::settings(std::string_view mode) const {
   if (given.top_p) s.sampling.top_p = static_cast<float>(*given.top_p);
   if (given.seed) s.sampling.seed = *given.seed;
   if (given.steps_max) s.steps_max = *given.steps_max;
-  if (given.step_tokens_max) s.step_tokens_max = *given.step_tokens_max;
+  if (given.step_tokens_max) s.step_tokens_max = *given.step_tokens_max, s.continuations_max = 0;
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
   const std::string& policy = info_.settings.policy;
   if (mode == "ask" || policy == "plan" || policy == "read-only") s.tools = ToolUse::reading;

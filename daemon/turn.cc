@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <utility>
-#include <variant>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -18,6 +17,7 @@
 #include "daemon/answer.h"
 #include "daemon/prompt.h"
 #include "daemon/repetition.h"
+#include "daemon/turn_items.h"
 #include "daemon/utf8.h"
 #include "engine/chat.h"
 
@@ -46,21 +46,18 @@ tools::Error stopped_by(std::exception_ptr thrown) {
   }
 }
 
-struct Call {
-  Item item;
-  bool rejected = false;
-};
+using Call = TurnItems::Call;
 
 class Turn {
  public:
   Turn(EngineHost& host, const Tools& tools, Transcript& transcript, std::unique_ptr<engine::Timeline>& timeline,
        TurnEvents& events, TurnStop& stop, TurnInput input, std::shared_ptr<SharedBeginning> shared)
       : host_(host), engine_(*host.engine()), tools_(tools), transcript_(transcript), timeline_(timeline), events_(events),
-        stop_(stop), in_(std::move(input)), shared_(std::move(shared)) {}
+        stop_(stop), in_(std::move(input)), items_(events_, in_.turn_id), shared_(std::move(shared)) {}
 
   asio::awaitable<TurnResult> run() {
     const auto began = Clock::now();
-    complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
+    items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
     if (in_.beginning.empty()) {
       std::vector<std::string> said{in_.said.text};
       auto changes = co_await changes_of_others();
@@ -87,16 +84,17 @@ class Turn {
     usage_ = {.steps = 1};
     std::string reason;
     for (int draw = 0;; ++draw) {
-      calls_.clear(), open_ = nullptr;
-      said_anything_ = false;
+      items_.begin_answer();
       reason = co_await answer(draw);
-      if (reason != "end" || said_anything_ || draw == kResamplesMax) break;
-      complete({.kind = "note", .text = "the answer was empty; drawn again"});
+      if (reason != "end" || items_.said_anything() || draw == kResamplesMax) break;
+      items_.complete({.kind = "note", .text = "the answer was empty; drawn again"});
     }
-    if (reason == "end" && !calls_.empty()) reason = "calls";
+    if (reason == "end" && !items_.calls().empty()) reason = "calls";
     finish_step(reason);
     if (reason == "calls") {
       co_await run_calls();
+    } else if (reason == "end" && must_answer_) {
+      end("repetition", fmt::format("the same call was made {} times", kCallsStop));
     } else if (reason == "end") {
       const auto steering = events_.steering();  // came too late for this turn's results: the turn goes on with it
       if (steering.empty()) {
@@ -124,57 +122,115 @@ class Turn {
 
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason.
   asio::awaitable<std::string> answer(int draw) {
-    if (!co_await prefill()) co_return failure_;
+    auto filled = prefill(transcript_.ids);
+    if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
-    const std::int64_t context_max = context_limit();
     auto sampling = in_.settings.sampling;
-    if (draw > 0) {
-      sampling.seed += static_cast<std::uint64_t>(draw);
-      sampling.temperature = std::max(sampling.temperature, kResampleTemperature);
-    }
-    engine::GrammarOptions grammar;
-    grammar.tools = declared();
-    grammar.calls_max = kCallsPerStepMax;
-    grammar.oracle = [this](const std::string& tool, const std::string& key, const engine::Arguments& so_far) {
-      return choices(tool, key, so_far);
-    };
-    events_.state("decode");
+    if (draw > 0) draw_otherwise(sampling, draw);
     Draw drawing(*this);
     auto& answer = drawing.answer;
-    drawing.begin = [&] {
-      answer.emplace(engine_, *timeline_, std::move(grammar), sampling, Answer::Limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_max});
-    };
-    bool note_forced = false;
-    do {
-      const Spent spent = co_await host_.draw(drawing);
-      usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(spent.waited).count();
-      decode_ += spent.ran;
-      for (auto& event : answer->events()) hear(std::move(event), answer->n_tokens());
-      if (answer->think_forced() && !note_forced) {
-        note_forced = true;
-        complete({.kind = "note", .text = fmt::format("the reasoning was ended after {} tokens", in_.settings.think_tokens_max)});
+    begin_with(drawing, sampling, {});
+    auto sampled = sample(drawing);
+    co_await std::move(sampled);
+    if (answer->end() == Answer::End::repetition) {
+      auto again = draw_again(drawing, sampling);
+      if (!co_await std::move(again)) {
+        append_ids(answer->tokens());
+        co_return failure_;
       }
-    } while (answer->end() == Answer::End::open);
-    close_item();
+    }
+    items_.close();
     usage_.generated += answer->n_tokens();
     usage_.thinking += answer->n_thinking();
     usage_.decode_ms = std::chrono::duration_cast<std::chrono::milliseconds>(decode_).count();
     failure_message_ = answer->error();
-    const bool empty = answer->end() == Answer::End::end && !said_anything_;
+    const bool empty = answer->end() == Answer::End::end && !items_.said_anything();
     if (!empty || draw == kResamplesMax) {
       std::vector<std::string> pending;
-      if (answer->end() == Answer::End::end) pending.assign(calls_.size(), std::string(kUnknownOutcome));
-      else calls_.clear();
+      if (answer->end() == Answer::End::end) pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
+      else items_.calls().clear();
       transcript_.results = pending;
       append_ids(answer->tokens());
     }
     co_return std::string(reason_of(answer->end()));
   }
 
-  // False: failure_ says why.
-  asio::awaitable<bool> prefill() {
+  void begin_with(Draw& drawing, const engine::Sampling& sampling, Answer::Kept kept) {
+    drawing.begin = [this, &answer = drawing.answer, sampling, kept = std::move(kept)] {
+      answer.emplace(engine_, *timeline_, grammar(), sampling, Answer::Limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_limit()}, kept);
+    };
+    events_.state("decode");
+  }
+
+  // Once, of an answer that goes in circles: from before the circle. False: failure_ says why, and the answer is as it was.
+  asio::awaitable<bool> draw_again(Draw& drawing, engine::Sampling sampling) {
+    auto kept = drawing.answer->before_repetition();
+    const std::int64_t n_dropped = drawing.answer->n_tokens() - static_cast<std::int64_t>(kept.tokens.size());
+    items_.close();
+    items_.drop_calls("The answer went in circles; it was drawn again.");
+    items_.complete({.kind = "note", .text = fmt::format("the last {} tokens repeat themselves; drawn again from before them", n_dropped)});
+    auto ids = transcript_.ids;
+    ids.insert(ids.end(), kept.tokens.begin(), kept.tokens.end());
+    auto gone_back = go_back_to(std::move(ids));
+    if (!co_await std::move(gone_back)) co_return false;
+    usage_.generated += n_dropped;
+    drawing.answer.reset();
+    draw_otherwise(sampling, kResamplesMax + 1);
+    begin_with(drawing, sampling, std::move(kept));
+    auto sampled = sample(drawing);
+    co_await std::move(sampled);
+    co_return true;
+  }
+
+  static void draw_otherwise(engine::Sampling& sampling, int draw) {
+    sampling.seed += static_cast<std::uint64_t>(draw);
+    sampling.temperature = std::max(sampling.temperature, kResampleTemperature);
+  }
+
+  engine::GrammarOptions grammar() const {
+    engine::GrammarOptions grammar;
+    grammar.tools = declared();
+    grammar.calls_max = kCallsPerStepMax;
+    grammar.oracle = [this](const std::string& tool, const std::string& key, const engine::Arguments& so_far) {
+      return choices(tool, key, so_far);
+    };
+    return grammar;
+  }
+
+  // To the answer's end, and beyond the limit of one answer as often as the settings allow.
+  asio::awaitable<void> sample(Draw& drawing) {
+    auto& answer = drawing.answer;
+    bool note_forced = false;
+    int n_continued = 0;
+    do {
+      const Spent spent = co_await host_.draw(drawing);
+      usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(spent.waited).count();
+      decode_ += spent.ran;
+      if (answer->end() == Answer::End::max_tokens && n_continued < in_.settings.continuations_max) {
+        ++n_continued;
+        answer->go_on(in_.settings.step_tokens_max);
+      }
+      for (auto& event : answer->events()) items_.hear(std::move(event), answer->n_tokens());
+      if (answer->think_forced() && !note_forced) {
+        note_forced = true;
+        items_.complete({.kind = "note", .text = fmt::format("the reasoning was ended after {} tokens", in_.settings.think_tokens_max)});
+      }
+    } while (answer->end() == Answer::End::open);
+  }
+
+  // Where the timeline has been already.
+  asio::awaitable<bool> go_back_to(std::vector<engine::Token> ids) {
+    const protocol::Usage before = usage_;
+    auto filled = prefill(ids);
+    const bool done = co_await std::move(filled);
+    usage_.prompt = before.prompt, usage_.cached = before.cached;
+    co_return done;
+  }
+
+  // Makes the timeline end with `ids`. False: failure_ says why.
+  asio::awaitable<bool> prefill(std::span<const engine::Token> ids) {
     const EngineHost::Person waits(host_);
-    const std::int64_t total = static_cast<std::int64_t>(transcript_.ids.size());
+    const std::int64_t total = static_cast<std::int64_t>(ids.size());
     usage_.prompt = total;
     if (total + kClosingTokens >= context_limit()) {
       failure_ = "context_full";
@@ -201,9 +257,9 @@ class Turn {
       const auto asked = Clock::now();
       const auto sync = [&] {
         const auto began = Clock::now();
-        end = piece();
-        auto done = timeline_->sync(std::span(transcript_.ids).first(static_cast<std::size_t>(end)), stop_.engine.get_token(), progress_of(total - end));
-        if (done && shared_ && shared_->next_mark(transcript_.ids, end - 1) == end) shared_->offer(timeline_->prefix(end));
+        end = piece(ids);
+        auto done = timeline_->sync(ids.first(static_cast<std::size_t>(end)), stop_.engine.get_token(), progress_of(total - end));
+        if (done && shared_ && shared_->next_mark(ids, end - 1) == end) shared_->offer(timeline_->prefix(end));
         return std::tuple(std::move(done), began - asked, Clock::now() - began);
       };
       auto [synced, waited, ran] = co_await host_.run(sync);
@@ -229,13 +285,13 @@ class Turn {
   }
 
   // Where the next piece of a prefill ends. On the engine's thread; makes the timeline.
-  std::int64_t piece() {
-    const auto total = static_cast<std::int64_t>(transcript_.ids.size()), chunk = engine_.info().n_chunk;
-    if (!timeline_) timeline_ = engine_.timeline(shared_ ? shared_->longest(transcript_.ids) : nullptr);
+  std::int64_t piece(std::span<const engine::Token> ids) {
+    const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine_.info().n_chunk;
+    if (!timeline_) timeline_ = engine_.timeline(shared_ ? shared_->longest(ids) : nullptr);
     if (chunk == 0) return total;
     const auto held = timeline_->tokens();
-    const std::int64_t common = std::mismatch(held.begin(), held.end(), transcript_.ids.begin(), transcript_.ids.end()).first - held.begin();
-    return std::min({total, (common / chunk + 1) * chunk, shared_ ? shared_->next_mark(transcript_.ids, common) : total});
+    const std::int64_t common = std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
+    return std::min({total, (common / chunk + 1) * chunk, shared_ ? shared_->next_mark(ids, common) : total});
   }
 
   void finish_step(const std::string& reason) {
@@ -250,72 +306,12 @@ class Turn {
     decode_ = prefill_ = {};
   }
 
-  // ---- what the model says
-
-  void hear(engine::Event event, std::int64_t tokens) {
-    using namespace engine;
-    if (auto* d = std::get_if<ReasoningDelta>(&event)) return text("think", d->text, tokens);
-    if (auto* d = std::get_if<ContentDelta>(&event)) {
-      said_anything_ = said_anything_ || d->text.find_first_not_of(" \t\r\n") != std::string::npos;
-      return text("text", d->text, tokens);
-    }
-    said_anything_ = true;
-    if (auto* begin = std::get_if<CallBegin>(&event)) {
-      close_item();
-      calls_.push_back({new_item({.kind = "tool", .name = begin->name, .state = "writing"})});
-      events_.item_started(calls_.back().item);
-    } else if (auto* d = std::get_if<ArgumentsDelta>(&event)) {
-      Item& item = calls_.at(static_cast<std::size_t>(d->index)).item;
-      item.arguments += d->json;
-      events_.item_delta(item.id, "arguments", d->json, tokens);
-    } else if (auto* done = std::get_if<CallEnd>(&event)) {
-      calls_.at(static_cast<std::size_t>(done->index)).item.arguments = done->arguments;
-    } else if (auto* no = std::get_if<CallRejected>(&event)) {
-      while (calls_.size() <= static_cast<std::size_t>(no->index)) {  // it may be rejected before it has a name
-        close_item();
-        calls_.push_back({new_item({.kind = "tool", .name = no->name, .state = "writing"})});
-        events_.item_started(calls_.back().item);
-      }
-      Call& call = calls_[static_cast<std::size_t>(no->index)];
-      call.rejected = true;
-      call.item.state = "rejected", call.item.output = no->why;
-      events_.item_completed(call.item);
-    }
-  }
-
-  void text(const char* kind, const std::string& piece, std::int64_t tokens) {
-    if (piece.empty()) return;
-    if (!open_ || open_->kind != kind) {
-      close_item();
-      open_ = std::make_unique<Item>(new_item({.kind = kind}));
-      opened_at_ = tokens;
-      events_.item_started(*open_);
-    }
-    open_->text += piece;
-    open_->tokens = std::max<std::int64_t>(1, tokens - opened_at_);
-    events_.item_delta(open_->id, "text", piece, tokens);
-  }
-
-  void close_item() {
-    if (!open_) return;
-    events_.item_completed(*open_);
-    open_ = nullptr;
-  }
-
-  Item new_item(Item item) {
-    item.id = fmt::format("{}.{}", in_.turn_id, ++n_items_);
-    item.turn_id = in_.turn_id;
-    return item;
-  }
-
-  void complete(Item item) { events_.item_completed(new_item(std::move(item))); }
-
   // ---- what it calls
 
   asio::awaitable<void> run_calls() {
     std::vector<std::string> results, reminders;
     bool broken = false, stuck = false;
-    for (Call& call : calls_) {
+    for (Call& call : items_.calls()) {
       if (call.rejected) {
         results.push_back(call.item.output);
         continue;
@@ -329,19 +325,19 @@ class Turn {
       const int n = co_await run_call(call, broken);
       results.push_back(call.item.output);
       if (const auto reminder = call_reminder(call.item.name, n); !reminder.empty()) {
-        complete({.kind = "note", .text = reminder});
+        items_.complete({.kind = "note", .text = reminder});
         reminders.push_back(reminder);
       }
       stuck = stuck || n >= kCallsStop;
     }
     transcript_.results = results;
-    if (broken || stuck || stop_.requested()) {
+    if (broken || stop_.requested()) {
       append_ids({});  // the results wait for the next prompt
       if (broken) end("error", failure_message_);
-      else if (stuck) end("repetition", fmt::format("the same call was made {} times", kCallsStop));
       else end("cancelled", "");
       co_return;
     }
+    must_answer_ = stuck;
     auto changes = co_await changes_of_others();
     if (!changes.empty()) reminders.push_back(std::move(changes));
     for (auto& text : hear(events_.steering())) reminders.push_back(std::move(text));
@@ -356,7 +352,7 @@ class Turn {
 
   // What the model may call.
   std::vector<engine::ToolSpec> declared() const {
-    if (in_.settings.tools == ToolUse::none) return {};
+    if (in_.settings.tools == ToolUse::none || must_answer_) return {};
     std::vector<engine::ToolSpec> out = catalogue();
     if (in_.settings.tools == ToolUse::all) return out;
     std::erase_if(out, [&](const engine::ToolSpec& spec) {
@@ -459,7 +455,7 @@ class Turn {
   std::vector<std::string> hear(const std::vector<Said>& steering) {
     std::vector<std::string> texts;
     for (const auto& said : steering) {
-      complete({.kind = "user", .text = said.text, .prompt_id = said.prompt_id});
+      items_.complete({.kind = "user", .text = said.text, .prompt_id = said.prompt_id});
       texts.push_back(said.text);
     }
     return texts;
@@ -478,7 +474,7 @@ class Turn {
   }
 
   void end(std::string reason, std::string message) {
-    if (reason == "error") complete({.kind = "error", .text = message});
+    if (reason == "error") items_.complete({.kind = "error", .text = message});
     result_.reason = std::move(reason), result_.message = std::move(message);
   }
 
@@ -490,14 +486,12 @@ class Turn {
   TurnEvents& events_;
   TurnStop& stop_;
   TurnInput in_;
+  TurnItems items_;
   std::shared_ptr<SharedBeginning> shared_;  // null: nothing is shared
   TurnResult result_;
   protocol::Usage total_, usage_;
   Clock::duration decode_{}, prefill_{};
-  std::vector<Call> calls_;
-  std::unique_ptr<Item> open_;  // think or text
-  std::int64_t opened_at_ = 0, n_items_ = 0;
-  bool said_anything_ = false;
+  bool must_answer_ = false;  // it goes in circles: one answer more, without tools
   CallCounter calls_made_;
   std::string failure_, failure_message_;
 };

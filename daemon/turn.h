@@ -29,6 +29,7 @@ inline constexpr std::int64_t kStepTokensMax = 131'072;     // tokens of a step 
 inline constexpr std::int64_t kThinkTokensMax = 98'304;     // ... of them reasoning: then </think> is forced
 inline constexpr int kCallsPerStepMax = 8;
 inline constexpr int kResamplesMax = 2;                     // of an answer that is empty
+inline constexpr int kContinuationsMax = 2;                 // of an answer that reached kStepTokensMax: 384K tokens in all
 inline constexpr float kResampleTemperature = 0.6f;         // at least: the same draw would be empty again
 
 enum class ToolUse {
@@ -40,6 +41,7 @@ enum class ToolUse {
 struct TurnSettings {
   engine::Sampling sampling;
   std::int64_t steps_max = kStepsMax, step_tokens_max = kStepTokensMax, think_tokens_max = kThinkTokensMax;
+  int continuations_max = kContinuationsMax;  // of one that reached step_tokens_max
   ToolUse tools = ToolUse::all;
 };
 

@@ -214,7 +214,7 @@ TEST_F(TurnTest, StepsAreLimited) {
 
 TEST_F(TurnTest, TokensAreLimitedAndHalfACallNeverRuns) {
   const std::string text = "x</think>" + create(root_ + "/half.txt", std::string(500, 'x'));
-  const auto result = turn({{text}}, {.step_tokens_max = 150});
+  const auto result = turn({{text}}, {.step_tokens_max = 150, .continuations_max = 0});
   EXPECT_EQ(result.reason, "max_tokens");
   EXPECT_FALSE(fs::exists(root_ + "/half.txt"));
   ASSERT_EQ(heard_.of("tool").size(), 1u);
@@ -233,21 +233,81 @@ TEST_F(TurnTest, ReasoningBeyondItsBudgetIsEnded) {
   EXPECT_THAT(heard_.of("note")[0].text, HasSubstr("100 tokens"));
 }
 
-TEST_F(TurnTest, AnEndlessAnswerIsStopped) {
-  const auto result = turn({{.text = "again and again, ", .open_ended = true}});
+TEST_F(TurnTest, AnAnswerLongerThanOneGoesOn) {
+  std::string text;
+  for (int i = 0; i < 80; ++i) text += fmt::format("line {}\n", i * i);
+  ASSERT_GT(text.size(), 600u);
+  ASSERT_LT(text.size(), 900u);
+  const auto result = turn({{"x</think>" + text + create(root_ + "/whole.txt", "whole")}, {"x</think>Done."}}, {.step_tokens_max = 400});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_EQ(read("whole.txt"), "whole");
+  EXPECT_EQ(turn({{"x</think>" + text}}, {.step_tokens_max = 400, .continuations_max = 0}, "Again.").reason, "max_tokens");
+  EXPECT_EQ(turn({{"x</think>" + text}}, {.step_tokens_max = 200, .continuations_max = 2}, "Again.").reason, "max_tokens");
+}
+
+TEST_F(TurnTest, AnEndlessAnswerIsDrawnAgainOnceAndStopped) {
+  const auto result = turn({{.text = "again and again, ", .open_ended = true}, {.text = "for ever and ever, ", .open_ended = true}});
   EXPECT_EQ(result.reason, "repetition");
   EXPECT_LT(heard_.recorded.size(), prompt_head().size() + 2000);
+  EXPECT_EQ(heard_.of("note").size(), 1u);
+}
+
+// Not from its beginning: what was thought before the circle is kept, in the caches too, and another token comes first.
+TEST_F(TurnTest, AnAnswerInCirclesIsDrawnAgainFromBeforeThem) {
+  std::string thought;
+  for (int i = 0; i < 40; ++i) thought += fmt::format("thought {}. ", i * i);
+  const std::string circle = "again and again, ";
+  std::string said = thought;
+  for (int i = 0; i < 100; ++i) said += circle;
+  const auto result = turn({{said}, {"Enough.</think>Done."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_THAT(heard_.of("note")[0].text, HasSubstr("repeat themselves"));
+  ASSERT_EQ(prompts_.size(), 2u);
+  ASSERT_TRUE(prompts_[1].starts_with(prompts_[0]));
+  const std::string kept = prompts_[1].substr(prompts_[0].size());
+  EXPECT_TRUE(thought.starts_with(kept) || kept.starts_with(thought.substr(0, thought.size() - 2)));
+  EXPECT_NEAR(static_cast<double>(kept.size()), static_cast<double>(thought.size()), 24);
+  EXPECT_THAT(heard_.recorded, ::testing::SizeIs(prompts_[1].size() - prompts_[0].size() + heard_.recorded.size() - kept.size()));
+  EXPECT_EQ(heard_.of("think").back().text, "Enough.");
+  EXPECT_EQ(heard_.of("text").back().text, "Done.");
+}
+
+// The first token of the circle, had it been drawn again, is forbidden once.
+TEST_F(TurnTest, ACircleDoesNotBeginAgainAtTheSamePlace) {
+  const std::string circle = "abcdefgh";
+  std::string said;
+  for (int i = 0; i < 100; ++i) said += circle;
+  turn({{"1234" + said}, {circle + "</think>Done."}});
+  EXPECT_EQ(n_masked_, 1);
+}
+
+// Half a call is none: the calls are written anew.
+TEST_F(TurnTest, ACircleInACallTakesTheCallsBack) {
+  std::string circle;
+  for (int i = 0; i < 100; ++i) circle += "again and again, ";
+  const std::string half = "x</think>I write." + create(root_ + "/a.txt", circle);
+  const auto result = turn({{half.substr(0, half.find("</｜DSML｜parameter>\n</"))}, {create(root_ + "/b.txt", "short")}, {"x</think>Done."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_FALSE(fs::exists(root_ + "/a.txt"));
+  EXPECT_EQ(read("b.txt"), "short");
+  ASSERT_EQ(heard_.of("tool").size(), 2u);
+  EXPECT_EQ(heard_.of("tool")[0].state, "rejected");
+  EXPECT_EQ(heard_.of("tool")[1].state, "done");
+  EXPECT_TRUE(prompts_[1].ends_with("<think>x</think>I write."));
 }
 
 TEST_F(TurnTest, TheSameCallAgainAndAgainIsStopped) {
   write("a.txt", "a\n");
   const std::string view = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "view"}, {"path", root_ + "/a.txt"}})});
   std::deque<Play> plays;
-  for (int i = 0; i < kCallsStop + 2; ++i) plays.push_back({view});
+  for (int i = 0; i < kCallsStop; ++i) plays.push_back({view});
+  plays.push_back({"x</think>The file says a."});  // it may still say what it knows
   const auto result = turn(plays);
   EXPECT_EQ(result.reason, "repetition");
   EXPECT_EQ(heard_.of("tool").size(), static_cast<std::size_t>(kCallsStop));
-  EXPECT_EQ(heard_.of("note").size(), 3u);  // reminders
+  EXPECT_EQ(heard_.of("note").size(), 4u);  // reminders
+  EXPECT_EQ(heard_.of("text").back().text, "The file says a.");
+  EXPECT_THAT(prompts_.back(), HasSubstr("no more calls"));
 }
 
 TEST_F(TurnTest, AnEmptyAnswerIsDrawnAgain) {
