@@ -16,6 +16,7 @@ struct DaemonOptions {
   std::string model_directory;     // what server/status says
   std::string sandbox_launcher;    // path of lares-sandbox
   std::string mcp_config;          // the user's own; empty: no MCP servers
+  std::string config_dir;          // the user's own hooks.json and AGENTS.md; empty: neither
   TurnSettings defaults;
   std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens
   EngineHost::Load load;

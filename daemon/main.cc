@@ -32,14 +32,17 @@ std::string beside_this_executable(const char* name) {
   return (fs::read_symlink("/proc/self/exe", ec).parent_path() / name).string();
 }
 
-// The user's own list of MCP servers: a repository's would be run on the word of whoever wrote it.
-std::string mcp_config() {
+// What the user says for all repositories: mcp.json, hooks.json, AGENTS.md. A repository's own servers and hooks would be run on the word
+// of whoever wrote it.
+std::string config_dir() {
   const char* const home = std::getenv("HOME");
   const char* const config = std::getenv("XDG_CONFIG_HOME");
-  const fs::path folder = config && *config ? fs::path(config) : fs::path(home ? home : "/") / ".config";
-  const fs::path path = folder / "lares" / "mcp.json";
+  return ((config && *config ? fs::path(config) : fs::path(home ? home : "/") / ".config") / "lares").string();
+}
+std::string mcp_config(const std::string& folder) {
+  const std::string path = folder + "/mcp.json";
   std::error_code ec;
-  return fs::exists(path, ec) ? path.string() : "";
+  return fs::exists(path, ec) ? path : "";
 }
 
 int run(int argc, char** argv) {
@@ -84,7 +87,8 @@ int run(int argc, char** argv) {
   options.resident_tokens = resident;
   options.model_directory = model;
   options.sandbox_launcher = beside_this_executable("lares-sandbox");
-  options.mcp_config = mcp_config();
+  options.config_dir = config_dir();
+  options.mcp_config = mcp_config(options.config_dir);
   options.load = [&](const engine::Progress& progress) {
     return engine::load({.directory = model, .n_threads = threads, .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
   };

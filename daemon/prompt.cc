@@ -32,9 +32,9 @@ void open_answer(std::vector<engine::Segment>& out) {
 
 }  // namespace
 
-std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task) {
+std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task, const std::string& asked) {
   std::vector<engine::Segment> out{{std::string(engine::kUser), true},
-                                   {changes + (changes.empty() ? "" : "\n") + "The repository is at " + root + ".\n\n" + task, false}};
+                                   {changes + (changes.empty() ? "" : "\n") + "The repository is at " + root + ".\n\n" + asked + task, false}};
   open_answer(out);
   return out;
 }

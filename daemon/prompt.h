@@ -2,7 +2,7 @@
 //
 //   BOS effort SYSTEM "\n\n" TOOLS                                     constant: prompt_head()
 //   REPOSITORY                                                         plain text: daemon/residency/compose.h
-//   <｜User｜>CHANGES The repository is at ROOT.\n\nTASK<｜Assistant｜><think>      begin_session()
+//   <｜User｜>CHANGES The repository is at ROOT.\n\nASKED TASK<｜Assistant｜><think>      begin_session()
 //   ... the model's answer, EOS ...
 //   <｜User｜><tool_result>...</tool_result>...<｜Assistant｜><think>       continue_session()
 //
@@ -26,8 +26,9 @@ const std::vector<engine::ToolSpec>& catalogue();
 
 std::string prompt_head();
 
-// What follows the repository. `changes`: what is no longer as it shows it (daemon/residency/overlay.h); may be empty.
-std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task);
+// What follows the repository. `changes`: what is no longer as it shows it (daemon/residency/overlay.h); `asked`: what is asked of agents
+// (instructions.h); both may be empty.
+std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task, const std::string& asked = "");
 
 // After an answer that called tools, `results` has one text per call, in order; after one that did not it is empty. `said` are
 // texts for the model behind them: what the user wrote meanwhile, reminders, or the next task.

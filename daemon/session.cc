@@ -8,11 +8,15 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "daemon/hooks/hooks.h"
+#include "daemon/instructions.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"
+#include "daemon/shorten.h"
 #include "daemon/utf8.h"
 #include "tools/text.h"
 
@@ -25,6 +29,8 @@ constexpr std::string_view kAllMayHaveChanged =
     "<workspace-update>\nFiles may have changed since you were shown them. View a file before you rely on its text.\n</workspace-update>\n";
 constexpr std::size_t kTitleBytesMax = 80;
 constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
+
+std::string own_file(const SessionWorld& world, const char* name) { return world.config_dir.empty() ? "" : world.config_dir + "/" + name; }
 
 std::string first_line(const std::string& text) {
   const auto begin = text.find_first_not_of(" \t\r\n");
@@ -201,7 +207,10 @@ TurnSettings Session::settings(std::string_view mode) const {
   if (given.top_p) s.sampling.top_p = static_cast<float>(*given.top_p);
   if (given.seed) s.sampling.seed = *given.seed;
   if (given.steps_max) s.steps_max = *given.steps_max;
-  if (given.step_tokens_max) s.step_tokens_max = *given.step_tokens_max, s.continuations_max = 0;
+  if (given.step_tokens_max) {
+    if (*given.step_tokens_max != s.step_tokens_max) s.continuations_max = 0;  // somebody means it
+    s.step_tokens_max = *given.step_tokens_max;
+  }
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
   const std::string& policy = info_.settings.policy;
   if (mode == "ask" || policy == "plan" || policy == "read-only") s.tools = ToolUse::reading;
@@ -273,6 +282,40 @@ asio::awaitable<std::string> Session::changes_of_others() {
   co_return std::move(update->text);
 }
 
+Beginning Session::begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes) {
+  pinned_ = beginning.pinned;
+  note_shown(pinned_->view, beginning.files);
+  const Instructions asked = instructions(beginning.files, pinned_->view, own_file(world_, "AGENTS.md"));
+  if (!asked.files.empty()) notes.push_back(fmt::format("following {}", fmt::join(asked.files, ", ")));
+  return {{beginning.base, &beginning.base->tokens}, begin_session(beginning.overlay, info_.root, task, asked.text)};
+}
+
+asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summary, std::string next) {
+  auto beginning = co_await resident_->begin();
+  if (!beginning) {
+    world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", beginning.error()}});
+    co_return std::nullopt;
+  }
+  std::vector<std::string> words, notes;
+  for (const Prompt& p : prompts_)
+    if (p.turn_id != 0 && (next.empty() || p.turn_id != info_.turn_id)) words.push_back(p.send.content);
+  written_.clear();
+  auto out = begin_with(*beginning, anew(summary, words, next), notes);
+  co_return std::optional<Beginning>(std::move(out));
+}
+
+void Session::with_hooks(TurnInput& input, HookConfig config) {
+  const auto note = [this, n = 0](const std::string& text) mutable {
+    if (turn_) item_completed({.id = fmt::format("{}.h{}", turn_->id, ++n), .turn_id = turn_->id, .kind = "note", .text = text});
+  };
+  const auto hooks = std::make_shared<Hooks>(std::move(config), info_.root, info_.session_id, note);
+  if (hooks->for_calls()) {
+    input.before_call = [hooks](const protocol::Item& item) { return hooks->before(item); };
+    input.after_call = [hooks](const protocol::Item& item) { return hooks->after(item); };
+  }
+  if (hooks->for_ends()) input.at_end = [hooks, id = input.turn_id] { return hooks->at_end(id); };
+}
+
 asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   TurnResult result;
   try {
@@ -293,22 +336,24 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       if (transcript_.ids.empty()) {
         auto beginning = co_await resident_->begin();
         if (beginning) {
-          pinned_ = beginning->pinned;
-          note_shown(pinned_->view, beginning->files);
-          input.shared_ids = {beginning->base, &beginning->base->tokens};
-          input.beginning = begin_session(beginning->overlay, info_.root, prompt->send.content);
+          input.beginning = begin_with(*beginning, prompt->send.content, input.notes);
         } else {
-          failed = beginning.error();
+          failed = "read the repository: " + beginning.error();
         }
       }
       if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
+      auto hooks = read_hooks(own_file(world_, "hooks.json"));
+      if (!hooks && failed.empty()) failed = hooks.error();
+      if (hooks) with_hooks(input, std::move(*hooks));
+      if (pinned_) input.n_repository = static_cast<std::int64_t>(pinned_->view.base().tokens.size());
+      input.begin_anew = [this](std::string summary, std::string next) { return begin_anew(std::move(summary), std::move(next)); };
       input.changes = [this] { return changes_of_others(); };
       input.ran = [this](protocol::Item& item) { return checkpoint(item, &protocol::Item::snapshot_after); };
       input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) { return permit(item, arguments); };
       if (failed.empty()) {
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident_->shared());
       } else {
-        result = {"error", "read the repository: " + failed, {}};
+        result = {"error", failed, {}};
       }
     }
   } catch (const std::exception& e) {
@@ -458,6 +503,12 @@ void Session::appended(const std::vector<engine::Token>& ids, const std::vector<
   params["results"] = results;
   record(kAppended, params);
   record_shown();  // after what shows it: a crash in between tells it twice, not never
+}
+
+void Session::shortened(Transcript before, const std::vector<engine::Token>& ids) {
+  turn_log_.shortened(std::move(before));
+  record(kShortened, {{"ids", ids}});
+  record_shown();
 }
 
 std::vector<Said> Session::steering() {

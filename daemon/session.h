@@ -20,6 +20,7 @@
 #include "daemon/checkpoints.h"
 #include "daemon/engine_host.h"
 #include "daemon/gate.h"
+#include "daemon/hooks/hook_config.h"
 #include "daemon/journal.h"
 #include "daemon/log.h"
 #include "daemon/permissions/permissions.h"
@@ -51,6 +52,7 @@ struct SessionWorld {
   Checkpoints* checkpoints = nullptr;
   const Log* log = nullptr;
   std::string state_dir, sandbox_launcher, mcp_config;
+  std::string config_dir;  // the user's own hooks.json and AGENTS.md; empty: neither
   TurnSettings defaults;
   std::function<void()> changed;  // some session's state changed
 };
@@ -88,8 +90,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<protocol::SessionRewindResult>> unrewind();
   const TurnLog& turn_log() const { return turn_log_; }
   const Transcript& transcript() const { return transcript_; }
-  // Of a session just made: knows what the first n_ids of the other's transcript say, and shares what is evaluated of them.
-  asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, std::size_t n_ids, std::vector<std::string> results);
+  // Of a session just made: knows what the other's transcript `was`, and shares what is evaluated of it.
+  asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was);
   void close();
   asio::awaitable<void> ended();  // when no turn runs
 
@@ -141,6 +143,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void item_completed(const protocol::Item& item) override;
   void step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) override;
   void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) override;
+  void shortened(Transcript before, const std::vector<engine::Token>& ids) override;
   std::vector<Said> steering() override;
 
   template <class T> void fact(T notification);
@@ -163,9 +166,12 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void forked();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);
   void make_toolbox();
+  void with_hooks(TurnInput& input, HookConfig config);
   void note_shown(const View& view, const tools::Workspace& files);
   void record_shown();
   asio::awaitable<void> pin_again();
+  Beginning begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes);
+  asio::awaitable<std::optional<Beginning>> begin_anew(std::string summary, std::string next);
   asio::awaitable<std::string> changes_of_others();
   std::size_t n_waiting() const;
   const std::string& mode_of(const protocol::PromptSend& prompt) const;

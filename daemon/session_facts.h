@@ -12,7 +12,7 @@
 namespace lares::daemon {
 
 // Facts of the daemon's own.
-inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown", kForked = "lares/forked";
+inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown", kForked = "lares/forked", kShortened = "lares/shortened";
 
 // As a scan calls what the model knows of the file now; empty: there is none. Journals of earlier versions have only `after`.
 inline std::string blob_shown(const protocol::FileChange& change) {

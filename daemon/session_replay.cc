@@ -1,6 +1,7 @@
 // A session read back from its journal, and what a daemon that died left open in it.
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "daemon/session.h"
 #include "daemon/session_facts.h"
@@ -22,7 +23,8 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       f(*typed);
     }
   };
-  if (method == kAppended) {
+  if (method == kAppended || method == kShortened) {
+    if (method == kShortened) turn_log_.shortened(std::exchange(transcript_, {}));
     const auto ids = params.find("ids");
     if (ids != params.end() && ids->is_array()) {
       for (const auto& id : *ids) {

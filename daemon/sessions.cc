@@ -100,12 +100,11 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
 
 asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title) {
   const std::string what = fmt::format("fork session {}", from->info().session_id);
-  std::size_t n_ids = from->transcript().ids.size();
-  std::vector<std::string> results = from->transcript().results;
+  Transcript was = from->transcript();
   if (before_turn != 0) {
     const auto turns = from->turn_log().from(before_turn);
     if (turns.empty()) co_return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("{} before turn {}: it has no such turn now", what, before_turn)));
-    n_ids = turns.front().n_ids, results = turns.front().results;
+    was = from->turn_log().before(turns.front(), was);
   } else if (from->running() || from->rewinding()) {
     co_return tl::unexpected(refusal(protocol::Code::busy, what + ": a turn runs; fork before it, or when it has ended"));
   }
@@ -116,7 +115,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   info.settings = from->info().settings;
   auto session = Session::create(world_, info);
   if (!session) co_return session;
-  co_await (*session)->become_fork_of(std::move(from), n_ids, std::move(results));
+  co_await (*session)->become_fork_of(std::move(from), std::move(was));
   if (const std::string& failed = (*session)->failure(); !failed.empty()) co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
   sessions_[info.session_id] = *session;
   co_return session;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "mcp/mcp.h"
@@ -39,6 +40,37 @@ class AskUser final : public tools::Tool {
   Ask ask_;
 };
 
+// What the model means to do, for people to follow; the model itself reads it back.
+class Plan final : public tools::Tool {
+ public:
+  const tools::Spec& spec() const override {
+    static const tools::Spec kSpec{
+        std::string(kPlan),
+        "Tell the user the steps of a longer task and how far you are. Send all of them each time one is begun or done; one is in work at a time.",
+        R"({"type": "object", "properties": {"steps": {"type": "array", "items": {"type": "object", "properties": {"step": {"type": "string"}, "status": {"type": "string", "enum": ["pending", "in_progress", "done"]}}, "required": ["step", "status"]}}}, "required": ["steps"]})"};
+    return kSpec;
+  }
+  bool mutates(const nlohmann::json&) const override { return false; }
+
+  asio::awaitable<tools::Result<tools::Outcome>> run(nlohmann::json args, tools::OnOutput) override {
+    std::string text, wrong;
+    const auto steps = args.find("steps");
+    if (steps == args.end() || !steps->is_array() || steps->empty() || steps->size() > kPlanStepsMax)
+      wrong = fmt::format("plan needs steps: 1 to {} of them, each {{\"step\": \"what\", \"status\": \"pending\", \"in_progress\" or \"done\"}}.", kPlanStepsMax);
+    for (std::size_t i = 0; wrong.empty() && i < steps->size(); ++i) {
+      const auto& step = (*steps)[i];
+      const auto what = step.is_object() ? step.value("step", nlohmann::json()) : nlohmann::json(), status = step.is_object() ? step.value("status", nlohmann::json()) : nlohmann::json();
+      const std::string_view mark = status == "pending" ? "[ ] " : status == "in_progress" ? "[>] " : status == "done" ? "[x] " : "";
+      if (!what.is_string() || what.get_ref<const std::string&>().empty() || mark.empty())
+        wrong = fmt::format("Step {} of the plan needs a step, a string, and a status: pending, in_progress or done.", i + 1);
+      else text += (text.empty() ? "" : "\n") + std::string(mark) + what.get<std::string>();
+    }
+    const bool ok = wrong.empty();
+    tools::Outcome outcome{ok ? std::move(text) : std::move(wrong), ok, {}};
+    co_return outcome;
+  }
+};
+
 }  // namespace
 
 Tools make_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask) {
@@ -47,6 +79,7 @@ Tools make_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask as
     tools.push_back(std::move(tool));
   }
   tools.push_back(std::make_unique<AskUser>(std::move(ask)));
+  tools.push_back(std::make_unique<Plan>());
   return tools;
 }
 

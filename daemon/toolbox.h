@@ -1,4 +1,4 @@
-// The tools of one session, in the order of the catalogue: the built-in ones, the two that reach MCP servers, and ask_user.
+// The tools of one session, in the order of the catalogue: the built-in ones, the two that reach MCP servers, ask_user and plan.
 #pragma once
 
 #include <functional>
@@ -19,7 +19,8 @@ namespace asio = boost::asio;
 
 using Tools = std::vector<std::unique_ptr<tools::Tool>>;
 
-inline constexpr std::string_view kAskUser = "ask_user";
+inline constexpr std::string_view kAskUser = "ask_user", kPlan = "plan";
+inline constexpr std::size_t kPlanStepsMax = 100;
 
 // Puts a question to the user and waits; nullopt: nobody is there, or the wait was cancelled.
 using Ask = std::function<asio::awaitable<std::optional<std::string>>(std::string question)>;

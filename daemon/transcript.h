@@ -1,4 +1,5 @@
-// What the model has read and said in a session, as token ids: only ever appended to, never written anew.
+// What the model has read and said in a session, as token ids: only ever appended to, or, when the context is full, begun anew with a
+// summary in place of the conversation (shorten.h).
 #pragma once
 
 #include <string>

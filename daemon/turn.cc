@@ -17,6 +17,7 @@
 #include "daemon/answer.h"
 #include "daemon/prompt.h"
 #include "daemon/repetition.h"
+#include "daemon/shorten.h"
 #include "daemon/turn_items.h"
 #include "daemon/utf8.h"
 #include "engine/chat.h"
@@ -58,13 +59,15 @@ class Turn {
   asio::awaitable<TurnResult> run() {
     const auto began = Clock::now();
     items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
-    if (in_.beginning.empty()) {
-      std::vector<std::string> said{in_.said.text};
-      auto changes = co_await changes_of_others();
-      if (!changes.empty()) said.insert(said.begin(), std::move(changes));
-      append(continue_session(transcript_.results, said));
+    for (const auto& note : in_.notes) items_.complete({.kind = "note", .text = note});
+    if (in_.beginning.segments.empty()) {
+      std::vector<std::string> said = co_await what_happened();
+      said.push_back(in_.said.text);
+      const std::vector<std::string> results = transcript_.results;
+      auto going_on = go_on(results, said, /*with_task=*/true);
+      co_await std::move(going_on);
     } else {
-      append(in_.beginning, in_.shared_ids.get());
+      append(tokens_of(in_.beginning));
     }
     while (result_.reason.empty()) co_await step();
     result_.usage = total_;
@@ -96,11 +99,19 @@ class Turn {
     } else if (reason == "end" && must_answer_) {
       end("repetition", fmt::format("the same call was made {} times", kCallsStop));
     } else if (reason == "end") {
-      const auto steering = events_.steering();  // came too late for this turn's results: the turn goes on with it
-      if (steering.empty()) {
+      auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes on with it
+      if (more.empty() && in_.at_end) {
+        auto asked = in_.at_end();
+        if (auto text = co_await std::move(asked); !text.empty()) {
+          items_.complete({.kind = "note", .text = text});
+          more.push_back(std::move(text));
+        }
+      }
+      if (more.empty()) {
         end("end_turn", "");
       } else {
-        append(continue_session({}, hear(steering)));
+        auto going_on = go_on({}, more, /*with_task=*/true);
+        co_await std::move(going_on);
       }
     } else {
       end(reason, explain(reason));
@@ -157,9 +168,15 @@ class Turn {
 
   void begin_with(Draw& drawing, const engine::Sampling& sampling, Answer::Kept kept) {
     drawing.begin = [this, &answer = drawing.answer, sampling, kept = std::move(kept)] {
-      answer.emplace(engine_, *timeline_, grammar(), sampling, Answer::Limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_limit()}, kept);
+      answer.emplace(engine_, *timeline_, grammar(), sampling, limits(), kept);
     };
     events_.state("decode");
+  }
+
+  Answer::Limits limits() const {
+    Answer::Limits limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_limit()};
+    if (summing_up_) limits.tokens_max = std::min(limits.tokens_max, kSummaryTokensMax), limits.think_tokens_max = std::min(limits.think_tokens_max, kSummaryThinkTokensMax);
+    return limits;
   }
 
   // Once, of an answer that goes in circles: from before the circle. False: failure_ says why, and the answer is as it was.
@@ -338,21 +355,33 @@ class Turn {
       co_return;
     }
     must_answer_ = stuck;
-    auto changes = co_await changes_of_others();
-    if (!changes.empty()) reminders.push_back(std::move(changes));
+    for (auto& text : co_await what_happened()) reminders.push_back(std::move(text));
     for (auto& text : hear(events_.steering())) reminders.push_back(std::move(text));
-    append(continue_session(results, reminders));
+    auto going_on = go_on(results, reminders, /*with_task=*/false);
+    co_await std::move(going_on);
   }
 
-  asio::awaitable<std::string> changes_of_others() {
-    if (!in_.changes) co_return "";
-    auto asked = in_.changes();
-    co_return co_await std::move(asked);
+  // Since the model last heard of it: what others changed, what its jobs did.
+  asio::awaitable<std::vector<std::string>> what_happened() {
+    std::vector<std::string> out;
+    if (in_.changes) {
+      auto asked = in_.changes();
+      if (auto changes = co_await std::move(asked); !changes.empty()) out.push_back(std::move(changes));
+    }
+    for (const auto& tool : tools_) {
+      auto asked = tool->news();
+      auto news = co_await std::move(asked);
+      if (news.empty()) continue;
+      news = valid_utf8(news);
+      items_.complete({.kind = "note", .text = news});
+      out.push_back(std::move(news));
+    }
+    co_return out;
   }
 
   // What the model may call.
   std::vector<engine::ToolSpec> declared() const {
-    if (in_.settings.tools == ToolUse::none || must_answer_) return {};
+    if (in_.settings.tools == ToolUse::none || must_answer_ || summing_up_) return {};
     std::vector<engine::ToolSpec> out = catalogue();
     if (in_.settings.tools == ToolUse::all) return out;
     std::erase_if(out, [&](const engine::ToolSpec& spec) {
@@ -377,6 +406,7 @@ class Turn {
       events_.item_completed(item);
       co_return 1;
     }
+    if (!co_await let_pass(item)) co_return 1;
     const bool mutates = tool->mutates(args);
     const int n = calls_made_.count(item.name, item.arguments, mutates);
     if (mutates && in_.permit && !co_await permitted(item, args)) co_return n;
@@ -389,8 +419,8 @@ class Turn {
     tools::OnOutput on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
     // In steps, for g++ 12 destroys some temporaries of a co_await expression twice.
     auto running = tool->run(args, std::move(on_output));
-    auto until_stopped = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
-    auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(until_stopped));
+    auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
+    auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(token));
     if (thrown) outcome = tl::unexpected(stopped_by(thrown));
     item.elapsed_ms = ms_since(began);
     total_.tool_ms += item.elapsed_ms;
@@ -409,22 +439,46 @@ class Turn {
       auto noting = in_.ran(item);
       co_await std::move(noting);
     }
+    if (in_.after_call && item.state != "cancelled" && !broken) {
+      auto asked = until_stopped(in_.after_call(item));
+      if (auto more = co_await std::move(asked); more && !more->empty()) item.output += (item.output.ends_with('\n') || item.output.empty() ? "" : "\n") + valid_utf8(*more);
+    }
     events_.item_completed(item);
     co_return n;
   }
 
   // False: the item is complete, and says why it did not run.
-  asio::awaitable<bool> permitted(Item& item, const nlohmann::json& args) {
-    const auto io = co_await asio::this_coro::executor;
-    auto asked = in_.permit(item, args);
-    auto until_stopped = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
-    auto [thrown, why_not] = co_await asio::co_spawn(io, std::move(asked), std::move(until_stopped));
-    if (!thrown && !why_not && !stop_.requested()) co_return true;
-    const bool stopped = thrown || stop_.requested();
-    item.state = stopped ? "cancelled" : "denied";
-    item.output = stopped ? std::string(kCancelledCall) : valid_utf8(*why_not);
-    events_.item_completed(item);
+  asio::awaitable<bool> let_pass(Item& item) {
+    if (!in_.before_call) co_return true;
+    auto asked = until_stopped(in_.before_call(item));
+    const auto why_not = co_await std::move(asked);
+    if (why_not && !*why_not) co_return true;
+    does_not_run(item, why_not ? *why_not : std::nullopt);
     co_return false;
+  }
+
+  // The same.
+  asio::awaitable<bool> permitted(Item& item, const nlohmann::json& args) {
+    auto asked = until_stopped(in_.permit(item, args));
+    const auto why_not = co_await std::move(asked);
+    if (why_not && !*why_not) co_return true;
+    does_not_run(item, why_not ? *why_not : std::nullopt);
+    co_return false;
+  }
+  void does_not_run(Item& item, const std::optional<std::string>& why) {  // no reason: the turn was stopped
+    item.state = why ? "denied" : "cancelled";
+    item.output = why ? valid_utf8(*why) : std::string(kCancelledCall);
+    events_.item_completed(item);
+  }
+
+  // What it comes to, or nullopt where the turn was stopped first.
+  template <class T>
+  asio::awaitable<std::optional<T>> until_stopped(asio::awaitable<T> what) {
+    const auto io = co_await asio::this_coro::executor;
+    auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
+    auto [thrown, result] = co_await asio::co_spawn(io, std::move(what), std::move(token));
+    if (thrown || stop_.requested()) co_return std::nullopt;
+    co_return std::optional<T>(std::move(result));
   }
 
   // Runs on the engine's thread; the session's tools do nothing meanwhile.
@@ -439,12 +493,58 @@ class Turn {
 
   // ---- the transcript
 
-  void append(const std::vector<engine::Segment>& segments, const std::vector<engine::Token>* before = nullptr) {
-    transcript_.results.clear();
+  // The model reads the results of its calls and what is said to it; `with_task`: that is what it has to answer now.
+  asio::awaitable<void> go_on(std::vector<std::string> results, std::vector<std::string> said, bool with_task) {
+    auto ids = engine_.tokenizer().encode(continue_session(results, said));
+    const auto n_prompt = static_cast<std::int64_t>(transcript_.ids.size() + ids.size());
+    if (in_.begin_anew && is_crowded(n_prompt, in_.n_repository, context_limit())) {
+      auto shortening = shorten(results, with_task ? said : std::vector<std::string>());
+      if (co_await std::move(shortening)) co_return;
+      results.clear();  // they have been read
+      ids = engine_.tokenizer().encode(continue_session(results, said));
+    }
+    append(ids);
+  }
+
+  // Begins the transcript anew, with a summary of what it was. False: it could not be, and all there is stays; where the turn was stopped
+  // meanwhile it has ended.
+  asio::awaitable<bool> shorten(std::vector<std::string> results, std::vector<std::string> task) {
+    items_.complete({.kind = "note", .text = fmt::format("{} of {} tokens are used: the conversation is summed up and begun anew; the repository stays", transcript_.ids.size(), context_limit())});
+    append(engine_.tokenizer().encode(continue_session(results, {summary_request()})));
+    summing_up_ = true;
+    ++total_.steps;
+    usage_ = {.steps = 1};
+    items_.begin_answer();
+    auto answering = answer(0);
+    const std::string reason = co_await std::move(answering);
+    summing_up_ = false;
+    finish_step(reason);
+    if (reason == "cancelled") end(reason, "");
+    if ((reason != "end" && reason != "max_tokens") || items_.said().empty()) co_return false;
+    std::string next;
+    for (const auto& text : task) next += (next.empty() ? "" : "\n\n") + text;
+    auto beginning_anew = in_.begin_anew(items_.said(), std::move(next));
+    const std::optional<Beginning> beginning = co_await std::move(beginning_anew);
+    if (!beginning) co_return false;
+    auto ids = tokens_of(*beginning);
+    if (static_cast<std::int64_t>(ids.size()) >= static_cast<std::int64_t>(transcript_.ids.size())) co_return false;
+    Transcript before = std::exchange(transcript_, {ids, {}});
+    timeline_ = nullptr;  // another shares the repository's pages, at any place
+    events_.shortened(std::move(before), ids);
+    if (beginning->shared_ids) in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
+    co_return true;
+  }
+
+  std::vector<engine::Token> tokens_of(const Beginning& beginning) const {
     std::vector<engine::Token> ids;
-    if (before) ids = *before;
-    const auto more = engine_.tokenizer().encode(segments);
+    if (beginning.shared_ids) ids = *beginning.shared_ids;
+    const auto more = engine_.tokenizer().encode(beginning.segments);
     ids.insert(ids.end(), more.begin(), more.end());
+    return ids;
+  }
+
+  void append(const std::vector<engine::Token>& ids) {
+    transcript_.results.clear();
     append_ids(ids);
   }
   void append_ids(const std::vector<engine::Token>& ids) {
@@ -491,6 +591,7 @@ class Turn {
   TurnResult result_;
   protocol::Usage total_, usage_;
   Clock::duration decode_{}, prefill_{};
+  bool summing_up_ = false;
   bool must_answer_ = false;  // it goes in circles: one answer more, without tools
   CallCounter calls_made_;
   std::string failure_, failure_message_;

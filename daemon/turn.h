@@ -69,6 +69,8 @@ class TurnEvents {
   virtual void step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) = 0;  // durable
   // Durable. `ids` were appended to the transcript, whose unread results are now `results`.
   virtual void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) = 0;
+  // Durable. The transcript was `before` and is begun anew with `ids`; no result is unread.
+  virtual void shortened(Transcript before, const std::vector<engine::Token>& ids) = 0;
   virtual std::vector<Said> steering() = 0;  // what the user wrote since the last time; it is delivered now
 };
 
@@ -95,18 +97,33 @@ class SharedBeginning {
   virtual void count(std::int64_t n_found, std::int64_t n_evaluated) = 0;  // tokens of a step's prompt; on the io executor
 };
 
+// Of a transcript: what all sessions of the repository begin with, and what follows it.
+struct Beginning {
+  std::shared_ptr<const std::vector<engine::Token>> shared_ids;
+  std::vector<engine::Segment> segments;
+};
+
 struct TurnInput {
   std::int64_t turn_id = 0;
   Said said;
-  // Of an empty transcript, the whole prompt: what all sessions of the repository begin with, and what follows it. Else empty.
-  std::shared_ptr<const std::vector<engine::Token>> shared_ids;
-  std::vector<engine::Segment> beginning;
+  Beginning beginning;  // of an empty transcript, the whole prompt; else empty
   TurnSettings settings;
+  std::vector<std::string> notes;  // for people, before anything else
+  // Asked before every call, and after it: why it does not run, as the model reads it, or nullopt; what the model reads behind its result,
+  // or nothing. Null: nobody asks.
+  std::function<asio::awaitable<std::optional<std::string>>(const protocol::Item& item)> before_call;
+  std::function<asio::awaitable<std::string>(const protocol::Item& item)> after_call;
+  // Asked when the model has finished: what it is told to go on with, or nothing. Null: nobody asks.
+  std::function<asio::awaitable<std::string>()> at_end;
   // Asked before a call that may change something: why it does not run, as the model reads it, or nullopt. It may wait, and says so in
   // `item`. Null: all may run.
   std::function<asio::awaitable<std::optional<std::string>>(protocol::Item& item, const nlohmann::json& arguments)> permit;
   // Called when a call has run that does not say what it changed; before its item is complete. Null: nobody wants to know.
   std::function<asio::awaitable<void>(protocol::Item& item)> ran;
+  // When the context is nearly full: what a transcript begins with now that has `summary` for the conversation, and `next` to be answered
+  // (see shorten.h); nullopt: it cannot be. Null: nothing is shortened, and the turn ends when the context is full.
+  std::function<asio::awaitable<std::optional<Beginning>>(std::string summary, std::string next)> begin_anew;
+  std::int64_t n_repository = 0;  // tokens that stand before the conversation
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
 };

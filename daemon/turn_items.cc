@@ -14,6 +14,7 @@ void TurnItems::begin_answer() {
   calls_.clear();
   open_ = nullptr;
   said_anything_ = false;
+  said_.clear();
 }
 
 TurnItems::Call& TurnItems::begin_call(const std::string& name) {
@@ -28,6 +29,7 @@ void TurnItems::hear(engine::Event event, std::int64_t n_tokens) {
   if (auto* d = std::get_if<ReasoningDelta>(&event)) return text("think", d->text, n_tokens);
   if (auto* d = std::get_if<ContentDelta>(&event)) {
     said_anything_ = said_anything_ || d->text.find_first_not_of(" \t\r\n") != std::string::npos;
+    said_ += d->text;
     return text("text", d->text, n_tokens);
   }
   said_anything_ = true;

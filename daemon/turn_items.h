@@ -31,6 +31,7 @@ class TurnItems {
 
   std::vector<Call>& calls() { return calls_; }
   bool said_anything() const { return said_anything_; }  // text or a call
+  const std::string& said() const { return said_; }      // the answer's text
 
  private:
   void text(const char* kind, const std::string& piece, std::int64_t n_tokens);
@@ -42,6 +43,7 @@ class TurnItems {
   std::unique_ptr<protocol::Item> open_;  // think or text
   std::int64_t opened_at_ = 0, n_items_ = 0;
   bool said_anything_ = false;
+  std::string said_;
 };
 
 }  // namespace lares::daemon

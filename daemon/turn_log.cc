@@ -7,7 +7,7 @@ namespace lares::daemon {
 
 void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript) {
   cuts_.clear();
-  turns_.push_back({.id = turn_id, .n_ids = transcript.ids.size(), .results = transcript.results});
+  turns_.push_back({.id = turn_id, .n_ids = transcript.ids.size(), .n_shortened = shortened_.size(), .results = transcript.results});
 }
 
 void TurnLog::completed(const protocol::Item& item) {
@@ -25,13 +25,19 @@ std::vector<TurnLog::Turn> TurnLog::from(std::int64_t turn_id) const {
 void TurnLog::cut(std::int64_t turn_id, Transcript& transcript, Undo undo) {
   const auto at = std::ranges::find(turns_, turn_id, &Turn::id);
   if (at == turns_.end()) return;
-  const std::size_t n_ids = std::min(at->n_ids, transcript.ids.size());
-  std::vector<std::string> results = at->results;
-  Cut cut{{at, turns_.end()}, transcript, std::move(undo)};
+  Transcript was = before(*at, transcript);
+  const std::size_t n_shortened = at->n_shortened;
+  Cut cut{{at, turns_.end()}, std::move(transcript), shortened_, std::move(undo)};
   turns_.erase(at, turns_.end());
   cuts_.push_back(std::move(cut));
-  transcript.ids.resize(n_ids);
-  transcript.results = std::move(results);
+  shortened_.resize(std::min(n_shortened, shortened_.size()));
+  transcript = std::move(was);
+}
+
+Transcript TurnLog::before(const Turn& turn, const Transcript& now) const {
+  const Transcript& then = turn.n_shortened < shortened_.size() ? shortened_[turn.n_shortened] : now;
+  const auto n_ids = static_cast<std::ptrdiff_t>(std::min(turn.n_ids, then.ids.size()));
+  return {{then.ids.begin(), then.ids.begin() + n_ids}, turn.results};
 }
 
 std::int64_t TurnLog::uncut(Transcript& transcript) {
@@ -41,6 +47,7 @@ std::int64_t TurnLog::uncut(Transcript& transcript) {
   const std::int64_t turn_id = cut.turns.front().id;
   turns_.insert(turns_.end(), std::make_move_iterator(cut.turns.begin()), std::make_move_iterator(cut.turns.end()));
   transcript = std::move(cut.transcript);
+  shortened_ = std::move(cut.shortened);
   return turn_id;
 }
 

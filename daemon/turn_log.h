@@ -24,12 +24,18 @@ class TurnLog {
   struct Turn {
     std::int64_t id = 0;
     std::size_t n_ids = 0;             // of the transcript, when it began
+    std::size_t n_shortened = 0;       // how often the transcript had been begun anew by then
     std::vector<std::string> results;  // that were unread then
     std::vector<Call> calls;
   };
 
   void begin(std::int64_t turn_id, const Transcript& transcript);
   void completed(const protocol::Item& item);
+
+  // The transcript was begun anew, with a summary for what was said: `before` is what it was.
+  void shortened(Transcript before) { shortened_.push_back(std::move(before)); }
+  // As it was when the turn began. `now`: as it is.
+  Transcript before(const Turn& turn, const Transcript& now) const;
 
   const std::vector<Turn>& turns() const { return turns_; }
   // The turns from this one on; none: there is no such turn.
@@ -48,10 +54,12 @@ class TurnLog {
  private:
   struct Cut {
     std::vector<Turn> turns;
-    Transcript transcript;  // as it was
+    Transcript transcript;              // as it was
+    std::vector<Transcript> shortened;  // and those before it
     Undo undo;
   };
   std::vector<Turn> turns_;
+  std::vector<Transcript> shortened_;  // each as it was when the next began
   std::vector<Cut> cuts_;  // since the last turn began
 };
 

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <optional>
+#include <utility>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -13,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/clip.h"
+#include "tools/text.h"
 
 namespace lares::tools {
 namespace {
@@ -21,6 +25,9 @@ constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kCommandBytesMax = 1 << 20;
 constexpr int kPipeBytes = 1 << 20;  // what background jobs may print while no command runs
 constexpr auto kLivenessEvery = std::chrono::milliseconds(250), kDrain = std::chrono::milliseconds(100);
+constexpr auto kJobsAnswer = std::chrono::seconds(2);      // an idle shell answers in a millisecond
+constexpr std::size_t kUnreadBytesMax = 64 << 10;          // of what jobs print between commands
+constexpr std::size_t kJobOutputBytesMax = 2'000;          // told with a job's end
 
 constexpr const char* kDescription =
     "Run commands in a bash shell.\n"
@@ -59,17 +66,18 @@ std::string quoted(std::string_view command) {
 
 // The marks are written as octal escapes, so what `set -x` echoes of them is not a mark, and they carry a number that
 // the command could not know. File descriptor 250 is the shell's own output, whatever the command redirects.
+// Behind the command's status comes the table of its jobs.
 std::string script_for(std::string_view command, const std::string& nonce) {
   return fmt::format(
       "{{ builtin printf '\\036%s<\\036' {0} >&250; }} 2>/dev/null; eval -- {1} </dev/null; "
-      "{{ builtin printf '\\036%s:%d\\036' {0} \"$?\" >&250; }} 2>/dev/null\n",
+      "{{ builtin printf '\\036%s:%d\\036' {0} \"$?\" >&250; builtin jobs -l >&250; builtin printf '\\036%s;\\036' {0} >&250; }} 2>/dev/null\n",
       nonce, quoted(command));
 }
 
 // What came between the marks, as it comes.
 class Reply {
  public:
-  explicit Reply(const std::string& nonce) : begin_("\036" + nonce + "<\036"), end_("\036" + nonce + ":") {}
+  explicit Reply(const std::string& nonce) : begin_("\036" + nonce + "<\036"), end_("\036" + nonce + ":"), jobs_end_("\036" + nonce + ";\036") {}
 
   // Takes from `raw` what can be decided; `before` and `text` get the bytes before and after the first mark.
   void feed(std::string& raw, std::string& before, std::string& text) {
@@ -80,14 +88,20 @@ class Reply {
       raw.erase(0, at + begin_.size());
       begun_ = true;
     }
-    const std::size_t at = raw.find(end_);
-    if (at == std::string::npos) return take(raw, end_.size(), text);
-    const std::size_t close = raw.find('\036', at + end_.size());
-    text.append(raw, 0, at);
-    raw.erase(0, at);
-    if (close == std::string::npos) return;
-    status_ = std::atoi(raw.c_str() + end_.size());
-    raw.erase(0, close - at + 1);
+    if (!status_) {
+      const std::size_t at = raw.find(end_);
+      if (at == std::string::npos) return take(raw, end_.size(), text);
+      const std::size_t close = raw.find('\036', at + end_.size());
+      text.append(raw, 0, at);
+      raw.erase(0, at);
+      if (close == std::string::npos) return;
+      status_ = std::atoi(raw.c_str() + end_.size());
+      raw.erase(0, close - at + 1);
+    }
+    const std::size_t at = raw.find(jobs_end_);
+    if (at == std::string::npos) return;
+    jobs_.assign(raw, 0, at);
+    raw.erase(0, at + jobs_end_.size());
     ended_ = true;
   }
   // The bytes held back as a possible mark, when no more will come.
@@ -96,7 +110,8 @@ class Reply {
     raw.clear();
   }
   bool ended() const { return ended_; }
-  int status() const { return status_; }
+  int status() const { return status_.value_or(0); }
+  const std::string& jobs() const { return jobs_; }  // as `jobs -l` prints them, and what jobs printed in that moment
 
  private:
   // All but the bytes that may be the beginning of a mark.
@@ -106,9 +121,9 @@ class Reply {
     to.append(raw, 0, raw.size() - keep);
     raw.erase(0, raw.size() - keep);
   }
-  std::string begin_, end_;
+  std::string begin_, end_, jobs_end_, jobs_;
   bool begun_ = false, ended_ = false;
-  int status_ = 0;
+  std::optional<int> status_;
 };
 
 void add_line(std::string& text, std::string_view line) {
@@ -152,6 +167,51 @@ asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_
     }
   }
   co_await leave_cancellation(throwing);
+  co_return out;
+}
+
+asio::awaitable<std::string> BashTool::news() {
+  std::string out;
+  if (!shell_.process || !shell_.jobs.any_runs()) co_return out;
+  const bool throwing = co_await enter_cancellation();
+  const auto [ec] = co_await turn_.async_send(boost::system::error_code(), kIo);
+  if (!ec) {
+    try {
+      out = co_await ask_for_jobs();
+    } catch (const std::exception&) {
+      shell_ = Shell();  // the next command begins another
+    }
+    turn_.try_receive([](boost::system::error_code) {});
+  }
+  co_await leave_cancellation(throwing);
+  co_return out;
+}
+
+asio::awaitable<std::string> BashTool::ask_for_jobs() {
+  const std::string nonce = make_nonce();
+  if (nonce.empty() || !shell_.process) co_return std::string();
+  const std::string script = script_for(":", nonce);
+  const auto [write_error, n_written] = co_await asio::async_write(shell_.process->in(), asio::buffer(script), kIo);
+  if (write_error || n_written != script.size()) co_return std::string();
+  Reply reply(nonce);
+  const auto until = Clock::now() + kJobsAnswer;
+  std::string printed;
+  while (!reply.ended()) {
+    if (co_await read_before(shell_.process->out(), shell_.pending, until) != ReadEnd::data) break;
+    reply.feed(shell_.pending, shell_.unread, printed);
+    if (shell_.unread.size() > kUnreadBytesMax) shell_.unread.erase(0, shell_.unread.size() - kUnreadBytesMax);
+  }
+  std::string out;
+  if (!reply.ended()) co_return out;  // its answer, if it comes, is passed over as no command's
+  shell_.unread += printed;
+  for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(out, line);
+  if (out.empty() || shell_.unread.empty()) co_return out;
+  OutputCleaner cleaner;
+  std::string text = cleaner.feed(std::exchange(shell_.unread, std::string()));
+  text += cleaner.finish();
+  if (text.size() > kJobOutputBytesMax) text.erase(0, utf8_floor(text, text.size() - kJobOutputBytesMax));
+  add_line(out, "What background jobs printed last:");
+  add_line(out, text);
   co_return out;
 }
 
@@ -207,6 +267,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     throttle.flush_if_due();
   };
   bool from_jobs = false;
+  if (const std::string clean = job_cleaner.feed(std::exchange(shell_.unread, std::string())); !clean.empty()) from_jobs = true, take(clean);
   ReadEnd end = ReadEnd::data;
   auto give_up = deadline;
   bool draining = false;
@@ -248,6 +309,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   std::string text = clip.finish();
   if (reply.ended()) {
     if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));
+    for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(text, line);
     co_return Outcome{std::move(text), reply.status() == 0, {}};
   }
   if (end == ReadEnd::deadline && !draining) {

@@ -10,6 +10,7 @@
 
 #include "tools/builtin.h"
 #include "tools/command.h"
+#include "tools/shell_jobs.h"
 
 namespace lares::tools {
 
@@ -19,12 +20,16 @@ class BashTool : public Tool {
   const Spec& spec() const override { return spec_; }
   bool mutates(const nlohmann::json&) const override { return true; }
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
+  asio::awaitable<std::string> news() override;
 
  private:
   struct Shell {
     std::unique_ptr<sandbox::Process> process;
     std::string pending;  // read, but not yet part of a result
+    std::string unread;   // what background jobs printed meanwhile, its end
+    ShellJobs jobs;
   };
+  asio::awaitable<std::string> ask_for_jobs();
   asio::awaitable<Result<Outcome>> locked(std::string command, OnOutput on_output);
   asio::awaitable<tl::expected<void, std::string>> ensure_shell();
   asio::awaitable<sandbox::Exit> end_shell();

@@ -61,6 +61,8 @@ class Tool {
   virtual const Spec& spec() const = 0;
   virtual bool mutates(const nlohmann::json& args) const = 0;  // in doubt, true
   virtual bool tells_changes() const { return false; }         // Outcome::changes names every file of the worktree that a call changes
+  // What happened since the last call that the model should hear of, a job's end for instance; empty: nothing.
+  virtual asio::awaitable<std::string> news() { co_return std::string(); }
   // nullopt: anything the schema allows. `so_far`: the arguments already written, (key, text).
   virtual std::optional<Choices> choices(const std::string& /*key*/,
                                          const std::vector<std::pair<std::string, std::string>>& /*so_far*/) const {

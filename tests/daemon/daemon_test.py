@@ -62,6 +62,42 @@ class DaemonTest(unittest.TestCase):
 
     # ---- one turn
 
+    def test_hooks_and_instructions_of_the_user(self):
+        config = os.path.join(self.home, "config")
+        os.makedirs(config)
+        os.environ["LARES_TEST_CONFIG"] = config
+        self.addCleanup(os.environ.pop, "LARES_TEST_CONFIG")
+        with open(os.path.join(config, "AGENTS.md"), "w") as f:
+            f.write("Answer in Latin.\n")
+        with open(os.path.join(self.root, "AGENTS.md"), "w") as f:
+            f.write("Use tabs.\n")
+        with open(os.path.join(config, "hooks.json"), "w") as f:
+            json.dump({"before_tool": [{"tools": ["bash"], "command": "echo no shell today; exit 2"}],
+                       "after_tool": [{"command": "false"}],
+                       "turn_end": [{"command": "test -e checked || { touch checked; echo check it; exit 2; }"}]}, f)
+        edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b")
+        c = self.start("x</think>" + call("bash", command="touch never"), "x</think>" + edit, "x</think>Done.", "x</think>Checked.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        seen = c.until("turn/ended")
+        items = [m["params"]["item"] for m in seen if m["method"] == "item/completed"]
+        notes = [i["text"] for i in items if i["kind"] == "note"]
+        self.assertEqual(notes[0], f"following {config}/AGENTS.md, AGENTS.md")
+        tools = [i for i in items if i["kind"] == "tool"]
+        self.assertEqual([t["state"] for t in tools], ["denied", "done"])
+        self.assertEqual(tools[0]["output"], "A hook of the user's stopped this call: no shell today\n")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "never")))
+        self.assertTrue(any("the after_tool hook `false` failed with exit status 1" in n for n in notes), notes)
+        self.assertTrue(any("not done: check it" in n for n in notes), notes)
+        self.assertEqual([i["text"] for i in items if i["kind"] == "text"], ["Done.", "Checked."])
+        # Half a configuration is none: nothing runs.
+        with open(os.path.join(config, "hooks.json"), "w") as f:
+            f.write("{")
+        self.prompt(c, s, "Again.", id="p2")
+        ended = c.until("turn/ended")[-1]["params"]
+        self.assertEqual(ended["reason"], "error")
+        self.assertIn(f"read the hooks in {config}/hooks.json: line 1 is not JSON; mend the file", ended["message"])
+
     def test_a_turn_from_prompt_to_file(self):
         path = os.path.join(self.root, "b.txt")
         c = self.start("I write it.</think>Writing." + call("str_replace_editor", command="create", path=path, file_text="beta\n"), "ok</think>Written.")
@@ -291,7 +327,8 @@ class DaemonTest(unittest.TestCase):
         self.assertFalse(os.path.exists(os.path.join(self.root, "one")))
 
     def test_interrupt_ends_a_turn_that_asks_and_a_policy_can_change(self):
-        c = self.start(self.create("one"), self.create("two"), self.create("two"), "hm</think>Done.")
+        # What the grammar forbids the script insists on, until it is drawn again, once.
+        c = self.start(self.create("one"), self.create("two"), self.create("two"), self.create("two"), "hm</think>Done.")
         s = self.session(c, policy="ask")
         self.prompt(c, s, "Go.")
         self.asked(c)

@@ -22,7 +22,7 @@ TEST(Prompt, TheCatalogueHasItsOrderAndItsSchemasAreJson) {
     names.push_back(tool.name);
     EXPECT_TRUE(nlohmann::json::accept(tool.schema)) << tool.name;
   }
-  EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "test", "git", "outline", "mcp_search", "mcp_call", "ask_user"));
+  EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "test", "git", "outline", "mcp_search", "mcp_call", "ask_user", "plan"));
 }
 
 TEST(Prompt, TheHeadIsEffortSystemAndTools) {

@@ -1,9 +1,10 @@
 // laresd with a scripted model: scripted_daemon SOCKET STATE_DIR SCRIPT. SCRIPT is a JSON array of answers:
 //   {"text": "...", "openEnded": false, "gate": "FIFO"}    gate: the answer begins when somebody opens the FIFO for writing
-// or {"fail": "why"} alone: the model cannot be loaded.
+// or {"fail": "why"} alone: the model cannot be loaded. The user's own configuration is in $LARES_TEST_CONFIG.
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
   daemon::DaemonOptions options;
   options.socket = argv[1], options.state_dir = argv[2], options.model_directory = "scripted";
   options.sandbox_launcher = (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "lares-sandbox").string();
+  if (const char* config = std::getenv("LARES_TEST_CONFIG")) options.config_dir = config;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     std::deque<daemon::Play> plays;
     for (const auto& answer : script) {

@@ -15,6 +15,7 @@
 
 #include "daemon/prompt.h"
 #include "daemon/repetition.h"
+#include "daemon/shorten.h"
 #include "tests/daemon/scripted_engine.h"
 
 namespace lares::daemon {
@@ -41,6 +42,11 @@ struct Heard final : TurnEvents {
     recorded.insert(recorded.end(), ids.begin(), ids.end());
     pending = results;
   }
+  void shortened(Transcript was, const std::vector<engine::Token>& ids) override {
+    before.push_back(std::move(was));
+    recorded = ids;
+    pending.clear();
+  }
   std::vector<Said> steering() override { return std::exchange(steer, {}); }
 
   std::vector<Item> of(const std::string& kind) const {
@@ -55,6 +61,7 @@ struct Heard final : TurnEvents {
   std::vector<Item> items, updated;
   std::vector<std::string> reasons, pending;
   std::vector<engine::Token> recorded;
+  std::vector<Transcript> before;  // it was shortened
   std::vector<Said> steer;
 };
 
@@ -100,10 +107,18 @@ class TurnTest : public ::testing::Test {
           TurnInput input{.turn_id = ++n_turns_, .said = {"p", task}, .settings = settings};
           if (transcript_.ids.empty()) {
             const std::vector<engine::Segment> repository{{prompt_head(), true}, {"<repository files=\"0\">\n</repository>\n", false}};
-            input.shared_ids = std::make_shared<const std::vector<engine::Token>>(script_->tokenizer().encode(repository));
-            input.beginning = begin_session("", root_, task);
+            input.beginning = {std::make_shared<const std::vector<engine::Token>>(script_->tokenizer().encode(repository)), begin_session("", root_, task)};
           }
           input.changes = changes_;
+          if (can_shorten_) {
+            input.n_repository = static_cast<std::int64_t>(prompt_head().size());
+            input.begin_anew = [this](std::string summary, std::string next) -> asio::awaitable<std::optional<Beginning>> {
+              Beginning out{std::make_shared<const std::vector<engine::Token>>(script_->tokenizer().encode({{prompt_head(), true}})),
+                            begin_session("", root_, anew(summary, {"First."}, next))};
+              co_return std::optional<Beginning>(std::move(out));
+            };
+          }
+          input.before_call = before_call_, input.after_call = after_call_, input.at_end = at_end_;
           result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_, std::move(input));
           prompts_ = script_->prompts();
           n_masked_ = script_->n_masked();
@@ -124,8 +139,11 @@ class TurnTest : public ::testing::Test {
   }
 
   std::string base_, root_;
-  std::function<asio::awaitable<std::string>()> changes_;
+  std::function<asio::awaitable<std::string>()> changes_, at_end_;
+  std::function<asio::awaitable<std::optional<std::string>>(const Item&)> before_call_;
+  std::function<asio::awaitable<std::string>(const Item&)> after_call_;
   std::int64_t n_context_ = 1 << 20, n_turns_ = 0;
+  bool can_shorten_ = false;
   Heard heard_;
   Transcript transcript_;
   TurnStop stop_;
@@ -326,6 +344,68 @@ TEST_F(TurnTest, AFullContextEndsTheTurn) {
   EXPECT_LE(static_cast<std::int64_t>(transcript_.ids.size()), n_context_);
 }
 
+// In the middle of its work: the summary is the model's own, without tools, and the repository stays.
+TEST_F(TurnTest, ACrowdedContextIsSummedUpAndTheWorkGoesOn) {
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  ASSERT_LT(prompt_head().size(), 12'000u);
+  std::string text;
+  for (std::size_t i = 0; text.size() + 8 * i < 13'400; ++i) text += fmt::format("line {}\n", i);  // with line numbers before it
+  write("long.txt", text);
+  const std::string view = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "view"}, {"path", root_ + "/long.txt"}})});
+  const auto result = turn({{view}, {"hm</think>Read long.txt; it has lines."}, {"y</think>Done."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  ASSERT_EQ(prompts_.size(), 3u);
+  EXPECT_THAT(prompts_[1], HasSubstr("</tool_result>\n\nYour context is nearly full."));
+  EXPECT_TRUE(prompts_[2].starts_with(prompt_head() + "<｜User｜>The repository is at "));
+  EXPECT_THAT(prompts_[2], HasSubstr("<user>\nFirst.\n</user>\n"));
+  EXPECT_THAT(prompts_[2], HasSubstr("<summary>\nRead long.txt; it has lines."));
+  EXPECT_THAT(prompts_[2], HasSubstr("</summary>\n\nGo on with the next step.<｜Assistant｜><think>"));
+  EXPECT_THAT(prompts_[2], Not(HasSubstr("line 700")));
+  ASSERT_EQ(heard_.before.size(), 1u);
+  EXPECT_GT(heard_.before[0].ids.size(), transcript_.ids.size());
+}
+
+// A new task finds it so: it comes behind the summary.
+TEST_F(TurnTest, ANewTaskInACrowdedContextComesBehindTheSummary) {
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text;
+  for (int i = 0; text.size() < 15'000; ++i) text += fmt::format("line {}\n", i);
+  turn({{"x</think>" + text.substr(0, 13'500)}});
+  turn({{"x</think>It was lines."}, {"x</think>Four."}}, {}, "And two and two?");
+  ASSERT_EQ(prompts_.size(), 2u);
+  EXPECT_THAT(prompts_[1], HasSubstr("It was lines.\n</summary>\n\nAnd two and two?<｜Assistant｜>"));
+  EXPECT_EQ(heard_.of("text").back().text, "Four.");
+}
+
+TEST_F(TurnTest, WithoutASummaryTheContextJustFills) {
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text;
+  for (int i = 0; text.size() < 15'000; ++i) text += fmt::format("line {}\n", i);
+  turn({{"x</think>" + text.substr(0, 13'500)}});
+  turn({{"x</think>"}, {"x</think>"}, {"x</think>"}, {"x</think>Four."}}, {}, "And two and two?");
+  EXPECT_TRUE(heard_.before.empty());
+  EXPECT_THAT(prompts_.back(), HasSubstr("And two and two?<｜Assistant｜>"));
+}
+
+TEST(Shorten, OnlyALongConversationInLittleRoom) {
+  EXPECT_FALSE(is_crowded(1'000, 500, 1'048'576));
+  EXPECT_FALSE(is_crowded(1'040'000, 900'000, 1'048'576));  // it is the repository that fills it
+  EXPECT_TRUE(is_crowded(990'000, 260'000, 1'048'576));
+  EXPECT_FALSE(is_crowded(980'000, 260'000, 1'048'576));
+  EXPECT_TRUE(is_crowded(7'500, 3'000, 8'192));
+  EXPECT_FALSE(is_crowded(7'000, 3'000, 8'192));
+}
+
+TEST(Shorten, TheUsersWordsAreKeptAsFarAsTheyFit) {
+  EXPECT_THAT(anew("S", {"one", "two"}, "three"), HasSubstr("<user>\none\n</user>\n<user>\ntwo\n</user>\n\nWhat you wrote down"));
+  const auto many = anew("S", {std::string(kUserWordsBytesMax, 'x'), "two"}, "");
+  EXPECT_THAT(many, HasSubstr("The last 1 of the 2 things"));
+  EXPECT_THAT(many, Not(HasSubstr("xxx")));
+}
+
 TEST_F(TurnTest, AFailingEngineEndsTheTurnWithItsReason) {
   const auto result = turn({{.text = "x</think>Hello", .fail_at = 4}});
   EXPECT_EQ(result.reason, "error");
@@ -368,6 +448,7 @@ TEST_F(TurnTest, AnInterruptKillsTheCommand) {
     void item_completed(const Item& i) override { inner->item_completed(i); }
     void step(std::int64_t a, const std::string& b, const protocol::Usage& c) override { inner->step(a, b, c); }
     void appended(const std::vector<engine::Token>& a, const std::vector<std::string>& b) override { inner->appended(a, b); }
+    void shortened(Transcript, const std::vector<engine::Token>&) override {}
     std::vector<Said> steering() override { return {}; }
   } interrupting;
   interrupting.inner = &heard_;
@@ -387,7 +468,7 @@ TEST_F(TurnTest, AnInterruptKillsTheCommand) {
         ToolboxOptions options;
         options.builtin = {.root = root_, .state_dir = base_ + "/state", .sandbox_launcher = "", .no_sandbox = true};
         const Tools tools = make_tools(co_await asio::this_coro::executor, options, nullptr);
-        TurnInput input{.turn_id = 1, .said = {"p", "t"}, .beginning = begin_session("", root_, "t")};
+        TurnInput input{.turn_id = 1, .said = {"p", "t"}, .beginning = {nullptr, begin_session("", root_, "t")}};
         result = co_await run_turn(host, tools, transcript_, timeline_, interrupting, stop_, std::move(input));
         timeline_ = nullptr;
       },
@@ -429,6 +510,46 @@ TEST_F(TurnTest, WhatTheUserSaysDuringTheLastAnswerIsAnsweredToo) {
   const auto result = turn({{"x</think>Done."}, {"x</think>Those too."}});
   EXPECT_EQ(result.reason, "end_turn");
   EXPECT_THAT(prompts_[1], HasSubstr("Done.<｜end▁of▁sentence｜><｜User｜>And tests?<｜Assistant｜><think>"));
+}
+
+TEST_F(TurnTest, HooksStopACallAddToItsResultAndPutOffTheEnd) {
+  before_call_ = [](const Item& item) -> asio::awaitable<std::optional<std::string>> {
+    if (item.arguments.find("/no") != std::string::npos) co_return std::optional<std::string>("Not there.");
+    co_return std::nullopt;
+  };
+  after_call_ = [](const Item& item) -> asio::awaitable<std::string> { co_return "[hook] " + item.state; };
+  at_end_ = [n = 0]() mutable -> asio::awaitable<std::string> { co_return ++n == 1 ? "Not done." : ""; };
+  const auto result = turn({{"x</think>" + create(root_ + "/no", "x")}, {"x</think>" + create(root_ + "/yes", "y")}, {"x</think>Done."}, {"x</think>Now."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  const auto tools = heard_.of("tool");
+  ASSERT_EQ(tools.size(), 2u);
+  EXPECT_EQ(tools[0].state, "denied");
+  EXPECT_EQ(tools[0].output, "Not there.");
+  EXPECT_FALSE(fs::exists(root_ + "/no"));
+  EXPECT_EQ(tools[1].output, "File created successfully at: " + root_ + "/yes\n[hook] done");
+  EXPECT_THAT(prompts_[1], HasSubstr("<tool_result>Not there.</tool_result>"));
+  EXPECT_THAT(prompts_[2], HasSubstr("\n[hook] done</tool_result>"));
+  EXPECT_THAT(prompts_[3], HasSubstr("Done.<｜end▁of▁sentence｜><｜User｜>Not done.<｜Assistant｜><think>"));
+}
+
+TEST_F(TurnTest, AJobsEndIsToldWithTheNextResults) {
+  const auto bash = [](const std::string& command) { return "x</think>" + scripted_calls({scripted_call("bash", {{"command", command}})}); };
+  turn({{bash("(while [ ! -e go ]; do sleep 0.01; done; exit 5) &")}, {.text = bash("touch go; sleep 0.3")}, {"x</think>Done."}});
+  EXPECT_THAT(prompts_[1], Not(HasSubstr("[background job")));
+  EXPECT_THAT(prompts_[2], HasSubstr(": Exit 5]"));
+}
+
+TEST_F(TurnTest, APlanIsReadBack) {
+  const std::string steps = R"([{"step": "look", "status": "done"}, {"step": "mend", "status": "in_progress"}, {"step": "test", "status": "pending"}])";
+  const auto plan = [](const std::string& value) {
+    return "x</think>\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"plan\">\n<｜DSML｜parameter name=\"steps\" string=\"false\">" + value + "</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
+  };
+  turn({{plan(steps)}, {"x</think>Done."}});
+  ASSERT_EQ(heard_.of("tool").size(), 1u);
+  EXPECT_EQ(heard_.of("tool")[0].output, "[x] look\n[>] mend\n[ ] test");
+  EXPECT_EQ(n_masked_, 0);
+  turn({{plan("[]")}, {"x</think>Done."}}, {}, "Again.");
+  EXPECT_THAT(prompts_[1], HasSubstr("plan needs steps"));
 }
 
 TEST_F(TurnTest, AskUserWaitsForTheAnswer) {

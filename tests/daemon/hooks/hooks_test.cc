@@ -1,0 +1,105 @@
+#include "daemon/hooks/hooks.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace lares::daemon {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class HooksTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::signal(SIGPIPE, SIG_IGN);
+    char name[] = "/tmp/lares-hooks-XXXXXX";
+    root_ = fs::canonical(::mkdtemp(name)).string();
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  template <class T>
+  T wait(asio::awaitable<T> what) {
+    asio::io_context io;
+    T out{};
+    asio::co_spawn(io, std::move(what), [&](std::exception_ptr e, T result) {
+      EXPECT_FALSE(e);
+      out = std::move(result);
+    });
+    io.run();
+    return out;
+  }
+  Hooks hooks(HookConfig config) {
+    return Hooks(std::move(config), root_, "s1", [this](const std::string& note) { notes_.push_back(note); });
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream file(root_ + "/" + name);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  std::string root_;
+  std::vector<std::string> notes_;
+  protocol::Item item_{.id = "2.3", .turn_id = 2, .kind = "tool", .name = "bash", .arguments = R"({"command": "ls"})", .state = "done", .output = "a.txt\n"};
+};
+
+TEST_F(HooksTest, ReadsTheCallAndLetsItPass) {
+  auto h = hooks({.before_tool = {{.command = "cat > seen.json; pwd > where"}}});
+  EXPECT_EQ(wait(h.before(item_)), std::nullopt);
+  EXPECT_EQ(nlohmann::json::parse(read("seen.json")),
+            (nlohmann::json{{"event", "before_tool"}, {"session", "s1"}, {"root", root_}, {"turn", 2}, {"tool", "bash"}, {"arguments", {{"command", "ls"}}}}));
+  EXPECT_EQ(read("where"), root_ + "\n");
+  EXPECT_THAT(notes_, IsEmpty());
+}
+
+TEST_F(HooksTest, StopsACallAndSaysWhy) {
+  auto h = hooks({.before_tool = {{.tools = {"test"}, .command = "exit 2"}, {.tools = {"bash"}, .command = "echo not today >&2; exit 2"}, {.command = "touch ran"}}});
+  EXPECT_EQ(wait(h.before(item_)), "A hook of the user's stopped this call: not today\n");
+  EXPECT_FALSE(fs::exists(root_ + "/ran"));
+}
+
+TEST_F(HooksTest, OneThatFailsIsToldToPeopleAndStopsNothing) {
+  auto h = hooks({.before_tool = {{.command = "echo broken; exit 1"}, {.command = "sleep 100", .timeout_ms = 50}, {.command = "kill -9 $$"}, {.command = "touch ran"}}});
+  EXPECT_EQ(wait(h.before(item_)), std::nullopt);
+  EXPECT_TRUE(fs::exists(root_ + "/ran"));
+  EXPECT_THAT(notes_, ElementsAre(HasSubstr("`echo broken; exit 1` failed with exit status 1: broken"), HasSubstr("`sleep 100` failed: it took longer than 50 ms"),
+                                  HasSubstr("`kill -9 $$` failed: it was killed by signal 9")));
+}
+
+TEST_F(HooksTest, WhatOnePrintsAfterACallIsReadBehindItsResult) {
+  auto h = hooks({.after_tool = {{.command = "echo two warnings"}, {.command = "true"}, {.command = "printf 'one more'; exit 2"}}});
+  EXPECT_EQ(wait(h.after(item_)), "[hook] two warnings\n[hook] one more");
+  auto seen = hooks({.after_tool = {{.command = "cat > seen.json"}}});
+  wait(seen.after(item_));
+  const auto json = nlohmann::json::parse(read("seen.json"));
+  EXPECT_EQ(json.at("state"), "done");
+  EXPECT_EQ(json.at("output"), "a.txt\n");
+}
+
+TEST_F(HooksTest, OutputAndInputAreBounded) {
+  auto h = hooks({.after_tool = {{.command = "yes | head -c 1000000"}}});
+  item_.output = std::string(4 << 20, 'x');  // more than a pipe holds, and the hook reads none of it
+  EXPECT_LE(wait(h.after(item_)).size(), kHookOutputBytesMax + 20);
+  EXPECT_THAT(notes_, IsEmpty());
+}
+
+TEST_F(HooksTest, TheEndIsPutOffAFewTimesOnly) {
+  auto h = hooks({.turn_end = {{.command = "echo the tests fail; exit 2"}}});
+  for (int i = 0; i < kHookContinuationsMax; ++i) EXPECT_EQ(wait(h.at_end(2)), "A hook of the user's says that this is not done: the tests fail\n");
+  EXPECT_EQ(wait(h.at_end(2)), "");
+  EXPECT_THAT(notes_, ElementsAre(HasSubstr("not content 3 times")));
+  EXPECT_EQ(wait(hooks({.turn_end = {{.command = "echo fine"}}}).at_end(2)), "");
+}
+
+}  // namespace
+}  // namespace lares::daemon
