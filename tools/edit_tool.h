@@ -20,7 +20,7 @@ class EditTool : public Tool {
 
   const Spec& spec() const override { return spec_; }
   bool mutates(const nlohmann::json& args) const override;
-  bool tells_changes() const override { return true; }
+  bool tells_changes(const nlohmann::json&) const override { return true; }
   std::optional<Choices> choices(const std::string& key,
                                  const std::vector<std::pair<std::string, std::string>>& so_far) const override;
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <mutex>
 
+#include "tools/git_objects.h"
+
 namespace lares::tools::git {
 namespace {
 
@@ -70,6 +72,7 @@ std::string without_slash(std::string path) {
 }  // namespace
 
 std::string last_error() {
+  if (auto why = read_failure(); !why.empty()) return why;
   const git_error* error = git_error_last();
   return error && error->message ? error->message : "unknown reason";
 }
@@ -129,9 +132,11 @@ GitResult<std::string> path_in_repository(const Opened& opened, const std::strin
 
 GitResult<Object> resolve(git_repository* repo, const std::string& rev) {
   git_object* raw = nullptr;
-  if (git_revparse_single(&raw, repo, rev.c_str()) != 0) {
+  if (const int failed = git_revparse_single(&raw, repo, rev.c_str()); failed != 0) {
     if (git_repository_head_unborn(repo) == 1)
       return tl::unexpected(fmt::format("{}: there are no commits yet", rev));
+    if (failed != GIT_ENOTFOUND && failed != GIT_EINVALIDSPEC)
+      return tl::unexpected(fmt::format("{}: {}", rev, last_error()));
     return tl::unexpected(fmt::format("{}: no such revision; log lists commits", rev));
   }
   return Object(raw);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tools/git_repo.h"
+#include "tools/git_text.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -121,15 +122,6 @@ GitResult<> write_index(git_index* index) {
   return {};
 }
 
-std::string joined(const std::vector<std::string>& names) {
-  constexpr std::size_t kNamesMax = 5;
-  const auto shown = std::min(names.size(), kNamesMax);
-  std::string text = fmt::format(
-      "{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
-  if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
-  return to_utf8(text);
-}
-
 // " 2 files changed, 5 insertions(+), 1 deletion(-)", and the files that came or went.
 std::string summary(git_repository* repo, git_tree* before, git_tree* after) {
   git_diff* raw = nullptr;
@@ -161,13 +153,13 @@ std::string summary(git_repository* repo, git_tree* before, git_tree* after) {
 std::string notes(git_repository* repo, const std::vector<std::string>& secrets) {
   std::string text;
   if (!secrets.empty())
-    text += fmt::format("[left out, their names are ones for secrets: {}]\n", joined(secrets));
+    text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(secrets));
   std::vector<std::string> hooks;
   for (const char* name : {"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"}) {
     const std::string path = std::string(git_repository_commondir(repo)) + "hooks/" + name;
     if (::access(path.c_str(), X_OK) == 0) hooks.emplace_back(name);
   }
-  if (!hooks.empty()) text += fmt::format("[hooks were not run: {}]\n", joined(hooks));
+  if (!hooks.empty()) text += fmt::format("[hooks were not run: {}]\n", few_of(hooks));
   git_config* raw = nullptr;
   int sign = 0;
   if (git_repository_config_snapshot(&raw, repo) == 0) {
@@ -214,7 +206,7 @@ GitResult<std::string> add(const Opened& opened, const Request& request) {
     return tl::unexpected("add: " + written.error());
   auto text = status(opened, request);
   if (text && !secrets->empty())
-    *text += fmt::format("[left out, their names are ones for secrets: {}]\n", joined(*secrets));
+    *text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(*secrets));
   return text;
 }
 

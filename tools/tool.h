@@ -60,7 +60,8 @@ class Tool {
   virtual ~Tool() = default;
   virtual const Spec& spec() const = 0;
   virtual bool mutates(const nlohmann::json& args) const = 0;  // in doubt, true
-  virtual bool tells_changes() const { return false; }         // Outcome::changes names every file of the worktree that a call changes
+  // Outcome::changes names every file of the worktree that the call changes.
+  virtual bool tells_changes(const nlohmann::json& /*args*/) const { return false; }
   // nullopt: anything the schema allows. `so_far`: the arguments already written, (key, text).
   virtual std::optional<Choices> choices(const std::string& /*key*/,
                                          const std::vector<std::pair<std::string, std::string>>& /*so_far*/) const {
