@@ -8,7 +8,9 @@
 
 #include "tools/clip.h"
 #include "tools/edit_match.h"
+#include "tools/off_thread.h"
 #include "tools/spill.h"
+#include "tools/syntax_check.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -129,11 +131,34 @@ std::optional<Choices> EditTool::choices(const std::string& key,
 }
 
 asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
+  Outcome out;
+  edited_.reset();
   try {
-    co_return call(args);
+    out = call(args);
   } catch (const std::exception& e) {  // no memory; nothing else throws here
     co_return tl::unexpected(Error{Errc::broken, fmt::format("str_replace_editor: {}", e.what())});
   }
+  if (!edited_) co_return out;
+  try {
+    const std::string errors = co_await syntax_errors(std::move(*edited_));
+    if (!errors.empty()) out.text += "\n" + errors;
+  } catch (const std::exception&) {  // cancelled: the edit is done all the same
+  }
+  co_return out;
+}
+
+asio::awaitable<std::string> EditTool::syntax_errors(Edited edited) {
+  if (!pool_) pool_ = std::make_unique<asio::thread_pool>(1);
+  auto work = [edited = std::move(edited)](const Cancelled& cancelled) -> Result<Outcome> {
+    return Outcome{new_syntax_errors(edited.path, edited.before, edited.after, cancelled), true, {}};
+  };
+  auto found = co_await off_thread(*pool_, std::move(work));
+  co_return found ? std::move(found->text) : std::string();
+}
+
+void EditTool::note_edited(const std::string& path, const std::optional<std::string>& before, const std::string& after) {
+  if (!can_check_syntax(path, after)) return;
+  edited_ = Edited{path, before ? std::optional(shown_text(*before)) : std::nullopt, shown_text(after)};
 }
 
 Outcome EditTool::call(const nlohmann::json& args) {
@@ -269,6 +294,7 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
   const std::string path = made ? made->path : target.path;
   note_seen(path, shown_text(*text));
   remember({path, std::nullopt, blob_sha(*text)});
+  note_edited(path, std::nullopt, *text);
   Outcome out{fmt::format("File created successfully at: {}", target.shown), true, {}};
   out.changes.push_back(change(path, std::nullopt, *text));
   return out;
@@ -377,6 +403,7 @@ Outcome EditTool::commit(const Target& target, const FileData& was, const std::s
   }
   note_seen(was.path, shown_text(bytes));
   remember({was.path, was.bytes, blob_sha(bytes)});
+  note_edited(was.path, was.bytes, bytes);
   Outcome out{fmt::format("The file {} has been edited successfully.{}", target.shown, note), true, {}};
   if (was.stat.st_nlink > 1) out.text += fmt::format("\nIt has {} hard links and was written in place.", was.stat.st_nlink);
   out.changes.push_back(change(was.path, was.bytes, bytes));
@@ -406,6 +433,7 @@ Outcome EditTool::undo_edit(const Target& target) {
   Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown, last->before ? "" : "; the file is gone again"), true, {}};
   out.changes.push_back(change(data->path, data->bytes, last->before));
   note_seen(data->path, shown_text(before));
+  if (last->before) note_edited(data->path, data->bytes, before);
   undo_bytes_ -= last->size();
   undos_.erase(std::next(last).base());
   return out;

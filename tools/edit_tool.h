@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <boost/asio/thread_pool.hpp>
+
 #include "tools/builtin.h"
 #include "tools/rooted_fs.h"
 #include "tools/workspace.h"
@@ -44,6 +46,15 @@ class EditTool : public Tool {
     std::size_t size() const { return before ? before->size() : 0; }
   };
 
+  // What an edit made of a file, to be looked at for syntax errors once it is done.
+  struct Edited {
+    std::string path;
+    std::optional<std::string> before;  // as the model is shown it; nothing where the edit made the file
+    std::string after;
+  };
+
+  asio::awaitable<std::string> syntax_errors(Edited edited);
+  void note_edited(const std::string& path, const std::optional<std::string>& before, const std::string& after);  // the bytes
   Outcome call(const nlohmann::json& args);
   Outcome view(const Target& target, const nlohmann::json& args);
   Outcome view_directory(const Target& target) const;
@@ -62,6 +73,8 @@ class EditTool : public Tool {
   std::size_t seen_bytes_ = 0;
   std::deque<Undo> undos_;  // oldest first
   std::size_t undo_bytes_ = 0;
+  std::optional<Edited> edited_;                 // by the call that runs
+  std::unique_ptr<asio::thread_pool> pool_;      // from the first edit on that is worth a look
 };
 
 }  // namespace lares::tools

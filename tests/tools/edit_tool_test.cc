@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/tools/scratch.h"
+#include "tools/syntax_check.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -321,6 +322,20 @@ TEST_F(Edit, ReplaceFailsWhenTheFileChangedAfterTheRead) {
   dir_.write("a", "22\n");
   EXPECT_FALSE(rooted->replace(*data, "x"));
   EXPECT_EQ(dir_.read("a"), "22\n");
+}
+
+TEST_F(Edit, ANewSyntaxErrorIsSaidBelowTheResult) {
+  const auto path = dir_.write("a.py", "def f(x):\n    return x\n");
+  if (!can_check_syntax("a.py", "")) GTEST_SKIP() << "built with LARES_TREE_SITTER=OFF";
+  const std::string said = "\nThe file now has a syntax error at line 2: `return (x`; it had none there before this edit.";
+  EXPECT_EQ(replace(path, "return x", "return (x").text, "The file " + path + " has been edited successfully." + said);
+  EXPECT_EQ(replace(path, "def f(x)", "def f(y)").text, "The file " + path + " has been edited successfully.");
+  EXPECT_EQ(replace(path, "return (x", "return (y)").text, "The file " + path + " has been edited successfully.");
+  EXPECT_EQ(undo(path).text, "The last edit of " + path + " has been undone." + said);
+  EXPECT_NE(run({{"command", "insert"}, {"path", path}, {"insert_line", 0}, {"new_str", "import ("}}).text.find("syntax error"), std::string::npos);
+  const auto made = run({{"command", "create"}, {"path", dir_.at("b.json")}, {"file_text", "{\"a\": }\n"}});
+  EXPECT_TRUE(made.ok);
+  EXPECT_NE(made.text.find("syntax error at line 1"), std::string::npos) << made.text;
 }
 
 TEST_F(Edit, ChoicesNameFilesAndText) {
