@@ -62,6 +62,7 @@ class EditTool : public Tool {
   Outcome str_replace(const Target& target, const nlohmann::json& args);
   Outcome insert(const Target& target, const nlohmann::json& args);
   Outcome undo_edit(const Target& target);
+  std::string unread(const Target& target, const std::string& why, bool for_edit) const;
   void remember(Undo undo);
   Outcome commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note);
   tl::expected<Target, std::string> locate(const nlohmann::json& args, bool for_view) const;

@@ -50,7 +50,7 @@ GitResult<std::string> blob_text(git_repository* repo, const git_oid& commit, co
   const auto tree = tree_of(repo, git_oid_tostr_s(&commit));
   if (!tree) return tl::unexpected(tree.error());
   git_tree_entry* raw = nullptr;
-  if (git_tree_entry_bypath(&raw, tree->get(), path.c_str()) != 0) return tl::unexpected(std::string("is not in git yet; add and commit it first, or name another"));
+  if (git_tree_entry_bypath(&raw, tree->get(), path.c_str()) != 0) return tl::unexpected(std::string("is not in that commit; status shows what is new, log the commits that a file is in"));
   const Owned<git_tree_entry, git_tree_entry_free> entry(raw);
   if (git_tree_entry_type(raw) == GIT_OBJECT_TREE) return tl::unexpected(std::string("is a directory; name a file"));
   git_object* object = nullptr;

@@ -210,7 +210,7 @@ struct Range {
 GitResult<Range> trees_of_range(git_repository* repo, const std::string& rev) {
   git_revspec spec{};
   if (git_revparse(&spec, repo, rev.c_str()) != 0) {
-    return tl::unexpected(fmt::format("{}: no such revisions; log lists commits", rev));
+    return tl::unexpected(fmt::format("{}: no such revisions; log lists commits, branch branches", rev));
   }
   const Object from(spec.from), to(spec.to);
   std::string left = git_oid_tostr_s(git_object_id(spec.from));
@@ -306,7 +306,7 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
     if (!start) return tl::unexpected(start.error());
     git_object* tip = nullptr;
     if (git_object_peel(&tip, start->get(), GIT_OBJECT_COMMIT) != 0) {
-      return tl::unexpected(fmt::format("{} is not a commit", request.rev));
+      return tl::unexpected(fmt::format("log: {} is not a commit; give a branch or a commit, and a file as `path`", request.rev));
     }
     const Object commit(tip);
     git_revwalk_push(raw, git_object_id(tip));

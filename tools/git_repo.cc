@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "tools/git_objects.h"
+#include "tools/path_hint.h"
 
 namespace lares::tools::git {
 namespace {
@@ -137,7 +138,16 @@ GitResult<Object> resolve(git_repository* repo, const std::string& rev) {
       return tl::unexpected(fmt::format("{}: there are no commits yet", rev));
     if (failed != GIT_ENOTFOUND && failed != GIT_EINVALIDSPEC)
       return tl::unexpected(fmt::format("{}: {}", rev, last_error()));
-    return tl::unexpected(fmt::format("{}: no such revision; log lists commits", rev));
+    const auto colon = rev.find(':');
+    git_object* tip = nullptr;
+    if (colon != std::string::npos && colon > 0 && git_revparse_single(&tip, repo, rev.substr(0, colon).c_str()) == 0) {
+      git_object_free(tip);
+      const auto path = rev.substr(colon + 1);
+      const char* worktree = git_repository_workdir(repo);
+      return tl::unexpected(fmt::format("{0} has no {1}; show {0}: lists what is there.{2}", rev.substr(0, colon), path,
+                                        worktree ? path_hint(without_slash(worktree), path) : ""));
+    }
+    return tl::unexpected(fmt::format("{}: no such revision; log lists commits, branch branches", rev));
   }
   return Object(raw);
 }

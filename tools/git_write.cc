@@ -11,6 +11,7 @@
 
 #include "tools/git_repo.h"
 #include "tools/git_text.h"
+#include "tools/path_hint.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -75,6 +76,11 @@ GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index
   return std::move(staging.secrets);
 }
 
+std::string hint(const Request& request) {
+  const auto there = path_hint(request.root, request.path);
+  return there.empty() ? "" : fmt::format(".{}", there);
+}
+
 bool known_path(const Opened& opened, git_index* index, const std::string& path) {
   if (path.empty()) return true;
   const std::string full = std::string(git_repository_workdir(opened.repo.get())) + path;
@@ -91,7 +97,7 @@ GitResult<Index> index_of(git_repository* repo) {
   }
   Index index(raw);
   if (git_index_has_conflicts(raw))
-    return tl::unexpected(std::string("there are merge conflicts; resolve them with the user"));
+    return tl::unexpected(std::string("there are merge conflicts (UU in status); resolve them with the user"));
   return index;
 }
 
@@ -187,7 +193,7 @@ GitResult<std::string> pretty_message(const std::string& message) {
   if (git_message_prettify(&buffer, message.c_str(), 0, '#') == 0)
     text.assign(buffer.ptr, buffer.size);
   git_buf_dispose(&buffer);
-  if (text.empty()) return tl::unexpected(std::string("commit: `message` is missing"));
+  if (text.empty()) return tl::unexpected(std::string("commit: `message` is missing; say what was changed and why"));
   return text;
 }
 
@@ -199,7 +205,7 @@ GitResult<std::string> add(const Opened& opened, const Request& request) {
   auto index = index_of(opened.repo.get());
   if (!index) return tl::unexpected("add: " + index.error());
   if (!known_path(opened, index->get(), *path))
-    return tl::unexpected(fmt::format("add: {} does not exist", request.path));
+    return tl::unexpected(fmt::format("add: {} does not exist{}", request.path, hint(request)));
   auto secrets = stage(opened, index->get(), *path);
   if (!secrets) return tl::unexpected("add: " + secrets.error());
   if (auto written = write_index(index->get()); !written)
@@ -225,7 +231,7 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   auto index = index_of(repo);
   if (!index) return tl::unexpected("commit: " + index.error());
   if (!known_path(opened, index->get(), *path))
-    return tl::unexpected(fmt::format("commit: {} does not exist", request.path));
+    return tl::unexpected(fmt::format("commit: {} does not exist{}", request.path, hint(request)));
   auto secrets = stage(opened, index->get(), *path);
   if (!secrets) return tl::unexpected("commit: " + secrets.error());
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/path_hint.h"
 #include "tools/rooted_fs.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
@@ -332,7 +333,7 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
   struct stat st {};
   // A leading '-' would be read as an option by whatever runs.
   if (wanted.starts_with('-') || (!wanted.empty() && !files->lstat(wanted, st))) {
-    return tl::unexpected(fmt::format("The path {} does not exist.", path));
+    return tl::unexpected(fmt::format("The path {} does not exist.{}", path, path_hint(root, wanted)));
   }
   if (filter.starts_with('-')) return tl::unexpected(fmt::format("The filter {} begins with `-`; give part of a test's name.", filter));
   if (auto own = configured({&*files, "", wanted, filter}); !own) return tl::unexpected(own.error());

@@ -3,6 +3,7 @@
 #include "tools/git_tool.h"
 
 #include <fcntl.h>
+#include <git2.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -44,6 +45,9 @@ class Git : public testing::Test {
        "git init -q -b main && git config user.name 'Ann Example' && git config user.email "
        "ann@example.invalid");
     tool_ = make({});
+    // libgit2 asks for $HOME once in a process.
+    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, home_.root().c_str());
+    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_XDG, home_.at(".config/git").c_str());
   }
   std::unique_ptr<Tool> make(const std::string& below) {
     BuiltinOptions options;
@@ -187,7 +191,9 @@ TEST_F(Git, ShowIsGitsShow) {
   EXPECT_EQ(git({{"command", "show"}, {"rev", "HEAD~1:a"}}).text, "one\n");
   const auto absent = git({{"command", "show"}, {"rev", "nowhere"}});
   EXPECT_FALSE(absent.ok);
-  EXPECT_EQ(absent.text, "nowhere: no such revision; log lists commits");
+  EXPECT_EQ(absent.text, "nowhere: no such revision; log lists commits, branch branches");
+  EXPECT_EQ(git({{"command", "show"}, {"rev", "HEAD:dir/a"}}).text, "HEAD has no dir/a; show HEAD: lists what is there. There is a.");
+  EXPECT_EQ(git({{"command", "show"}, {"rev", "nowhere:a"}}).text, "nowhere:a: no such revision; log lists commits, branch branches");
 }
 
 TEST_F(Git, CommitTakesChangesDeletionsAndNewFiles) {
@@ -263,7 +269,7 @@ TEST_F(Git, NothingOfTheRepositoryRuns) {
 
 TEST_F(Git, CommitNeedsAnIdentityAndAMessage) {
   repo_.write("a", "a\n");
-  EXPECT_EQ(git({{"command", "commit"}}).text, "commit: `message` is missing");
+  EXPECT_EQ(git({{"command", "commit"}}).text, "commit: `message` is missing; say what was changed and why");
   sh(root(), "git config --unset user.name && git config --unset user.email");
   const auto out = git({{"command", "commit"}, {"message", "m"}});
   EXPECT_FALSE(out.ok);
@@ -430,7 +436,7 @@ TEST_F(Git, BlameSaysWhatItCannotTell) {
   EXPECT_EQ(blame("bin"), "blame: bin is binary");
   EXPECT_EQ(blame("empty"), "empty is empty\n");
   EXPECT_EQ(blame("dir"), "blame: dir is a directory; name a file");
-  EXPECT_THAT(blame("new"), StartsWith("blame: new is not in git yet"));
+  EXPECT_THAT(blame("new"), StartsWith("blame: new is not in that commit"));
   EXPECT_THAT(blame("../a"), HasSubstr("outside the repository"));
   EXPECT_THAT(blame("dir/x:1"), HasSubstr("     1  x\n"));
 }
