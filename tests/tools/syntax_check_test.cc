@@ -56,6 +56,7 @@ INSTANTIATE_TEST_SUITE_P(Languages, SyntaxOf,
                                          Case{"a.json", "{\"a\": [1, 2]}\n", "{\"a\": [1, 2}\n"}));
 
 TEST_F(Syntax, WhatWasBrokenBeforeIsNotTheEdits) {
+  EXPECT_EQ(told("a.py", "a = = 1\nb = 2\n", "a = = 1\nb = = 2\n"), "The file now has a syntax error at line 2: `b = = 2`; it had none there before this edit.");
   const std::string broken = "def f(:\n    pass\n\n\nx = 1\n";
   EXPECT_EQ(told("a.py", broken, "def f(:\n    pass\n\n\nx = 2\n"), "");
   EXPECT_EQ(told("a.py", broken, "import os\n\n" + broken), "");
@@ -70,6 +71,12 @@ TEST_F(Syntax, HonestCodeIsLeftAlone) {
     EXPECT_EQ(told("a.cc", before, before + line + "\n"), "") << line;
     EXPECT_EQ(told("a.cc", std::nullopt, before + line + "\n"), "") << line;
   }
+}
+// A whole file has too many chances to be misread.
+TEST_F(Syntax, OfANewFileInCppOnlyBracketsCount) {
+  const std::string honest = "void f(FILE* pipe) {\n  for (char b[9]; const auto n = fread(b, 1, 9, pipe);) g(n);\n}\n";
+  EXPECT_EQ(told("a.cc", std::nullopt, honest), "");
+  EXPECT_NE(told("a.cc", std::nullopt, honest.substr(0, honest.size() - 2)), "");
 }
 TEST_F(Syntax, ABracketLostInHardCodeIsTold) {
   const std::string before = "#define INLINE inline\nINLINE int f(int x = {}) {\n  if (x) {\n    return '}';  // }\n  }\n  return 100'000;\n}\n";
