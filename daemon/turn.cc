@@ -410,7 +410,7 @@ class Turn {
     const bool mutates = tool->mutates(args);
     const int n = calls_made_.count(item.name, item.arguments, mutates);
     if (mutates && in_.permit && !co_await permitted(item, args)) co_return n;
-    item.changes_untold = mutates && !tool->tells_changes();
+    item.changes_untold = mutates && !tool->tells_changes(args);
     item.state = item.name == kAskUser ? "waiting" : "running";
     events_.state(item.name == kAskUser ? "waiting" : "tool");
     events_.item_updated(item);

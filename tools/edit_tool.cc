@@ -8,7 +8,10 @@
 
 #include "tools/clip.h"
 #include "tools/edit_match.h"
+#include "tools/off_thread.h"
+#include "tools/path_hint.h"
 #include "tools/spill.h"
+#include "tools/syntax_check.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -129,11 +132,34 @@ std::optional<Choices> EditTool::choices(const std::string& key,
 }
 
 asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
+  Outcome out;
+  edited_.reset();
   try {
-    co_return call(args);
+    out = call(args);
   } catch (const std::exception& e) {  // no memory; nothing else throws here
     co_return tl::unexpected(Error{Errc::broken, fmt::format("str_replace_editor: {}", e.what())});
   }
+  if (!edited_) co_return out;
+  try {
+    const std::string errors = co_await syntax_errors(std::move(*edited_));
+    if (!errors.empty()) out.text += "\n" + errors;
+  } catch (const std::exception&) {  // cancelled: the edit is done all the same
+  }
+  co_return out;
+}
+
+asio::awaitable<std::string> EditTool::syntax_errors(Edited edited) {
+  if (!pool_) pool_ = std::make_unique<asio::thread_pool>(1);
+  auto work = [edited = std::move(edited)](const Cancelled& cancelled) -> Result<Outcome> {
+    return Outcome{new_syntax_errors(edited.path, edited.before, edited.after, cancelled), true, {}};
+  };
+  auto found = co_await off_thread(*pool_, std::move(work));
+  co_return found ? std::move(found->text) : std::string();
+}
+
+void EditTool::note_edited(const std::string& path, const std::optional<std::string>& before, const std::string& after) {
+  if (!can_check_syntax(path, after)) return;
+  edited_ = Edited{path, before ? std::optional(shown_text(*before)) : std::nullopt, shown_text(after)};
 }
 
 Outcome EditTool::call(const nlohmann::json& args) {
@@ -176,14 +202,23 @@ tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::jso
   return tl::unexpected(fmt::format("The path {} is outside the repository {}.", *path, options_.root));
 }
 
+std::string EditTool::unread(const Target& target, const std::string& why, bool for_edit) const {
+  std::string hint;
+  if (why == "does not exist" && !target.in_outputs) {
+    hint = path_hint(options_.root, target.path, options_.root + "/");
+    if (hint.empty() && for_edit) hint = " `create` makes a new file.";
+  }
+  return fmt::format("The path {} {}.{}", target.shown, why, hint);
+}
+
 Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
   if (target.fs.is_directory(target.path)) return view_directory(target);
   const auto data = target.fs.read(target.path, target.in_outputs ? SpillFile::kBytesMax : RootedFs::kFileBytesMax);
-  if (!data) return failed(fmt::format("The path {} {}.", target.shown, data.error()));
+  if (!data) return failed(unread(target, data.error(), false));
   if (names_git_directory(data->path) || is_secret_name(data->path)) {
     return failed(fmt::format("The path {} is kept from you: it leads to {}.", target.shown, data->path));
   }
-  if (is_binary(data->bytes)) return failed(fmt::format("The path {} is a binary file of {} bytes.", target.shown, data->bytes.size()));
+  if (is_binary(data->bytes)) return failed(fmt::format("The path {} is a binary file of {} bytes. Look at it with `bash`: file, strings or xxd.", target.shown, data->bytes.size()));
   if (skipped_by_content(data->path, data->bytes) == "secret") {
     return failed(fmt::format("The path {} is kept from you: it holds a private key.", target.shown));
   }
@@ -225,7 +260,7 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
 }
 
 Outcome EditTool::view_directory(const Target& target) const {
-  if (target.in_outputs) return failed(fmt::format("The path {} is a directory.", target.shown));
+  if (target.in_outputs) return failed(fmt::format("The path {} is a directory; name a file in it.", target.shown));
   const auto files = list_files({.root = options_.root});
   if (!files) return failed(files.error().message);
   const std::string prefix = target.path.empty() ? "" : target.path + "/";
@@ -253,14 +288,14 @@ Outcome EditTool::view_directory(const Target& target) const {
 
 Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
   const auto text = string_of(args, "file_text");
-  if (!text) return failed("Parameter `file_text` is required for command: create");
+  if (!text) return failed("Parameter `file_text` is required for command: create. It is the whole text of the new file.");
   struct stat st {};
   if (target.path.empty() || target.fs.lstat(target.path, st)) {
-    return failed(fmt::format("File already exists at: {}. Cannot overwrite files using command `create`.", target.shown));
+    return failed(fmt::format("File already exists at: {}. Cannot overwrite files using command `create`. Change it with `str_replace`.", target.shown));
   }
-  if (target.path.ends_with('/')) return failed(fmt::format("The path {} names a directory.", target.shown));
+  if (target.path.ends_with('/')) return failed(fmt::format("The path {} names a directory; give the name of the new file too.", target.shown));
   if (names_git_directory(target.fs.real_parent(target.path))) {
-    return failed(fmt::format("The path {} leads into .git, which is not edited by hand.", target.shown));
+    return failed(fmt::format("The path {} leads into .git, which is not edited by hand; use the `git` tool.", target.shown));
   }
   if (auto made = target.fs.create(target.path, *text); !made) {
     return failed(fmt::format("The file {} was not created: {}.", target.shown, made.error()));
@@ -269,6 +304,7 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
   const std::string path = made ? made->path : target.path;
   note_seen(path, shown_text(*text));
   remember({path, std::nullopt, blob_sha(*text)});
+  note_edited(path, std::nullopt, *text);
   Outcome out{fmt::format("File created successfully at: {}", target.shown), true, {}};
   out.changes.push_back(change(path, std::nullopt, *text));
   return out;
@@ -276,11 +312,11 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
 
 tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target) {
   auto data = target.fs.read(target.path);
-  if (!data) return tl::unexpected(fmt::format("The path {} {}.", target.shown, data.error()));
+  if (!data) return tl::unexpected(unread(target, data.error(), true));
   if (names_git_directory(data->path) || is_secret_name(data->path)) {
     return tl::unexpected(fmt::format("The path {} leads to {}, which is not edited here.", target.shown, data->path));
   }
-  if (is_binary(data->bytes)) return tl::unexpected(fmt::format("The path {} is a binary file and cannot be edited.", target.shown));
+  if (is_binary(data->bytes)) return tl::unexpected(fmt::format("The path {} is a binary file and cannot be edited. Write it anew with a program, in `bash`.", target.shown));
   const auto seen = seen_.find(data->path);
   const std::string now = shown_text(data->bytes);
   if (seen != seen_.end() && seen->second.sha != blob_sha(now)) {
@@ -296,8 +332,8 @@ tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target
 
 Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) {
   const auto old_str = string_of(args, "old_str"), new_str = string_of(args, "new_str");
-  if (!old_str) return failed("Parameter `old_str` is required for command: str_replace");
-  if (args.contains("new_str") && !new_str) return failed("Parameter `new_str` must be a string for command: str_replace");
+  if (!old_str) return failed("Parameter `old_str` is required for command: str_replace. It is the text to replace, as it stands in the file.");
+  if (args.contains("new_str") && !new_str) return failed("Parameter `new_str` must be a string for command: str_replace; leave it out to delete old_str.");
   const auto data = open_for_edit(target);
   if (!data) return failed(data.error());
   if (old_str->empty()) {
@@ -334,8 +370,8 @@ Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) 
 Outcome EditTool::insert(const Target& target, const nlohmann::json& args) {
   const auto new_str = string_of(args, "new_str");
   const auto line = args.find("insert_line");
-  if (line == args.end() || !line->is_number_integer()) return failed("Parameter `insert_line` is required for command: insert");
-  if (!new_str) return failed("Parameter `new_str` is required for command: insert");
+  if (line == args.end() || !line->is_number_integer()) return failed("Parameter `insert_line` is required for command: insert. It is the number of the line after which new_str goes, 0 for the top.");
+  if (!new_str) return failed("Parameter `new_str` is required for command: insert. It is the text to insert.");
   const auto data = open_for_edit(target);
   if (!data) return failed(data.error());
   const std::string& bytes = data->bytes;
@@ -345,7 +381,7 @@ Outcome EditTool::insert(const Target& target, const nlohmann::json& args) {
   if (at < 0 || at > n_lines) {
     return failed(fmt::format("Invalid `insert_line` parameter: {}. It should be within the range of lines of the file: [0, {}]", at, n_lines));
   }
-  if (new_str->empty()) return failed("No insertion was performed, new_str is empty.");
+  if (new_str->empty()) return failed("No insertion was performed, new_str is empty. To delete text use `str_replace` with an empty new_str.");
   std::size_t offset = bom;
   for (std::int64_t i = 0; i < at; ++i) {
     const std::size_t lf = bytes.find('\n', offset);
@@ -377,6 +413,7 @@ Outcome EditTool::commit(const Target& target, const FileData& was, const std::s
   }
   note_seen(was.path, shown_text(bytes));
   remember({was.path, was.bytes, blob_sha(bytes)});
+  note_edited(was.path, was.bytes, bytes);
   Outcome out{fmt::format("The file {} has been edited successfully.{}", target.shown, note), true, {}};
   if (was.stat.st_nlink > 1) out.text += fmt::format("\nIt has {} hard links and was written in place.", was.stat.st_nlink);
   out.changes.push_back(change(was.path, was.bytes, bytes));
@@ -394,7 +431,7 @@ void EditTool::remember(Undo undo) {
 
 Outcome EditTool::undo_edit(const Target& target) {
   const auto data = target.fs.read(target.path);
-  if (!data) return failed(fmt::format("The path {} {}.", target.shown, data.error()));
+  if (!data) return failed(unread(target, data.error(), false));
   const auto last = std::find_if(undos_.rbegin(), undos_.rend(), [&](const Undo& undo) { return undo.path == data->path; });
   if (last == undos_.rend()) return failed(fmt::format("No edit of {} is left to undo.", target.shown));
   if (last->sha_after != blob_sha(data->bytes)) {
@@ -406,6 +443,7 @@ Outcome EditTool::undo_edit(const Target& target) {
   Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown, last->before ? "" : "; the file is gone again"), true, {}};
   out.changes.push_back(change(data->path, data->bytes, last->before));
   note_seen(data->path, shown_text(before));
+  if (last->before) note_edited(data->path, data->bytes, before);
   undo_bytes_ -= last->size();
   undos_.erase(std::next(last).base());
   return out;

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <boost/asio/thread_pool.hpp>
+
 #include "tools/builtin.h"
 #include "tools/rooted_fs.h"
 #include "tools/workspace.h"
@@ -20,7 +22,7 @@ class EditTool : public Tool {
 
   const Spec& spec() const override { return spec_; }
   bool mutates(const nlohmann::json& args) const override;
-  bool tells_changes() const override { return true; }
+  bool tells_changes(const nlohmann::json&) const override { return true; }
   std::optional<Choices> choices(const std::string& key,
                                  const std::vector<std::pair<std::string, std::string>>& so_far) const override;
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
@@ -44,6 +46,15 @@ class EditTool : public Tool {
     std::size_t size() const { return before ? before->size() : 0; }
   };
 
+  // What an edit made of a file, to be looked at for syntax errors once it is done.
+  struct Edited {
+    std::string path;
+    std::optional<std::string> before;  // as the model is shown it; nothing where the edit made the file
+    std::string after;
+  };
+
+  asio::awaitable<std::string> syntax_errors(Edited edited);
+  void note_edited(const std::string& path, const std::optional<std::string>& before, const std::string& after);  // the bytes
   Outcome call(const nlohmann::json& args);
   Outcome view(const Target& target, const nlohmann::json& args);
   Outcome view_directory(const Target& target) const;
@@ -51,6 +62,7 @@ class EditTool : public Tool {
   Outcome str_replace(const Target& target, const nlohmann::json& args);
   Outcome insert(const Target& target, const nlohmann::json& args);
   Outcome undo_edit(const Target& target);
+  std::string unread(const Target& target, const std::string& why, bool for_edit) const;
   void remember(Undo undo);
   Outcome commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note);
   tl::expected<Target, std::string> locate(const nlohmann::json& args, bool for_view) const;
@@ -62,6 +74,8 @@ class EditTool : public Tool {
   std::size_t seen_bytes_ = 0;
   std::deque<Undo> undos_;  // oldest first
   std::size_t undo_bytes_ = 0;
+  std::optional<Edited> edited_;                 // by the call that runs
+  std::unique_ptr<asio::thread_pool> pool_;      // from the first edit on that is worth a look
 };
 
 }  // namespace lares::tools

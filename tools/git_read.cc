@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "tools/git_repo.h"
+#include "tools/git_text.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -24,15 +25,6 @@ struct Strings {  // a git_strarray of at most one path
   std::string text;
   char* pointer;
 };
-
-std::string bounded(std::string text, std::string_view advice) {
-  if (text.size() <= kOutputBytesMax) return text;
-  const auto end = text.rfind('\n', kOutputBytesMax);
-  const auto cut = end == std::string::npos ? utf8_floor(text, kOutputBytesMax) : end + 1;
-  const auto n_lines = split_lines(std::string_view(text).substr(cut)).size();
-  text.resize(cut);
-  return text + fmt::format("[cut: {} more lines; {}]\n", n_lines, advice);
-}
 
 // The two letters of `git status --short`.
 std::string letters(unsigned status) {
@@ -59,15 +51,10 @@ std::string branch_line(git_repository* repo) {
   const Reference head(raw_head);
   if (git_branch_upstream(&raw_upstream, raw_head) != 0) return fmt::format("## {}\n", name);
   const Reference upstream(raw_upstream);
-  std::size_t ahead = 0, behind = 0;
-  const git_oid *ours = git_reference_target(raw_head),
-                *theirs = git_reference_target(raw_upstream);
-  if (ours && theirs) git_graph_ahead_behind(&ahead, &behind, repo, ours, theirs);
-  std::string distance;
-  if (ahead) distance = fmt::format("ahead {}", ahead);
-  if (behind) distance += fmt::format("{}behind {}", ahead ? ", " : "", behind);
-  if (!distance.empty()) distance = " [" + distance + "]";
-  return fmt::format("## {}...{}{}\n", name, git_reference_shorthand(raw_upstream), distance);
+  const git_oid *ours = git_reference_target(raw_head), *theirs = git_reference_target(raw_upstream);
+  std::string apart = ours && theirs ? distance(repo, ours, theirs) : "";
+  if (!apart.empty()) apart = " [" + apart + "]";
+  return fmt::format("## {}...{}{}\n", name, git_reference_shorthand(raw_upstream), apart);
 }
 
 bool is_secret(const git_diff_delta* delta) {
@@ -120,14 +107,6 @@ git_diff_options diff_options() {
   return options;
 }
 
-std::string date(const git_time& when, const char* format) {
-  const std::time_t seconds = when.time + when.offset * 60;
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[64];
-  return std::string(text, std::strftime(text, sizeof text, format, &parts));
-}
-
 std::string full_date(const git_time& when) {
   auto text = date(when, "%a %b %d %H:%M:%S %Y");
   if (text.size() > 8 && text[8] == '0') text.erase(8, 1);  // git: "Nov 4", no padding
@@ -136,30 +115,35 @@ std::string full_date(const git_time& when) {
                      minutes % 60);
 }
 
-// Whether the commit's version of `path` differs from every parent's.
-bool touches(git_commit* commit, const std::string& path) {
-  const auto entry_id = [&](git_commit* of) {
-    git_oid id{};
+// 1: the commit's version of `path` differs from every parent's; 0: it does not; < 0: it cannot be said.
+int touches(git_commit* commit, const std::string& path) {
+  const auto entry_id = [&](git_commit* of, git_oid& id) {
+    id = git_oid{};
     git_tree* raw_tree = nullptr;
-    if (git_commit_tree(&raw_tree, of) != 0) return id;
+    if (const int failed = git_commit_tree(&raw_tree, of); failed != 0) return failed;
     const Tree tree(raw_tree);
     git_tree_entry* raw = nullptr;
-    if (git_tree_entry_bypath(&raw, raw_tree, path.c_str()) != 0) return id;
+    const int failed = git_tree_entry_bypath(&raw, raw_tree, path.c_str());
+    if (failed == GIT_ENOTFOUND) return 0;
+    if (failed != 0) return failed;
     id = *git_tree_entry_id(raw);
     git_tree_entry_free(raw);
-    return id;
+    return 0;
   };
-  const git_oid here = entry_id(commit);
+  git_oid here{}, there{};
+  if (const int failed = entry_id(commit, here); failed != 0) return failed;
   const unsigned n = git_commit_parentcount(commit);
   if (n == 0) return !git_oid_is_zero(&here);
   for (unsigned i = 0; i < n; ++i) {
     git_commit* raw = nullptr;
-    if (git_commit_parent(&raw, commit, i) != 0) continue;  // a shallow clone ends here
+    const int failed = git_commit_parent(&raw, commit, i);
+    if (failed == GIT_ENOTFOUND) continue;  // a shallow clone ends here
+    if (failed != 0) return failed;
     const Commit parent(raw);
-    const git_oid there = entry_id(raw);
-    if (git_oid_equal(&here, &there)) return false;
+    if (const int unread = entry_id(raw, there); unread != 0) return unread;
+    if (git_oid_equal(&here, &there)) return 0;
   }
-  return true;
+  return 1;
 }
 
 std::string header_of(git_commit* commit) {
@@ -226,7 +210,7 @@ struct Range {
 GitResult<Range> trees_of_range(git_repository* repo, const std::string& rev) {
   git_revspec spec{};
   if (git_revparse(&spec, repo, rev.c_str()) != 0) {
-    return tl::unexpected(fmt::format("{}: no such revisions; log lists commits", rev));
+    return tl::unexpected(fmt::format("{}: no such revisions; log lists commits, branch branches", rev));
   }
   const Object from(spec.from), to(spec.to);
   std::string left = git_oid_tostr_s(git_object_id(spec.from));
@@ -322,7 +306,7 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
     if (!start) return tl::unexpected(start.error());
     git_object* tip = nullptr;
     if (git_object_peel(&tip, start->get(), GIT_OBJECT_COMMIT) != 0) {
-      return tl::unexpected(fmt::format("{} is not a commit", request.rev));
+      return tl::unexpected(fmt::format("log: {} is not a commit; give a branch or a commit, and a file as `path`", request.rev));
     }
     const Object commit(tip);
     git_revwalk_push(raw, git_object_id(tip));
@@ -330,21 +314,31 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
   const int n = request.n > 0 ? std::min(request.n, kLogMax) : kLogDefault;
   std::string text;
   git_oid id;
-  for (int shown = 0, walked = 0; shown < n && git_revwalk_next(&id, raw) == 0; ++walked) {
+  int next = 0;
+  for (int shown = 0, walked = 0; shown < n && (next = git_revwalk_next(&id, raw)) == 0; ++walked) {
     if (cancelled.load()) break;
     if (walked == kCommitsWalkedMax) {
       text += fmt::format("[stopped after {} commits]\n", walked);
       break;
     }
     git_commit* raw_commit = nullptr;
-    if (git_commit_lookup(&raw_commit, repo, &id) != 0) break;
+    if ((next = git_commit_lookup(&raw_commit, repo, &id)) != 0) break;
     const Commit commit(raw_commit);
-    if (!path->empty() && !touches(raw_commit, *path)) continue;
+    if (!path->empty()) {
+      const auto touched = touches(raw_commit, *path);
+      next = touched < 0 ? touched : 0;
+      if (next != 0) break;
+      if (!touched) continue;
+    }
     const git_signature* author = git_commit_author(raw_commit);
     const char* summary = git_commit_summary(raw_commit);
     text += fmt::format("{} {} {}  {}\n", short_id(reinterpret_cast<git_object*>(raw_commit)),
                         date(author->when, "%Y-%m-%d"), author->name, summary ? summary : "");
     ++shown;
+  }
+  if (next != 0 && next != GIT_ITEROVER) {
+    if (text.empty()) return tl::unexpected(fmt::format("log: {}", last_error()));
+    text += fmt::format("[not all: {}]\n", last_error());
   }
   if (text.empty())
     return fmt::format("no commits{}{}\n", request.path.empty() ? "" : " that touch ",

@@ -8,6 +8,9 @@
 #include <filesystem>
 #include <mutex>
 
+#include "tools/git_objects.h"
+#include "tools/path_hint.h"
+
 namespace lares::tools::git {
 namespace {
 
@@ -70,6 +73,7 @@ std::string without_slash(std::string path) {
 }  // namespace
 
 std::string last_error() {
+  if (auto why = read_failure(); !why.empty()) return why;
   const git_error* error = git_error_last();
   return error && error->message ? error->message : "unknown reason";
 }
@@ -129,10 +133,21 @@ GitResult<std::string> path_in_repository(const Opened& opened, const std::strin
 
 GitResult<Object> resolve(git_repository* repo, const std::string& rev) {
   git_object* raw = nullptr;
-  if (git_revparse_single(&raw, repo, rev.c_str()) != 0) {
+  if (const int failed = git_revparse_single(&raw, repo, rev.c_str()); failed != 0) {
     if (git_repository_head_unborn(repo) == 1)
       return tl::unexpected(fmt::format("{}: there are no commits yet", rev));
-    return tl::unexpected(fmt::format("{}: no such revision; log lists commits", rev));
+    if (failed != GIT_ENOTFOUND && failed != GIT_EINVALIDSPEC)
+      return tl::unexpected(fmt::format("{}: {}", rev, last_error()));
+    const auto colon = rev.find(':');
+    git_object* tip = nullptr;
+    if (colon != std::string::npos && colon > 0 && git_revparse_single(&tip, repo, rev.substr(0, colon).c_str()) == 0) {
+      git_object_free(tip);
+      const auto path = rev.substr(colon + 1);
+      const char* worktree = git_repository_workdir(repo);
+      return tl::unexpected(fmt::format("{0} has no {1}; show {0}: lists what is there.{2}", rev.substr(0, colon), path,
+                                        worktree ? path_hint(without_slash(worktree), path) : ""));
+    }
+    return tl::unexpected(fmt::format("{}: no such revision; log lists commits, branch branches", rev));
   }
   return Object(raw);
 }

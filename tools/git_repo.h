@@ -70,6 +70,9 @@ GitResult<std::string> diff(const Opened& opened, const Request& request);
 GitResult<std::string> log(const Opened& opened, const Request& request,
                            const Cancelled& cancelled);
 GitResult<std::string> show(const Opened& opened, const Request& request);
+GitResult<std::string> blame(const Opened& opened, const Request& request);
+GitResult<std::string> branch(const Opened& opened, const Request& request);
+GitResult<std::string> switch_to(const Opened& opened, const Request& request);
 GitResult<std::string> add(const Opened& opened, const Request& request);
 GitResult<std::string> commit(const Opened& opened, const Request& request);
 

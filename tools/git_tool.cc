@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tools/git_objects.h"
 #include "tools/git_repo.h"
 #include "tools/off_thread.h"
 
@@ -18,8 +20,9 @@ const Spec kSpec{
     "Work with the git repository. status; diff: changes since `rev` (default HEAD), or between "
     "revisions a..b; log; show: a "
     "commit, or a file as REV:PATH; add; commit: stages `path`, or all changes and new files, then "
-    "commits. Hooks do not run.",
-    R"({"type":"object","properties":{"command":{"type":"string","enum":["status","diff","log","show","add","commit"]},)"
+    "commits; blame: `path`, or lines of it as PATH:10-20; branch: list, or make the branch `rev`; "
+    "switch: to the branch `rev`, old or new. Hooks do not run.",
+    R"({"type":"object","properties":{"command":{"type":"string","enum":["status","diff","log","show","add","commit","blame","branch","switch"]},)"
     R"("path":{"type":"string","description":"Only this file or directory"},"rev":{"type":"string"},)"
     R"("message":{"type":"string","description":"For commit"},"n":{"type":"integer","description":"For log, default 10"}},)"
     R"("required":["command"]})"};
@@ -47,18 +50,37 @@ tl::expected<git::Request, std::string> parse(const nlohmann::json& args) {
   return request;
 }
 
+bool is_one_of(const std::string& command, std::initializer_list<std::string_view> names) {
+  return std::ranges::find(names, command) != names.end();
+}
+
 git::GitResult<std::string> perform(const git::Request& request, const Cancelled& cancelled) {
   const auto opened = git::open_repository(request.root);
   if (!opened) return tl::unexpected(opened.error());
+  // What writes is not stopped half-way.
+  const bool writes = is_one_of(request.command, {"add", "commit", "switch"});
+  const auto deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
+  const git::ReadBound bound = writes ? git::ReadBound{} : git::ReadBound{&cancelled, deadline};
+  if (auto bounded = git::bound_reads(opened->repo.get(), bound); !bounded)
+    return tl::unexpected(bounded.error());
   if (request.command == "status") return git::status(*opened, request);
   if (request.command == "diff") return git::diff(*opened, request);
   if (request.command == "log") return git::log(*opened, request, cancelled);
   if (request.command == "show") return git::show(*opened, request);
   if (request.command == "add") return git::add(*opened, request);
   if (request.command == "commit") return git::commit(*opened, request);
+  if (request.command == "blame") return git::blame(*opened, request);
+  if (request.command == "branch") return git::branch(*opened, request);
+  if (request.command == "switch") return git::switch_to(*opened, request);
   return tl::unexpected(fmt::format(
-      "git: no command `{}`; there are status, diff, log, show, add and commit, others run in bash",
+      "git: no command `{}`; there are status, diff, log, show, add, commit, blame, branch and "
+      "switch, others run in bash",
       request.command));
+}
+
+std::string command_of(const nlohmann::json& args) {
+  const auto found = args.is_object() ? args.find("command") : args.end();
+  return args.is_object() && found != args.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 class GitTool final : public Tool {
@@ -74,14 +96,14 @@ class GitTool final : public Tool {
   const Spec& spec() const override { return kSpec; }
 
   bool mutates(const nlohmann::json& args) const override {
-    const auto command =
-        args.is_object() && args.contains("command") ? args["command"] : nlohmann::json();
-    for (const char* reading : {"status", "diff", "log", "show"}) {
-      if (command == reading) return false;
-    }
-    return true;
+    const std::string command = command_of(args);
+    if (command == "branch") return args.contains("rev") && args["rev"] != "";
+    return !is_one_of(command, {"status", "diff", "log", "show", "blame"});
   }
-  bool tells_changes() const override { return true; }  // none: add and commit write to .git alone
+  // add, commit and a new branch write to .git alone; what a switch brings is for a scan to tell.
+  bool tells_changes(const nlohmann::json& args) const override {
+    return command_of(args) != "switch";
+  }
 
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput) override {
     auto request = parse(args);

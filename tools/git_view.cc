@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "tools/file_stamp.h"
+#include "tools/git_objects.h"
 
 namespace lares::tools {
 namespace {
@@ -95,6 +96,7 @@ Result<GitView> GitView::open(const std::string& root) {
     return broken(fmt::format("list {}: {}", root, reason));
   }
   std::shared_ptr<git_repository> repository(raw, git_repository_free);
+  if (const auto bounded = git::bound_reads(raw, {}); !bounded) return broken(fmt::format("list {}: {}", root, bounded.error()));
   const std::string real_root = real_path(root) + "/";
   const char* workdir = git_repository_workdir(raw);
   if (!workdir) {

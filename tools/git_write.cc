@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "tools/git_repo.h"
+#include "tools/git_text.h"
+#include "tools/path_hint.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -74,6 +76,11 @@ GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index
   return std::move(staging.secrets);
 }
 
+std::string hint(const Request& request) {
+  const auto there = path_hint(request.root, request.path);
+  return there.empty() ? "" : fmt::format(".{}", there);
+}
+
 bool known_path(const Opened& opened, git_index* index, const std::string& path) {
   if (path.empty()) return true;
   const std::string full = std::string(git_repository_workdir(opened.repo.get())) + path;
@@ -90,7 +97,7 @@ GitResult<Index> index_of(git_repository* repo) {
   }
   Index index(raw);
   if (git_index_has_conflicts(raw))
-    return tl::unexpected(std::string("there are merge conflicts; resolve them with the user"));
+    return tl::unexpected(std::string("there are merge conflicts (UU in status); resolve them with the user"));
   return index;
 }
 
@@ -119,15 +126,6 @@ GitResult<> write_index(git_index* index) {
     return tl::unexpected(std::string("another git process holds the index; try again"));
   if (failed != 0) return tl::unexpected(fmt::format("write the index: {}", last_error()));
   return {};
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  constexpr std::size_t kNamesMax = 5;
-  const auto shown = std::min(names.size(), kNamesMax);
-  std::string text = fmt::format(
-      "{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
-  if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
-  return to_utf8(text);
 }
 
 // " 2 files changed, 5 insertions(+), 1 deletion(-)", and the files that came or went.
@@ -161,13 +159,13 @@ std::string summary(git_repository* repo, git_tree* before, git_tree* after) {
 std::string notes(git_repository* repo, const std::vector<std::string>& secrets) {
   std::string text;
   if (!secrets.empty())
-    text += fmt::format("[left out, their names are ones for secrets: {}]\n", joined(secrets));
+    text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(secrets));
   std::vector<std::string> hooks;
   for (const char* name : {"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"}) {
     const std::string path = std::string(git_repository_commondir(repo)) + "hooks/" + name;
     if (::access(path.c_str(), X_OK) == 0) hooks.emplace_back(name);
   }
-  if (!hooks.empty()) text += fmt::format("[hooks were not run: {}]\n", joined(hooks));
+  if (!hooks.empty()) text += fmt::format("[hooks were not run: {}]\n", few_of(hooks));
   git_config* raw = nullptr;
   int sign = 0;
   if (git_repository_config_snapshot(&raw, repo) == 0) {
@@ -195,7 +193,7 @@ GitResult<std::string> pretty_message(const std::string& message) {
   if (git_message_prettify(&buffer, message.c_str(), 0, '#') == 0)
     text.assign(buffer.ptr, buffer.size);
   git_buf_dispose(&buffer);
-  if (text.empty()) return tl::unexpected(std::string("commit: `message` is missing"));
+  if (text.empty()) return tl::unexpected(std::string("commit: `message` is missing; say what was changed and why"));
   return text;
 }
 
@@ -207,14 +205,14 @@ GitResult<std::string> add(const Opened& opened, const Request& request) {
   auto index = index_of(opened.repo.get());
   if (!index) return tl::unexpected("add: " + index.error());
   if (!known_path(opened, index->get(), *path))
-    return tl::unexpected(fmt::format("add: {} does not exist", request.path));
+    return tl::unexpected(fmt::format("add: {} does not exist{}", request.path, hint(request)));
   auto secrets = stage(opened, index->get(), *path);
   if (!secrets) return tl::unexpected("add: " + secrets.error());
   if (auto written = write_index(index->get()); !written)
     return tl::unexpected("add: " + written.error());
   auto text = status(opened, request);
   if (text && !secrets->empty())
-    *text += fmt::format("[left out, their names are ones for secrets: {}]\n", joined(*secrets));
+    *text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(*secrets));
   return text;
 }
 
@@ -233,7 +231,7 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   auto index = index_of(repo);
   if (!index) return tl::unexpected("commit: " + index.error());
   if (!known_path(opened, index->get(), *path))
-    return tl::unexpected(fmt::format("commit: {} does not exist", request.path));
+    return tl::unexpected(fmt::format("commit: {} does not exist{}", request.path, hint(request)));
   auto secrets = stage(opened, index->get(), *path);
   if (!secrets) return tl::unexpected("commit: " + secrets.error());
 

@@ -30,6 +30,7 @@ constexpr Rule kCpp[] = {
     {"function_definition", Shape::function}, {"declaration", Shape::prototype},
     {"field_declaration", Shape::prototype},  {"struct_specifier", Shape::body},
     {"union_specifier", Shape::body},         {"class_specifier", Shape::body},
+    {"enum_specifier", Shape::body},
     {"type_definition", Shape::alias},        {"alias_declaration", Shape::alias},
     {"concept_definition", Shape::alias},     {"preproc_function_def", Shape::line},
 };
@@ -128,6 +129,8 @@ constexpr std::pair<std::string_view, std::size_t> kExtensions[] = {
     {"hpp", cpp},
     {"hxx", cpp},
     {"ipp", cpp},
+    {"inl", cpp},
+    {"tcc", cpp},
     {"cu", cpp},
     {"cuh", cpp},
     {"go", go},

@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <utility>
 
 #include "tools/outline_languages.h"
 #include "tools/outline_node.h"
 #include "tools/outline_signature.h"
-#include "tools/text.h"
+#include "tools/syntax_tree.h"
 
 namespace lares::tools {
 namespace {
@@ -18,39 +17,6 @@ namespace {
 constexpr std::size_t kDefinitionsMax = 5000;  // of one file
 constexpr std::size_t kScopesMax = 8;          // the innermost ones count
 constexpr std::size_t kNameBytesMax = 200;     // longer ones are not asked for
-
-struct FreeParser {
-  void operator()(TSParser* p) const { ts_parser_delete(p); }
-};
-struct FreeTree {
-  void operator()(TSTree* t) const { ts_tree_delete(t); }
-};
-using Tree = std::unique_ptr<TSTree, FreeTree>;
-
-struct Budget {
-  std::string_view source;
-  std::chrono::steady_clock::time_point deadline;
-  const std::atomic<bool>& cancelled;
-};
-
-Tree parse(const Language& language, Budget budget) {
-  std::unique_ptr<TSParser, FreeParser> parser(ts_parser_new());
-  if (!ts_parser_set_language(parser.get(), language.grammar())) return nullptr;
-  const TSInput input{&budget,
-                      [](void* payload, std::uint32_t at, TSPoint, std::uint32_t* n) {
-                        const std::string_view source = static_cast<Budget*>(payload)->source;
-                        const auto rest = source.substr(std::min<std::size_t>(at, source.size()));
-                        *n = static_cast<std::uint32_t>(rest.size());
-                        return rest.data();
-                      },
-                      TSInputEncodingUTF8, nullptr};
-  const TSParseOptions options{&budget, [](TSParseState* state) {
-                                 const auto& b = *static_cast<Budget*>(state->payload);
-                                 return b.cancelled.load(std::memory_order_relaxed) ||
-                                        std::chrono::steady_clock::now() > b.deadline;
-                               }};
-  return Tree(ts_parser_parse_with_options(parser.get(), nullptr, input, options));
-}
 
 // What a node that is no definition means for one.
 enum class Role : std::uint8_t {
@@ -211,28 +177,10 @@ class Outliner {
   std::uint32_t counted_to_ = 0, line_ = 1;
 };
 
-std::string_view extension_of(std::string_view path) {
-  const auto name = path.substr(path.rfind('/') + 1);
-  const auto dot = name.rfind('.');
-  return dot == std::string_view::npos || dot == 0 ? std::string_view() : name.substr(dot + 1);
-}
-
-// Whether a line begins with what only C++ says.
-bool has_cpp_words(std::string_view source) {
-  for (auto line : split_lines(source)) {
-    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-    for (const std::string_view word :
-         {"class ", "namespace ", "template", "public:", "private:", "using "}) {
-      if (line.starts_with(word)) return true;
-    }
-  }
-  return false;
-}
-
-SourceOutline outline_as(const Language& language, const Budget& budget) {
+SourceOutline outline_as(const Language& language, const ParseBudget& budget) {
   SourceOutline out;
   out.language = language.name;
-  const Tree tree = parse(language, budget);
+  const SyntaxTree tree = parse_syntax(language, budget);
   if (!tree) {
     out.complete = false;
     return out;
@@ -260,7 +208,7 @@ SourceOutline outline_source(std::string_view path, std::string_view source,
   const auto extension = extension_of(path);
   const Language* language = language_for(extension);
   if (!language) return {};
-  const Budget budget{source, deadline, cancelled};
+  const ParseBudget budget{source, deadline, cancelled};
   SourceOutline out = outline_as(*language, budget);
   // `class A { public: void f(); };` is no error in C: a function A that returns a `class`. So the
   // words count as well.

@@ -12,6 +12,7 @@
 
 #include "tools/clip.h"
 #include "tools/off_thread.h"
+#include "tools/path_hint.h"
 #include "tools/rooted_fs.h"
 #ifdef LARES_TREE_SITTER
 #include "tools/outline_listing.h"
@@ -161,7 +162,7 @@ tl::expected<std::string, Outcome> inside(const RootedFs& fs, const std::string&
     const auto relative = fs.relative(path);
     if (!relative)
       return tl::unexpected(
-          refused(fmt::format("outline {}: outside the repository {}", asked, fs.root())));
+          refused(fmt::format("outline {}: outside the repository {}; paths are relative to it", asked, fs.root())));
     path = *relative;
   }
   path = std::filesystem::path(path).lexically_normal().generic_string();
@@ -169,10 +170,12 @@ tl::expected<std::string, Outcome> inside(const RootedFs& fs, const std::string&
   if (path == ".") path.clear();
   if (path == ".." || path.starts_with("../")) {
     return tl::unexpected(
-        refused(fmt::format("outline {}: outside the repository {}", asked, fs.root())));
+        refused(fmt::format("outline {}: outside the repository {}; paths are relative to it", asked, fs.root())));
   }
   return path;
 }
+
+std::string sentence(const std::string& hint) { return hint.empty() ? "" : fmt::format(".{}", hint); }
 
 Outcome outline(const std::string& root, const Asked& asked, const Cancelled& cancelled) {
   const auto fs = RootedFs::open(root);
@@ -182,7 +185,7 @@ Outcome outline(const std::string& root, const Asked& asked, const Cancelled& ca
   struct stat st {};
   const bool directory = path->empty() || fs->is_directory(*path);
   if (!directory && !fs->lstat(*path, st))
-    return refused(fmt::format("outline {}: no such file or directory", *path));
+    return refused(fmt::format("outline {}: no such file or directory{}", *path, sentence(path_hint(fs->root(), *path))));
   if (!directory && !can_outline(*path)) {
     return refused(fmt::format("outline {}: no grammar for this extension; there are {}", *path,
                                outline_languages()));

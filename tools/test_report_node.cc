@@ -17,32 +17,6 @@ constexpr std::array<std::string_view, 7> kBoilerplate = {
 
 std::size_t indent_of(std::string_view line) { return line.size() - trim(line).size() - (line.size() - line.find_last_not_of(" \t\r") - 1); }
 
-// "f (/a/b.js:2:12)" or "/a/b.js:2:12" or "file:///a/b.mjs:2:12": file and line, when below the root.
-bool read_place(std::string_view text, const RootedFs& files, const std::string& cwd, std::string& file, int& line) {
-  text = trim(text);
-  if (const std::size_t open = text.rfind('('); open != std::string_view::npos && text.ends_with(')')) {
-    text = text.substr(open + 1, text.size() - open - 2);
-  } else if (text.starts_with("at ")) {
-    text.remove_prefix(3);
-  }
-  if (text.starts_with("async ")) text.remove_prefix(6);
-  for (int i = 0; i < 2; ++i) {
-    const std::size_t colon = text.rfind(':');
-    if (colon == std::string_view::npos) return false;
-    int n = 0;
-    const auto [end, error] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), n);
-    if (error != std::errc() || end != text.data() + text.size()) {
-      if (i == 0) return false;
-      break;
-    }
-    line = n;
-    text = text.substr(0, colon);
-  }
-  if (text.find('/') == std::string_view::npos || text.starts_with("node:")) return false;
-  file = relative_to_root(std::string(text), files, cwd);
-  return !file.empty() && file.find("node_modules/") == std::string::npos;
-}
-
 std::string unquoted(std::string_view text) {
   text = trim(text);
   if (text.size() < 2 || (text[0] != '\'' && text[0] != '"') || text.back() != text[0]) return std::string(text);
@@ -109,6 +83,31 @@ void add_message(const Diagnostic& diagnostic, std::vector<std::string>& detail)
 
 }  // namespace
 
+bool read_js_place(std::string_view text, const RootedFs& files, const std::string& cwd, std::string& file, int& line) {
+  text = trim(text);
+  if (const std::size_t open = text.rfind('('); open != std::string_view::npos && text.ends_with(')')) {
+    text = text.substr(open + 1, text.size() - open - 2);
+  } else if (text.starts_with("at ")) {
+    text.remove_prefix(3);
+  }
+  if (text.starts_with("async ")) text.remove_prefix(6);
+  for (int i = 0; i < 2; ++i) {
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string_view::npos) return false;
+    int n = 0;
+    const auto [end, error] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), n);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      if (i == 0) return false;
+      break;
+    }
+    line = n;
+    text = text.substr(0, colon);
+  }
+  if (text.find('/') == std::string_view::npos || text.starts_with("node:")) return false;
+  file = relative_to_root(std::string(text), files, cwd);
+  return !file.empty() && file.find("node_modules/") == std::string::npos;
+}
+
 TestCounts parse_node(std::string_view output, const RootedFs& files, const std::string& cwd) {
   TestCounts out;
   const auto lines = split_lines(output);
@@ -158,11 +157,11 @@ TestCounts parse_node(std::string_view output, const RootedFs& files, const std:
     int at = 0, rose_at = 0;
     std::string location_file;
     int location_line = 0;
-    read_place(diagnostic.location, files, cwd, location_file, location_line);
+    read_js_place(diagnostic.location, files, cwd, location_file, location_line);
     for (std::string_view frame : split_lines(diagnostic.stack)) {
       std::string file;
       int number = 0;
-      if (!read_place(frame, files, cwd, file, number)) continue;
+      if (!read_js_place(frame, files, cwd, file, number)) continue;
       if (rose.empty()) rose = file, rose_at = number;
       // The first frame in the test's own file; without a location the outermost one.
       if (place.empty() || (location_file.empty() ? false : place != location_file)) place = file, at = number;
@@ -175,7 +174,7 @@ TestCounts parse_node(std::string_view output, const RootedFs& files, const std:
         for (const std::string& words : said) {
           std::string file;
           int number = 0;
-          if (place.empty() && read_place(words + (words.find(':') == words.rfind(':') ? ":1" : ""), files, cwd, file, number)) place = file, at = number;
+          if (place.empty() && read_js_place(words + (words.find(':') == words.rfind(':') ? ":1" : ""), files, cwd, file, number)) place = file, at = number;
           if (words.find("Error: ") != std::string::npos) {
             diagnostic.error = words;
             break;

@@ -11,6 +11,8 @@
 namespace lares::tools {
 namespace {
 
+constexpr std::size_t kDetailLinesMax = 8, kSaidLinesMax = 2000;  // of one test
+
 int number_at(std::string_view text) {
   int n = 0;
   std::from_chars(text.data(), text.data() + text.size(), n);
@@ -28,12 +30,65 @@ int count_before(std::string_view text, std::string_view word) {
 bool read_go_place(std::string_view line, std::string& file, int& number, std::string& message) {
   line = trim(line.substr(0, line.find('\n')));
   const std::size_t colon = line.find(".go:");
-  if (colon == std::string_view::npos || line.substr(0, colon).find(' ') != std::string_view::npos) return false;
+  if (colon == std::string_view::npos || line.substr(0, colon).find_first_of(" /") != std::string_view::npos) return false;
   file = line.substr(0, colon + 3);
   number = number_at(line.substr(colon + 4));
   const std::size_t text = line.find(": ", colon + 4);
   message = text == std::string_view::npos ? "" : bounded_line(line.substr(text + 2));
   return number > 0;
+}
+
+// `Error: "no"` of a test that returns a Result, and "note: test did not panic as expected at src/lib.rs:23:8".
+void note_without_panic(std::string_view line, const RootedFs& files, const std::string& cwd, TestFailure& out) {
+  constexpr std::string_view kNoPanic = "note: test did not panic as expected";
+  if (line.starts_with(kNoPanic)) {
+    std::string_view place = line.substr(kNoPanic.size());
+    if (place.starts_with(" at ")) place.remove_prefix(4);
+    std::string_view rest;
+    read_place(std::string(place) + ":", files, cwd, out, rest);
+    if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.push_back(std::move(source));
+    out.detail.emplace_back("it did not panic, and was to");
+  } else if (line.starts_with("Error: ")) {
+    out.detail.push_back(bounded_line(line));
+  }
+}
+
+// What go says outside its events when a package does not compile: "q/q.go:3:23: cannot use ...".
+TestFailure go_build_failure(const std::vector<std::string>& said, const RootedFs& files, const std::string& cwd) {
+  TestFailure out;
+  out.name = "(did not compile)";
+  for (const std::string& line : said) {
+    TestFailure place;
+    std::string_view message;
+    if (!read_place(line, files, cwd, place, message)) continue;
+    if (out.file.empty()) {
+      out.file = place.file, out.line = place.line;
+      if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.push_back(std::move(source));
+      out.detail.push_back(bounded_line(message));
+    } else if (out.detail.size() < kDetailLinesMax) {
+      out.detail.push_back(bounded_line(line));
+    }
+  }
+  return out;
+}
+
+// The first frame in the repository's test file below "panic: ...", or the first in any file of it.
+void read_go_panic(const std::vector<std::string>& said, const RootedFs& files, const std::string& cwd, TestFailure& out) {
+  for (const std::string& raw : said) {
+    const std::string_view line = trim(std::string_view(raw).substr(0, raw.find('\n')));
+    if (line.starts_with("panic: ") && out.detail.empty()) out.detail.push_back(bounded_line(line));
+    if (out.detail.empty()) continue;
+    TestFailure place;
+    std::string_view message;
+    if (!read_place(std::string(line.substr(0, line.find(' '))) + ":", files, cwd, place, message)) continue;
+    if (out.file.empty()) out.file = place.file, out.line = place.line;
+    if (place.file.ends_with("_test.go")) {
+      if (place.file != out.file) out.detail.insert(out.detail.begin(), "at " + out.file + ":" + std::to_string(out.line) + ": " + source_line(files, out.file, out.line));
+      out.file = place.file, out.line = place.line;
+      break;
+    }
+  }
+  if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.insert(out.detail.begin(), std::move(source));
 }
 
 }  // namespace
@@ -54,7 +109,11 @@ TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std
     failure.name = line.substr(5, line.size() - 5 - 12);
     for (std::size_t k = i + 1; k < lines.size() && !lines[k].starts_with("---- ") && !lines[k].starts_with("failures:"); ++k) {
       const std::size_t at = lines[k].find("panicked at ");
-      if (at == std::string_view::npos) continue;
+      if (at == std::string_view::npos) {
+        note_without_panic(trim(lines[k]), files, cwd, failure);
+        continue;
+      }
+      failure.detail.clear();
       std::string_view place = lines[k].substr(at + 12);
       if (place.starts_with('\'')) {  // before Rust 1.73: panicked at 'message', src/lib.rs:8:5
         const std::size_t close = place.rfind("', ");
@@ -87,6 +146,8 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
   };
   std::map<std::pair<std::string, std::string>, Test> tests;
   std::string module;
+  std::vector<std::string> not_built;
+  int n_not_built = 0;
   if (const auto data = files.read(relative_to_root(cwd + "/go.mod", files, cwd))) {
     for (std::string_view line : split_lines(data->bytes)) {
       if (line.starts_with("module ")) module = trim(line.substr(7));
@@ -94,14 +155,20 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
   }
   for (std::string_view line : split_lines(output)) {
     const auto event = nlohmann::json::parse(line, nullptr, false);
-    if (!event.is_object() || !event.contains("Action") || !event["Action"].is_string()) continue;
+    if (!event.is_object() || !event.contains("Action") || !event["Action"].is_string()) {
+      if (line.starts_with("# ")) ++n_not_built;
+      if (n_not_built > 0 && not_built.size() < kSaidLinesMax) not_built.emplace_back(line);
+      continue;
+    }
     const std::string action = event["Action"].get<std::string>();
     const auto text = [&](const char* key) { return event.contains(key) && event[key].is_string() ? event[key].get<std::string>() : ""; };
     const std::string name = text("Test");
+    if (action == "build-output" && not_built.size() < kSaidLinesMax) not_built.push_back(text("Output"));  // since go 1.24
+    if (action == "build-fail") ++n_not_built;
     if (name.empty()) continue;
     out.known = true;
     Test& test = tests[{text("Package"), name}];
-    if (action == "output") test.said.push_back(text("Output"));
+    if (action == "output" && test.said.size() < kSaidLinesMax) test.said.push_back(text("Output"));
     if (action == "pass" || action == "fail" || action == "skip") test.action = action;
   }
   for (const auto& [id, test] : tests) {
@@ -130,42 +197,15 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
       if (!message.empty()) failure.detail.push_back(message);
       break;
     }
+    if (failure.file.empty()) read_go_panic(test.said, files, cwd, failure);
     out.failures.push_back(std::move(failure));
   }
-  return out;
-}
-
-TestCounts parse_ctest(std::string_view output) {
-  TestCounts out;
-  const auto lines = split_lines(output);
-  std::map<std::string, std::vector<std::string>> said;
-  std::string current;
-  bool in_list = false;
-  for (std::string_view line : lines) {
-    const std::string_view bare = trim(line);
-    if (const std::size_t at = bare.find("% tests passed, "); at != std::string_view::npos) {
-      out.known = true;
-      out.failed = count_before(bare, "tests failed");
-      out.total = number_at(bare.substr(bare.find("out of ") + 7));
-      current.clear();
-    }
-    if (bare.find("Test #") != std::string_view::npos && bare.find("/") != std::string_view::npos) {
-      const std::size_t colon = bare.find(": ");
-      current = colon == std::string_view::npos ? "" : std::string(bare.substr(colon + 2, bare.find(' ', colon + 2) - colon - 2));
-      if (bare.find("***Skipped") != std::string_view::npos || bare.find("***Not Run (Disabled)") != std::string_view::npos) ++out.skipped;
-      continue;
-    }
-    if (bare.starts_with("The following tests FAILED")) in_list = true;
-    if (in_list && bare.find(" - ") != std::string_view::npos) {
-      const std::size_t dash = bare.find(" - "), open = bare.rfind(" (");
-      TestFailure failure;
-      failure.name = bare.substr(dash + 3, open == std::string_view::npos ? open : open - dash - 3);
-      out.failures.push_back(std::move(failure));
-    } else if (!current.empty() && !bare.empty() && said[current].size() < 8) {
-      said[current].push_back(bounded_line(bare));
-    }
+  if (n_not_built > 0) {
+    auto failure = go_build_failure(not_built, files, cwd);
+    if (failure.file.empty()) return out;
+    out.known = true, ++out.total, ++out.failed;
+    out.failures.insert(out.failures.begin(), std::move(failure));
   }
-  for (TestFailure& failure : out.failures) failure.detail = said[failure.name];
   return out;
 }
 

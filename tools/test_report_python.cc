@@ -139,6 +139,7 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
     out.skipped = count_before(line, "skipped");
     if (failed + passed + errors + out.skipped == 0 && line.find("no tests ran") == std::string_view::npos) continue;
     out.known = true;
+    out.none = line.find("no tests ran") != std::string_view::npos;
     out.failed = failed + errors;
     out.total = failed + passed + errors;
   }

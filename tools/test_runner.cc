@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/path_hint.h"
 #include "tools/rooted_fs.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
@@ -68,14 +69,46 @@ bool is_node_test(std::string_view name) {
   }
   return name == "test.js" || name == "test.mjs" || name == "test.cjs";
 }
+// "all test: prerequisites", but no assignment ("test := x") and no recipe.
 bool has_target(const std::string& makefile, std::string_view target) {
   for (std::string_view line : split_lines(makefile)) {
-    if (line.starts_with(target) && line.substr(target.size()).starts_with(':')) return true;
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos || line.starts_with('\t') || line.substr(colon).starts_with(":=") || line.substr(colon).starts_with("::=")) continue;
+    for (std::string_view names = line.substr(0, colon); !names.empty();) {
+      const std::size_t end = std::min(names.find(' '), names.size());
+      if (names.substr(0, end) == target) return true;
+      names.remove_prefix(std::min(end + 1, names.size()));
+    }
   }
   return false;
 }
 
-std::optional<Runner> own_command(const Project& p) {
+// What the repository's owners say: {"test": "a shell command"} or {"test": ["program", "argument"]}.
+tl::expected<std::optional<Runner>, std::string> configured(const Project& p) {
+  static constexpr const char* kFile = ".lares/config.json";
+  if (!p.has(kFile)) return std::nullopt;
+  const auto wrong = [](std::string_view why) {
+    return tl::unexpected(fmt::format(R"(The file {} {}. It may say {{"test": "make test"}} or {{"test": ["make", "test"]}}; correct it, or run the tests with `bash`.)",
+                                      kFile, why));
+  };
+  const auto config = nlohmann::json::parse(p.text(kFile), nullptr, false, true);
+  if (!config.is_object()) return wrong("is no JSON object");
+  const auto test = config.find("test");
+  if (test == config.end()) return std::nullopt;
+  Runner out;
+  if (test->is_string() && !test->get_ref<const std::string&>().empty()) {
+    out = p.runner(RunnerKind::generic, {"sh", "-c", test->get<std::string>()});
+    out.shown = test->get<std::string>();
+  } else if (test->is_array() && !test->empty() && std::ranges::all_of(*test, [](const auto& word) { return word.is_string(); })) {
+    out = p.runner(RunnerKind::generic, test->get<std::vector<std::string>>());
+  } else {
+    return wrong("has a `test` that is neither a command nor a list of words");
+  }
+  if (!p.path.empty() || !p.filter.empty()) out.note = "the configured command takes neither path nor filter; all tests were run";
+  return out;
+}
+
+std::optional<Runner> own_script(const Project& p) {
   if (!p.dir.empty() || !p.has(".lares/test")) return std::nullopt;
   Runner out = p.runner(RunnerKind::generic, {"sh", ".lares/test"});
   for (const std::string& word : {p.path, p.filter}) {
@@ -84,6 +117,7 @@ std::optional<Runner> own_command(const Project& p) {
   return out;
 }
 
+// Binaries that were built before the last edit would pass or fail for another program, so they are built first.
 std::optional<Runner> ctest(const Project& p) {
   for (const std::string& name : p.names("")) {
     if (!name.starts_with("build") && !name.starts_with("cmake-build")) continue;
@@ -91,6 +125,12 @@ std::optional<Runner> ctest(const Project& p) {
     std::vector<std::string> argv = {"ctest", "--test-dir", name, "--output-on-failure", "--no-tests=error"};
     if (!p.filter.empty()) argv.insert(argv.end(), {"-R", p.filter});
     Runner out = p.runner(RunnerKind::ctest, std::move(argv));
+    if (p.has(name + "/CMakeCache.txt")) {
+      std::vector<std::string> built = {"sh", "-c", "cmake --build \"$0\" -j \"$(nproc)\" && exec \"$@\"", name};
+      built.insert(built.end(), out.argv.begin(), out.argv.end());
+      out.argv = std::move(built);
+      out.shown = fmt::format("cmake --build {} && {}", name, out.shown);
+    }
     if (!p.path.empty()) out.note = "ctest knows tests, not paths; all were run";
     return out;
   }
@@ -184,6 +224,40 @@ Runner node_runner(const Project& p) {
   return out;
 }
 
+// The program that a script ends in, with the options that ask it for JSON: npm hands on to the last command what follows `--`.
+struct JsonRunner {
+  std::string_view program;
+  std::vector<std::string> options;
+  std::string_view filter;
+};
+std::optional<JsonRunner> json_runner(std::string_view script) {
+  const std::size_t last = script.find_last_of(";&|");
+  for (std::string_view words = last == std::string_view::npos ? script : script.substr(last + 1); !words.empty();) {
+    words = words.substr(std::min(words.find_first_not_of(' '), words.size()));
+    const std::string_view word = words.substr(0, std::min(words.find(' '), words.size()));
+    words.remove_prefix(word.size());
+    if (word == "vitest") return JsonRunner{"vitest", {"--run", "--reporter=default", "--reporter=json"}, "--testNamePattern"};
+    if (word == "jest") return JsonRunner{"jest", {"--json"}, "--testNamePattern"};
+    // cross-env NAME=value npx ... before the program
+    if (word != "npx" && word != "cross-env" && word != "env" && word.find('=') == std::string_view::npos && !word.starts_with('-')) break;
+  }
+  return std::nullopt;
+}
+Runner with_json(const Project& p, std::vector<std::string> argv, const JsonRunner& runner, bool through_npm) {
+  std::vector<std::string> asked;
+  if (!p.filter.empty()) asked.insert(asked.end(), {std::string(runner.filter), p.filter});
+  if (!p.path.empty()) asked.push_back(p.path);
+  std::vector<std::string> told = argv;
+  if (through_npm && !asked.empty()) told.emplace_back("--");
+  told.insert(told.end(), asked.begin(), asked.end());
+  Runner out = p.runner(RunnerKind::jest, told);
+  if (through_npm) argv.emplace_back("--");
+  argv.insert(argv.end(), runner.options.begin(), runner.options.end());
+  argv.insert(argv.end(), asked.begin(), asked.end());
+  out.argv = std::move(argv);
+  return out;
+}
+
 std::optional<Runner> node(const Project& p) {
   if (p.has("package.json")) {
     const auto package = nlohmann::json::parse(p.text("package.json"), nullptr, false);
@@ -194,6 +268,12 @@ std::optional<Runner> node(const Project& p) {
     }
     const bool placeholder = script.find("no test specified") != std::string::npos;
     if (script == "node --test" || script.starts_with("node --test ")) return node_runner(p);
+    if (const auto json = json_runner(script)) return with_json(p, {"npm", "test"}, *json, true);
+    for (const std::string program : {"vitest", "jest"}) {
+      if (!script.empty() && !placeholder) break;
+      const std::string installed = "node_modules/.bin/" + program;
+      if (p.has(installed)) return with_json(p, {installed}, *json_runner(program), false);
+    }
     if (!script.empty() && !placeholder) {
       std::vector<std::string> argv = {"npm", "test"};
       Runner out = p.runner(RunnerKind::generic, argv);
@@ -227,7 +307,7 @@ std::optional<Runner> make(const Project& p) {
 }
 
 std::optional<Runner> runner_in(const Project& p) {
-  for (const auto find : {own_command, python, node, cargo, go, ctest, make}) {
+  for (const auto find : {own_script, python, node, cargo, go, ctest, make}) {
     if (auto runner = find(p)) {
       if (!p.dir.empty()) runner->shown = "cd " + p.dir.substr(0, p.dir.size() - 1) + " && " + runner->shown;
       return runner;
@@ -253,9 +333,11 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
   struct stat st {};
   // A leading '-' would be read as an option by whatever runs.
   if (wanted.starts_with('-') || (!wanted.empty() && !files->lstat(wanted, st))) {
-    return tl::unexpected(fmt::format("The path {} does not exist.", path));
+    return tl::unexpected(fmt::format("The path {} does not exist.{}", path, path_hint(root, wanted)));
   }
   if (filter.starts_with('-')) return tl::unexpected(fmt::format("The filter {} begins with `-`; give part of a test's name.", filter));
+  if (auto own = configured({&*files, "", wanted, filter}); !own) return tl::unexpected(own.error());
+  else if (*own) return **own;
   // The nearest directory around the path that looks like a project with tests; then what lies one below the root.
   std::string dir = wanted.empty() ? "" : files->is_directory(wanted) ? wanted + "/" : wanted.substr(0, wanted.rfind('/') + 1);
   std::optional<Runner> weak;
@@ -276,8 +358,8 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
     if (auto runner = runner_in({&*files, name + "/", "", filter})) return *runner;
   }
   return tl::unexpected(std::string(
-      "No tests were found: looked for .lares/test, Python tests (test_*.py), package.json or *.test.js, Cargo.toml, go.mod, a CTest "
-      "build directory and a Makefile with `test` or `check`. Run them with `bash`, or write the command to .lares/test."));
+      "No tests were found: looked for a `test` in .lares/config.json, .lares/test, Python tests (test_*.py), package.json or *.test.js, Cargo.toml, go.mod, a CTest "
+      "build directory and a Makefile with `test` or `check`. Run them with `bash`, or write {\"test\": \"the command\"} to .lares/config.json."));
 }
 
 }  // namespace lares::tools

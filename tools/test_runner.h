@@ -8,7 +8,7 @@
 
 namespace lares::tools {
 
-enum class RunnerKind { unittest, pytest, node, cargo, go, ctest, generic };
+enum class RunnerKind { unittest, pytest, node, jest, cargo, go, ctest, generic };
 
 struct Runner {
   RunnerKind kind = RunnerKind::generic;

@@ -8,6 +8,7 @@
 
 #include "tools/clip.h"
 #include "tools/rooted_fs.h"
+#include "tools/spill.h"
 #include "tools/test_report.h"
 #include "tools/test_runner.h"
 #include "tools/text.h"
@@ -52,6 +53,14 @@ std::string last_lines(std::string_view text, std::size_t n) {
   std::string out;
   for (std::size_t i = lines.size() - std::min(lines.size(), n); i < lines.size(); ++i) out += "\n  " + bounded_line(lines[i]);
   return out;
+}
+
+// Where what the report leaves out can be read, prints of the tests among it.
+std::string kept_in_full(std::string_view output, const std::string& state_dir) {
+  SpillFile file = SpillFile::make(state_dir, "test");
+  if (file.path().empty()) return "";
+  file.append(output);
+  return fmt::format("\n[the full output is in {}, which `str_replace_editor view` can read]", file.path());
 }
 
 }  // namespace
@@ -133,14 +142,16 @@ asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string
   if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   const std::string output = kept.text();
   if (timed_out) {
-    co_return Outcome{fmt::format("tests timed out after {} seconds ({})", std::max(1, options_.command_timeout_ms / 1000), runner->shown) +
-                          last_lines(output, kTimeoutLines),
-                      false, {}};
+    std::string text = fmt::format("tests timed out after {} seconds ({})", std::max(1, options_.command_timeout_ms / 1000), runner->shown);
+    text += last_lines(output, kTimeoutLines);
+    if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options_.state_dir);
+    co_return Outcome{std::move(text), false, {}};
   }
   const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
                              : exit.code != 0 ? fmt::format("exit status {}", exit.code)
                                               : "";
   TestReport done = report(*runner, output, status, *files);
+  if (!done.ok && !done.whole) done.text += kept_in_full(output, options_.state_dir);
   co_return Outcome{std::move(done.text), done.ok, {}};
 }
 

@@ -60,7 +60,8 @@ class Tool {
   virtual ~Tool() = default;
   virtual const Spec& spec() const = 0;
   virtual bool mutates(const nlohmann::json& args) const = 0;  // in doubt, true
-  virtual bool tells_changes() const { return false; }         // Outcome::changes names every file of the worktree that a call changes
+  // Outcome::changes names every file of the worktree that the call changes.
+  virtual bool tells_changes(const nlohmann::json& /*args*/) const { return false; }
   // What happened since the last call that the model should hear of, a job's end for instance; empty: nothing.
   virtual asio::awaitable<std::string> news() { co_return std::string(); }
   // nullopt: anything the schema allows. `so_far`: the arguments already written, (key, text).

@@ -1,6 +1,9 @@
 #include "tools/edit_tool.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -8,6 +11,7 @@
 #include <thread>
 
 #include "tests/tools/scratch.h"
+#include "tools/syntax_check.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -86,7 +90,12 @@ TEST_F(Edit, ExactErrorTexts) {
   EXPECT_EQ(replace("src/a", "one", "x").text, "The path src/a is not an absolute path, it should start with `/`. Maybe you meant " +
                                                    dir_.at("src/a") + "?");
   EXPECT_EQ(run({{"command", "create"}, {"path", path}, {"file_text", "x"}}).text,
-            "File already exists at: " + path + ". Cannot overwrite files using command `create`.");
+            "File already exists at: " + path + ". Cannot overwrite files using command `create`. Change it with `str_replace`.");
+  dir_.write("src/b.py", "");
+  for (const char* command : {"view", "str_replace", "insert", "undo_edit"}) {
+    EXPECT_EQ(run({{"command", command}, {"path", dir_.at("b.py")}, {"old_str", "x"}, {"new_str", "y"}, {"insert_line", 0}}).text,
+              "The path " + dir_.at("b.py") + " does not exist. There is " + dir_.at("src/b.py") + ".");
+  }
   EXPECT_EQ(replace(path, "two", "two").text, "No replacement was performed, old_str and new_str are the same.");
   EXPECT_FALSE(replace(path, "", "two").ok);
   EXPECT_EQ(dir_.read("a"), "one\ntwo\none\n");
@@ -306,6 +315,73 @@ TEST_F(Edit, InvalidUtf8ElsewhereSurvives) {
   EXPECT_TRUE(replace(path, "one", "two").ok);
   EXPECT_EQ(dir_.read("a"), "two\n\xff\xfe\xe2\x28\n");
 }
+TEST_F(Edit, Utf16IsRefusedAndLeftAlone) {
+  const std::string bytes("\xff\xfe" "a\0\n\0", 6);
+  const auto path = dir_.write("a", bytes);
+  EXPECT_NE(view(path).text.find("binary file of 6 bytes"), std::string::npos);
+  EXPECT_NE(replace(path, "a", "b").text.find("cannot be edited"), std::string::npos);
+  EXPECT_EQ(dir_.read("a"), bytes);
+}
+TEST_F(Edit, AFinalNewlineComesAndGoesOnlyWhenAsked) {
+  const auto path = dir_.write("a", "x\ny");
+  EXPECT_TRUE(replace(path, "x", "z").ok);
+  EXPECT_EQ(dir_.read("a"), "z\ny");
+  EXPECT_TRUE(replace(path, "y", "y\n").ok);
+  EXPECT_EQ(dir_.read("a"), "z\ny\n");
+  EXPECT_TRUE(replace(path, "y\n", "y").ok);
+  EXPECT_EQ(dir_.read("a"), "z\ny");
+}
+TEST_F(Edit, NothingToReplaceIsSaidWithTheWayOut) {
+  const auto path = dir_.write("a", "");
+  EXPECT_TRUE(replace(path, "x", "y").text.starts_with("No replacement was performed, old_str `x` did not appear verbatim in " + path));
+  EXPECT_EQ(replace(path, "", "y").text, "No replacement was performed, old_str is empty. Use `insert` to add text to " + path + ".");
+  EXPECT_EQ(replace(dir_.at("b"), "", "y").text, "The path " + dir_.at("b") + " does not exist. `create` makes a new file.");
+  EXPECT_EQ(view(dir_.at("b")).text, "The path " + dir_.at("b") + " does not exist.");
+}
+// As a full disk: the write fails half-way.
+TEST_F(Edit, AWriteThatFailsLeavesTheFileAndNothingElse) {
+  const std::string old = "one\n" + std::string(100, 'x');
+  const auto path = dir_.write("a", old);
+  struct rlimit was {};
+  ::getrlimit(RLIMIT_FSIZE, &was);
+  ::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small {512, was.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  const Outcome edited = replace(path, "one", std::string(5000, 'y')), made = run({{"command", "create"}, {"path", dir_.at("b")}, {"file_text", std::string(5000, 'y')}});
+  ::setrlimit(RLIMIT_FSIZE, &was);
+  EXPECT_EQ(edited.text, "The file " + path + " could not be written: File too large. Nothing was changed.");
+  EXPECT_FALSE(made.ok);
+  EXPECT_EQ(dir_.read("a"), old);
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_.root()), {}), 1);
+  EXPECT_TRUE(replace(path, "one", "two").ok);
+}
+TEST_F(Edit, KilledAtAnyMomentTheFileIsTheOldOrTheNewOne) {
+  std::string rest;
+  for (int i = 0; i < 5000; ++i) rest += "a line that stays as it is\n";
+  const auto path = dir_.write("f", "old\n" + rest);
+  for (int i = 0; i < 25; ++i) {
+    int begun[2];
+    ASSERT_EQ(::pipe(begun), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (;;) {
+        replace(path, "old\n", "new\nand longer\n");
+        replace(path, "new\nand longer\n", "old\n");
+        (void)!::write(begun[1], "x", 1);
+      }
+    }
+    char byte = 0;
+    EXPECT_EQ(::read(begun[0], &byte, 1), 1);
+    ::usleep(static_cast<useconds_t>(977 * i));  // somewhere in one of the next edits
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    ::close(begun[0]);
+    ::close(begun[1]);
+    const std::string now = dir_.read("f");
+    ASSERT_TRUE(now == "old\n" + rest || now == "new\nand longer\n" + rest) << now.size();
+    dir_.write("f", "old\n" + rest);
+  }
+}
 TEST_F(Edit, NoTemporaryIsLeft) {
   const auto path = dir_.write("a", "1\n");
   replace(path, "1", "2");
@@ -321,6 +397,20 @@ TEST_F(Edit, ReplaceFailsWhenTheFileChangedAfterTheRead) {
   dir_.write("a", "22\n");
   EXPECT_FALSE(rooted->replace(*data, "x"));
   EXPECT_EQ(dir_.read("a"), "22\n");
+}
+
+TEST_F(Edit, ANewSyntaxErrorIsSaidBelowTheResult) {
+  const auto path = dir_.write("a.py", "def f(x):\n    return x\n");
+  if (!can_check_syntax("a.py", "")) GTEST_SKIP() << "built with LARES_TREE_SITTER=OFF";
+  const std::string said = "\nThe file now has a syntax error at line 2: `return (x`; it had none there before this edit.";
+  EXPECT_EQ(replace(path, "return x", "return (x").text, "The file " + path + " has been edited successfully." + said);
+  EXPECT_EQ(replace(path, "def f(x)", "def f(y)").text, "The file " + path + " has been edited successfully.");
+  EXPECT_EQ(replace(path, "return (x", "return (y)").text, "The file " + path + " has been edited successfully.");
+  EXPECT_EQ(undo(path).text, "The last edit of " + path + " has been undone." + said);
+  EXPECT_NE(run({{"command", "insert"}, {"path", path}, {"insert_line", 0}, {"new_str", "import ("}}).text.find("syntax error"), std::string::npos);
+  const auto made = run({{"command", "create"}, {"path", dir_.at("b.json")}, {"file_text", "{\"a\": }\n"}});
+  EXPECT_TRUE(made.ok);
+  EXPECT_NE(made.text.find("syntax error at line 1"), std::string::npos) << made.text;
 }
 
 TEST_F(Edit, ChoicesNameFilesAndText) {

@@ -10,6 +10,7 @@ namespace {
 
 using nlohmann::json;
 
+bool has_pytest() { return std::system("python3 -c 'import pytest' 2>/dev/null") == 0; }
 bool has(const std::string& program) { return std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0; }
 
 class TestRuns : public testing::Test {
@@ -70,7 +71,7 @@ TEST_F(TestRuns, UnittestFailuresAreCappedAndCounted) {
   dir_.write("tests/test_many.py", text);
   const Outcome out = run();
   EXPECT_TRUE(out.text.starts_with("30 of 30 tests failed (")) << out.text;
-  EXPECT_TRUE(out.text.ends_with("\n[20 more failures]")) << out.text;
+  EXPECT_NE(out.text.find("\n[20 more failures]\n[the full output is in "), std::string::npos) << out.text;
 }
 
 TEST_F(TestRuns, Node) {
@@ -146,7 +147,7 @@ TEST_F(TestRuns, Cargo) {
   EXPECT_TRUE(out.text.starts_with("1 of 2 tests failed (cargo test --no-fail-fast)\nFAIL src/lib.rs:3 bad\n  assert_eq!(9, 5);\n")) << out.text;
 }
 TEST_F(TestRuns, Pytest) {
-  if (std::system("python3 -c 'import pytest' 2>/dev/null") != 0) GTEST_SKIP() << "pytest is not installed";
+  if (!has_pytest()) GTEST_SKIP() << "pytest is not installed";
   dir_.write("tests/test_a.py", "import pytest\n\ndef test_bad():\n    assert 9 == 5\n\ndef test_good():\n    pass\n");
   EXPECT_EQ(run().text, "1 of 2 tests failed (python3 -m pytest -q)\nFAIL tests/test_a.py:4 test_bad\n  assert 9 == 5\n  assert 9 == 5");
 }
@@ -160,6 +161,75 @@ TEST_F(TestRuns, Go) {
 TEST_F(TestRuns, TimeoutIsSaid) {
   dir_.write(".lares/test", "echo begun; sleep 60\n");
   EXPECT_EQ(run(json::object(), 1000).text, "tests timed out after 1 seconds (sh .lares/test)\n  begun");
+}
+TEST_F(TestRuns, TheConfiguredCommandIsFirst) {
+  dir_.write(".lares/test", "exit 9\n");
+  dir_.write("tests/test_a.py", "import unittest\n");
+  dir_.write(".lares/config.json", R"({"test": "echo 'a b' && exit 3"})");
+  EXPECT_EQ(run().text, "tests failed (echo 'a b' && exit 3, exit status 3)\n  a b");
+  dir_.write(".lares/config.json", R"({"test": ["sh", "-c", "exit 0", "x y"]})");
+  EXPECT_EQ(run({{"filter", "z"}}).text, "tests passed (sh -c 'exit 0' 'x y')\n[the configured command takes neither path nor filter; all tests were run]");
+  dir_.write(".lares/config.json", R"({"other": 1})");
+  EXPECT_NE(run().text.find(".lares/test"), std::string::npos);
+  for (const char* wrong : {"{", "[]", R"({"test": 3})", R"({"test": []})", R"({"test": ""})", R"({"test": ["a", 1]})"}) {
+    dir_.write(".lares/config.json", wrong);
+    const Outcome out = run();
+    EXPECT_FALSE(out.ok);
+    EXPECT_TRUE(out.text.starts_with("The file .lares/config.json ")) << out.text;
+  }
+}
+TEST_F(TestRuns, WhatTheReportLeavesOutIsInAFile) {
+  dir_.write(".lares/test", "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; exit 4\n");
+  const std::string text = run().text;
+  const std::size_t at = text.find("\n[the full output is in ");
+  ASSERT_NE(at, std::string::npos) << text;
+  const std::string path = text.substr(at + 24, text.find(',', at) - at - 24);
+  std::ifstream in(path);
+  std::ostringstream all;
+  all << in.rdbuf();
+  EXPECT_TRUE(all.str().starts_with("line 0\nline 1\n")) << path;
+  EXPECT_TRUE(all.str().ends_with("line 499\n"));
+}
+TEST_F(TestRuns, CtestBuildsFirst) {
+  if (!has("cmake") || !has("cc")) GTEST_SKIP() << "cmake or cc is not installed";
+  dir_.write("CMakeLists.txt", "cmake_minimum_required(VERSION 3.13)\nproject(x C)\nenable_testing()\nadd_executable(t t.c)\nadd_test(NAME only COMMAND t)\n");
+  dir_.write("t.c", "int main(void) { return 0; }\n");
+  ASSERT_EQ(std::system(("cmake -S '" + dir_.root() + "' -B '" + dir_.at("build") + "' >/dev/null").c_str()), 0);
+  EXPECT_EQ(run().text, "1 test passed (cmake --build build && ctest --test-dir build --output-on-failure --no-tests=error)");
+  dir_.write("t.c", "int main(void) { return 1; }\n");
+  std::filesystem::last_write_time(dir_.at("t.c"), std::filesystem::file_time_type::clock::now() + std::chrono::seconds(2));
+  EXPECT_TRUE(run().text.starts_with("1 of 1 test failed (")) << run().text;
+  dir_.write("t.c", "int main(void) { return y; }\n");
+  std::filesystem::last_write_time(dir_.at("t.c"), std::filesystem::file_time_type::clock::now() + std::chrono::seconds(4));
+  EXPECT_NE(run().text.find("t.c:1:25: error: "), std::string::npos) << run().text;
+}
+TEST_F(TestRuns, MakeTargetsAmongOthers) {
+  if (!has("make")) GTEST_SKIP() << "make is not installed";
+  dir_.write("Makefile", "check := no\ntest := no\nall check: ; @true\n");
+  EXPECT_EQ(run().text, "tests passed (make check)");
+}
+// Programs in their place: what they are asked for is what counts here.
+TEST_F(TestRuns, VitestAndJestAreAskedForJson) {
+  if (!has("npm")) GTEST_SKIP() << "npm is not installed";
+  const std::string program = R"(#!/bin/sh
+echo "$0 $@" | sed 's/.*\///' > asked
+echo '{"numTotalTests":1,"testResults":[{"name":"a","status":"passed","assertionResults":[{"status":"passed","fullName":"x"}]}]}'
+)";
+  for (const char* name : {"vitest", "jest"}) {
+    dir_.write(std::string("node_modules/.bin/") + name, program);
+    std::filesystem::permissions(dir_.at(std::string("node_modules/.bin/") + name), std::filesystem::perms(0755));
+  }
+  dir_.write("package.json", R"({"name":"x","scripts":{"test":"true && cross-env A=1 vitest run"}})");
+  dir_.write("node_modules/.bin/cross-env", "#!/bin/sh\nshift\nexec \"$@\"\n");
+  std::filesystem::permissions(dir_.at("node_modules/.bin/cross-env"), std::filesystem::perms(0755));
+  dir_.write("a.test.js", "");
+  EXPECT_EQ(run({{"path", "a.test.js"}, {"filter", "low"}}).text, "1 test passed (npm test -- --testNamePattern low a.test.js)");
+  EXPECT_EQ(dir_.read("asked"), "vitest run --run --reporter=default --reporter=json --testNamePattern low a.test.js\n");
+  dir_.write("package.json", R"({"name":"x","scripts":{"test":"jest --ci"}})");
+  EXPECT_EQ(run().text, "1 test passed (npm test)");
+  EXPECT_EQ(dir_.read("asked"), "jest --ci --json\n");
+  dir_.write("package.json", R"({"name":"x"})");
+  EXPECT_EQ(run().text, "1 test passed (node_modules/.bin/vitest)");
 }
 TEST_F(TestRuns, NothingFoundAndBadRequests) {
   EXPECT_TRUE(run().text.starts_with("No tests were found: "));

@@ -1,0 +1,23 @@
+// Pieces of text that git's commands have in common.
+#pragma once
+
+#include <git2.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lares::tools::git {
+
+// At most kOutputBytesMax of it, whole lines, and then what was cut and what to do.
+std::string bounded(std::string text, std::string_view advice);
+
+std::string date(const git_time& when, const char* format);  // where it was written, strftime's format
+
+// "ahead 1, behind 2", or "".
+std::string distance(git_repository* repo, const git_oid* ours, const git_oid* theirs);
+
+// "a/b.cc, c.cc and 3 more"
+std::string few_of(const std::vector<std::string>& names);
+
+}  // namespace lares::tools::git
