@@ -8,6 +8,9 @@ namespace lares::cli {
 int interactive_command(int argc, const char* const* argv);  // lares, at a terminal
 int run_command(int argc, const char* const* argv);       // lares run TASK
 int ask_command(int argc, const char* const* argv);       // lares ask QUESTION
+int review_command(int argc, const char* const* argv);    // lares review [RANGE]
+int attach_command(int argc, const char* const* argv);    // lares attach [SESSION]
+int stop_command(int argc, const char* const* argv);      // lares stop [SESSION]
 int status_command(int argc, const char* const* argv);    // lares status
 int prefix_command(int argc, const char* const* argv);    // lares prefix
 int sessions_command(int argc, const char* const* argv);  // lares sessions

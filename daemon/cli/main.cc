@@ -29,13 +29,9 @@ void help(std::FILE* to) {
                  static_cast<int>(c.what.size()), c.what.data());
   }
   std::fprintf(to, "  and        %s\n", seldom.c_str());
-  std::fputs(
-      "\n  lares run \"the date parser rejects leap days; fix it\"\n"
-      "  lares COMMAND --help says what it takes; lares --version, lares help.\n"
-      "The daemon, laresd, starts when it is needed.\n"
-      "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
-      "interrupted.\n",
-      to);
+  std::fputs("\n  lares run \"the date parser rejects leap days; fix it\"\n"
+             "lares COMMAND --help says what it takes. The daemon starts when it is needed.\n",
+             to);
 }
 
 bool at_terminal() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1; }

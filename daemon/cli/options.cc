@@ -65,9 +65,6 @@ Result<> DaemonOptions::resolve() {
 }
 
 void TurnOptions::add_to(CLI::App& app) {
-  app.add_option("--root", root,
-                 "the repository (default: the git worktree around the current directory, else "
-                 "that directory)");
   app.add_option("--session", session,
                  "continue this session (see lares sessions) instead of beginning one");
   app.add_option("--delivery", delivery,
@@ -78,6 +75,16 @@ void TurnOptions::add_to(CLI::App& app) {
                  "what may change something unasked: auto, all but what loses work; edits, edits alone; "
                  "ask, nothing; plan and read-only: nothing is changed")
       ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
+  app.add_flag("--dangerously-no-sandbox", no_sandbox,
+               "let the model's commands run with all your rights, unconfined: network, home "
+               "directory, everything");
+  add_sampling_to(app);
+}
+
+void TurnOptions::add_sampling_to(CLI::App& app) {
+  app.add_option("--root", root,
+                 "the repository (default: the git worktree around the current directory, else "
+                 "that directory)");
   app.add_flag("--greedy", greedy, "always the likeliest token; the same as --temperature 0");
   app.add_option("--temperature", temperature, "sampling temperature")
       ->check(number_in(0, 10));
@@ -86,9 +93,6 @@ void TurnOptions::add_to(CLI::App& app) {
   app.add_option("--steps", steps_max, "stop after so many answers of the model")
       ->check(whole_number_in(1, kStepsMost));
   app.add_flag("--hide-thinking", hide_thinking, "show calls and the answer only");
-  app.add_flag("--dangerously-no-sandbox", no_sandbox,
-               "let the model's commands run with all your rights, unconfined: network, home "
-               "directory, everything");
 }
 
 Result<> TurnOptions::resolve() {

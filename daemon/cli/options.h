@@ -33,6 +33,7 @@ struct TurnOptions {
   std::optional<std::int64_t> steps_max;
 
   void add_to(CLI::App& app);
+  void add_sampling_to(CLI::App& app);  // of a new session: where it is about, and how it samples
   Result<> resolve();
 };
 
