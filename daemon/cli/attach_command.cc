@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "daemon/cli/output.h"
 #include "daemon/cli/text.h"
 #include "daemon/cli/which_session.h"
+#include "daemon/settings.h"
 
 namespace lares::cli {
 namespace {
@@ -136,13 +138,16 @@ Result<protocol::TurnEnded> wait_for_end(Link& link, const std::string& session,
 int attach_command(int argc, const char* const* argv) {
   CLI::App app("Follows a session that works, from its running turn on, and answers what it asks. Ctrl-C leaves; the turn goes on.", "lares attach");
   WhichRunning which;
-  bool keeps_on = false, hide_thinking = false;
+  bool keeps_on = false;
+  std::optional<bool> hide_thinking;
   which.add_to(app);
   app.add_flag("--follow", keeps_on, "stay for later turns (default: until the running one ends)");
-  app.add_flag("--hide-thinking", hide_thinking, "show calls and the answer only");
+  app.add_flag_function("--hide-thinking", [&](std::int64_t n) { hide_thinking = n > 0; }, "show calls and the answer only");  // =false: though the settings say it
   app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
-  return Attachment(which, keeps_on, hide_thinking).run();
+  const auto settings = user_settings();
+  if (!settings) return fail(settings.error(), which.daemon.json);
+  return Attachment(which, keeps_on, hide_thinking.value_or(settings->flag("hide_thinking").value_or(false))).run();
 }
 
 int stop_command(int argc, const char* const* argv) {

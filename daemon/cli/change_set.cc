@@ -15,9 +15,13 @@ namespace {
 constexpr std::size_t kGitBytesMax = 64u << 20;  // of a diff; what does not fit into a prompt is read for the names of its files
 constexpr std::size_t kLogBytesMax = 16u << 10;
 constexpr const char* kLogCommitsMax = "-50";
-constexpr std::string_view kFileBegins = "diff --git ";
+constexpr std::string_view kFileBegins = "diff --git ", kNextFileBegins = "\ndiff --git ";
 
-std::string first_line(std::string_view text) { return one_line(text.substr(0, text.find('\n'))); }
+// Of what git says.
+std::string first_line(std::string_view text) {
+  if (text.starts_with("fatal: ")) text.remove_prefix(7);
+  return one_line(text.substr(0, text.find('\n')));
+}
 
 // git's last word is what people know; `why` stands for what it says in many lines.
 Result<std::string> git(const std::string& root, const std::string& attempt, std::vector<std::string> arguments, std::size_t bytes_max, int status_max = 0) {
@@ -64,7 +68,7 @@ std::string path_of(std::string_view section) {
 // Whole files, as far as they fit. A file that is too large for a prompt of its own is cut, and says so.
 void add(Text& text, std::string_view diff) {
   while (!diff.empty()) {
-    auto end = diff.find("\n" + std::string(kFileBegins), 1);
+    auto end = diff.find(kNextFileBegins);
     end = end == std::string_view::npos ? diff.size() : end + 1;
     std::string_view section = diff.substr(0, end);
     diff.remove_prefix(end);

@@ -16,7 +16,7 @@ namespace {
 class OneTurn final : public Follower {
  public:
   OneTurn(const DaemonOptions& daemon, const TurnOptions& turn, std::string mode, std::string prompt)
-      : Follower(daemon, turn.hide_thinking), options_(turn), mode_(std::move(mode)), prompt_(std::move(prompt)), prompt_id_(fresh_prompt_id()) {}
+      : Follower(daemon, turn.hide_thinking.value_or(false)), options_(turn), mode_(std::move(mode)), prompt_(std::move(prompt)), prompt_id_(fresh_prompt_id()) {}
 
  private:
   Result<> begin() override {

@@ -70,7 +70,7 @@ int review_command(int argc, const char* const* argv) {
   std::string range;
   std::vector<std::string> only;
   app.add_option("range", range, "a commit, or main..HEAD: what HEAD has that main has not (default: what is not committed, new files too)");
-  app.add_option("--only", only, "only this path; may be given several times");
+  app.add_option("--only", only, "only this path; may be given several times")->type_name("PATH");
   turn.add_sampling_to(app);
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(kExitStatusHelp);

@@ -34,19 +34,14 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   DaemonOptions daemon;
   TurnOptions turn;
   std::string prompt;
-  app.add_option(argument, prompt, "what to do, in your words; - reads it from stdin")->required();
+  app.add_option(argument, prompt, "in your words; - reads it from stdin")->required();
   turn.add_to(app);
   daemon.add_to(app, /*starts_daemon=*/true);
-  app.footer(
-      std::string("The answer goes to stdout, everything else to stderr: `") + name +
-      " ... > answer.txt` keeps the answer alone.\nCtrl-C stops the turn; a second one leaves at "
-      "once. With --json every "
-      "notification of the daemon is a line,\nand the last line is {\"type\":\"result\",...}.\n" +
-      kExitStatusHelp);
+  app.footer(std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n") + kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (prompt == "-") prompt = read_stdin();
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
-    fmt::print(stderr, "{}: the {} is empty\n", name, argument);
+    fmt::print(stderr, "{}: the {} is empty; say it in your words, or give - to have it read from stdin\n", name, argument);
     return kExitUsage;
   }
   if (prompt.size() > protocol::kPromptBytesMax) {

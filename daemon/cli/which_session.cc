@@ -13,8 +13,8 @@ namespace lares::cli {
 namespace protocol = daemon::protocol;
 
 void WhichSession::add_to(CLI::App& app) {
-  auto* id = app.add_option("--session", session, "which one (default: the newest of this repository; see lares sessions)");
-  app.add_option("--root", root, "the repository (default: the current one)")->excludes(id);
+  auto* id = app.add_option("--session", session, "which one (default: the newest of this repository)")->type_name("ID");
+  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR")->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(kExitStatusHelp);
 }
@@ -35,13 +35,13 @@ Result<protocol::SessionInfo> WhichSession::find(Link& link) {
   auto listed = link.call<protocol::SessionListResult>(list);
   if (!listed) return tl::unexpected(listed.error());
   std::erase_if(listed->sessions, [](const auto& s) { return s.last_seq <= 1; });
-  if (listed->sessions.empty()) return tl::unexpected(Error{"find the newest session: there is none about " + *top + " yet"});
+  if (listed->sessions.empty()) return tl::unexpected(Error{"find the newest session: there is none about " + *top + " yet; `lares run` begins one, `lares sessions --all` lists those about others"});
   return std::move(listed->sessions.front());
 }
 
 void WhichRunning::add_to(CLI::App& app) {
-  auto* id = app.add_option("session", session, "its id or the beginning of one (default: the one that works on this repository)");
-  app.add_option("--root", root, "the repository (default: the current one)")->excludes(id);
+  auto* id = app.add_option("session", session, "its id, or how it begins (default: the one that works here)");
+  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR")->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/false);
 }
 

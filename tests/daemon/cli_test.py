@@ -392,6 +392,22 @@ class CliTest(CliCase):
             self.assertEqual((status, out), (2, ""), (args, err))
             self.assertTrue(err)
 
+    def test_what_is_misspelt_is_told_what_it_may_have_meant(self):
+        self.assertIn("no command is called reveiw; do you mean review?", self.lares("reveiw")[2])
+        status, out, err = self.lares("run", "--polcy", "plan", "Go.")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("there is no --polcy, do you mean --policy?; `lares run --help` says what it takes", err)
+
+    def test_a_file_where_the_socket_should_be_is_left_alone(self):
+        os.makedirs(os.path.dirname(self.socket), mode=0o700)
+        with open(self.socket, "w") as f:
+            f.write("precious\n")
+        status, out, err = self.lares("run", "Go.")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("there is something else of that name; give another --socket", err)
+        with open(self.socket) as f:
+            self.assertEqual(f.read(), "precious\n")
+
     def test_an_option_before_the_command_is_told_its_place(self):
         status, out, err = self.lares("--socket", "/tmp/x", "status")
         self.assertEqual((status, out), (2, ""))
