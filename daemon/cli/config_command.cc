@@ -64,18 +64,19 @@ void list(const Settings& settings, bool json) {
     const Json object = {{"file", settings.path()}, {"settings", all}};
     return print_line(protocol::dump(object));
   }
-  constexpr int kValueColumns = 40;
+  constexpr int kKeyColumns = 13, kValueColumns = 40, kFromColumns = 16;
   const Terminal t = Terminal::detect(STDOUT_FILENO);
+  const bool narrow = t.width > 0 && t.width < kKeyColumns + kValueColumns + kFromColumns;
   for (const Setting& s : daemon::settings_table()) {
     const Shown v = shown(s, settings);
     std::string value = printable(v.value);
-    if (const int filled = columns(value); filled < kValueColumns) value.append(static_cast<std::size_t>(kValueColumns - filled), ' ');
+    if (const int filled = columns(value); filled < kValueColumns && !narrow) value.append(static_cast<std::size_t>(kValueColumns - filled), ' ');
     const std::string from = v.from == "environment" ? daemon::environment_name(s) : v.from;
-    print_line(fmt::format("{} {} {}", t.paint(Style::bold, fmt::format("{:<13}", s.key)), value, t.paint(v.from == "default" ? Style::dim : Style::cyan, from)));
-    print_line(fmt::format("{:<13} {}", "", t.paint(Style::dim, s.what)));
+    print_line(fmt::format("{} {} {}", t.paint(Style::bold, fmt::format("{:<{}}", s.key, kKeyColumns)), value, t.paint(v.from == "default" ? Style::dim : Style::cyan, from)));
+    print_line(fmt::format("{:<{}} {}", "", narrow ? 1 : kKeyColumns, t.paint(Style::dim, s.what)));
   }
   std::error_code ec;
-  print_line(fmt::format("file: {}{}", printable(settings.path()), fs::exists(settings.path(), ec) ? "" : ", which `lares config set KEY VALUE` makes"));
+  print_line(fmt::format("file: {}{}", printable(settings.path()), fs::exists(settings.path(), ec) ? "" : " (none yet)"));
 }
 
 // What a person types, made into what another process in another directory understands.

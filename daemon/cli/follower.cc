@@ -151,7 +151,9 @@ void Follower::notified(const Happening& h) {
   on<protocol::ItemCompleted>(h.message, [&](const auto& x) {
     if (!ours(x.item.turn_id)) return;
     changes_.add(x.item);
-    if (x.item.id == question_id_) answered_elsewhere();
+    if (x.item.id != question_id_) return;
+    if (question_open_ && x.item.state == "done") view_.note(Style::dim, "answered from another terminal");
+    answered_elsewhere();
   });
   if (!daemon_.json) shown(h);
   on<protocol::TurnEnded>(h.message, [&](const auto& x) {
@@ -173,7 +175,10 @@ void Follower::shown(const Happening& h) {
 
 void Follower::asks(const protocol::Item& item) {
   if (!ours(item.turn_id) || !can_answer()) return;
-  if (item.id == question_id_ && item.state == "running") return answered_elsewhere();
+  if (item.id == question_id_ && item.state == "running") {
+    if (question_open_) view_.note(Style::dim, "allowed from another terminal");
+    return answered_elsewhere();
+  }
   if ((item.state != "waiting" && item.state != "asking") || (question_open_ && item.id == question_id_)) return;
   view_.hide_status();
   if (item.state == "asking") {
@@ -224,7 +229,7 @@ void Follower::server_state(const protocol::ServerState& state) {
     if (started_) end_useless_daemon(link_);
     view_.hide_status();
     transcript_.finish();
-    exit_ = fail(Error{"load the model: " + state.message}, daemon_.json);
+    exit_ = fail(Error{"load the model: " + state.message + "; `lares config` shows where its directory is set"}, daemon_.json);
     return;
   }
   if (!daemon_.json) view_.model_state(state);

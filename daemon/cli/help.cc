@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kFormColumns = 18;
 constexpr int kGap = 2;
+constexpr int kNarrowColumns = 60;  // where there are fewer, what an option does stands below it
 
 struct Example {
   std::string_view path, line;
@@ -83,7 +84,7 @@ std::string words(const CLI::Option& option) {
 }
 
 // `first` begins the first line, `indent` columns of blanks the others.
-std::string wrapped(const std::string& first, const std::string& text, int indent) {
+std::string wrapped(const std::string& first, const std::string& text, int indent, int width) {
   std::string out, line = first;
   std::size_t begin = 0;
   bool fresh = true;  // nothing of the text is on the line yet
@@ -92,7 +93,7 @@ std::string wrapped(const std::string& first, const std::string& text, int inden
     const std::string word = text.substr(begin, end - begin);
     begin = end + 1;
     if (word.empty()) continue;
-    if (!fresh && columns(line) + 1 + columns(word) > kHelpColumns) {
+    if (!fresh && columns(line) + 1 + columns(word) > width) {
       out += line + "\n";
       line.assign(static_cast<std::size_t>(indent), ' ');
       fresh = true;
@@ -104,20 +105,21 @@ std::string wrapped(const std::string& first, const std::string& text, int inden
   return out + line + "\n";
 }
 
-std::string row(const std::string& form, const std::string& meaning) {
+std::string row(const std::string& form, const std::string& meaning, int width) {
   std::string first = "  " + form;
+  if (width < kNarrowColumns) return first + "\n" + wrapped("      ", meaning, 6, width);
   const int indent = 2 + kFormColumns + kGap;
   const int filled = std::max(indent, columns(first) + kGap);
   first.append(static_cast<std::size_t>(filled - columns(first)), ' ');
-  return wrapped(first, meaning, indent);
+  return wrapped(first, meaning, indent, width);
 }
 
 // A text of several lines, each wrapped.
-std::string paragraphs(const std::string& text, const std::string& indent) {
+std::string paragraphs(const std::string& text, int width) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
-    out += wrapped(indent, text.substr(at, end - at), static_cast<int>(indent.size()));
+    out += wrapped("", text.substr(at, end - at), 0, width);
     at = end + 1;
   }
   return out;
@@ -170,23 +172,24 @@ std::string meaning_of(const CLI::Option& option) {
   return out;
 }
 
-std::string help_text(const CLI::App& top) {
+std::string help_text(const CLI::App& top, int wanted) {
+  const int width = wanted > 0 ? std::min(wanted, kHelpColumns) : kHelpColumns;
   const CLI::App* app = &top;
   while (!app->get_subcommands().empty()) app = app->get_subcommands().back();  // the one whose help was asked for
-  std::string out = wrapped("Usage: ", usage_of(*app), 10) + paragraphs(app->get_description(), "") + "\n";
-  for (const auto* sub : subcommands(*app)) out += row(sub->get_name(), sub->get_description());
+  std::string out = wrapped("Usage: ", usage_of(*app), 7, width) + paragraphs(app->get_description(), width) + "\n";
+  for (const auto* sub : subcommands(*app)) out += row(sub->get_name(), sub->get_description(), width);
   std::string seldom;
   for (const bool positional : {true, false}) {
     for (const auto* option : app->get_options()) {
       const std::string form = form_of(*option);
       if (form.empty() || is_positional(*option) != positional) continue;
       if (option->get_group() == kSeldom) seldom += (seldom.empty() ? "" : ", ") + form;
-      else out += row(form, meaning_of(*option));
+      else out += row(form, meaning_of(*option), width);
     }
   }
-  if (!seldom.empty()) out += row("and, in the manual", seldom);
+  if (!seldom.empty()) out += row("and, in the manual", seldom, width);
   if (const auto example = example_of(path_of(*app)); !example.empty()) out += fmt::format("\n  {}\n", example);
-  return out + paragraphs(app->get_footer(), "");
+  return out + paragraphs(app->get_footer(), width);
 }
 
 }  // namespace lares::cli

@@ -15,7 +15,8 @@ inline constexpr int kHelpColumns = 80, kHelpLinesMax = 24;
 // Options of this group are listed by name alone.
 inline constexpr const char* kSeldom = "seldom";
 
-std::string help_text(const CLI::App& app);
+// In lines of `width` columns, kHelpColumns at most; 0: of those.
+std::string help_text(const CLI::App& app, int width);
 
 // "lares review [OPTIONS] [RANGE]".
 std::string usage_of(const CLI::App& app);

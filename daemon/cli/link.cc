@@ -180,7 +180,7 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   if (!answer) {
     disconnect();
     answer.error().message =
-        fmt::format("greet the daemon at {}: {}", socket_path, answer.error().message);
+        fmt::format("greet the daemon at {}: {}; if it is of another version, end its process or name another socket with --socket", socket_path, answer.error().message);
   }
   return answer;
 }

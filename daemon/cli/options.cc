@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <system_error>
@@ -172,13 +174,15 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", help_text(app));
+    fmt::print("{}", help_text(app, Terminal::detect(STDOUT_FILENO).width));
     return kExitFinished;
   } catch (const CLI::ParseError& e) {
     const CLI::App* at = &app;
     while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
-    const std::string near = nearest_option(app, argc, argv);
-    fmt::print(stderr, "{0}: {1}\n{2}`{0} --help` says what it takes\n", path_of(*at), printable(e.what()), near.empty() ? "" : near + "; ");
+    std::string why = nearest_option(app, argc, argv);
+    if (why.empty()) why = printable(e.what());
+    if (why.starts_with("The ")) why[0] = 't';
+    fmt::print(stderr, "{0}: {1}; `{0} --help` says what it takes\n", path_of(*at), why);
     return kExitUsage;
   }
 }
@@ -192,7 +196,8 @@ int fail(const Error& error, bool json) {
     return status;
   }
   const Terminal terminal = Terminal::detect(STDERR_FILENO);
-  fmt::print(stderr, "{} {}\n", terminal.paint(Style::red, "lares:"), printable(error.message));
+  const char* const way_out = error.message.ends_with(std::strerror(ENOSPC)) ? "; free some, or set LARES_STATE_DIR to a directory on another disk" : "";
+  fmt::print(stderr, "{} {}{}\n", terminal.paint(Style::red, "lares:"), printable(error.message), way_out);
   return status;
 }
 

@@ -56,7 +56,7 @@ int nothing(const ChangeSet& changes, bool json) {
     const protocol::Json result = {{"type", "result"}, {"stop_reason", "nothing_to_review"}, {"message", changes.what + ": nothing is changed"}};
     print_line(protocol::dump(result));
   } else {
-    fmt::print(stderr, "lares: nothing to review: {} are empty; name a commit or a range, such as HEAD or main..HEAD\n", changes.what);
+    fmt::print(stderr, "lares: nothing to review in {}; name a commit or a range, such as HEAD or main..HEAD\n", changes.what);
   }
   return kExitFinished;
 }
@@ -75,11 +75,11 @@ int review_command(int argc, const char* const* argv) {
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
+  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
   if (auto usable = turn.resolve(); !usable) {
     fail(usable.error(), daemon.json);
     return kExitUsage;
   }
-  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
   const auto changes = change_set(turn.root, range, only);
   if (!changes) return fail(changes.error(), daemon.json);
   if (changes->diff.empty() && changes->left_out.empty()) return nothing(*changes, daemon.json);

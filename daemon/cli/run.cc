@@ -51,11 +51,11 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
         name, argument, protocol::kPromptBytesMax);
     return kExitUsage;
   }
+  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
   if (auto usable = turn.resolve(); !usable) {
     fail(usable.error(), daemon.json);
     return kExitUsage;
   }
-  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
   return run_turn(daemon, turn, std::move(mode), std::move(prompt));
 }
 

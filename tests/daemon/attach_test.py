@@ -95,6 +95,19 @@ class AttachTest(CliCase):
         self.assertIn("blue", answer[0])
         c.close()
 
+    def test_who_asked_first_hears_that_it_was_answered_elsewhere(self):
+        self.start(THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
+        pid, master = self.terminal("run", "Paint it.")
+        self.see(master, "Which colour\\?[^>]*> ")
+        other, second = self.terminal("attach")
+        self.see(second, "Which colour\\?[^>]*> ")
+        os.write(second, b"blue\n")
+        self.see(master, "answered from another terminal")
+        for who, end in ((pid, master), (other, second)):
+            self.see(end, "finished")
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(who, 0)[1]), 0)
+            os.close(end)
+
     def test_a_call_that_asks_is_allowed_from_the_other_terminal(self):
         edit = self.edit()
         self.start(THINK + edit, THINK + "Done.")
