@@ -19,6 +19,7 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/resident/unused_stores.h"
 #include "daemon/server.h"
+#include "daemon/service_manager.h"
 #include "daemon/sessions.h"
 #include "daemon/state_dir.h"
 #include "daemon/version.h"
@@ -42,11 +43,15 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
   asio::io_context io(1);
-  auto state = StateDir::open(options.state_dir, options.socket);
+  const ServiceManager manager;
+  const auto handed = handed_over();
+  if (!handed) return failed(handed.error());
+  const std::string socket = *handed ? (*handed)->path : options.socket;
+  auto state = StateDir::open(options.state_dir, socket);
   if (!state) return failed(state.error());
-  auto listener = Listener::open(io.get_executor(), options.socket);
+  auto listener = *handed ? Listener::take(io.get_executor(), **handed) : Listener::open(io.get_executor(), socket);
   if (!listener) return failed(listener.error());
-  log.event("start", {{"version", kVersion}, {"socket", options.socket}, {"state_dir", options.state_dir}, {"model", options.model_directory}});
+  log.event("start", {{"version", kVersion}, {"socket", socket}, {"state_dir", options.state_dir}, {"model", options.model_directory}});
 
   asio::thread_pool disk(kDiskThreads), trees(kTreeThreads);
   EngineHost host(io.get_executor());
@@ -58,11 +63,12 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .defaults = options.defaults});
   sessions.load();
   Server server(io.get_executor(), disk, host, residents, sessions, log,
-                {.socket = options.socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
+                {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
                  .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher}});
   host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });
   sessions.resume();
+  manager.tell("READY=1");  // it listens, and answers; the model may still be loading
 
   asio::signal_set signals(io, SIGTERM, SIGINT);
   const auto on_signal = [&]() -> asio::awaitable<void> {
@@ -73,6 +79,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   };
   const auto serve = [&]() -> asio::awaitable<void> {
     co_await server.serve(*listener);
+    manager.tell("STOPPING=1");
     host.stop_background();
     boost::system::error_code ignored;
     signals.cancel(ignored);

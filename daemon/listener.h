@@ -14,13 +14,24 @@ namespace lares::daemon {
 
 namespace asio = boost::asio;
 
+// A listening socket that systemd made, and that outlives the daemon: who connects while none runs waits in its queue, and starts one.
+struct HandedOver {
+  int fd;
+  std::string path;
+};
+// By sd_listen_fds(3)'s variables, which are taken out of the environment. Nothing: this daemon was not started so. The error, one
+// line, says why the socket is none to serve: it must be one Unix stream socket that listens at a path of this user's alone.
+tl::expected<std::optional<HandedOver>, std::string> handed_over();
+
 class Listener {
  public:
   using Protocol = asio::local::stream_protocol;
 
   // Directory 0700 (made when missing; another user's is refused), socket 0600, a lock file beside it held for as long as this
-  // lives. With $LISTEN_FDS (sd_listen_fds(3)) descriptor 3 is taken instead. The error is one line.
+  // lives. The error is one line.
   static tl::expected<Listener, std::string> open(asio::any_io_executor io, const std::string& path);
+  // Leaves the socket where it is when it ends.
+  static tl::expected<Listener, std::string> take(asio::any_io_executor io, const HandedOver& socket);
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&&) = delete;
   ~Listener();  // removes the socket it made

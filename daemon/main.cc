@@ -13,6 +13,7 @@
 #include "daemon/daemon.h"
 #include "daemon/generation_config.h"
 #include "daemon/nano_directory.h"
+#include "daemon/settings.h"
 #include "daemon/socket_path.h"
 #include "daemon/version.h"
 #include "engine/engine.h"
@@ -21,6 +22,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace lares;
+
+static_assert(daemon::kStepsMax == 200, "the table in settings.cc says so to people");
 
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
@@ -48,20 +51,19 @@ std::string mcp_config(const std::string& folder) {
 int run(int argc, char** argv) {
   CLI::App app{"The Lares daemon: hosts the model, keeps sessions, serves a Unix socket.", "laresd"};
   std::string socket, state_dir, model;
-  int threads = 0;
-  std::int64_t context = 0, resident = 0;
+  std::int64_t threads = 0, context = 0, resident = 0;
   double memory = 0;
-  app.add_option("--socket", socket, "where to listen (default: $LARES_SOCKET, else the user's own)");
-  app.add_option("--state-dir", state_dir, "where sessions are kept (default: $LARES_STATE_DIR, else the user's own)");
-  app.add_option("--model", model, "checkpoint directory (default: $LARES_MODEL, else nano, which comes with Lares)");
-  app.add_option("--threads", threads, "threads of the engine; 0: the CPUs this process may use")->check(CLI::Range(0, 1024));
-  app.add_option("--context", context, "tokens a session may hold; 0: what the model can")->check(CLI::NonNegativeNumber);
-  app.add_option("--resident", resident, "tokens of a repository that stand before its sessions; 0: 262144, or half of a shorter context")
-      ->envname("LARES_RESIDENT")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--memory", memory, "GB for weights, work space and one long session; 0: what is free. With less than they take, experts are read when they are asked for")
-      ->envname("LARES_MEMORY")
-      ->check(CLI::Range(0.0, 1e6));
+  app.add_option("--socket", socket, "where to listen (default: the user's own)");
+  app.add_option("--state-dir", state_dir, "where sessions are kept (default: the user's own)");
+  app.add_option("--model", model, "checkpoint directory (default: nano, which comes with Lares)");
+  auto* const threads_given = app.add_option("--threads", threads, "threads of the engine; 0: the CPUs this process may use")->check(CLI::Range(0, 1024));
+  auto* const context_given = app.add_option("--context", context, "tokens a session may hold; 0: what the model can")->check(CLI::NonNegativeNumber);
+  auto* const resident_given =
+      app.add_option("--resident", resident, "tokens of a repository that stand before its sessions; 0: 262144, or half of a shorter context")->check(CLI::NonNegativeNumber);
+  auto* const memory_given =
+      app.add_option("--memory", memory, "GB for weights, work space and one long session; 0: what is free. With less than they take, experts are read when they are asked for")
+          ->check(CLI::Range(0.0, 1e6));
+  app.footer("What is not given here is taken from LARES_MODEL, LARES_MEMORY and so on, else from the file that `lares config` shows.");
   app.set_version_flag("--version", std::string("laresd ") + daemon::kVersion);
   try {
     app.parse(argc, argv);
@@ -69,10 +71,16 @@ int run(int argc, char** argv) {
     if (e.get_exit_code() == 0) return app.exit(e);
     return failed(e.what()), 2;
   }
-  if (model.empty()) {
-    const char* const given = std::getenv("LARES_MODEL");
-    model = given && *given ? given : daemon::nano_directory();
-  }
+  const auto settings = daemon::Settings::load();
+  if (!settings) return failed(settings.error());
+  for (const auto& warning : settings->warnings()) fmt::print(stderr, "laresd: {}\n", warning);
+  if (socket.empty()) socket = settings->text("socket").value_or("");
+  if (state_dir.empty()) state_dir = settings->text("state_dir").value_or("");
+  if (model.empty()) model = settings->text("model").value_or(daemon::nano_directory());
+  if (!*threads_given) threads = settings->whole("threads").value_or(0);
+  if (!*context_given) context = settings->whole("context").value_or(0);
+  if (!*resident_given) resident = settings->whole("resident").value_or(0);
+  if (!*memory_given) memory = settings->number("memory").value_or(0);
   std::error_code ec;
   if (const fs::path real = fs::canonical(model, ec); !ec) model = real.string();  // else the loader says what is missing
   daemon::DaemonOptions options;
@@ -90,7 +98,7 @@ int run(int argc, char** argv) {
   options.config_dir = config_dir();
   options.mcp_config = mcp_config(options.config_dir);
   options.load = [&](const engine::Progress& progress) {
-    return engine::load({.directory = model, .n_threads = threads, .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
+    return engine::load({.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
   };
   const daemon::Log log(STDERR_FILENO);
   return daemon::run_daemon(options, log);

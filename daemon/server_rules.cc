@@ -52,7 +52,7 @@ asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params
   };
   auto done = co_await on_disk_pool(disk_, work);
   if (!done) co_return no(Code::internal, done.error());
-  if (!*done) co_return no(Code::not_found, fmt::format("{}: there is no {} rule for {} {}", method, request.rule.scope, request.rule.tool, request.rule.pattern));
+  if (!*done) co_return no(Code::not_found, fmt::format("there is no {} rule for {} {}; `lares rules` lists them", request.rule.scope, request.rule.tool, request.rule.pattern));
   co_return std::move(**done);
 }
 

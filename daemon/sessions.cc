@@ -124,11 +124,11 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
 Reply<std::shared_ptr<Session>> Sessions::find(const std::string& id) const {
   const auto first = sessions_.lower_bound(id);
   if (id.empty() || first == sessions_.end() || !first->first.starts_with(id)) {
-    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("there is no session {}; session/list names them", id)));
+    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("there is no session {}; `lares sessions --all --closed` lists them", id)));
   }
   const auto second = std::next(first);
   if (first->first != id && second != sessions_.end() && second->first.starts_with(id)) {
-    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("more than one session begins with {}", id)));
+    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("more than one session begins with {}; give more of its id", id)));
   }
   return first->second;
 }

@@ -39,7 +39,7 @@ int bench_command(int argc, const char* const* argv) {
   engine::BenchRequest request;
   std::string part = "all";
   bool json = false, markdown = false;
-  app.add_option("part", part, "ceilings alone, or with kernels, decode, prefill, prefix (a shared one of 1M tokens) or all of them")
+  app.add_option("part", part, "ceilings alone, or with kernels, decode, prefill, prefix, all")
       ->check(CLI::IsMember({"ceilings", "kernels", "decode", "prefill", "prefix", "all"}))
       ->capture_default_str();
   app.add_option("--shape", request.shape, "the model's shape: flash, pro or nano")
@@ -65,13 +65,7 @@ int bench_command(int argc, const char* const* argv) {
       ->capture_default_str();
   auto* as_json = app.add_flag("--json", json, "print an array of rows as JSON");
   app.add_flag("--markdown", markdown, "print the table as a README takes it")->excludes(as_json);
-  app.footer(fmt::format(
-      "Example: lares bench kernels --shape flash --seconds 2 --threads 2\n\n"
-      "A floor is the time the same work takes at the ceilings measured in the same run: the "
-      "larger\n"
-      "of bytes / read bandwidth and flops / peak. \"In pairs\" is the speed over that of a plain\n"
-      "loop run in turn with the kernel, reading the same bytes or doing the same flops.\n\n{}",
-      kExitStatusHelp));
+  app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   request.kernels = part == "kernels" || part == "all";
   request.decode = part == "decode" || part == "all";

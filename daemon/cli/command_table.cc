@@ -8,6 +8,9 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "work on a task in this repository", run_command},
     {"ask", "answer a question about this repository; changes nothing", ask_command},
+    {"review", "findings in uncommitted changes, a commit or a range", review_command},
+    {"attach", "follow a session that works, and answer what it asks", attach_command},
+    {"stop", "stop the turn of a session that works", stop_command},
     {"status", "what the daemon does", status_command},
     {"prefix", "what of the repository the model has before it", prefix_command},
     {"sessions", "what was worked on, newest first", sessions_command},
@@ -16,12 +19,14 @@ constexpr Command kCommands[] = {
     {"rewind", "back to before a turn, with the files it changed", rewind_command},
     {"fork", "another session that knows what this one knows", fork_command},
     {"rules", "what may run unasked, must be asked for, or may not", rules_command},
+    {"config", "settings: each value, where it comes from, setting it", config_command},
     {"doctor", "what this host gives, and what is in the way", doctor_command},
     {"shutdown", "end the daemon; sessions stay on disk", shutdown_command},
     {"prompt", "what every prompt begins with", prompt_command, /*seldom=*/true},
-    {"model", "inspect a checkpoint, compute its logits, generate", model_command},
+    {"model", "inspect a checkpoint, compute its logits, generate", model_command, /*seldom=*/true},
     {"tokenize", "text to token ids and back", tokenize_command, /*seldom=*/true},
     {"bench", "measure kernels and layers against the machine's ceilings", bench_command, /*seldom=*/true},
+    {"manual", "the manual page, for man", manual_command, /*seldom=*/true},
     {"completion", "completion of all this for bash, zsh or fish", completion_command, /*seldom=*/true},
 };
 

@@ -50,12 +50,17 @@ std::vector<std::string> values_of(const CLI::Option& option) {
   return values;
 }
 
+bool takes_file(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  return type.starts_with("TEXT") || type.starts_with("DIR") || type.starts_with("PATH");
+}
+
 void describe(const CLI::App& app, const std::string& path, std::vector<Place>& out) {
   Place place{path, {}, {}};
   for (const auto* option : app.get_options()) {
     if (option->get_group().empty()) continue;  // hidden
     for (const auto& name : option->get_lnames())
-      place.options.push_back({"--" + name, first_sentence(option->get_description()), option->get_items_expected_max() > 0, option->get_type_name().starts_with("TEXT"), values_of(*option)});
+      place.options.push_back({"--" + name, first_sentence(option->get_description()), option->get_items_expected_max() > 0, takes_file(*option), values_of(*option)});
     if (option->get_lnames().empty() && option->get_snames().empty()) {
       for (const auto& value : values_of(*option)) place.commands.push_back({value, "", false, false, {}});
     }

@@ -169,7 +169,7 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   if (ec) {
     const bool absent = ec == boost::system::errc::no_such_file_or_directory ||
                         ec == boost::system::errc::connection_refused;
-    return tl::unexpected(Error{fmt::format("connect to {}: {}", socket_path, ec.message()),
+    return tl::unexpected(Error{fmt::format("connect to {}: {}; it must be a socket of yours, name another with --socket or LARES_SOCKET", socket_path, ec.message()),
                                 absent ? Error::Kind::absent : Error::Kind::plain});
   }
   state_->connection = fresh;
@@ -180,7 +180,7 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   if (!answer) {
     disconnect();
     answer.error().message =
-        fmt::format("greet the daemon at {}: {}", socket_path, answer.error().message);
+        fmt::format("greet the daemon at {}: {}; if it is of another version, end its process or name another socket with --socket", socket_path, answer.error().message);
   }
   return answer;
 }

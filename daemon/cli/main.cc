@@ -11,6 +11,7 @@
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/output.h"
+#include "daemon/nearest.h"
 #include "daemon/version.h"
 
 namespace {
@@ -18,7 +19,7 @@ namespace {
 namespace cli = lares::cli;
 
 void help(std::FILE* to) {
-  std::fputs("lares: a coding agent that lives in your repository\n\n"
+  std::fputs("lares: a coding agent that lives in your repository\n"
              "Usage: lares              a conversation; --continue goes on with the newest\n"
              "       lares COMMAND ...\n\n",
              to);
@@ -29,13 +30,9 @@ void help(std::FILE* to) {
                  static_cast<int>(c.what.size()), c.what.data());
   }
   std::fprintf(to, "  and        %s\n", seldom.c_str());
-  std::fputs(
-      "\n  lares run \"the date parser rejects leap days; fix it\"\n"
-      "  lares COMMAND --help says what it takes; lares --version, lares help.\n"
-      "The daemon, laresd, starts when it is needed.\n"
-      "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
-      "interrupted.\n",
-      to);
+  std::fputs("\n  lares run \"the date parser rejects leap days; fix it\"\n"
+             "lares COMMAND --help says what it takes. The daemon starts when it is needed.\n",
+             to);
 }
 
 bool at_terminal() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1; }
@@ -82,8 +79,11 @@ int dispatch(int argc, const char* const* argv) {
     std::fprintf(stderr, "lares: %.*s stands before the command; options follow it: lares COMMAND %.*s ...; lares help lists the commands\n",
                  static_cast<int>(name.size()), name.data(), static_cast<int>(name.size()), name.data());
   } else {
-    std::fprintf(stderr, "lares: no command is called %.*s; lares help lists them\n",
-                 static_cast<int>(name.size()), name.data());
+    std::vector<std::string_view> names;
+    for (const cli::Command& c : cli::commands()) names.push_back(c.name);
+    const std::string_view near = lares::daemon::nearest(name, names);
+    std::fprintf(stderr, "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n", static_cast<int>(name.size()), name.data(),
+                 static_cast<int>(near.size()), near.data());
   }
   return cli::kExitUsage;
 }

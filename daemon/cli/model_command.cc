@@ -16,6 +16,7 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/help.h"
 #include "daemon/cli/number_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/progress.h"
@@ -108,7 +109,7 @@ int inspect_model(const Options& o) {
     return kExitFinished;
   }
   const auto inspection = engine::inspect(o.directory);
-  if (!inspection) return failed(inspection.error().message);
+  if (!inspection) return failed(inspection.error().message + "; name the directory of a checkpoint as it was released");
   fmt::print("{}", engine::inspect_text(*inspection));
   return kExitFinished;
 }
@@ -300,20 +301,20 @@ int model_command(int argc, const char* const* argv) {
   generate->add_flag("--ids", o.ids, "print token ids, a JSON array; needs no tokenizer.json, and stops at no end token")->needs(ids);
   generate->add_option("--n", o.n, "tokens at most")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   generate->add_option("--temperature", o.sampling.temperature, "0: always the likeliest token")->check(number_in(0.0, 100.0))->capture_default_str();
-  generate->add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens; 0: all")->check(CLI::Range(0, 1 << 30))->capture_default_str();
-  generate->add_option("--top-p", o.sampling.top_p, "keep the likeliest tokens of this probability mass")->check(number_in(0.0, 1.0))->capture_default_str();
-  generate->add_option("--min-p", o.sampling.min_p, "keep tokens at least this share as likely as the likeliest")->check(number_in(0.0, 1.0))->capture_default_str();
-  generate->add_option("--repetition-penalty", o.sampling.repetition_penalty, "divides logits of tokens in the context; 1: none")->check(number_in(0.01, 100.0))->capture_default_str();
-  generate->add_option("--presence-penalty", o.sampling.presence_penalty, "off the logit of what was generated")->check(number_in(-100.0, 100.0))->capture_default_str();
-  generate->add_option("--frequency-penalty", o.sampling.frequency_penalty, "the same, once for each time")->check(number_in(-100.0, 100.0))->capture_default_str();
+  generate->add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens; 0: all")->check(CLI::Range(0, 1 << 30))->capture_default_str()->group(kSeldom);
+  generate->add_option("--top-p", o.sampling.top_p, "keep the likeliest tokens of this probability mass")->check(number_in(0.0, 1.0))->capture_default_str()->group(kSeldom);
+  generate->add_option("--min-p", o.sampling.min_p, "keep tokens at least this share as likely as the likeliest")->check(number_in(0.0, 1.0))->capture_default_str()->group(kSeldom);
+  generate->add_option("--repetition-penalty", o.sampling.repetition_penalty, "divides logits of tokens in the context; 1: none")->check(number_in(0.01, 100.0))->capture_default_str()->group(kSeldom);
+  generate->add_option("--presence-penalty", o.sampling.presence_penalty, "off the logit of what was generated")->check(number_in(-100.0, 100.0))->capture_default_str()->group(kSeldom);
+  generate->add_option("--frequency-penalty", o.sampling.frequency_penalty, "the same, once for each time")->check(number_in(-100.0, 100.0))->capture_default_str()->group(kSeldom);
   generate->add_option("--seed", o.sampling.seed, "of the random draws")->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()))->capture_default_str();
-  generate->add_option("--dump-logprobs", o.logprobs_path, "write each token's log-probability and the likeliest others', a JSON line each");
-  generate->add_option("--logprobs", o.n_logprobs, "how many of the likeliest it lists")->check(CLI::Range(0, engine::kLogprobsMax))->capture_default_str();
+  generate->add_option("--dump-logprobs", o.logprobs_path, "write each token's log-probability and the likeliest others', a JSON line each")->group(kSeldom);
+  generate->add_option("--logprobs", o.n_logprobs, "how many of the likeliest it lists")->check(CLI::Range(0, engine::kLogprobsMax))->capture_default_str()->group(kSeldom);
   const std::map<std::string, engine::Drafting> modes{{"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
-  generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("auto");
-  generate->add_option("--memory", o.memory, "GB for weights, work space and one long sequence; 0: what is free")->check(number_in(0.0, 1e6))->capture_default_str();
+  generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("auto")->group(kSeldom);
+  generate->add_option("--memory", o.memory, "GB for weights, work space and one long sequence; 0: what is free")->check(number_in(0.0, 1e6))->capture_default_str()->group(kSeldom);
   generate->add_flag("--stats", o.stats, "tokens per second, how many guesses were right, how many experts were in memory, on stderr");
-  generate->add_option("--trace", o.trace_path, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr");
+  generate->add_option("--trace", o.trace_path, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr")->group(kSeldom);
   generate->add_flag("--raw", o.raw, "continue the prompt as plain text, not as a user's turn");
   generate->callback([&] {
     if (text->count() + ids->count() != 1) throw CLI::RequiredError("one of --prompt and --tokens");

@@ -4,14 +4,21 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <system_error>
+#include <vector>
 
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/help.h"
 #include "daemon/cli/number_checks.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/text.h"
+#include "daemon/nearest.h"
+#include "daemon/settings.h"
 #include "daemon/socket_path.h"
 #include "daemon/wire.h"
 
@@ -25,23 +32,29 @@ const std::function<void(const CLI::App&)>* describing = nullptr;  // see descri
 }  // namespace
 
 namespace fs = std::filesystem;
+namespace protocol = daemon::protocol;
 
-const char* const kExitStatusHelp =
-    "Exit status: 0 finished, 1 error, 2 wrong command line, 3 stopped by a limit, 130 "
-    "interrupted.";
+const char* const kExitStatusHelp = "Exit: 0 finished, 1 error, 2 wrong usage, 3 stopped by a limit, 130 interrupted.";
 
 void DaemonOptions::add_to(CLI::App& app, bool starts_daemon, bool prints_json) {
   if (prints_json) app.add_flag("--json", json, "print JSON");
-  app.add_option("--socket", socket,
-                 "the daemon's socket (default: $LARES_SOCKET, else the user's own)");
-  app.add_option("--state-dir", state_dir, "where the daemon keeps sessions and its log")
-      ->group("");
-  if (starts_daemon) {
-    app.add_option("--model", model, "checkpoint directory for a daemon that has to be started");
-  }
+  app.add_option("--socket", socket, "the daemon's socket (default: $LARES_SOCKET, or yours)");
+  app.add_option("--state-dir", state_dir, "where the daemon keeps sessions and its log")->group("");
+  if (starts_daemon) app.add_option("--model", model, "checkpoint directory, where a daemon is started")->type_name("DIR");
+}
+
+Result<daemon::Settings> user_settings() {
+  auto settings = daemon::Settings::load();
+  if (!settings) return tl::unexpected(Error{std::move(settings.error())});
+  return std::move(*settings);
 }
 
 Result<> DaemonOptions::resolve() {
+  const auto settings = user_settings();
+  if (!settings) return tl::unexpected(settings.error());
+  for (const auto& warning : settings->warnings()) fmt::print(stderr, "lares: {}\n", printable(warning));
+  if (socket.empty()) socket = settings->text("socket").value_or("");
+  if (state_dir.empty()) state_dir = settings->text("state_dir").value_or("");
   auto path = daemon::socket_path(socket);
   if (!path) return tl::unexpected(Error{path.error()});
   auto state = daemon::state_dir(state_dir);
@@ -59,40 +72,30 @@ Result<> DaemonOptions::resolve() {
   const fs::path given = fs::canonical(model, ec);
   if (ec)
     return tl::unexpected(
-        Error{fmt::format("open the model directory {}: {}", model, ec.message())});
+        Error{fmt::format("open the model directory {}: {}; name the directory of a checkpoint, or leave it out for nano", model, ec.message())});
   model = given.string();
   return {};
 }
 
 void TurnOptions::add_to(CLI::App& app) {
-  app.add_option("--root", root,
-                 "the repository (default: the git worktree around the current directory, else "
-                 "that directory)");
-  app.add_option("--session", session,
-                 "continue this session (see lares sessions) instead of beginning one");
-  app.add_option("--delivery", delivery,
-                 "when the session is busy: start refuses, queue waits, steer tells the running "
-                 "turn, interrupt replaces it")
-      ->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
-  app.add_option("--policy", policy,
-                 "what may change something unasked: auto, all but what loses work; edits, edits alone; "
-                 "ask, nothing; plan and read-only: nothing is changed")
-      ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
-  app.add_flag("--greedy", greedy, "always the likeliest token; the same as --temperature 0");
-  app.add_option("--temperature", temperature, "sampling temperature")
-      ->check(number_in(0, 10));
-  app.add_option("--seed", seed, "make sampling repeatable")
-      ->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()));
-  app.add_option("--steps", steps_max, "stop after so many answers of the model")
-      ->check(whole_number_in(1, kStepsMost));
-  app.add_flag("--hide-thinking", hide_thinking, "show calls and the answer only");
-  app.add_flag("--dangerously-no-sandbox", no_sandbox,
-               "let the model's commands run with all your rights, unconfined: network, home "
-               "directory, everything");
+  app.add_option("--session", session, "go on with this session (see lares sessions)")->type_name("ID");
+  app.add_option("--delivery", delivery, "to a busy session: start (refused), queue, steer, interrupt")->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
+  app.add_option("--policy", policy, "unasked: auto, edits, ask (nothing); plan, read-only: no change")->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
+  app.add_flag("--dangerously-no-sandbox", no_sandbox, "commands run with all your rights, unconfined");
+  add_sampling_to(app);
+}
+
+void TurnOptions::add_sampling_to(CLI::App& app) {
+  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
+  app.add_flag("--greedy", greedy, "always the likeliest token: --temperature 0");
+  app.add_option("--temperature", temperature, "sampling temperature")->check(number_in(0, 10));
+  app.add_option("--seed", seed, "make sampling repeatable")->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()));
+  app.add_option("--steps", steps_max, "stop after so many answers of the model")->check(whole_number_in(1, kStepsMost));
+  app.add_flag_function("--hide-thinking", [this](std::int64_t n) { hide_thinking = n > 0; }, "show calls and the answer only");  // =false: though the settings say it
 }
 
 Result<> TurnOptions::resolve() {
-  const bool sampling = greedy || temperature || seed || steps_max || policy != "auto";
+  const bool sampling = greedy || temperature || seed || steps_max || !policy.empty();
   if (!session.empty() && (sampling || no_sandbox || !root.empty())) {
     return tl::unexpected(
         Error{"--session continues a session as it was created: leave out --root, --policy, --greedy, "
@@ -104,7 +107,13 @@ Result<> TurnOptions::resolve() {
         Error{"--greedy and --temperature contradict each other: give one of them"});
   }
   if (greedy) temperature = 0.0;
+  const auto settings = user_settings();
+  if (!settings) return tl::unexpected(settings.error());
+  if (!hide_thinking) hide_thinking = settings->flag("hide_thinking");
   if (!session.empty()) return {};
+  if (policy.empty()) policy = settings->text("policy").value_or(protocol::SessionSettings{}.policy);
+  if (!temperature) temperature = settings->number("temperature");
+  if (!steps_max) steps_max = settings->whole("steps");
   auto top = repository_root(root);
   if (!top) return tl::unexpected(std::move(top.error()));
   root = *top;
@@ -116,7 +125,7 @@ Result<std::string> repository_root(const std::string& directory) {
   const fs::path start = fs::canonical(directory.empty() ? fs::path(".") : fs::path(directory), ec);
   if (ec || !fs::is_directory(start, ec)) {
     return tl::unexpected(
-        Error{fmt::format("open the repository {}: {}", directory.empty() ? "." : directory,
+        Error{fmt::format("open the repository {}: {}; name a directory that you may read", directory.empty() ? "." : directory,
                           ec ? ec.message() : "it is no directory")});
   }
   // A worktree's .git is a directory, or in linked worktrees and submodules a file.
@@ -133,6 +142,29 @@ void describe_options(int (*command)(int, const char* const*), const char* name,
   describing = nullptr;
 }
 
+namespace {
+
+void options_of(const CLI::App& app, std::vector<std::string>& into) {
+  for (const auto* option : app.get_options())
+    for (const auto& name : option->get_lnames()) into.push_back("--" + name);
+  for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) options_of(*sub, into);
+}
+
+// Of the first word that looks like an option and is none: what it was meant to be. Empty: all are options.
+std::string nearest_option(const CLI::App& app, int argc, const char* const* argv) {
+  std::vector<std::string> known;
+  options_of(app, known);
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
+    if (word == "--") break;
+    if (!word.starts_with("--") || std::find(known.begin(), known.end(), word) != known.end()) continue;
+    return fmt::format("there is no {}, do you mean {}?", printable(word), daemon::nearest(word, known));
+  }
+  return "";
+}
+
+}  // namespace
+
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
   if (describing) {
     (*describing)(app);
@@ -142,11 +174,15 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
+    fmt::print("{}", help_text(app, Terminal::detect(STDOUT_FILENO).width));
     return kExitFinished;
   } catch (const CLI::ParseError& e) {
-    fmt::print(stderr, "{}: {}\nRun {} --help for what it takes.\n", app.get_name(), e.what(),
-               app.get_name());
+    const CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
+    std::string why = nearest_option(app, argc, argv);
+    if (why.empty()) why = printable(e.what());
+    if (why.starts_with("The ")) why[0] = 't';
+    fmt::print(stderr, "{0}: {1}; `{0} --help` says what it takes\n", path_of(*at), why);
     return kExitUsage;
   }
 }
@@ -160,7 +196,8 @@ int fail(const Error& error, bool json) {
     return status;
   }
   const Terminal terminal = Terminal::detect(STDERR_FILENO);
-  fmt::print(stderr, "{} {}\n", terminal.paint(Style::red, "lares:"), printable(error.message));
+  const char* const way_out = error.message.ends_with(std::strerror(ENOSPC)) ? "; free some, or set LARES_STATE_DIR to a directory on another disk" : "";
+  fmt::print(stderr, "{} {}{}\n", terminal.paint(Style::red, "lares:"), printable(error.message), way_out);
   return status;
 }
 

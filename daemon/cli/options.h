@@ -11,6 +11,9 @@
 namespace CLI {
 class App;
 }
+namespace lares::daemon {
+class Settings;
+}
 
 namespace lares::cli {
 
@@ -26,15 +29,21 @@ struct DaemonOptions {
 struct TurnOptions {
   std::string root;     // absolute once resolved
   std::string session;  // continue this one; empty: a new one
-  std::string delivery = "start", policy = "auto";
-  bool greedy = false, no_sandbox = false, hide_thinking = false;
+  std::string delivery = "start";
+  std::string policy;  // as the rest from here on: what is not given, the settings say
+  bool greedy = false, no_sandbox = false;
+  std::optional<bool> hide_thinking;
   std::optional<double> temperature;
   std::optional<std::uint64_t> seed;
   std::optional<std::int64_t> steps_max;
 
   void add_to(CLI::App& app);
+  void add_sampling_to(CLI::App& app);  // of a new session: where it is about, and how it samples
   Result<> resolve();
 };
+
+// The user's settings; what they do not know was said by DaemonOptions::resolve().
+Result<daemon::Settings> user_settings();
 
 // The top of the git worktree around `directory` (empty: the current one), else the directory
 // itself; absolute.

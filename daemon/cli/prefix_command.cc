@@ -50,7 +50,7 @@ int prefix_command(int argc, const char* const* argv) {
   DaemonOptions options;
   std::string root;
   bool files = false, scrubs = false;
-  app.add_option("--root", root, "of this repository (default: the current one)");
+  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
   app.add_flag("--files", files, "file by file");
   app.add_flag("--scrub", scrubs, "evaluate again what is kept on disk, and compare every byte; exit status 1 if one differs");
   options.add_to(app, /*starts_daemon=*/true);

@@ -19,15 +19,15 @@ namespace lares::cli {
 namespace protocol = daemon::protocol;
 
 int rules_command(int argc, const char* const* argv) {
-  CLI::App app("Lists the permission rules: the user's, and this repository's. `lares rules add bash 'npm test *' allow` adds one for this repository.", "lares rules");
+  CLI::App app("Lists the permission rules: yours, and this repository's.", "lares rules");
   DaemonOptions daemon;
   std::string root;
   bool user = false;
   protocol::PermissionRule rule;
-  app.add_option("--root", root, "the repository (default: the current one)");
+  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
   daemon.add_to(app, /*starts_daemon=*/true);
-  app.footer(std::string("A pattern is held against every command of a script, a path, or SERVER/TOOL; * is anything. Rules that deny come\n"
-                         "before those that ask, and those before the ones that allow. What loses work is asked for whatever they say.\n") + kExitStatusHelp);
+  app.footer(std::string("Rules that deny come before those that ask, those before the ones that allow.\n"
+                         "What loses work is asked for whatever they say.\n") + kExitStatusHelp);
   app.require_subcommand(0, 1);
   auto* const add = app.add_subcommand("add", "adds a rule, in place of one for the same");
   auto* const remove = app.add_subcommand("remove", "removes a rule");

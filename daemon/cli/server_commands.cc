@@ -66,7 +66,7 @@ int sessions_command(int argc, const char* const* argv) {
   DaemonOptions options;
   std::string root;
   bool all = false, closed = false;
-  app.add_option("--root", root, "sessions about this repository (default: the current one)");
+  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
   app.add_flag("--all", all, "sessions about every repository");
   app.add_flag("--closed", closed, "closed ones too");
   options.add_to(app, /*starts_daemon=*/true);

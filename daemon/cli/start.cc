@@ -227,7 +227,7 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
   fs::create_directories(fs::path(options.state_dir).parent_path(), ec);
   if (::mkdir(options.state_dir.c_str(), 0700) != 0 && errno != EEXIST)  // sessions are nobody else's business
     return tl::unexpected(
-        Error{fmt::format("start the daemon: create {}: {}", options.state_dir, std::strerror(errno))});
+        Error{fmt::format("start the daemon: create {}: {}; set LARES_STATE_DIR to a directory that you may write to", options.state_dir, std::strerror(errno))});
   const auto lock = lock_start(link, options, waiting);
   if (!lock) return tl::unexpected(lock.error());
   there = connect(link, options.socket);  // whoever held the lock may have started it

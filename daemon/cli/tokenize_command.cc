@@ -5,7 +5,9 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdint>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -30,7 +32,7 @@ constexpr std::size_t kInputBytesMax = 1u << 30;
 Result<std::string> read_all(const std::string& path) {
   std::string text;
   std::FILE* const file = path == "-" ? stdin : std::fopen(path.c_str(), "rb");
-  if (!file) return tl::unexpected(Error{fmt::format("read {}: no such file, or not readable", path)});
+  if (!file) return tl::unexpected(Error{fmt::format("read {}: {}; name a file that you may read", path, std::strerror(errno))});
   char block[65536];
   for (std::size_t n; (n = std::fread(block, 1, sizeof block, file)) > 0;) {
     text.append(block, n);

@@ -1,4 +1,4 @@
-// The session a subcommand is about: the newest of this repository, unless another is named.
+// The session a subcommand is about, unless another is named: the newest of this repository, or the one that works.
 #pragma once
 
 #include <string>
@@ -14,6 +14,16 @@ struct WhichSession {
   DaemonOptions daemon;
 
   void add_to(CLI::App& app);
+  Result<daemon::protocol::SessionInfo> find(Link& link);
+};
+
+// Starts no daemon: where none runs, no session works.
+struct WhichRunning {
+  std::string root, session;
+  DaemonOptions daemon;
+
+  void add_to(CLI::App& app);
+  // A named one whether it works or not.
   Result<daemon::protocol::SessionInfo> find(Link& link);
 };
 

@@ -2,82 +2,19 @@
 wanted. cli_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
-import unittest
 
+import cli_case
+from cli_case import THINK, CliCase
 from cli_fake_daemon import FakeDaemon
-from client import Client, Daemon, call
-
-LARES = EXECUTABLE = ""
-THINK = "hm</think>"
+from client import Client, call
 
 
-class CliTest(unittest.TestCase):
-    def setUp(self):
-        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-cli-"))
-        self.addCleanup(shutil.rmtree, self.home)
-        self.root = os.path.join(self.home, "repo")
-        os.makedirs(os.path.join(self.root, ".git"))
-        self.write("a.txt", "alpha\nbeta\n")
-        self.daemon = None
-        self.state = os.path.join(self.home, "state")
-        self.socket = os.path.join(self.home, "run", "s")
-
-    def tearDown(self):
-        if self.daemon:
-            self.daemon.stop()
-
-    def write(self, path, text):
-        with open(os.path.join(self.root, path), "w") as f:
-            f.write(text)
-
-    def read(self, path):
-        with open(os.path.join(self.root, path)) as f:
-            return f.read()
-
-    def start(self, *answers):
-        script = [a if isinstance(a, dict) else {"text": a} for a in answers]
-        if self.daemon:
-            self.daemon.start(script)
-        else:
-            self.daemon = Daemon(EXECUTABLE, self.home, script)
-
-    def command(self, *args, lares=None):
-        return [lares or LARES, *args]
-
-    def env(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
-        return dict(env, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm")
-
-    def lares(self, *args, **how):
-        p = subprocess.run(self.command(*args, **how), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, timeout=60)
-        return p.returncode, p.stdout.decode(), p.stderr.decode()
-
-    def background(self, *args):
-        p = subprocess.Popen(self.command(*args), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(p.kill)
-        return p
-
-    def until(self, process, method, **params):
-        """The parameters of the first such notification among the lines of `lares ... --json`."""
-        for line in process.stdout:
-            message = json.loads(line)
-            if message.get("method") == method and all(message["params"].get(k) == v for k, v in params.items()):
-                return message["params"]
-        self.fail(f"no {method} before the end: {process.stderr.read().decode()}")
-
-    def edit(self):
-        return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
-
+class CliTest(CliCase):
     # ---- run
 
     def test_the_answer_is_on_stdout_and_the_work_on_stderr(self):
@@ -249,7 +186,7 @@ class CliTest(unittest.TestCase):
 
     def test_without_a_daemon_beside_it_one_line_says_so(self):
         alone = os.path.join(self.home, "lares")
-        shutil.copy(LARES, alone)
+        shutil.copy(cli_case.LARES, alone)
         status, out, err = self.lares("run", "Go.", lares=alone)
         self.assertEqual((status, out), (1, ""))
         self.assertIn("laresd belongs beside lares", err)
@@ -453,7 +390,24 @@ class CliTest(unittest.TestCase):
         for args in (("run",), ("run", " "), ("no-such",), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("model", "logits"), ()):
             status, out, err = self.lares(*args)
             self.assertEqual((status, out), (2, ""), (args, err))
-            self.assertTrue(err)
+            if args:  # else it is the help
+                self.assertRegex(err, r"\A.*`?lares.* (says what it takes|help lists them|stdin)\n\Z")
+
+    def test_what_is_misspelt_is_told_what_it_may_have_meant(self):
+        self.assertIn("no command is called reveiw; do you mean review?", self.lares("reveiw")[2])
+        status, out, err = self.lares("run", "--polcy", "plan", "Go.")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("there is no --polcy, do you mean --policy?; `lares run --help` says what it takes", err)
+
+    def test_a_file_where_the_socket_should_be_is_left_alone(self):
+        os.makedirs(os.path.dirname(self.socket), mode=0o700)
+        with open(self.socket, "w") as f:
+            f.write("precious\n")
+        status, out, err = self.lares("run", "Go.")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("there is something else of that name; give another --socket", err)
+        with open(self.socket) as f:
+            self.assertEqual(f.read(), "precious\n")
 
     def test_an_option_before_the_command_is_told_its_place(self):
         status, out, err = self.lares("--socket", "/tmp/x", "status")
@@ -470,26 +424,6 @@ class CliTest(unittest.TestCase):
             self.assertIn(range, err)
 
     # ---- at a terminal
-
-    def terminal(self, *args):
-        """Runs it on a terminal of its own; returns (pid, master)."""
-        pid, master = pty.fork()
-        if pid == 0:
-            os.chdir(self.root)
-            os.execve(LARES, self.command(*args), self.env())
-        return pid, master
-
-    def see(self, master, until):
-        """What the terminal shows up to a pattern."""
-        seen = b""
-        while not re.search(until.encode(), seen):
-            if not select.select([master], [], [], 60)[0]:
-                self.fail(f"{until} does not come: {seen.decode(errors='replace')}")
-            try:
-                seen += os.read(master, 65536)
-            except OSError:
-                break
-        return seen.decode(errors="replace")
 
     def test_on_a_terminal_control_sequences_of_the_model_do_nothing(self):
         self.start("hm \x1b[2J\x07</think>Title \x1b]0;owned\x07 and \x1b[31mred.")
@@ -533,5 +467,4 @@ class CliTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    LARES, EXECUTABLE = sys.argv.pop(1), sys.argv.pop(1)
-    unittest.main()
+    cli_case.main()

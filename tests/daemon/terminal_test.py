@@ -43,7 +43,7 @@ class TerminalTest(unittest.TestCase):
 
     def open(self, *args, width=80, height=24, **env):
         base = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR", "LC_", "LANG"))}
-        base |= {"LARES_SOCKET": self.socket, "LARES_STATE_DIR": self.state, "TERM": "xterm", "LC_ALL": "C.UTF-8"} | env
+        base |= {"LARES_SOCKET": self.socket, "LARES_STATE_DIR": self.state, "XDG_CONFIG_HOME": os.path.join(self.home, "config"), "TERM": "xterm", "LC_ALL": "C.UTF-8"} | env
         t = Terminal([LARES, *args], self.root, base, width, height)
         self.addCleanup(t.close)
         t.until(r"[›>] ?$")
@@ -481,12 +481,6 @@ class TerminalTest(unittest.TestCase):
         p = subprocess.run([LARES, "--continue"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
         self.assertEqual((p.returncode, p.stdout), (2, b""))
         self.assertIn(b"needs a terminal", p.stderr)
-
-    def test_help_fits_a_screen(self):
-        out = subprocess.run([LARES, "--help"], stdout=subprocess.PIPE, timeout=30).stdout.decode()
-        self.assertIn("--continue", out)
-        self.assertLessEqual(len(out.splitlines()), 24, out)
-        self.assertLessEqual(max(map(len, out.splitlines())), 100)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ int Interactive::run() {
 Result<> Interactive::begin() {
   if (auto begun = talk_.begin(); !begun) return begun;
   view_.turn_ended();
-  protocol::SessionSettings settings;
+  protocol::SessionSettings settings = options_.settings;
   settings.no_sandbox = options_.no_sandbox;
   talk_.settings(settings);
   transcript_.set_root(options_.root);

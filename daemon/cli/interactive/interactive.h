@@ -21,6 +21,7 @@ namespace lares::cli {
 struct InteractiveOptions {
   std::string root, session;  // session: go on with this one; empty: begin one with the first prompt
   bool newest = false, no_sandbox = false;
+  protocol::SessionSettings settings;  // of a session that is begun
 };
 
 class Interactive {

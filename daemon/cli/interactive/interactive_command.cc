@@ -9,6 +9,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/options.h"
+#include "daemon/settings.h"
 
 namespace lares::cli {
 
@@ -30,6 +31,11 @@ int interactive_command(int argc, const char* const* argv) {
   auto top = repository_root(options.root);
   if (!top) return fail(top.error(), /*json=*/false);
   options.root = *top;
+  const auto settings = user_settings();
+  if (!settings) return fail(settings.error(), /*json=*/false);
+  if (const auto policy = settings->text("policy")) options.settings.policy = *policy;
+  options.settings.temperature = settings->number("temperature");
+  options.settings.steps_max = settings->whole("steps");
   return Interactive(daemon, options).run();
 }
 

@@ -1,0 +1,160 @@
+// lares config: what may be set once, where each value comes from, and setting it.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/output.h"
+#include "daemon/cli/screen.h"
+#include "daemon/cli/settings_file.h"
+#include "daemon/cli/text.h"
+#include "daemon/nano_directory.h"
+#include "daemon/settings.h"
+#include "daemon/socket_path.h"
+#include "daemon/wire.h"
+
+namespace lares::cli {
+
+namespace fs = std::filesystem;
+namespace protocol = daemon::protocol;
+
+namespace {
+
+using daemon::Setting;
+using daemon::Settings;
+using protocol::Json;
+
+struct Shown {
+  std::string value, from;
+  Json json;  // null: in words alone
+};
+
+Shown shown(const Setting& s, const Settings& settings) {
+  if (const auto* value = settings.find(s.key)) {
+    const auto json = daemon::setting_value(s, value->text);
+    return {value->text, value->from_environment ? "environment" : "file", json ? *json : Json(value->text)};
+  }
+  Shown out{std::string(s.usual), "default", nullptr};
+  const auto path = s.key == "socket" ? daemon::socket_path() : s.key == "state_dir" ? daemon::state_dir() : daemon::nano_directory();
+  if (s.usual.empty()) out.value = path ? *path : path.error();
+  if (s.kind == Setting::Kind::path && path) out.json = *path;
+  else if (const auto json = daemon::setting_value(s, out.value)) out.json = *json;
+  return out;
+}
+
+Json to_json(const Setting& s, const Settings& settings) {
+  const Shown v = shown(s, settings);
+  return {{"key", s.key}, {"value", v.json}, {"from", v.from}, {"what", s.what}, {"environment", daemon::environment_name(s)}};
+}
+
+Error unknown(const std::string& key) {
+  return Error{fmt::format("config: there is no setting {}; do you mean {}? `lares config` lists them all", key, daemon::nearest_setting(key))};
+}
+
+void list(const Settings& settings, bool json) {
+  if (json) {
+    Json all = Json::array();
+    for (const Setting& s : daemon::settings_table()) all.push_back(to_json(s, settings));
+    const Json object = {{"file", settings.path()}, {"settings", all}};
+    return print_line(protocol::dump(object));
+  }
+  constexpr int kKeyColumns = 13, kValueColumns = 40, kFromColumns = 16;
+  const Terminal t = Terminal::detect(STDOUT_FILENO);
+  const bool narrow = t.width > 0 && t.width < kKeyColumns + kValueColumns + kFromColumns;
+  for (const Setting& s : daemon::settings_table()) {
+    const Shown v = shown(s, settings);
+    std::string value = printable(v.value);
+    if (const int filled = columns(value); filled < kValueColumns && !narrow) value.append(static_cast<std::size_t>(kValueColumns - filled), ' ');
+    const std::string from = v.from == "environment" ? daemon::environment_name(s) : v.from;
+    print_line(fmt::format("{} {} {}", t.paint(Style::bold, fmt::format("{:<{}}", s.key, kKeyColumns)), value, t.paint(v.from == "default" ? Style::dim : Style::cyan, from)));
+    print_line(fmt::format("{:<{}} {}", "", narrow ? 1 : kKeyColumns, t.paint(Style::dim, s.what)));
+  }
+  std::error_code ec;
+  print_line(fmt::format("file: {}{}", printable(settings.path()), fs::exists(settings.path(), ec) ? "" : " (none yet)"));
+}
+
+// What a person types, made into what another process in another directory understands.
+Result<std::string> meant(const Setting& s, const std::string& text) {
+  if (s.kind != Setting::Kind::path) return text;
+  const std::string what = fmt::format("set {} to {}", s.key, text);
+  std::error_code ec;
+  const std::string path = fs::absolute(text, ec).lexically_normal().string();
+  if (text.empty() || ec) return tl::unexpected(Error{fmt::format("{}: it is no path; name one", what)});
+  if (s.key == "model" && !fs::exists(fs::path(path) / "config.json", ec))
+    return tl::unexpected(Error{fmt::format("{}: there is no {}/config.json; name the directory of a checkpoint, as it was released", what, path)});
+  if (s.key == "socket") {
+    if (const auto usable = daemon::socket_path(path); !usable) return tl::unexpected(Error{usable.error()});
+  }
+  return path;
+}
+
+Result<> change(const Settings& settings, const Setting& s, const std::string* text) {
+  auto object = daemon::read_settings_file(settings.path());
+  if (!object) return tl::unexpected(Error{object.error()});
+  for (auto it = object->begin(); it != object->end();) it = daemon::find_setting(it.key()) == &s ? object->erase(it) : std::next(it);
+  if (text) {
+    const auto path = meant(s, *text);
+    if (!path) return tl::unexpected(path.error());
+    const auto value = daemon::setting_value(s, *path);
+    if (!value) return tl::unexpected(Error{fmt::format("set {} to {}: {}", s.key, *text, value.error())});
+    (*object)[std::string(s.key)] = *value;
+  }
+  return write_settings_file(settings.path(), *object);
+}
+
+// What a person may stumble over next.
+void tell(const Setting& s, const Settings& settings) {
+  const auto* held = settings.find(s.key);
+  if (held && held->from_environment) fmt::print(stderr, "lares: {}={} in the environment comes before it\n", daemon::environment_name(s), printable(held->text));
+  if (s.of_daemon) fmt::print(stderr, "lares: it holds from the next start of the daemon; `lares shutdown` ends one that runs\n");
+}
+
+}  // namespace
+
+int config_command(int argc, const char* const* argv) {
+  CLI::App app("Shows the settings: each value, where it comes from, what it does; and sets them.", "lares config");
+  bool json = false;
+  std::string key, value;
+  app.add_flag("--json", json, "print JSON");
+  app.footer("The command line comes before the environment, that before the file.");
+  app.require_subcommand(0, 1);
+  std::string keys;
+  for (const Setting& s : daemon::settings_table()) keys += (keys.empty() ? "{" : ",") + std::string(s.key);
+  const auto any = [](std::string&) { return std::string(); };
+  const CLI::Validator completed(any, keys + "}");  // what is no key is told the nearest one, below
+  auto* const get = app.add_subcommand("get", "prints the value that holds");
+  auto* const set = app.add_subcommand("set", "sets it in the file");
+  auto* const unset = app.add_subcommand("unset", "takes it out of the file");
+  for (auto* const sub : {get, set, unset}) sub->add_option("KEY", key, "which setting")->required()->check(completed);
+  set->add_option("VALUE", value, "of the setting")->required();
+  for (auto* const sub : {get, set, unset}) sub->add_flag("--json", json, "print JSON");
+  if (const auto over = parse(app, argc, argv)) return *over;
+  const auto settings = Settings::load();
+  if (!settings) return fail(Error{settings.error()}, json);
+  for (const auto& warning : settings->warnings()) fmt::print(stderr, "lares: {}\n", printable(warning));
+  if (app.get_subcommands().empty()) return list(*settings, json), kExitFinished;
+  const Setting* const s = daemon::find_setting(key);
+  if (!s) return fail(unknown(key), json), kExitUsage;
+  if (get->parsed()) {
+    print_line(json ? protocol::dump(to_json(*s, *settings)) : printable(shown(*s, *settings).value));
+    return kExitFinished;
+  }
+  if (settings->path().empty()) return fail(Error{daemon::settings_path().error()}, json);
+  if (auto done = change(*settings, *s, set->parsed() ? &value : nullptr); !done) return fail(done.error(), json);
+  if (json) {
+    const auto now = Settings::load();
+    if (!now) return fail(Error{now.error()}, json);
+    print_line(protocol::dump(to_json(*s, *now)));
+  } else {
+    tell(*s, *settings);
+  }
+  return kExitFinished;
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,90 @@
+// lares review: one turn that reads a change and changes nothing.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "daemon/cli/change_set.h"
+#include "daemon/cli/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/one_turn.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/output.h"
+#include "daemon/cli/text.h"
+#include "daemon/wire.h"
+
+namespace lares::cli {
+
+namespace protocol = daemon::protocol;
+
+namespace {
+
+constexpr std::size_t kNamesShownMax = 5;
+
+// The diff stands in the prompt rather than behind a call of the git tool: so what is reviewed is what was asked for, to the byte,
+// and no step goes into fetching it.
+std::string prompt_of(const ChangeSet& changes) {
+  std::string prompt = fmt::format(
+      "Review {}.\n\n"
+      "Find what is wrong: bugs, edge cases and error paths that break, data that is lost, races, holes in security, behaviour that "
+      "callers rely on and no longer get, tests that are missing or cannot fail. Before you claim something, read the code around the "
+      "change and its callers; claim only what the code shows. Change nothing.\n\n"
+      "Answer with the findings alone, the worst first, one paragraph each, in this form:\n\n"
+      "[critical|major|minor] path:line: what is wrong, when it shows, and what to do about it\n\n"
+      "The line is one of the file as it is after the change. No praise, and no summary of the change. If nothing is wrong, answer: no findings.\n",
+      changes.what);
+  if (!changes.log.empty()) prompt += "\nWhat its authors say of it:\n\n" + changes.log;
+  if (!changes.left_out.empty()) {
+    prompt += "\nAlso changed, and not shown below because it would be too long; look at it with the git tool:\n";
+    for (const auto& path : changes.left_out) prompt += fmt::format("  {}\n", path);
+  }
+  return prompt + "\nThe change:\n\n```diff\n" + changes.diff + "```\n";
+}
+
+void tell_left_out(const ChangeSet& changes) {
+  std::string names;
+  for (std::size_t i = 0; i < changes.left_out.size() && i < kNamesShownMax; ++i) names += fmt::format("{}{}", i > 0 ? ", " : "", one_line(changes.left_out[i]));
+  if (changes.left_out.size() > kNamesShownMax) names += fmt::format(" and {} more", changes.left_out.size() - kNamesShownMax);
+  fmt::print(stderr, "lares: the change is longer than {} kB, so the model is only told the names of: {}; review them by themselves with --only PATH\n",
+             kReviewDiffBytesMax >> 10, names);
+}
+
+int nothing(const ChangeSet& changes, bool json) {
+  if (json) {
+    const protocol::Json result = {{"type", "result"}, {"stop_reason", "nothing_to_review"}, {"message", changes.what + ": nothing is changed"}};
+    print_line(protocol::dump(result));
+  } else {
+    fmt::print(stderr, "lares: nothing to review in {}; name a commit or a range, such as HEAD or main..HEAD\n", changes.what);
+  }
+  return kExitFinished;
+}
+
+}  // namespace
+
+int review_command(int argc, const char* const* argv) {
+  CLI::App app("Reviews changes: findings with file and line, the worst first. Changes nothing.", "lares review");
+  DaemonOptions daemon;
+  TurnOptions turn;
+  std::string range;
+  std::vector<std::string> only;
+  app.add_option("range", range, "a commit, or main..HEAD: what HEAD has that main has not (default: what is not committed, new files too)");
+  app.add_option("--only", only, "only this path; may be given several times")->type_name("PATH");
+  turn.add_sampling_to(app);
+  daemon.add_to(app, /*starts_daemon=*/true);
+  app.footer(kExitStatusHelp);
+  if (const auto over = parse(app, argc, argv)) return *over;
+  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
+  if (auto usable = turn.resolve(); !usable) {
+    fail(usable.error(), daemon.json);
+    return kExitUsage;
+  }
+  const auto changes = change_set(turn.root, range, only);
+  if (!changes) return fail(changes.error(), daemon.json);
+  if (changes->diff.empty() && changes->left_out.empty()) return nothing(*changes, daemon.json);
+  if (!changes->left_out.empty() && !daemon.json) tell_left_out(*changes);
+  return run_turn(daemon, turn, "ask", prompt_of(*changes));
+}
+
+}  // namespace lares::cli

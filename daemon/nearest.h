@@ -1,0 +1,32 @@
+// What somebody may have meant by a word that is not known.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <string_view>
+#include <vector>
+
+namespace lares::daemon {
+
+// Letters to put in, take out or replace.
+inline std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+// The first of the nearest of `words`, which are not none.
+template <class Words>
+std::string_view nearest(std::string_view word, const Words& words) {
+  return *std::min_element(words.begin(), words.end(), [&](std::string_view a, std::string_view b) { return edit_distance(word, a) < edit_distance(word, b); });
+}
+
+}  // namespace lares::daemon

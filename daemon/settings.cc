@@ -1,0 +1,234 @@
+#include "daemon/settings.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "daemon/nearest.h"
+
+namespace lares::daemon {
+namespace {
+
+using Kind = Setting::Kind;
+using json = nlohmann::ordered_json;
+
+constexpr std::size_t kSettingsBytesMax = 1 << 20;
+
+constexpr Setting kSettings[] = {
+    {"model", "checkpoint directory that the daemon loads", "nano, which comes with Lares", Kind::path, 0, 0, {}, true},
+    {"memory", "GB for weights, work space and one long session", "what is free", Kind::number, 0, 1e6, {}, true},
+    {"threads", "threads of the engine", "the CPUs the daemon may use", Kind::whole, 0, 1024, {}, true},
+    {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
+    {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
+    {"socket", "where the daemon listens and lares connects", "", Kind::path, 0, 0, {}, true},
+    {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
+    {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0, "auto edits ask plan read-only"},
+    {"temperature", "of sampling, in new sessions; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},
+    {"steps", "answers of the model in a turn, at most", "200", Kind::whole, 1, 1e6},
+    {"hide_thinking", "lares run, ask, review and attach show no thinking", "false", Kind::flag},
+};
+
+std::string environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value ? value : "";
+}
+
+std::string normal(std::string_view key) {
+  std::string out(key);
+  std::replace(out.begin(), out.end(), '-', '_');
+  return out;
+}
+
+std::string range_text(const Setting& s) { return fmt::format("from {:.0f} to {:.0f}", s.low, s.high); }
+
+std::string what_it_must_be(const Setting& s) {
+  switch (s.kind) {
+    case Kind::path:
+      return "an absolute path";
+    case Kind::number:
+      return "a number " + range_text(s);
+    case Kind::whole:
+      return "a whole number " + range_text(s);
+    case Kind::flag:
+      return "true or false";
+    case Kind::word:
+      break;
+  }
+  return "one of: " + std::string(s.words);
+}
+
+bool among(std::string_view words, std::string_view word) {
+  for (std::size_t at = 0; at <= words.size();) {
+    const std::size_t end = std::min(words.find(' ', at), words.size());
+    if (words.substr(at, end - at) == word) return true;
+    at = end + 1;
+  }
+  return false;
+}
+
+// Of the member `key`, for people; 0: not found.
+std::size_t line_of(std::string_view text, const std::string& key) {
+  const std::string quoted = '"' + key + '"';
+  for (std::size_t at = text.find(quoted); at != std::string_view::npos; at = text.find(quoted, at + 1)) {
+    const auto next = text.find_first_not_of(" \t\r\n", at + quoted.size());
+    if (next != std::string_view::npos && text[next] == ':') return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+  }
+  return 0;
+}
+
+tl::unexpected<std::string> broken(const std::string& path, std::size_t line, std::string_view why) {
+  return tl::unexpected(fmt::format("read the settings in {}{}: {}; mend it, or move the file away", path, line > 0 ? fmt::format(", line {}", line) : "", why));
+}
+
+struct File {
+  std::string text;
+  nlohmann::ordered_json object = nlohmann::ordered_json::object();
+};
+
+tl::expected<File, std::string> read_file(const std::string& path) {
+  File file;
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  if (!in && errno == ENOENT) return file;
+  if (in) {
+    file.text.resize(kSettingsBytesMax + 1);
+    in.read(file.text.data(), static_cast<std::streamsize>(file.text.size()));
+    file.text.resize(static_cast<std::size_t>(in.gcount()));
+  }
+  if (!in.eof()) return broken(path, 0, errno != 0 ? std::strerror(errno) : fmt::format("it is longer than {} bytes", kSettingsBytesMax));
+  try {
+    file.object = nlohmann::ordered_json::parse(file.text);
+  } catch (const json::parse_error& e) {
+    std::string_view why = e.what();
+    if (const auto at = why.find(": "); at != std::string_view::npos) why.remove_prefix(at + 2);
+    const auto before = file.text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte > 0 ? e.byte - 1 : 0, file.text.size()));
+    return broken(path, 1 + static_cast<std::size_t>(std::count(file.text.begin(), before, '\n')), why);
+  }
+  if (!file.object.is_object()) return broken(path, 1, "it must hold an object, {...}");
+  return file;
+}
+
+}  // namespace
+
+std::span<const Setting> settings_table() { return kSettings; }
+
+const Setting* find_setting(std::string_view key) {
+  const std::string wanted = normal(key);
+  const auto at = std::find_if(std::begin(kSettings), std::end(kSettings), [&](const Setting& s) { return s.key == wanted; });
+  return at == std::end(kSettings) ? nullptr : at;
+}
+
+std::string_view nearest_setting(std::string_view key) {
+  std::vector<std::string_view> keys;
+  for (const Setting& s : kSettings) keys.push_back(s.key);
+  return nearest(normal(key), keys);
+}
+
+std::string environment_name(const Setting& setting) {
+  std::string name = "LARES_";
+  for (const char c : setting.key) name += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return name;
+}
+
+tl::expected<std::string, std::string> settings_path() {
+  if (const std::string config = environment("XDG_CONFIG_HOME"); config.starts_with('/')) return config + "/lares/config.json";
+  const std::string home = environment("HOME");
+  if (!home.starts_with('/')) return tl::unexpected<std::string>("find the settings: HOME is not set; set it, or XDG_CONFIG_HOME to a directory");
+  return home + "/.config/lares/config.json";
+}
+
+tl::expected<json, std::string> setting_value(const Setting& s, const std::string& text) {
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  if (s.kind == Kind::number) {
+    double value = 0;
+    const auto [last, ec] = std::from_chars(begin, end, value);
+    if (ec == std::errc() && last == end && std::isfinite(value) && value >= s.low && value <= s.high) return value == std::floor(value) ? json(static_cast<std::int64_t>(value)) : json(value);
+  } else if (s.kind == Kind::whole) {
+    std::int64_t value = 0;
+    const auto [last, ec] = std::from_chars(begin, end, value);
+    if (ec == std::errc() && last == end && static_cast<double>(value) >= s.low && static_cast<double>(value) <= s.high) return json(value);
+  } else if (s.kind == Kind::flag) {
+    if (text == "true" || text == "false") return json(text == "true");
+  } else if (s.kind == Kind::word) {
+    if (among(s.words, text)) return json(text);
+  } else if (text.starts_with('/') && text.find('\0') == std::string::npos) {
+    return json(text);
+  }
+  return tl::unexpected(fmt::format("{} must be {}", s.key, what_it_must_be(s)));
+}
+
+tl::expected<nlohmann::ordered_json, std::string> read_settings_file(const std::string& path) {
+  auto file = read_file(path);
+  if (!file) return tl::unexpected(std::move(file.error()));
+  return std::move(file->object);
+}
+
+tl::expected<Settings, std::string> Settings::load() {
+  Settings out;
+  auto path = settings_path();
+  if (path) {
+    out.path_ = *path;
+    const auto file = read_file(out.path_);
+    if (!file) return tl::unexpected(file.error());
+    std::string unknown;
+    for (const auto& [key, value] : file->object.items()) {
+      const Setting* const s = find_setting(key);
+      if (!s) {
+        unknown += fmt::format("{}{} (near {})", unknown.empty() ? "" : ", ", key, nearest_setting(key));
+        continue;
+      }
+      const bool is_text = s->kind == Kind::path || s->kind == Kind::word;
+      if (value.is_string() != is_text) return broken(out.path_, line_of(file->text, key), fmt::format("{} must be {}, and is {}", key, what_it_must_be(*s), value.dump()));
+      const std::string text = is_text ? value.get<std::string>() : value.dump();
+      if (const auto checked = setting_value(*s, text); !checked) return broken(out.path_, line_of(file->text, key), fmt::format("{}, and is {}", checked.error(), value.dump()));
+      out.values_[std::string(s->key)] = {text, false};
+    }
+    if (!unknown.empty()) out.warnings_.push_back(fmt::format("{}: not known, so left alone: {}; `lares config` lists what is", out.path_, unknown));
+  }
+  for (const Setting& s : kSettings) {
+    const std::string name = environment_name(s), text = environment(name.c_str());
+    if (text.empty()) continue;
+    // A path from the environment may be one of the shell's current directory; whoever uses it says what is wrong with it.
+    if (s.kind != Kind::path) {
+      if (const auto checked = setting_value(s, text); !checked) return tl::unexpected(fmt::format("read {}={}: {}; unset it or set it to that", name, text, checked.error()));
+    }
+    out.values_[std::string(s.key)] = {text, true};
+  }
+  return out;
+}
+
+const Settings::Value* Settings::find(std::string_view key) const {
+  const auto at = values_.find(key);
+  return at == values_.end() ? nullptr : &at->second;
+}
+
+std::optional<std::string> Settings::text(std::string_view key) const {
+  const Value* const value = find(key);
+  return value ? std::optional(value->text) : std::nullopt;
+}
+
+std::optional<double> Settings::number(std::string_view key) const {
+  const Value* const value = find(key);
+  return value ? std::optional(std::strtod(value->text.c_str(), nullptr)) : std::nullopt;
+}
+
+std::optional<std::int64_t> Settings::whole(std::string_view key) const {
+  const Value* const value = find(key);
+  return value ? std::optional<std::int64_t>(std::strtoll(value->text.c_str(), nullptr, 10)) : std::nullopt;
+}
+
+std::optional<bool> Settings::flag(std::string_view key) const {
+  const Value* const value = find(key);
+  return value ? std::optional(value->text == "true") : std::nullopt;
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,102 @@
+"""What the tests of `lares` share: a repository, a daemon with a scripted model, and the command line against it."""
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from client import Daemon, call
+
+LARES = EXECUTABLE = ""
+THINK = "hm</think>"
+
+
+def main():
+    """TEST LARES SCRIPTED_DAEMON [unittest arguments]"""
+    global LARES, EXECUTABLE
+    LARES, EXECUTABLE = sys.argv.pop(1), sys.argv.pop(1)
+    unittest.main()
+
+
+class CliCase(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-cli-"))
+        self.addCleanup(shutil.rmtree, self.home)
+        self.root = os.path.join(self.home, "repo")
+        os.makedirs(os.path.join(self.root, ".git"))
+        self.write("a.txt", "alpha\nbeta\n")
+        self.daemon = None
+        self.state = os.path.join(self.home, "state")
+        self.socket = os.path.join(self.home, "run", "s")
+
+    def tearDown(self):
+        if self.daemon:
+            self.daemon.stop()
+
+    def write(self, path, text):
+        with open(os.path.join(self.root, path), "w") as f:
+            f.write(text)
+
+    def read(self, path):
+        with open(os.path.join(self.root, path)) as f:
+            return f.read()
+
+    def start(self, *answers):
+        script = [a if isinstance(a, dict) else {"text": a} for a in answers]
+        if self.daemon:
+            self.daemon.start(script)
+        else:
+            self.daemon = Daemon(EXECUTABLE, self.home, script)
+
+    def command(self, *args, lares=None):
+        return [lares or LARES, *args]
+
+    def env(self):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
+        return dict(env, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, XDG_CONFIG_HOME=os.path.join(self.home, "config"), TERM="xterm")
+
+    def lares(self, *args, **how):
+        p = subprocess.run(self.command(*args, **how), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=60)
+        return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    def background(self, *args):
+        p = subprocess.Popen(self.command(*args), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        return p
+
+    def until(self, process, method, **params):
+        """The parameters of the first such notification among the lines of `lares ... --json`."""
+        for line in process.stdout:
+            message = json.loads(line)
+            if message.get("method") == method and all(message["params"].get(k) == v for k, v in params.items()):
+                return message["params"]
+        self.fail(f"no {method} before the end: {process.stderr.read().decode()}")
+
+    def edit(self):
+        return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
+
+    def terminal(self, *args):
+        """Runs it on a terminal of its own; returns (pid, master)."""
+        pid, master = pty.fork()
+        if pid == 0:
+            os.chdir(self.root)
+            os.execve(LARES, self.command(*args), self.env())
+        return pid, master
+
+    def see(self, master, until):
+        """What the terminal shows up to a pattern."""
+        seen = b""
+        while not re.search(until.encode(), seen):
+            if not select.select([master], [], [], 60)[0]:
+                self.fail(f"{until} does not come: {seen.decode(errors='replace')}")
+            try:
+                seen += os.read(master, 65536)
+            except OSError:
+                self.assertRegex(seen.decode(errors="replace"), until)  # its last words
+        return seen.decode(errors="replace")
