@@ -37,11 +37,7 @@ std::string beside_this_executable(const char* name) {
 
 // What the user says for all repositories: mcp.json, hooks.json, AGENTS.md. A repository's own servers and hooks would be run on the word
 // of whoever wrote it.
-std::string config_dir() {
-  const char* const home = std::getenv("HOME");
-  const char* const config = std::getenv("XDG_CONFIG_HOME");
-  return ((config && *config ? fs::path(config) : fs::path(home ? home : "/") / ".config") / "lares").string();
-}
+std::string config_dir() { return fs::path(daemon::settings_path()).parent_path().string(); }
 std::string mcp_config(const std::string& folder) {
   const std::string path = folder + "/mcp.json";
   std::error_code ec;

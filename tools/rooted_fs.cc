@@ -189,6 +189,44 @@ FsResult<FileData> RootedFs::read_head(const std::string& path, std::uint64_t n_
   return out;
 }
 
+namespace {
+
+// Whether the file of this name is still what was read. Its ctime changes with its name, and times have the grain of a clock tick, so
+// the bytes decide.
+bool holds(int dir, const std::string& name, const FileData& was) {
+  struct stat st {};
+  if (::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_ino != was.stat.st_ino || st.st_size != was.stat.st_size) return false;
+  const Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  std::string bytes;
+  return fd && read_up_to(fd.get(), static_cast<std::uint64_t>(st.st_size), bytes) == 0 && bytes == was.bytes;
+}
+ino_t inode_of(int dir, const std::string& name) {
+  struct stat st {};
+  return ::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
+}
+
+// Puts `temporary` in the place of `name`. Between a look and a rename somebody else may write, so the two change places, and what comes
+// out is looked at: if it is not what was read, it goes back, and so does whatever was written meanwhile.
+int take_place(int dir, const std::string& temporary, const std::string& name, const FileData& was, bool& lost) {
+  constexpr int kTriesMax = 16;
+  const auto exchange = [&] { return ::renameat2(dir, temporary.c_str(), dir, name.c_str(), RENAME_EXCHANGE); };
+  ino_t older = inode_of(dir, temporary);
+  if (exchange() != 0) {
+    if (errno == ENOENT) return lost = true, 0;
+    if (errno != EINVAL && errno != ENOSYS) return errno;
+    return ::renameat(dir, temporary.c_str(), dir, name.c_str()) == 0 ? 0 : errno;  // a file system that cannot
+  }
+  lost = !holds(dir, temporary, was);
+  for (int tries = 0; lost && tries < kTriesMax; ++tries) {
+    const ino_t theirs = inode_of(dir, temporary);
+    if (exchange() != 0 || inode_of(dir, temporary) == older) break;
+    older = theirs;  // somebody wrote once more: what came out now is newer, and goes back in turn
+  }
+  return lost || ::unlinkat(dir, temporary.c_str(), 0) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
 FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const {
   if ((was.stat.st_mode & 0222) == 0) {
     return tl::unexpected(fmt::format("is read-only (mode {:04o})", was.stat.st_mode & 07777));
@@ -222,7 +260,7 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
   if (!error) {
     lost = ::fstatat(dir->get(), name.c_str(), &last, AT_SYMLINK_NOFOLLOW) != 0 || !same_version(last, was.stat);
     if (!lost) error = give_name(dir->get(), temporary);
-    if (!lost && !error && ::renameat(dir->get(), temporary.name.c_str(), dir->get(), name.c_str()) != 0) error = errno;
+    if (!lost && !error) error = take_place(dir->get(), temporary.name, name, was, lost);
   }
   if (lost || error) {
     if (temporary.named) ::unlinkat(dir->get(), temporary.name.c_str(), 0);
