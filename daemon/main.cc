@@ -37,7 +37,10 @@ std::string beside_this_executable(const char* name) {
 
 // What the user says for all repositories: mcp.json, hooks.json, AGENTS.md. A repository's own servers and hooks would be run on the word
 // of whoever wrote it.
-std::string config_dir() { return fs::path(daemon::settings_path()).parent_path().string(); }
+std::string config_dir() {
+  const auto settings = daemon::settings_path();
+  return settings ? fs::path(*settings).parent_path().string() : "";
+}
 std::string mcp_config(const std::string& folder) {
   const std::string path = folder + "/mcp.json";
   std::error_code ec;
