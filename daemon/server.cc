@@ -318,7 +318,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == ApprovalReply::kMethod) {
     ApprovalReply request;
     if (!read(request)) co_return bad();
-    if (const auto done = session->approve(request); !done) co_return tl::unexpected(done.error());
+    const auto done = co_await session->approve(std::move(request));
+    if (!done) co_return tl::unexpected(done.error());
     co_return ok(Nothing{});
   }
   if (method == SessionPolicy::kMethod) {
@@ -330,7 +331,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == QuestionReply::kMethod) {
     QuestionReply request;
     if (!read(request)) co_return bad();
-    const auto done = session->reply(request.item_id, request.text);
+    const auto done = co_await session->reply(request.item_id, request.text);
     if (!done) co_return tl::unexpected(done.error());
     co_return ok(Nothing{});
   }

@@ -317,6 +317,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   }
   record_shown();
   permissions_.turn_ended();
+  if (asked_) asked_->settle(false);
   resident_ = nullptr;
   if (!failure_.empty()) result = {"error", "write the session's journal: " + failure_, result.usage};
   open_.clear();
@@ -390,19 +391,24 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string) {
   for (const auto& [id, item] : open_) {
     if (item.state == "waiting") waiting_item_ = id;
   }
+  asked_ = std::make_shared<Asked>(world_.io, waiting_item_);
   co_await answered_->wait();
   answered_ = nullptr;
   waiting_item_.clear();
   co_return std::exchange(answer_, std::nullopt);
 }
 
-Reply<> Session::reply(const std::string& item_id, const std::string& text) {
+asio::awaitable<Reply<>> Session::reply(std::string item_id, std::string text) {
+  const auto self = shared_from_this();
+  const auto refused = [&](const char* why) { return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("question/reply: {} {}", item_id, why))); };
   if (!answered_ || answered_->is_open() || waiting_item_ != item_id) {
-    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("question/reply: {} does not wait for an answer", item_id)));
+    co_return refused("does not wait for an answer");
   }
-  answer_ = text;
+  answer_ = std::move(text);
   answered_->open();
-  return {};
+  const auto asked = asked_;
+  if (!co_await asked->recorded()) co_return refused("was stopped before the answer counted");
+  co_return Reply<>();
 }
 
 // ---- what the turn tells
@@ -445,6 +451,7 @@ void Session::item_completed(const protocol::Item& item) {
   turn_log_.completed(item);
   for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
   fact(protocol::ItemCompleted{.item = item});
+  if (asked_ && asked_->item_id() == item.id) asked_->settle(failure_.empty() && item.state != "cancelled");
 }
 
 void Session::step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) {

@@ -17,6 +17,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <tl/expected.hpp>
 
+#include "daemon/asked.h"
 #include "daemon/checkpoints.h"
 #include "daemon/engine_host.h"
 #include "daemon/gate.h"
@@ -79,8 +80,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<protocol::PromptSendResult>> send(protocol::PromptSend prompt);
   protocol::PromptWithdrawResult withdraw(const std::string& prompt_id);
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
-  Reply<> reply(const std::string& item_id, const std::string& text);
-  Reply<> approve(const protocol::ApprovalReply& reply);
+  asio::awaitable<Reply<>> reply(std::string item_id, std::string text);
+  asio::awaitable<Reply<>> approve(protocol::ApprovalReply reply);
   Reply<> set_policy(const std::string& policy);
 
   // session_rewind.cc
@@ -191,6 +192,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;
   std::unique_ptr<Gate> answered_;
+  std::shared_ptr<Asked> asked_;  // the call that asks or waits; shared with those who answer it
   Permissions permissions_;
   TurnLog turn_log_;
   bool rewinding_ = false;
