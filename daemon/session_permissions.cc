@@ -64,8 +64,10 @@ asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {
 
 Reply<> Session::set_policy(const std::string& policy) {
   if (!is_policy(policy)) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
+  if (!writable()) return tl::unexpected(unwritten());
   info_.settings.policy = policy;
   fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});
+  if (!failure_.empty()) return tl::unexpected(unwritten());
   return {};
 }
 

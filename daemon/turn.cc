@@ -356,14 +356,7 @@ class Turn {
 
   // What the model may call.
   std::vector<engine::ToolSpec> declared() const {
-    if (in_.settings.tools == ToolUse::none) return {};
-    std::vector<engine::ToolSpec> out = catalogue();
-    if (in_.settings.tools == ToolUse::all) return out;
-    std::erase_if(out, [&](const engine::ToolSpec& spec) {
-      const tools::Tool* const tool = find_tool(tools_, spec.name);
-      return !tool || tool->mutates(nlohmann::json::object());
-    });
-    return out;
+    return declared_tools(tools_, in_.settings.tools);
   }
 
   // Returns how often this turn has made this very call.
@@ -388,6 +381,12 @@ class Turn {
     item.state = item.name == kAskUser ? "waiting" : "running";
     events_.state(item.name == kAskUser ? "waiting" : "tool");
     events_.item_updated(item);
+    if (stop_.requested()) {  // that it begins could not be written down
+      item.changes_untold = false;
+      item.state = "cancelled", item.output = kCancelledCall;
+      events_.item_completed(item);
+      co_return n;
+    }
     const auto began = Clock::now();
     const auto io = co_await asio::this_coro::executor;
     tools::OnOutput on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
@@ -503,6 +502,17 @@ class Turn {
 };
 
 }  // namespace
+
+std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use) {
+  if (use == ToolUse::none) return {};
+  std::vector<engine::ToolSpec> out = catalogue();
+  if (use == ToolUse::all) return out;
+  std::erase_if(out, [&](const engine::ToolSpec& spec) {
+    const tools::Tool* const tool = find_tool(tools, spec.name);
+    return !tool || tool->mutates(nlohmann::json::object());
+  });
+  return out;
+}
 
 asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,
                                      std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,

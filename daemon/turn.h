@@ -20,6 +20,7 @@
 #include "daemon/toolbox.h"
 #include "daemon/transcript.h"
 #include "engine/engine.h"
+#include "engine/grammar.h"
 #include "engine/tokenizer.h"
 
 namespace lares::daemon {
@@ -108,6 +109,9 @@ struct TurnInput {
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
 };
+
+// What the model may call.
+std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use);
 
 // `transcript` and `timeline` belong to the session; the timeline may be null and is made when needed. The engine is ready.
 asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,
