@@ -268,7 +268,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     std::size_t bytes = 0;
     while (auto event = session->event_after(at, seq)) {
       bytes += event->size();
-      if (static_cast<std::int64_t>(result.events.size()) == request.limit || bytes > kOutboxBytesMax / 4) {
+      if (static_cast<std::int64_t>(result.events.size()) == request.limit || (bytes > kOutboxBytesMax / 4 && !result.events.empty())) {
         result.more = true;
         break;
       }
