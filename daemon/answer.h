@@ -6,6 +6,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/turn.h"
@@ -15,6 +16,8 @@
 namespace lares::daemon {
 
 inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an answer that is broken off
+
+inline constexpr std::string_view kRedrawnNote = "the answer was empty; drawn again";
 
 class Answer {
  public:

@@ -36,7 +36,8 @@ bool changes_something(const std::string& method) {
   return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
          method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod ||
          method == SessionRewind::kMethod || method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
-         method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
+         method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
+         method == SessionExport::kMethod || method == SessionImport::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
 }  // namespace
@@ -113,7 +114,7 @@ std::string Server::health() const {
 InitializeResult Server::greeting() const {
   return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
           .state_dir = options_.state_dir, .socket = options_.socket,
-          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork"}};
+          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork", "export", "replay"}};
 }
 
 asio::awaitable<ServerStatusResult> Server::status() {
@@ -230,6 +231,10 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
       root = resolved ? resolved->root : request.root;  // one that is gone still has sessions
     }
     co_return ok(SessionListResult{sessions_.list(root, request.closed)});
+  }
+  if (method == SessionExport::kMethod || method == SessionImport::kMethod || method == SessionReplay::kMethod || method == SessionSetTitle::kMethod) {
+    auto done = co_await about_transfer(from.shared_from_this(), method, params);
+    co_return done;
   }
   if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod) co_return co_await about_rules(method, params);
   // The rest is about one session.

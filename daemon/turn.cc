@@ -91,7 +91,7 @@ class Turn {
       said_anything_ = false;
       reason = co_await answer(draw);
       if (reason != "end" || said_anything_ || draw == kResamplesMax) break;
-      complete({.kind = "note", .text = "the answer was empty; drawn again"});
+      complete({.kind = "note", .text = std::string(kRedrawnNote)});
     }
     if (reason == "end" && !calls_.empty()) reason = "calls";
     finish_step(reason);

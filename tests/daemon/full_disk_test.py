@@ -176,6 +176,17 @@ class FullDiskTest(unittest.TestCase):
                 make_room()
         self.nothing_is_lost(s)
 
+    def test_an_export_to_a_full_disk_leaves_no_file(self):
+        c = self.connect()
+        s = self.session(c)
+        self.turn(c, s, "a", "hm</think>One.", text=BIG)
+        make_room = self.fill(self.root)
+        path = os.path.join(self.root, "session")
+        self.refused(c, "session/export", sessionId=s, path=path)
+        self.assertEqual(sorted(os.listdir(self.root)), [".git", "a.txt", "filler"])
+        make_room()
+        self.assertEqual(c.call("session/export", sessionId=s, path=path)["bytes"], os.path.getsize(path))
+
     def test_a_state_directory_that_cannot_be_written_is_said_in_one_line(self):
         self.daemon.stop()
         for state in (self.state, os.path.join(self.state, "deeper")):
