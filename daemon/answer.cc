@@ -29,18 +29,6 @@ engine::TokenMask Answer::only(engine::Token token) const {
   return mask;
 }
 
-// A greedy draw would begin the same circle again.
-const engine::TokenMask* Answer::without_avoided(const engine::TokenMask* mask) {
-  if (!avoid_) return mask;
-  const auto n_words = (static_cast<std::size_t>(engine_.tokenizer().vocab_size()) + 63) / 64;
-  avoiding_ = mask ? *mask : engine::TokenMask(n_words, ~std::uint64_t{0});
-  if (const auto beyond = engine_.tokenizer().vocab_size() % 64; !mask && beyond != 0) avoiding_.back() >>= 64 - beyond;
-  avoiding_[static_cast<std::size_t>(*avoid_) / 64] &= ~(std::uint64_t{1} << (*avoid_ % 64));
-  avoid_.reset();
-  const bool any = std::ranges::any_of(avoiding_, [](std::uint64_t word) { return word != 0; });
-  return any ? &avoiding_ : mask;
-}
-
 void Answer::go_on(std::int64_t n_more) {
   limits_.tokens_max += n_more;
   end_ = End::open;
@@ -62,7 +50,9 @@ void Answer::sample_one() {
     const auto mask = only(*think_end_);
     token = timeline_.next(sampling_, &mask);
   } else {
-    token = timeline_.next(sampling_, without_avoided(grammar_->mask()));
+    const engine::TokenMask* mask = grammar_->mask();
+    if (avoid_) mask = without_token(engine_.tokenizer(), *std::exchange(avoid_, std::nullopt), mask, avoiding_);
+    token = timeline_.next(sampling_, mask);
   }
   if (!token) {
     end_ = token.error().code == engine::Errc::cancelled  ? End::cancelled
@@ -127,6 +117,19 @@ std::vector<engine::Token> Answer::tokens() const {
   if (grammar_->thinking() && think_end_) out.push_back(*think_end_);
   if (eos_) out.push_back(*eos_);
   return out;
+}
+
+void draw_otherwise(engine::Sampling& sampling, int draw) {
+  sampling.seed += static_cast<std::uint64_t>(draw);
+  sampling.temperature = std::max(sampling.temperature, kResampleTemperature);
+}
+
+const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token, const engine::TokenMask* mask, engine::TokenMask& into) {
+  const auto n = static_cast<std::size_t>(tokenizer.vocab_size());
+  into = mask ? *mask : engine::TokenMask((n + 63) / 64, ~std::uint64_t{0});
+  if (!mask && n % 64 != 0) into.back() >>= 64 - n % 64;
+  into[static_cast<std::size_t>(token) / 64] &= ~(std::uint64_t{1} << (token % 64));
+  return std::ranges::any_of(into, [](std::uint64_t word) { return word != 0; }) ? &into : mask;
 }
 
 std::string_view reason_of(Answer::End end) {

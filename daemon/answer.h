@@ -6,6 +6,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/turn.h"
@@ -15,6 +16,8 @@
 namespace lares::daemon {
 
 inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an answer that is broken off
+
+inline constexpr std::string_view kRedrawnNote = "the answer was empty; drawn again";
 
 class Answer {
  public:
@@ -52,7 +55,6 @@ class Answer {
   void sample_one();
   void take(engine::Token token, bool thinking);
   engine::TokenMask only(engine::Token token) const;
-  const engine::TokenMask* without_avoided(const engine::TokenMask* mask);
   std::size_t n_before_calls(std::size_t n) const;
 
   const engine::Engine& engine_;
@@ -73,6 +75,11 @@ class Answer {
   End end_ = End::open;
   std::string error_;
 };
+
+// What an answer is drawn with after `draw` that were given up: another seed, and not too cold, or the same would come again.
+void draw_otherwise(engine::Sampling& sampling, int draw);
+// `mask` (null: all tokens) without `token`, unless nothing else is left; `into` holds it.
+const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token, const engine::TokenMask* mask, engine::TokenMask& into);
 
 std::string_view reason_of(Answer::End end);  // see protocol::TurnStep; "end" for one that may have called tools
 

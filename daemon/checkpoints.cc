@@ -40,6 +40,12 @@ Checkpoints::Reply<std::vector<tools::SnapshotChange>> Checkpoints::compare(std:
   co_return co_await std::move(comparing);
 }
 
+Checkpoints::Reply<std::string> Checkpoints::text(std::string root, std::string id, std::string path) {
+  const auto work = [id, path](Worktree& here) { return here.snapshots->text(id, path); };
+  auto reading = on<std::string>(std::move(root), work);
+  co_return co_await std::move(reading);
+}
+
 Checkpoints::Reply<tools::Restored> Checkpoints::restore(std::string root, std::string id, tools::Selection selection) {
   const auto work = [id, selection](Worktree& here) { return here.snapshots->restore(id, selection); };
   auto restoring = on<tools::Restored>(std::move(root), work);

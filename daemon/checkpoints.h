@@ -31,6 +31,7 @@ class Checkpoints {
 
   Reply<tools::Snapshot> take(std::string root, std::string label);
   Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from, std::string to);
+  Reply<std::string> text(std::string root, std::string id, std::string path);  // "" where there is no such file
   Reply<tools::Restored> restore(std::string root, std::string id, tools::Selection selection);
 
  private:

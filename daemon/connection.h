@@ -26,6 +26,7 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   // Answers are sent before anything that follows from them.
   void send(std::string line);
   bool initialized() const { return initialized_; }
+  bool closed() const { return closed_; }
   bool may_change() const { return role_ == "control"; }
 
   // Replays what came after `after` at the pace the client reads, then goes live.

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -68,6 +69,24 @@ class Mapping {
   void* data_ = MAP_FAILED;
 };
 
+// Every good frame from `at` on, which then is where they end; what is wrong with the next, or nothing.
+template <class Each>
+std::string walk(std::string_view all, std::uint64_t& at, Each each) {
+  while (at < all.size()) {
+    const std::uint64_t left = all.size() - at;
+    if (left < kHeaderBytes) return "the file ends inside a frame header";
+    const std::uint32_t n = get_u32(all.data() + at), crc = get_u32(all.data() + at + 4);
+    // No frame is empty: zeros are what some file systems leave of a write that a power loss cut.
+    if (n == 0 || n > kFrameBytesMax) return fmt::format("a frame claims {} bytes", n);
+    if (left - kHeaderBytes < n) return "the file ends inside a frame";
+    const std::string_view payload = all.substr(at + kHeaderBytes, n);
+    if (crc32c(payload) != crc) return "a frame's checksum is wrong";
+    each(at + kHeaderBytes, payload, crc);
+    at += kHeaderBytes + n;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::uint32_t crc32c(std::string_view bytes) {
@@ -96,7 +115,10 @@ tl::expected<Journal, std::string> Journal::create(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return tl::unexpected(failed("create journal", path, errno));
   Journal journal(path, fd);
-  if (auto written = write_all(fd, kJournalMagic, 0, path); !written) return tl::unexpected(std::move(written.error()));
+  if (auto written = write_all(fd, kJournalMagic, 0, path); !written) {
+    ::unlink(path.c_str());
+    return tl::unexpected(std::move(written.error()));
+  }
   journal.end_ = kJournalMagic.size();
   sync_directory_of(path);
   return journal;
@@ -126,20 +148,27 @@ tl::expected<void, std::string> Journal::load(const OnFrame& on_frame) {
     return {};
   }
   std::uint64_t at = kJournalMagic.size();
-  while (at < all.size()) {
-    const std::uint64_t left = all.size() - at;
-    if (left < kHeaderBytes) return cut_tail(all, at, "the file ends inside a frame header");
-    const std::uint32_t n = get_u32(all.data() + at), crc = get_u32(all.data() + at + 4);
-    // No frame is empty: zeros are what some file systems leave of a write that a power loss cut.
-    if (n == 0 || n > kFrameBytesMax) return cut_tail(all, at, fmt::format("a frame claims {} bytes", n));
-    if (left - kHeaderBytes < n) return cut_tail(all, at, "the file ends inside a frame");
-    const std::string_view payload = all.substr(at + kHeaderBytes, n);
-    if (crc32c(payload) != crc) return cut_tail(all, at, "a frame's checksum is wrong");
-    frames_.push_back({at + kHeaderBytes, n, crc});
+  const std::string wrong = walk(all, at, [&](std::uint64_t offset, std::string_view payload, std::uint32_t crc) {
+    frames_.push_back({offset, static_cast<std::uint32_t>(payload.size()), crc});
     on_frame(frames_.size() - 1, payload);
-    at += kHeaderBytes + n;
-  }
+  });
+  if (!wrong.empty()) return cut_tail(all, at, wrong);
   end_ = at;
+  return {};
+}
+
+tl::expected<void, std::string> Journal::scan(const std::string& path, std::uint64_t bytes, const OnFrame& on_frame) {
+  Journal journal(path, ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (journal.fd_ < 0) return tl::unexpected(failed("open journal", path, errno));
+  struct stat st {};
+  if (::fstat(journal.fd_, &st) != 0) return tl::unexpected(failed("stat journal", path, errno));
+  const Mapping mapping(journal.fd_, static_cast<std::size_t>(std::min<std::uint64_t>(bytes, static_cast<std::uint64_t>(st.st_size))));
+  if (!mapping.ok()) return tl::unexpected(failed("map journal", path, errno));
+  std::uint64_t at = kJournalMagic.size();
+  std::size_t n = 0;
+  if (!mapping.bytes().starts_with(kJournalMagic)) return tl::unexpected(fmt::format("read journal {}: it does not begin with \"lares-journal 1\"", path));
+  const std::string wrong = walk(mapping.bytes(), at, [&](std::uint64_t, std::string_view payload, std::uint32_t) { on_frame(n++, payload); });
+  if (!wrong.empty()) return tl::unexpected(fmt::format("read journal {}: {} at byte {}", path, wrong, at));
   return {};
 }
 

@@ -42,7 +42,10 @@ class Journal {
   tl::expected<void, std::string> sync() const;
 
   tl::expected<std::string, std::string> read(std::size_t index) const;
+  // The good frames of the first `bytes` of a file that may be in use. Any thread.
+  static tl::expected<void, std::string> scan(const std::string& path, std::uint64_t bytes, const OnFrame& on_frame);
   std::size_t size() const { return frames_.size(); }
+  std::uint64_t bytes() const { return end_; }
   const Repair& repair() const { return repair_; }
   const std::string& path() const { return path_; }
 

@@ -1,5 +1,5 @@
 // The native protocol between laresd and its clients, version 1: method names, typed requests, results and notifications,
-// error codes and limits. How these types become JSON and back is wire.h; where the socket lies is socket_path.h.
+// error codes and limits. Sessions as files: transfer.h. How these types become JSON and back: wire.h; the socket: socket_path.h.
 //
 // Framing. Newline-delimited JSON-RPC 2.0 over the Unix socket: one object per line, UTF-8, no batches, a line (its newline
 // included) at most kLineBytesMax. The first line of a connection must be an `initialize` request. Requests on one

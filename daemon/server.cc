@@ -36,7 +36,8 @@ bool changes_something(const std::string& method) {
   return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
          method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod ||
          method == SessionRewind::kMethod || method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
-         method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
+         method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
+         method == SessionExport::kMethod || method == SessionImport::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
 }  // namespace
@@ -113,7 +114,7 @@ std::string Server::health() const {
 InitializeResult Server::greeting() const {
   return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
           .state_dir = options_.state_dir, .socket = options_.socket,
-          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork"}};
+          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork", "export", "replay"}};
 }
 
 asio::awaitable<ServerStatusResult> Server::status() {
@@ -231,6 +232,10 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     }
     co_return ok(SessionListResult{sessions_.list(root, request.closed)});
   }
+  if (method == SessionExport::kMethod || method == SessionImport::kMethod || method == SessionReplay::kMethod || method == SessionSetTitle::kMethod) {
+    auto done = co_await about_transfer(from.shared_from_this(), method, params);
+    co_return done;
+  }
   if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod) co_return co_await about_rules(method, params);
   // The rest is about one session.
   SessionGet which;
@@ -268,7 +273,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     std::size_t bytes = 0;
     while (auto event = session->event_after(at, seq)) {
       bytes += event->size();
-      if (static_cast<std::int64_t>(result.events.size()) == request.limit || bytes > kOutboxBytesMax / 4) {
+      if (static_cast<std::int64_t>(result.events.size()) == request.limit || (bytes > kOutboxBytesMax / 4 && !result.events.empty())) {
         result.more = true;
         break;
       }
@@ -318,7 +323,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == ApprovalReply::kMethod) {
     ApprovalReply request;
     if (!read(request)) co_return bad();
-    if (const auto done = session->approve(request); !done) co_return tl::unexpected(done.error());
+    const auto done = co_await session->approve(std::move(request));
+    if (!done) co_return tl::unexpected(done.error());
     co_return ok(Nothing{});
   }
   if (method == SessionPolicy::kMethod) {
@@ -330,7 +336,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == QuestionReply::kMethod) {
     QuestionReply request;
     if (!read(request)) co_return bad();
-    const auto done = session->reply(request.item_id, request.text);
+    const auto done = co_await session->reply(request.item_id, request.text);
     if (!done) co_return tl::unexpected(done.error());
     co_return ok(Nothing{});
   }

@@ -51,6 +51,7 @@ class Server {
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
   asio::awaitable<Reply<protocol::Json>> about_rules(std::string method, protocol::Json params);  // server_rules.cc
+  asio::awaitable<Reply<protocol::Json>> about_transfer(std::shared_ptr<Connection> from, std::string method, protocol::Json params);  // server_transfer.cc
 
   asio::any_io_executor io_;
   asio::thread_pool& disk_;

@@ -1,5 +1,7 @@
 #include "daemon/session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -43,7 +45,8 @@ std::string first_line(const std::string& text) {
 
 // ---- facts
 
-void Session::record(std::string_view method, const Json& params) {
+bool Session::record(std::string_view method, const Json& params) {
+  if (!failure_.empty()) return false;  // a gap would make what follows it wrong
   Json frame;
   frame["method"] = method;
   frame["params"] = params;
@@ -52,8 +55,14 @@ void Session::record(std::string_view method, const Json& params) {
     failure_ = done.error();
     world_.log->event("journal_failed", {{"session", info_.session_id}, {"why", done.error()}});
     if (turn_) turn_->stop.request();
+    return false;
   }
   info_.last_seq = static_cast<std::int64_t>(journal_.size());
+  return true;
+}
+
+protocol::Error Session::unwritten() const {
+  return refusal(protocol::Code::internal, "write the session's journal: " + failure_, "when the disk has room again, send it again");
 }
 
 Reply<std::shared_ptr<Session>> Session::create(const SessionWorld& world, protocol::SessionInfo info) {
@@ -65,7 +74,10 @@ Reply<std::shared_ptr<Session>> Session::create(const SessionWorld& world, proto
   session->info_ = info;
   session->idle_.open();
   session->fact(protocol::SessionCreated{.session = info});
-  if (!session->failure_.empty()) return tl::unexpected(refusal(protocol::Code::internal, session->failure_));
+  if (!session->failure_.empty()) {
+    ::unlink(path.c_str());  // nobody has been told of it
+    return tl::unexpected(session->unwritten());
+  }
   return session;
 }
 
@@ -85,11 +97,21 @@ tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionW
     session->repair_ = fmt::format("the last {} bytes of this session's journal were damaged and cut off; they are in {}", repair.bytes_cut, repair.kept_in);
     session->record(kRepaired, {{"note", session->repair_}});
   }
-  session->mend();
+  session->mend("the daemon died during this turn");
   return session;
 }
 
 Session::~Session() = default;
+
+Reply<> Session::set_title(const std::string& title) {
+  const std::string line = first_line(title);
+  if (line.empty()) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/set_title: the title is empty"));
+  if (!writable()) return tl::unexpected(unwritten());
+  info_.title = line;
+  fact(protocol::SessionUpdated{.title = line});
+  if (!failure_.empty()) return tl::unexpected(unwritten());
+  return {};
+}
 
 std::optional<std::string> Session::event_after(std::int64_t after, std::int64_t& seq) const {
   for (std::size_t i = static_cast<std::size_t>(std::max<std::int64_t>(0, after)); i < journal_.size(); ++i) {
@@ -133,6 +155,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   if (world_.host->state().state == "failed") {
     co_return tl::unexpected(refusal(Code::not_ready, "load the model: " + world_.host->state().message));
   }
+  if (!writable()) co_return tl::unexpected(unwritten());
   if (turn_ && delivery == "start") {
     co_return tl::unexpected(refusal(Code::busy, fmt::format("session {} works on turn {}", info_.session_id, turn_->id),
                                      "deliver it with queue, steer or interrupt"));
@@ -151,7 +174,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     fact(protocol::SessionUpdated{.title = info_.title});
   }
   fact(protocol::PromptAccepted{.id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
-  if (!failure_.empty()) co_return tl::unexpected(refusal(Code::internal, "write the session's journal: " + failure_));
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
   const std::int64_t seq = info_.last_seq;
   prompts_.push_back({.send = prompt, .seq = seq});
   if (delivery == "interrupt") interrupt(0);
@@ -200,9 +223,9 @@ bool Session::steers(const Prompt& prompt) const {
   return turn_ && prompt.turn_id == 0 && !prompt.delivered && prompt.send.delivery == "steer" && mode_of(prompt.send) == turn_->mode;
 }
 
-TurnSettings Session::settings(std::string_view mode) const {
-  TurnSettings s = world_.defaults;
-  const auto& given = info_.settings;
+TurnSettings Session::settings(std::string_view mode) const { return turn_settings(world_.defaults, info_.settings, mode); }
+
+TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& given, std::string_view mode) {
   if (given.temperature) s.sampling.temperature = static_cast<float>(*given.temperature);
   if (given.top_p) s.sampling.top_p = static_cast<float>(*given.top_p);
   if (given.seed) s.sampling.seed = *given.seed;
@@ -212,8 +235,7 @@ TurnSettings Session::settings(std::string_view mode) const {
     s.step_tokens_max = *given.step_tokens_max;
   }
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
-  const std::string& policy = info_.settings.policy;
-  if (mode == "ask" || policy == "plan" || policy == "read-only") s.tools = ToolUse::reading;
+  if (mode == "ask" || given.policy == "plan" || given.policy == "read-only") s.tools = ToolUse::reading;
   return s;
 }
 
@@ -267,7 +289,10 @@ asio::awaitable<void> Session::pin_again() {
 }
 
 asio::awaitable<std::string> Session::changes_of_others() {
-  if (std::exchange(all_may_have_changed_, false)) co_return std::string(kAllMayHaveChanged);
+  const std::string moved = moved_from_.empty() ? "" : fmt::format("<workspace-update>\nThe repository is at {} now; it was at {}.\n</workspace-update>\n", info_.root, moved_from_);
+  moved_from_.clear();
+  if (std::exchange(all_may_have_changed_, false)) co_return moved + std::string(kAllMayHaveChanged);
+  if (!moved.empty()) co_return moved;
   if (!pinned_) co_return "";
   auto update = co_await resident_->catch_up(pinned_, written_);
   if (!update) {
@@ -362,6 +387,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   }
   record_shown();
   permissions_.turn_ended();
+  if (asked_) asked_->settle(false);
   resident_ = nullptr;
   if (!failure_.empty()) result = {"error", "write the session's journal: " + failure_, result.usage};
   open_.clear();
@@ -369,7 +395,10 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
   turn_ = nullptr;
   info_.state = "idle";
-  fact(protocol::TurnEnded{.turn_id = turn_id, .reason = result.reason, .message = result.message, .usage = result.usage});
+  const protocol::TurnEnded ended{.turn_id = turn_id, .reason = result.reason, .message = result.message, .usage = result.usage};
+  fact(ended);
+  // Whoever waits for the turn hears of its end all the same; what is kept will say that it was cut off.
+  if (!failure_.empty()) ephemeral(ended, Subscriber::Weight::state);
   const auto sync = [this] { return journal_.sync(); };
   if (const auto synced = co_await on_disk_pool(*world_.disk, sync); !synced) {
     world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", synced.error()}});
@@ -435,19 +464,24 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string) {
   for (const auto& [id, item] : open_) {
     if (item.state == "waiting") waiting_item_ = id;
   }
+  asked_ = std::make_shared<Asked>(world_.io, waiting_item_);
   co_await answered_->wait();
   answered_ = nullptr;
   waiting_item_.clear();
   co_return std::exchange(answer_, std::nullopt);
 }
 
-Reply<> Session::reply(const std::string& item_id, const std::string& text) {
+asio::awaitable<Reply<>> Session::reply(std::string item_id, std::string text) {
+  const auto self = shared_from_this();
+  const auto refused = [&](const char* why) { return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("question/reply: {} {}", item_id, why))); };
   if (!answered_ || answered_->is_open() || waiting_item_ != item_id) {
-    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("question/reply: {} does not wait for an answer", item_id)));
+    co_return refused("does not wait for an answer");
   }
-  answer_ = text;
+  answer_ = std::move(text);
   answered_->open();
-  return {};
+  const auto asked = asked_;
+  if (!co_await asked->recorded()) co_return refused("was stopped before the answer counted");
+  co_return Reply<>();
 }
 
 // ---- what the turn tells
@@ -490,6 +524,7 @@ void Session::item_completed(const protocol::Item& item) {
   turn_log_.completed(item);
   for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
   fact(protocol::ItemCompleted{.item = item});
+  if (asked_ && asked_->item_id() == item.id) asked_->settle(failure_.empty() && item.state != "cancelled");
 }
 
 void Session::step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) {
@@ -503,6 +538,15 @@ void Session::appended(const std::vector<engine::Token>& ids, const std::vector<
   params["results"] = results;
   record(kAppended, params);
   record_shown();  // after what shows it: a crash in between tells it twice, not never
+}
+
+void Session::drawn(const Drawn& how) {
+  Json params = Json::object();
+  if (how.n_kept) params["kept"] = *how.n_kept;
+  if (how.avoid) params["avoid"] = *how.avoid;
+  if (how.without_tools) params["withoutTools"] = true;
+  if (how.think_tokens_max) params["thinkTokensMax"] = *how.think_tokens_max;
+  record(kDrawn, params);
 }
 
 void Session::shortened(Transcript before, const std::vector<engine::Token>& ids) {

@@ -17,6 +17,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <tl/expected.hpp>
 
+#include "daemon/asked.h"
 #include "daemon/checkpoints.h"
 #include "daemon/engine_host.h"
 #include "daemon/gate.h"
@@ -57,6 +58,9 @@ struct SessionWorld {
   std::function<void()> changed;  // some session's state changed
 };
 
+// What a turn in this mode is sampled with.
+TurnSettings turn_settings(TurnSettings defaults, const protocol::SessionSettings& given, std::string_view mode);
+
 // Of a fork: where it looks for a place that the other's caches can be shared at, and how far back.
 inline constexpr std::int64_t kForkStep = 128, kForkLooksBack = 8192;
 
@@ -81,9 +85,11 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<protocol::PromptSendResult>> send(protocol::PromptSend prompt);
   protocol::PromptWithdrawResult withdraw(const std::string& prompt_id);
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
-  Reply<> reply(const std::string& item_id, const std::string& text);
-  Reply<> approve(const protocol::ApprovalReply& reply);
+  asio::awaitable<Reply<>> reply(std::string item_id, std::string text);
+  asio::awaitable<Reply<>> approve(protocol::ApprovalReply reply);
   Reply<> set_policy(const std::string& policy);
+  Reply<> set_title(const std::string& title);  // its first line, bounded
+  const Journal& journal() const { return journal_; }
 
   // session_rewind.cc
   asio::awaitable<Reply<protocol::SessionRewindResult>> rewind(protocol::SessionRewind request);
@@ -94,6 +100,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was);
   void close();
   asio::awaitable<void> ended();  // when no turn runs
+
+  bool writable() { return failure_.empty() || recover(); }
+  protocol::Error unwritten() const;
 
   // Prompts that were on disk and had not been answered when the daemon died.
   void resume() { start_next(); }
@@ -143,14 +152,18 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void item_completed(const protocol::Item& item) override;
   void step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) override;
   void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) override;
+  void drawn(const Drawn& how) override;
   void shortened(Transcript before, const std::vector<engine::Token>& ids) override;
   std::vector<Said> steering() override;
 
   template <class T> void fact(T notification);
   template <class T> void ephemeral(T notification, Subscriber::Weight weight);
-  void record(std::string_view method, const protocol::Json& params);
+  bool record(std::string_view method, const protocol::Json& params);  // false: it is not on disk, and nobody may hear of it
   void replay(std::string_view payload, std::int64_t seq);
-  void mend();  // after a crash
+  void mend(const std::string& why);  // after a crash
+  // After a record that could not be written: what this object knows is what is on disk again. False: it cannot be written yet.
+  bool recover();
+  void forget();
   void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
@@ -188,6 +201,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::shared_ptr<Resident> resident_;  // while a turn runs
   std::vector<Written> written_;        // by its tools, and not yet taken into account in what it was shown
   std::string shown_ = "[]";        // as recorded last
+  std::string moved_from_;          // where the repository was when the model last heard of it; empty: where it is
   std::vector<Resident::Shown> was_shown_;  // read back
   bool unsure_ = false;                     // it was rewound or is a fork: what the model was shown is not known, but by this daemon
   bool all_may_have_changed_ = false;       // and the model has not been told
@@ -197,6 +211,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;
   std::unique_ptr<Gate> answered_;
+  std::shared_ptr<Asked> asked_;  // the call that asks or waits; shared with those who answer it
   Permissions permissions_;
   TurnLog turn_log_;
   bool rewinding_ = false;

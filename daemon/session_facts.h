@@ -12,7 +12,8 @@
 namespace lares::daemon {
 
 // Facts of the daemon's own.
-inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown", kForked = "lares/forked", kShortened = "lares/shortened";
+inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired", kShown = "lares/shown", kForked = "lares/forked", kShortened = "lares/shortened", kDrawn = "lares/drawn";
+inline constexpr std::string_view kImported = "lares/imported";  // what came before happened elsewhere
 
 // As a scan calls what the model knows of the file now; empty: there is none. Journals of earlier versions have only `after`.
 inline std::string blob_shown(const protocol::FileChange& change) {
@@ -39,7 +40,7 @@ template <class T>
 void Session::fact(T notification) {
   notification.at = {.session_id = info_.session_id, .seq = static_cast<std::int64_t>(journal_.size()) + 1, .t = unix_ms()};
   const protocol::Json params = protocol::to_json(notification);
-  record(T::kNotification, params);
+  if (!record(T::kNotification, params)) return;
   info_.updated_ms = notification.at.t;
   const std::string line = protocol::notification_line(T::kNotification, params);
   for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, Subscriber::Weight::fact);

@@ -23,6 +23,7 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   }
   item.state = "asking", item.likes = judged.likes;
   state("waiting");
+  asked_ = std::make_shared<Asked>(world_.io, item.id);
   item_updated(item);
   auto answering = permissions_.answer_to(item.id);
   auto reply = co_await std::move(answering);
@@ -32,6 +33,7 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   if (!rules) item_completed({.id = item.id + ".1", .turn_id = item.turn_id, .kind = "note", .text = "the answer holds for this once, for its rule could not be kept: " + rules.error()});
   fact(protocol::ApprovalResolved{.item_id = item.id, .decision = reply->decision, .scope = reply->scope,
                                   .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
+  asked_->settle(failure_.empty());
   item.likes.clear();
   if (reply->decision == "allow") {
     co_await checkpoint(item, &protocol::Item::snapshot);
@@ -49,18 +51,23 @@ asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string prot
     item_completed({.id = item.id + ".0", .turn_id = item.turn_id, .kind = "note", .text = "no snapshot, so what this call changes cannot be rewound: " + taken.error()});
 }
 
-Reply<> Session::approve(const protocol::ApprovalReply& reply) {
+asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {
+  const auto self = shared_from_this();
   const auto refused = [&](protocol::Code code, const std::string& why) { return tl::unexpected(refusal(code, "approval/reply: " + why)); };
-  if (reply.decision != "allow" && reply.decision != "deny") return refused(protocol::Code::invalid_params, "decision must be allow or deny");
-  if (!is_scope(reply.scope)) return refused(protocol::Code::invalid_params, "scope must be once, turn, session, repository or user");
-  if (!permissions_.reply(reply)) return refused(protocol::Code::not_found, reply.item_id + " does not ask, or was answered already");
-  return {};
+  if (reply.decision != "allow" && reply.decision != "deny") co_return refused(protocol::Code::invalid_params, "decision must be allow or deny");
+  if (!is_scope(reply.scope)) co_return refused(protocol::Code::invalid_params, "scope must be once, turn, session, repository or user");
+  if (!permissions_.reply(reply)) co_return refused(protocol::Code::not_found, reply.item_id + " does not ask, or was answered already");
+  const auto asked = asked_;
+  if (!co_await asked->recorded()) co_return refused(protocol::Code::not_found, reply.item_id + " was stopped before the answer counted");
+  co_return Reply<>();
 }
 
 Reply<> Session::set_policy(const std::string& policy) {
   if (!is_policy(policy)) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
+  if (!writable()) return tl::unexpected(unwritten());
   info_.settings.policy = policy;
   fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});
+  if (!failure_.empty()) return tl::unexpected(unwritten());
   return {};
 }
 

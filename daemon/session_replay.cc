@@ -36,6 +36,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       for (const auto& text : *results) transcript_.results.push_back(text.is_string() ? text.get<std::string>() : "");
     }
     info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+    moved_from_.clear();
     return;
   }
   if (method == kShown) {
@@ -46,6 +47,13 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
           was_shown_.push_back({f[0].get<std::string>(), f[1].get<std::string>(), f[2].get<bool>()});
       }
     }
+    return;
+  }
+  if (method == kImported) {
+    unsure_ = true;
+    was_shown_.clear();
+    if (const auto root = params.find("root"); root != params.end() && root->is_string() && *root != info_.root && !transcript_.ids.empty())
+      moved_from_ = root->get<std::string>();
     return;
   }
   if (method == kForked) {
@@ -105,7 +113,40 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   with([&](auto&) { info_.turn_id = 0; }, std::type_identity<protocol::TurnEnded>{});
 }
 
-void Session::mend() {
+void Session::forget() {
+  const std::string id = info_.session_id;
+  info_ = {};
+  info_.session_id = id;
+  transcript_ = {};
+  turn_log_ = {};
+  prompts_.clear();
+  open_.clear();
+  permissions_.forget();
+  forget_what_was_shown();
+  shown_ = "[]";
+  moved_from_.clear();
+  repair_.clear();
+}
+
+bool Session::recover() {
+  if (turn_ || rewinding_) return false;
+  forget();
+  failure_.clear();
+  for (std::size_t i = 0; i < journal_.size(); ++i) {
+    const auto payload = journal_.read(i);
+    if (!payload) {
+      failure_ = payload.error();
+      return false;
+    }
+    replay(*payload, static_cast<std::int64_t>(i) + 1);
+  }
+  info_.last_seq = static_cast<std::int64_t>(journal_.size());
+  mend("the journal could not be written");
+  if (failure_.empty()) world_.log->event("journal_written_again", {{"session", info_.session_id}});
+  return failure_.empty();
+}
+
+void Session::mend(const std::string& why) {
   info_.state = "idle";
   if (info_.turn_id == 0) return;
   for (auto& [id, item] : std::map(open_)) {
@@ -116,7 +157,7 @@ void Session::mend() {
     fact(protocol::ItemCompleted{.item = lost});
   }
   open_.clear();
-  fact(protocol::TurnEnded{.turn_id = info_.turn_id, .reason = "crashed", .message = "the daemon died during this turn"});
+  fact(protocol::TurnEnded{.turn_id = info_.turn_id, .reason = "crashed", .message = why});
   for (auto& p : prompts_) {
     if (p.turn_id == info_.turn_id) p.delivered = true;  // it was begun; to begin it again is the user's to say
   }

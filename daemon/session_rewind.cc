@@ -67,6 +67,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
   const std::string what = fmt::format("rewind session {} to before turn {}", info_.session_id, request.turn_id);
   if (request.files != "restore" && request.files != "keep") co_return tl::unexpected(refusal(Code::invalid_params, what + ": files must be restore or keep"));
   if (turn_ || rewinding_) co_return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
+  if (!writable()) co_return tl::unexpected(unwritten());
   const auto turns = turn_log_.from(request.turn_id);
   if (turns.empty()) co_return tl::unexpected(refusal(Code::not_found, fmt::format("{}: it has no such turn now", what), "session/history names them"));
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
@@ -103,7 +104,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
   turn_log_.cut(request.turn_id, transcript_, undo_of(result.undo, result.changes));
   fact(protocol::SessionRewound{.turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
   forget_what_was_shown();
-  if (!failure_.empty()) co_return tl::unexpected(refusal(Code::internal, "write the session's journal: " + failure_));
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
   co_return result;
 }
 
@@ -111,6 +112,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   const auto self = shared_from_this();
   const std::string what = fmt::format("take the rewinding of session {} back", info_.session_id);
   if (turn_ || rewinding_) co_return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
+  if (!writable()) co_return tl::unexpected(unwritten());
   if (!turn_log_.undo()) co_return tl::unexpected(refusal(Code::not_found, what + ": nothing was rewound since its last turn"));
   protocol::SessionRewindResult result;
   const Rewinding rewinding(*this);
@@ -127,6 +129,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   result.turn_id = turn_log_.uncut(transcript_);
   fact(protocol::SessionUnrewound{.turn_id = result.turn_id, .changes = result.changes});
   forget_what_was_shown();
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
   co_return result;
 }
 

@@ -17,18 +17,20 @@ constexpr std::size_t kIdLength = 12;
 constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: none is mistaken for another
 // A question has an answer, and its likeliest wording will do. Not 0: long reasoning tends to go in circles there.
 constexpr double kAskTemperature = 0.2;
-constexpr std::string_view kSuffix = ".journal";
-
-std::string fresh_id() {
-  std::random_device random;
-  std::string id;
-  for (std::size_t i = 0; i < kIdLength; ++i) id += kIdLetters[random() % kIdLetters.size()];
-  return id;
-}
+constexpr std::string_view kSuffix = ".journal", kUnfinished = ".import";  // the latter: the daemon died while it wrote one
 
 template <class T, class U>
 bool out_of(const std::optional<T>& value, U low, U high) {
   return value && (*value < static_cast<T>(low) || *value > static_cast<T>(high));
+}
+
+}  // namespace
+
+std::string fresh_session_id() {
+  std::random_device random;
+  std::string id;
+  for (std::size_t i = 0; i < kIdLength; ++i) id += kIdLetters[random() % kIdLetters.size()];
+  return id;
 }
 
 std::string wrong_setting(const protocol::SessionSettings& s) {
@@ -43,8 +45,6 @@ std::string wrong_setting(const protocol::SessionSettings& s) {
   return "";
 }
 
-}  // namespace
-
 Sessions::Sessions(SessionWorld world) : world_(std::move(world)) {
   const auto outer = std::move(world_.changed);
   world_.changed = [this, outer] {
@@ -58,6 +58,7 @@ void Sessions::load() {
   const std::string folder = world_.state_dir + "/sessions";
   for (const auto& entry : std::filesystem::directory_iterator(folder, ec)) {
     const std::string path = entry.path().string();
+    if (path.ends_with(kUnfinished)) std::filesystem::remove(path, ec);
     if (!path.ends_with(kSuffix)) continue;
     auto session = Session::open(world_, path);
     if (!session) {
@@ -80,7 +81,7 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
   const auto root = repository_root(request.root);
   if (!root) return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
   protocol::SessionInfo info;
-  info.session_id = fresh_id();
+  info.session_id = fresh_session_id();
   info.root = root->root;
   info.title = request.title;
   info.settings = request.settings;
@@ -108,8 +109,9 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   } else if (from->running() || from->rewinding()) {
     co_return tl::unexpected(refusal(protocol::Code::busy, what + ": a turn runs; fork before it, or when it has ended"));
   }
+  if (!from->writable()) co_return tl::unexpected(from->unwritten());
   protocol::SessionInfo info;
-  info.session_id = fresh_id();
+  info.session_id = fresh_session_id();
   info.root = from->info().root;
   info.title = title.empty() ? from->info().title : std::move(title);
   info.settings = from->info().settings;

@@ -1,16 +1,21 @@
 // All sessions of a state directory.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "daemon/session.h"
+#include "daemon/transfer.h"
 
 namespace lares::daemon {
 
 inline constexpr int kTimelinesMax = 8;  // KV caches kept between turns; the least recently used go first
+
+std::string fresh_session_id();
+std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty: all are possible
 
 class Sessions {
  public:
@@ -23,6 +28,11 @@ class Sessions {
 
   Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
   asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title);
+  // session_import.cc. What an export holds, in a worktree of this machine: that of `root`, or the one it was about.
+  asio::awaitable<Reply<std::shared_ptr<Session>>> import(std::string path, std::string root);
+  // session_verify.cc. Samples again what a session recorded, its journal's or an export's, and compares.
+  asio::awaitable<Reply<protocol::SessionReplayResult>> verify(protocol::SessionReplay request, std::function<bool()> given_up);
+  const SessionWorld& world() const { return world_; }
   // By id or an unambiguous beginning of one.
   Reply<std::shared_ptr<Session>> find(const std::string& id) const;
   std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest first

@@ -90,7 +90,7 @@ class Turn {
       items_.begin_answer();
       reason = co_await answer(draw);
       if (reason != "end" || items_.said_anything() || draw == kResamplesMax) break;
-      items_.complete({.kind = "note", .text = "the answer was empty; drawn again"});
+      items_.complete({.kind = "note", .text = std::string(kRedrawnNote)});
     }
     if (reason == "end" && !items_.calls().empty()) reason = "calls";
     finish_step(reason);
@@ -138,6 +138,7 @@ class Turn {
     const EngineHost::Person waits(host_);
     auto sampling = in_.settings.sampling;
     if (draw > 0) draw_otherwise(sampling, draw);
+    drawn_ = {};
     Draw drawing(*this);
     auto& answer = drawing.answer;
     begin_with(drawing, sampling, {});
@@ -161,6 +162,9 @@ class Turn {
       if (answer->end() == Answer::End::end) pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
       else items_.calls().clear();
       transcript_.results = pending;
+      if (must_answer_ || summing_up_) drawn_.without_tools = true;
+      if (summing_up_) drawn_.think_tokens_max = limits().think_tokens_max;
+      if (drawn_.n_kept || drawn_.without_tools) events_.drawn(drawn_);
       append_ids(answer->tokens());
     }
     co_return std::string(reason_of(answer->end()));
@@ -191,17 +195,13 @@ class Turn {
     auto gone_back = go_back_to(std::move(ids));
     if (!co_await std::move(gone_back)) co_return false;
     usage_.generated += n_dropped;
+    drawn_.n_kept = static_cast<std::int64_t>(kept.tokens.size()), drawn_.avoid = kept.avoid;
     drawing.answer.reset();
     draw_otherwise(sampling, kResamplesMax + 1);
     begin_with(drawing, sampling, std::move(kept));
     auto sampled = sample(drawing);
     co_await std::move(sampled);
     co_return true;
-  }
-
-  static void draw_otherwise(engine::Sampling& sampling, int draw) {
-    sampling.seed += static_cast<std::uint64_t>(draw);
-    sampling.temperature = std::max(sampling.temperature, kResampleTemperature);
   }
 
   engine::GrammarOptions grammar() const {
@@ -381,14 +381,7 @@ class Turn {
 
   // What the model may call.
   std::vector<engine::ToolSpec> declared() const {
-    if (in_.settings.tools == ToolUse::none || must_answer_ || summing_up_) return {};
-    std::vector<engine::ToolSpec> out = catalogue();
-    if (in_.settings.tools == ToolUse::all) return out;
-    std::erase_if(out, [&](const engine::ToolSpec& spec) {
-      const tools::Tool* const tool = find_tool(tools_, spec.name);
-      return !tool || tool->mutates(nlohmann::json::object());
-    });
-    return out;
+    return must_answer_ || summing_up_ ? std::vector<engine::ToolSpec>() : declared_tools(tools_, in_.settings.tools);
   }
 
   // Returns how often this turn has made this very call.
@@ -414,6 +407,12 @@ class Turn {
     item.state = item.name == kAskUser ? "waiting" : "running";
     events_.state(item.name == kAskUser ? "waiting" : "tool");
     events_.item_updated(item);
+    if (stop_.requested()) {  // that it begins could not be written down
+      item.changes_untold = false;
+      item.state = "cancelled", item.output = kCancelledCall;
+      events_.item_completed(item);
+      co_return n;
+    }
     const auto began = Clock::now();
     const auto io = co_await asio::this_coro::executor;
     tools::OnOutput on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
@@ -592,12 +591,24 @@ class Turn {
   protocol::Usage total_, usage_;
   Clock::duration decode_{}, prefill_{};
   bool summing_up_ = false;
+  Drawn drawn_;               // the present answer
   bool must_answer_ = false;  // it goes in circles: one answer more, without tools
   CallCounter calls_made_;
   std::string failure_, failure_message_;
 };
 
 }  // namespace
+
+std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use) {
+  if (use == ToolUse::none) return {};
+  std::vector<engine::ToolSpec> out = catalogue();
+  if (use == ToolUse::all) return out;
+  std::erase_if(out, [&](const engine::ToolSpec& spec) {
+    const tools::Tool* const tool = find_tool(tools, spec.name);
+    return !tool || tool->mutates(nlohmann::json::object());
+  });
+  return out;
+}
 
 asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,
                                      std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,

@@ -20,6 +20,7 @@
 #include "daemon/toolbox.h"
 #include "daemon/transcript.h"
 #include "engine/engine.h"
+#include "engine/grammar.h"
 #include "engine/tokenizer.h"
 
 namespace lares::daemon {
@@ -56,6 +57,14 @@ struct Said {
   std::string prompt_id, text;
 };
 
+// How an answer was drawn, where it was not as the settings say: what sampling it again needs to know.
+struct Drawn {
+  std::optional<std::int64_t> n_kept;  // tokens of one that went in circles, before this one
+  std::optional<engine::Token> avoid;  // not drawn behind them
+  bool without_tools = false;          // in spite of the settings
+  std::optional<std::int64_t> think_tokens_max;
+};
+
 // Called on the io executor, in order. `durable` ones are to be on disk when they return.
 class TurnEvents {
  public:
@@ -69,6 +78,7 @@ class TurnEvents {
   virtual void step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) = 0;  // durable
   // Durable. `ids` were appended to the transcript, whose unread results are now `results`.
   virtual void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) = 0;
+  virtual void drawn(const Drawn& how) { (void)how; }  // durable; of the answer that is appended next
   // Durable. The transcript was `before` and is begun anew with `ids`; no result is unread.
   virtual void shortened(Transcript before, const std::vector<engine::Token>& ids) = 0;
   virtual std::vector<Said> steering() = 0;  // what the user wrote since the last time; it is delivered now
@@ -127,6 +137,9 @@ struct TurnInput {
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
 };
+
+// What the model may call.
+std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use);
 
 // `transcript` and `timeline` belong to the session; the timeline may be null and is made when needed. The engine is ready.
 asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,

@@ -127,6 +127,14 @@ SnapshotResult<std::string> Snapshots::diff(std::string_view from, std::string_v
   return unified_diff(path, *before, *after, bytes_max);
 }
 
+SnapshotResult<std::string> Snapshots::text(std::string_view id, const std::string& path) {
+  const auto lock = state_->store.lock();
+  if (!lock) return tl::unexpected(lock.error());
+  const auto tree = state_->tree_of(id);
+  if (!tree) return tl::unexpected(tree.error());
+  return state_->text_of(*tree, path);
+}
+
 SnapshotResult<Restored> Snapshots::restore(std::string_view id, const Selection& selection) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());

@@ -100,6 +100,7 @@ class Snapshots {
   SnapshotResult<std::vector<SnapshotChange>> compare(std::string_view from, std::string_view to);
   // Of one file: unified, at most `bytes_max`; "" when equal or binary.
   SnapshotResult<std::string> diff(std::string_view from, std::string_view to, const std::string& path, std::size_t bytes_max);
+  SnapshotResult<std::string> text(std::string_view id, const std::string& path);  // of a file; "" where there is none
   // Makes the selected files as they were, each whole or not at all. A file is replaced or removed only while it is as in
   // Restored::before. An error means that nothing was touched. A file with several names gets one of its own.
   SnapshotResult<Restored> restore(std::string_view id, const Selection& selection);

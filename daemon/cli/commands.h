@@ -20,6 +20,10 @@ int config_command(int argc, const char* const* argv);    // lares config [get|s
 int doctor_command(int argc, const char* const* argv);    // lares doctor
 int rewind_command(int argc, const char* const* argv);    // lares rewind [TURN]
 int fork_command(int argc, const char* const* argv);      // lares fork
+int export_command(int argc, const char* const* argv);    // lares export [ID]
+int import_command(int argc, const char* const* argv);    // lares import FILE
+int replay_command(int argc, const char* const* argv);    // lares replay [ID|FILE]
+int title_command(int argc, const char* const* argv);     // lares title ID TEXT
 int rules_command(int argc, const char* const* argv);     // lares rules [add|remove ...]
 int completion_command(int argc, const char* const* argv);  // lares completion SHELL
 int manual_command(int argc, const char* const* argv);    // lares manual

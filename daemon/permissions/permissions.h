@@ -28,6 +28,7 @@ class Permissions {
   // Of the session and the turn; those of the store are read when they are needed.
   void add(const protocol::PermissionRule& rule) { rules_.push_back(rule); }
   void turn_ended();
+  void forget() { rules_.clear(); }
 
   // What is answered to the item that asks; nullopt: it was stopped. One at a time.
   asio::awaitable<std::optional<protocol::ApprovalReply>> answer_to(std::string item_id);

@@ -138,6 +138,24 @@ class DaemonTest(unittest.TestCase):
         self.assertTrue(history["more"])
         self.assertEqual([e["params"]["seq"] for e in history["events"]], seqs[:3])
 
+    def test_a_page_of_the_history_has_an_event_however_long_it_is(self):
+        c = self.start({"text": "hm</think>One.", "gate": (gate := self.gate())})
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        self.prompt(c, s, "x" * (3 << 20), id="b", delivery="queue")  # longer than pages are otherwise
+        c.call("prompt/withdraw", sessionId=s, id="b")
+        self.open_gate(gate)
+        c.until("turn/ended")
+        methods, after = [], 0
+        while True:
+            page = c.call("session/history", sessionId=s, after=after)
+            methods += [e["method"] for e in page["events"]]
+            if not page.get("more"):
+                break
+            self.assertTrue(page["events"])
+            after = page["events"][-1]["params"]["seq"]
+        self.assertEqual((methods.count("prompt/accepted"), methods[-1]), (2, "turn/ended"))
+
     def test_a_prompt_is_delivered_once(self):
         c = self.start("hm</think>One.")
         s = self.session(c)

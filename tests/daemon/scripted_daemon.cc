@@ -1,6 +1,7 @@
 // laresd with a scripted model: scripted_daemon SOCKET STATE_DIR SCRIPT. SCRIPT is a JSON array of answers:
 //   {"text": "...", "openEnded": false, "gate": "FIFO"}    gate: the answer begins when somebody opens the FIFO for writing
-// or {"fail": "why"} alone: the model cannot be loaded. The user's own configuration is in $LARES_TEST_CONFIG.
+// or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them. The
+// user's own configuration is in $LARES_TEST_CONFIG.
 #include <unistd.h>
 
 #include <cstdio>
@@ -23,6 +24,7 @@ int main(int argc, char** argv) {
   options.sandbox_launcher = (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "lares-sandbox").string();
   if (const char* config = std::getenv("LARES_TEST_CONFIG")) options.config_dir = config;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+    if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
     std::deque<daemon::Play> plays;
     for (const auto& answer : script) {
       if (answer.contains("fail")) return tl::unexpected(engine::Error{engine::Errc::malformed, answer["fail"]});

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string_view>
+#include <thread>
 #include <utility>
+
+#include <nlohmann/json.hpp>
 
 #include "engine/chat.h"
 
@@ -68,7 +72,9 @@ class ScriptedTimeline final : public engine::Timeline {
   engine::Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const engine::Progress& progress) override {
     const auto common = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin();
     tokens_.assign(prompt.begin(), prompt.end());
-    {
+    if (engine_.director_) {
+      play_ = engine_.director_(engine_.tokenizer().decode(tokens_));
+    } else {
       const std::lock_guard lock(engine_.mutex_);
       engine_.prompts_.push_back(engine_.tokenizer().decode(tokens_));
       if (engine_.plays_.empty()) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script has no more answers"});
@@ -117,7 +123,27 @@ ScriptedEngine::ScriptedEngine(std::deque<Play> plays, std::int64_t n_context)
   info_.vocab_size = tokenizer_->vocab_size(), info_.n_context_max = n_context;
 }
 
+ScriptedEngine::ScriptedEngine(Director director) : ScriptedEngine(std::deque<Play>()) { director_ = std::move(director); }
+
 ScriptedEngine::~ScriptedEngine() = default;
+
+Play said_by_prompt(std::string_view prompt) {
+  constexpr std::string_view kBegin = "[[say ", kEnd = "]]\n";
+  const Play done{.text = "hm</think>Done."};
+  const std::size_t at = prompt.rfind(kBegin);
+  if (at == std::string_view::npos) return done;
+  const std::string_view from = prompt.substr(at + kBegin.size());
+  const auto answers = nlohmann::json::parse(from.substr(0, from.find(kEnd)), nullptr, /*allow_exceptions=*/false);
+  std::size_t n = 0;  // that were given
+  for (std::size_t next = from.find(engine::kAssistant); next != std::string_view::npos; next = from.find(engine::kAssistant, next + 1)) ++n;
+  if (!answers.is_array() || n == 0 || n > answers.size()) return done;
+  const auto& answer = answers[n - 1];
+  if (answer.is_string()) return {.text = answer.get<std::string>()};
+  Play play{.text = answer.at("text").get<std::string>()};
+  const std::chrono::microseconds pause(answer.value("us", 0));
+  play.before_token = [pause](std::int64_t) { std::this_thread::sleep_for(pause); };
+  return play;
+}
 
 std::unique_ptr<engine::Timeline> ScriptedEngine::timeline() { return std::make_unique<ScriptedTimeline>(*this); }
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/engine.h"
@@ -26,9 +27,16 @@ struct Play {
   std::function<void(std::int64_t)> before_token;
 };
 
+// What the model says to a prompt, when the prompt itself says it: for sessions that run at once, in no known order.
+using Director = std::function<Play(std::string_view prompt)>;
+// The user wrote `[[say ANSWERS]]`, a JSON array of texts or of {"text", "us"}: the model gives one after the other, `us` microseconds a
+// token, and when there are no more it says that it is done.
+Play said_by_prompt(std::string_view prompt);
+
 class ScriptedEngine final : public engine::Engine {
  public:
   explicit ScriptedEngine(std::deque<Play> plays, std::int64_t n_context = 1 << 20);
+  explicit ScriptedEngine(Director director);
   ~ScriptedEngine() override;
 
   const engine::ModelInfo& info() const override { return info_; }
@@ -46,6 +54,7 @@ class ScriptedEngine final : public engine::Engine {
   std::unique_ptr<engine::Tokenizer> tokenizer_;
   mutable std::mutex mutex_;
   std::deque<Play> plays_;
+  Director director_;  // in place of plays; its prompts are not kept
   std::vector<std::string> prompts_;
   int n_masked_ = 0;
 };

@@ -58,6 +58,22 @@ class EndToEnd(unittest.TestCase):
         lines = before["src/shelf.py"].split("\n")[:6]
         self.assertEqual(calls[1]["output"], f"{self.root}/src/shelf.py\n" + "".join(sessions.numbered(k, text) for k, text in enumerate(lines, 1)))
 
+    def test_what_a_session_recorded_is_sampled_the_same_again(self):
+        run = self.lares("run", "--json", "--seed", "2", "A test fails. Find the bug and fix it.")
+        self.assertEqual(run.returncode, 0, run.stderr.decode())
+        usage = json.loads(run.stdout.splitlines()[-1])["usage"]
+        n_steps, n_tokens = usage["steps"], usage["generated"]
+        equal = f"{n_steps} steps, {n_tokens} tokens, all equal\n"
+        again = self.lares("replay")  # the files are others now: what an edit could say is taken from the snapshot before it
+        self.assertEqual((again.returncode, again.stdout.decode()), (0, equal), again.stderr.decode())
+        file = os.path.join(self.home, "session.jsonl")
+        self.assertEqual(self.lares("export", "-o", file).returncode, 0)
+        again = self.lares("replay", file)
+        self.assertEqual((again.returncode, again.stdout.decode()), (0, equal), again.stderr.decode())
+        parts = self.lares("replay", "--seed", "3")
+        self.assertEqual(parts.returncode, 1)
+        self.assertRegex(parts.stdout.decode(), r"^after \d+ steps?, \d+ tokens?: turn 1, step \d+, token \d+ differs: expected \d+ .*, got \d+ ")
+
     def test_a_question_is_answered_and_changes_nothing(self):
         before = self.read("src/shelf.py")
         ask = self.lares("ask", "--greedy", "Which file defines clamp_stock?")
