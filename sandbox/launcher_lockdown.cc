@@ -64,7 +64,9 @@ void limit_resources(const Spec& spec) {
   limit(RLIMIT_NPROC, spec.n_processes, "processes");
   limit(RLIMIT_FSIZE, spec.file_bytes, "file size");
   limit(RLIMIT_NOFILE, spec.n_open_files, "open files");
-  limit(RLIMIT_CORE, 0, "core dumps");
+  // 0 would still hand a crash to a handler of the host's, which runs as root on what a command made; of 1 the kernel thinks
+  // that the handler itself has crashed.
+  limit(RLIMIT_CORE, 1, "core dumps");
   limit(RLIMIT_MEMLOCK, 8 << 20, "locked memory");
   limit(RLIMIT_MSGQUEUE, 1 << 20, "message queues");
   // The model decodes on the same cores. Best effort: a lower priority may be set already.
