@@ -130,7 +130,8 @@ asio::awaitable<Probe> probe(std::string launcher) {
   if (native.empty()) {
     out.works = true;
     out.backend = Backend::native;
-    out.notes.push_back("no cgroup delegated: memory is watched four times a second, CPU is only deprioritised");
+    if (const auto limited = containment(); limited.by_cgroup) out.layers.push_back("cgroup");
+    else out.notes.push_back(limited.text);
     if (::geteuid() == 0) out.notes.push_back("running as root: commands run as the worktree's owner, or as uid 65534 when that is root");
     co_return out;
   }

@@ -19,6 +19,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "sandbox/cgroup.h"
 #include "sandbox/fixes.h"
 #include "sandbox/policy.h"
 #include "sandbox/sandbox.h"
@@ -50,6 +51,7 @@ struct Child : std::enable_shared_from_this<Child> {
   void signal_now() {
     if (reaped) return;
     if (own_group) ::kill(-pid, SIGKILL);
+    if (group) group->kill();
     ::syscall(SYS_pidfd_send_signal, pidfd.native_handle(), SIGKILL, nullptr, 0);
   }
 
@@ -59,6 +61,7 @@ struct Child : std::enable_shared_from_this<Child> {
     if (own_group) return signal_now();
     // The launcher sees the end of file, kills the PID namespace, waits until it is empty and exits: when we see that exit,
     // nothing is left. Should it hang, its own death takes the namespace with it.
+    if (group) group->kill();
     boost::system::error_code ignored;
     control.close(ignored);
     patience.expires_after(kKillPatience);
@@ -82,6 +85,7 @@ struct Child : std::enable_shared_from_this<Child> {
     }
     if (reaped) {
       patience.cancel();
+      group.reset();
       // With Backend::none the shell's children may live on in its group.
       if (own_group) ::kill(-pid, SIGKILL);
     }
@@ -100,6 +104,7 @@ struct Child : std::enable_shared_from_this<Child> {
   asio::posix::stream_descriptor pidfd;
   asio::steady_timer patience;
   asio::posix::stream_descriptor control;  // not open with Backend::none
+  std::unique_ptr<Group> group;                 // null where none is delegated
   bool killed = false, reaped = false;
   Exit exit;
 };
@@ -198,6 +203,7 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   StartOptions options;
   options.fds = {{input->read.get(), 0}, {output->write.get(), 1}, {output->write.get(), 2}};
   Fd file, control_ours, control_theirs;
+  std::unique_ptr<Group> group;
   if (backend == Backend::none) {
     options.path = command.argv[0];
     options.argv = command.argv;
@@ -209,6 +215,16 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
       const Error missing{Errc::unavailable,
                           fmt::format("sandbox launcher {}: {}; install lares-sandbox beside laresd", launcher, ::strerror(errno))};
       co_return tl::unexpected(missing);
+    }
+    if (const auto& where = delegation(); where.limits()) {
+      auto own = Group::make(where, policy.limits);
+      if (!own) {
+        Error failed{Errc::broken, "sandbox: " + own.error()};
+        co_return tl::unexpected(std::move(failed));
+      }
+      group = std::move(*own);
+      spec->cgroup = group->dir();
+      spec->cgroup_limits = where.memory && where.processes;
     }
     auto made = spec_file(*spec);
     if (!made) co_return tl::unexpected(std::move(made.error()));
@@ -229,6 +245,7 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   control_theirs = Fd();
 
   auto child = std::make_shared<Child>(io, std::move(*started), backend == Backend::none);
+  child->group = std::move(group);
   auto running = std::make_unique<Running>(child, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
   if (backend != Backend::none) {
     child->control.assign(control_ours.release());

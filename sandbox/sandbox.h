@@ -27,7 +27,7 @@ enum class Backend { native, bubblewrap, none };  // none: the user opted out; c
 
 struct Limits {
   std::uint64_t file_bytes = 1ull << 30;    // RLIMIT_FSIZE
-  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree where a cgroup is delegated, of one process elsewhere
+  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree: by the kernel where a control group is delegated, else watched
   int n_processes = 512;
   int n_open_files = 4096;
 };
@@ -44,8 +44,16 @@ struct Probe {
   Backend backend = Backend::none;  // the best that works here
   bool works = false;
   std::string why;                        // when it does not: one line per missing layer, each with what to do
-  std::vector<std::string> layers, notes;  // e.g. "user namespace", "seccomp"; notes: "no cgroup delegated: per-process limits only"
+  std::vector<std::string> layers, notes;  // e.g. "user namespace", "seccomp", "Landlock ABI 7"
 };
+
+// How the memory of a command's whole tree is held to its limit.
+struct Containment {
+  bool by_cgroup = false;  // the kernel does; else it is added up four times a second, and a burst between two looks gets through
+  std::string text;        // for people: where, or why not and what to do
+};
+// Of the commands of the process `pid`, 0 being this one. Changes nothing: a group is taken with the first command.
+Containment containment(int pid = 0);
 
 // Runs the launcher on a scratch directory and checks that what must be denied is denied. Takes about 50 ms; cache it.
 asio::awaitable<Probe> probe(std::string launcher);

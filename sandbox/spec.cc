@@ -28,6 +28,8 @@ bool take(Spec& spec, std::string_view key, std::string_view value) {
   if (key == "memory_bytes") return number(value, spec.memory_bytes);
   if (key == "n_processes") return number(value, spec.n_processes);
   if (key == "n_open_files") return number(value, spec.n_open_files);
+  if (key == "cgroup") return text(spec.cgroup);
+  if (key == "cgroup_limits") return spec.cgroup_limits = value == "1", true;
   if (key == "argv") return more(spec.argv);
   if (key == "env") return more(spec.env);
   return false;
@@ -48,6 +50,8 @@ std::string encode(const Spec& spec) {
   put(out, "memory_bytes", std::to_string(spec.memory_bytes));
   put(out, "n_processes", std::to_string(spec.n_processes));
   put(out, "n_open_files", std::to_string(spec.n_open_files));
+  if (!spec.cgroup.empty()) put(out, "cgroup", spec.cgroup);
+  put(out, "cgroup_limits", spec.cgroup_limits ? "1" : "0");
   for (const auto& word : spec.argv) put(out, "argv", word);
   for (const auto& variable : spec.env) put(out, "env", variable);
   return out;
