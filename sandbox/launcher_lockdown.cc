@@ -5,13 +5,9 @@
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <linux/securebits.h>
-#include <net/if.h>
 #include <sched.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,15 +45,6 @@ void allow(int ruleset, const std::string& path, uint64_t access, bool must) {
 }
 
 }  // namespace
-
-void loopback_up() {
-  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq request{};
-  ::strncpy(request.ifr_name, "lo", IFNAMSIZ - 1);
-  if (!socket || ::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) fail_errno("network", "find the loopback interface");
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
-  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) fail_errno("network", "bring up the loopback interface");
-}
 
 void limit_resources(const Spec& spec) {
   // Only here, in the user namespace, does NPROC count the sandbox alone rather than all of the user's processes.

@@ -16,6 +16,7 @@
 #include "sandbox/launcher_identity.h"
 #include "sandbox/launcher_init.h"
 #include "sandbox/launcher_lockdown.h"
+#include "sandbox/launcher_network.h"
 #include "sandbox/launcher_sources.h"
 #include "sandbox/launcher_supervise.h"
 #include "sandbox/launcher_sys.h"
@@ -56,6 +57,7 @@ void map_ids(const Identity& identity) {
   const auto facts = identity.fact;
   identity = Identity();
   loopback_up();
+  if (spec.network) hand_out_listener();
   if (::sethostname("sandbox", 7) != 0) fail_errno("internal", "sethostname");
   ::setsid();
   limit_resources(spec);

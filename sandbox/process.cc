@@ -22,6 +22,7 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/fixes.h"
 #include "sandbox/policy.h"
+#include "sandbox/proxy.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/spec.h"
 #include "sandbox/start.h"
@@ -58,6 +59,7 @@ struct Child : std::enable_shared_from_this<Child> {
   void kill() {
     if (reaped || killed) return;
     killed = true;
+    proxy.reset();
     if (own_group) return signal_now();
     // The launcher sees the end of file, kills the PID namespace, waits until it is empty and exits: when we see that exit,
     // nothing is left. Should it hang, its own death takes the namespace with it.
@@ -86,6 +88,7 @@ struct Child : std::enable_shared_from_this<Child> {
     if (reaped) {
       patience.cancel();
       group.reset();
+      proxy.reset();
       // With Backend::none the shell's children may live on in its group.
       if (own_group) ::kill(-pid, SIGKILL);
     }
@@ -105,6 +108,7 @@ struct Child : std::enable_shared_from_this<Child> {
   asio::steady_timer patience;
   asio::posix::stream_descriptor control;  // not open with Backend::none
   std::unique_ptr<Group> group;                 // null where none is delegated
+  std::unique_ptr<Proxy> proxy;                 // null without allowed hosts
   bool killed = false, reaped = false;
   Exit exit;
 };
@@ -168,6 +172,26 @@ Result<Fd> spec_file(const Spec& spec) {
 
 asio::posix::stream_descriptor adopt(asio::any_io_executor io, Fd fd) {
   return asio::posix::stream_descriptor(io, fd.release());
+}
+
+// The listener for the proxy, which comes before the line; an empty Fd when the launcher has something else to say.
+asio::awaitable<Fd> listener(Child& child) {
+  auto [failed] = co_await child.control.async_wait(asio::posix::stream_descriptor::wait_read, kIo);
+  char mark = 0;
+  if (failed || ::recv(child.control.native_handle(), &mark, 1, MSG_PEEK) != 1 || mark != kReplyListener) co_return Fd();
+  iovec bytes{&mark, 1};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  if (::recvmsg(child.control.native_handle(), &message, MSG_CMSG_CLOEXEC) != 1) co_return Fd();
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int))) co_return Fd();
+  int fd;
+  ::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+  co_return Fd(fd);
 }
 
 // The launcher's one line; "" when it ended without, nullopt when the wait was cancelled.
@@ -249,6 +273,8 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   auto running = std::make_unique<Running>(child, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
   if (backend != Backend::none) {
     child->control.assign(control_ours.release());
+    Fd listening;
+    if (spec->network) listening = co_await listener(*child);
     const std::optional<std::string> line = co_await reply(*child);
     if (!line) {
       Error cancelled{Errc::cancelled, "sandbox: cancelled before the command ran"};
@@ -257,6 +283,14 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
     if (line->empty() || line->front() != kReplyStarted) {
       Error error = refusal_of(*line, launcher);
       co_return tl::unexpected(std::move(error));
+    }
+    if (spec->network) {
+      auto allow = AllowList::parse(policy.network_allow);
+      if (allow && listening) child->proxy = Proxy::start(io, std::move(listening), std::move(*allow), policy.on_network);
+      if (!child->proxy) {
+        Error failed{Errc::broken, "sandbox network: the launcher handed out no listener for the proxy"};
+        co_return tl::unexpected(std::move(failed));
+      }
     }
   }
   co_return std::unique_ptr<Process>(std::move(running));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,11 +33,25 @@ struct Limits {
   int n_open_files = 4096;
 };
 
+// What a command asked of the network, and the answer.
+struct NetworkDecision {
+  std::string host;
+  std::uint16_t port = 0;
+  bool allowed = false;
+  std::string why;  // when it was not, or when allowed and not reached
+};
+using OnNetwork = std::function<void(const NetworkDecision&)>;  // on the executor of spawn()'s caller
+
 struct Policy {
   std::string root;                        // the worktree: the only writable host path
   std::vector<std::string> readonly;       // below root, shown but not writable (".git" always is)
   std::vector<std::string> hidden;         // below root, shown empty (secrets); found by find_secrets()
   bool worktree_readonly = false;
+  // Hosts that commands may reach by HTTP(S), from the user and never from a file in the worktree: "NAME" or "ADDRESS" (ports 80 and
+  // 443), "NAME:PORT", "*.NAME.TLD". Through a proxy alone (HTTP_PROXY and the like; proxy.h has its limits): no other protocol and no
+  // names inside. Private and own addresses only where listed themselves. Empty: no network. Native backend only.
+  std::vector<std::string> network_allow;
+  OnNetwork on_network;  // may be empty
   Limits limits;
 };
 

@@ -22,6 +22,7 @@ bool take(Spec& spec, std::string_view key, std::string_view value) {
   if (key == "cwd") return text(spec.cwd);
   if (key == "home") return text(spec.home);
   if (key == "worktree_readonly") return spec.worktree_readonly = value == "1", true;
+  if (key == "network") return spec.network = value == "1", true;
   if (key == "readonly") return more(spec.readonly);
   if (key == "hidden") return more(spec.hidden);
   if (key == "file_bytes") return number(value, spec.file_bytes);
@@ -44,6 +45,7 @@ std::string encode(const Spec& spec) {
   put(out, "cwd", spec.cwd);
   put(out, "home", spec.home);
   put(out, "worktree_readonly", spec.worktree_readonly ? "1" : "0");
+  put(out, "network", spec.network ? "1" : "0");
   for (const auto& path : spec.readonly) put(out, "readonly", path);
   for (const auto& path : spec.hidden) put(out, "hidden", path);
   put(out, "file_bytes", std::to_string(spec.file_bytes));

@@ -68,6 +68,8 @@ asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> st
   sandbox::Policy policy;
   policy.root = options.root;
   policy.hidden = sandbox::find_secrets(options.root);
+  policy.network_allow = options.network_allow;
+  policy.on_network = options.on_network;
   sandbox::Command command;
   command.argv = std::move(argv);
   command.cwd = std::move(cwd);

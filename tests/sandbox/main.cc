@@ -32,7 +32,7 @@ class Tally : public testing::EmptyTestEventListener {
  public:
   void OnTestEnd(const testing::TestInfo& test) override {
     const std::string suite = test.test_suite_name();
-    const auto is = [&](const char* name) { return suite == name || suite.ends_with("/" + std::string(name)); };
+    const auto is = [&](const char* name) { return suite == name || suite.ends_with(std::string("/").append(name)); };
     if (std::none_of(std::begin(kAttempts), std::end(kAttempts), is)) return;
     ++n_;
     if (test.result()->Skipped()) skipped_.push_back(suite + "." + test.name());
