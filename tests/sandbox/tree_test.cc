@@ -218,7 +218,8 @@ INSTANTIATE_TEST_SUITE_P(, MemoryBomb, testing::Values(
     std::pair("FilesInMemory", "import os, time\nfor i in range(4): os.write(os.memfd_create('x'), bytes(32 << 20))\ntime.sleep(60)\n"),
     std::pair("SharedMemory", "import mmap, time\nm = mmap.mmap(-1, 128 << 20)\nfor i in range(0, 128 << 20, 4096): m[i] = 1\ntime.sleep(60)\n"),
     std::pair("Segments", "import ctypes, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\n"
-                          "for i in range(4): ctypes.memset(c.shmat(c.shmget(0, 32 << 20, 0o1600), None, 0), 1, 32 << 20)\ntime.sleep(60)\n")),
+                          "for i in range(4):\n  a = c.shmat(c.shmget(0, 32 << 20, 0o600), None, 0)\n  ctypes.memset(a, 1, 32 << 20)\n"
+                          "  c.shmdt(ctypes.c_void_p(a))\ntime.sleep(60)\n")),  // attached to no process any more
     [](const auto& tested) { return tested.param.first; });
 
 TEST(Limits, MemoryThatIsSharedCountsOnce) {
