@@ -44,8 +44,8 @@ using OnNetwork = std::function<void(const NetworkDecision&)>;  // on the execut
 
 struct Policy {
   std::string root;                        // the worktree: the only writable host path
-  std::vector<std::string> readonly;       // below root, shown but not writable (".git" always is)
-  std::vector<std::string> hidden;         // below root, shown empty (secrets); found by find_secrets()
+  std::vector<std::string> readonly;       // below root, shown but not writable (".git" always is, and shown without credentials)
+  std::vector<std::string> hidden;         // below root, shown empty (secrets); found by find_sensitive()
   bool worktree_readonly = false;
   // Hosts that commands may reach by HTTP(S), from the user and never from a file in the worktree: "NAME" or "ADDRESS" (ports 80 and
   // 443), "NAME:PORT", "*.NAME.TLD". Through a proxy alone (HTTP_PROXY and the like; proxy.h has its limits): no other protocol and no
@@ -59,7 +59,10 @@ struct Probe {
   Backend backend = Backend::none;  // the best that works here
   bool works = false;
   std::string why;                        // when it does not: one line per missing layer, each with what to do
-  std::vector<std::string> layers, notes;  // e.g. "user namespace", "seccomp", "Landlock ABI 7"
+  // "user namespace", "PID namespace", "mounts", "proc", "network", "seccomp"; and "Landlock ABI 7", where there is one. What holds,
+  // also when that is not enough.
+  std::vector<std::string> layers, notes;
+  std::string missing;  // when it does not work: the layer at which the native backend stopped, "" when it is none of them
 };
 
 // How the memory of a command's whole tree is held to its limit.
@@ -73,8 +76,12 @@ Containment containment(int pid = 0);
 // Runs the launcher on a scratch directory and checks that what must be denied is denied. Takes about 50 ms; cache it.
 asio::awaitable<Probe> probe(std::string launcher);
 
-// Files below `root` that a command must not read: .env, keys, credentials (notes: names, and PEM headers).
-std::vector<std::string> find_secrets(const std::string& root);
+// What a worktree holds that a command must not read or not write, for Policy::hidden and Policy::readonly.
+struct Sensitive {
+  std::vector<std::string> hidden;    // .env, keys, credentials, by name and by the header of a private key; sockets
+  std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories below, which programs outside obey
+};
+Sensitive find_sensitive(const std::string& root);
 
 struct Exit {
   bool exited = false;  // else killed by `signal`
