@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kFileBytesMax = 1 << 20;  // mountinfo of a busy host is the largest
+constexpr int kAncestorsMax = 64;
 constexpr const char* kFix =
     "start laresd with `systemd-run --user --scope -p Delegate=yes laresd`, or as a unit with Delegate=yes";
 
@@ -72,6 +73,12 @@ int parent_of(int pid) {
   return at == status.npos ? 0 : std::atoi(status.c_str() + at + 5);
 }
 
+bool descends_from(int process, int ancestor) {
+  for (int depth = 0; depth < kAncestorsMax && process > 0; ++depth, process = parent_of(process))
+    if (process == ancestor) return true;
+  return false;
+}
+
 // The kernel's own root group may hold processes beside groups with limits; it alone has no type.
 bool is_top(const std::string& dir) { return ::access((dir + "/cgroup.type").c_str(), F_OK) != 0; }
 
@@ -100,7 +107,7 @@ Delegation look(const std::string& group, int pid, std::vector<std::string>& our
   if (!is_top(dir)) {
     for (const auto& member : words(read(dir + "/cgroup.procs"))) {
       const int other = std::atoi(member.c_str());
-      if (other != pid && parent_of(other) != pid) {
+      if (!descends_from(other, pid)) {
         out.why = fmt::format("the control group {} is shared with other processes, as {}; {}", dir, member, kFix);
         return out;
       }

@@ -31,7 +31,7 @@ std::string group_directory(std::string_view mountinfo, std::string_view cgroup)
 // What the process `pid`, whose group is `dir`, could use. Changes nothing.
 Delegation look_at_group(const std::string& dir, int pid);
 
-// The same, made so: moves `pid` and its children to the leaf, turns the controllers on, removes what dead daemons left.
+// The same, made so: moves `pid` and all that it started to the leaf, turns the controllers on, removes what dead daemons left.
 Delegation take_group(const std::string& dir, int pid);
 
 // take_group() of this process's own, once.

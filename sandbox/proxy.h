@@ -25,7 +25,7 @@ inline constexpr std::chrono::seconds kHeaderTime{20}, kConnectTime{20}, kIdleTi
 
 class Proxy {
  public:
-  // `listener` belongs to the sandbox's namespace. Runs on `io` until stop() or destruction.
+  // `listener` belongs to the sandbox's namespace. Runs on `io`, which one thread serves, until stop() or destruction.
   static std::unique_ptr<Proxy> start(asio::any_io_executor io, Fd listener, AllowList allow, OnNetwork on_network);
   virtual ~Proxy() = default;
   virtual void stop() = 0;

@@ -99,7 +99,7 @@ TEST(Credentials, AreNotInWhatIsShownOfGitsConfiguration) {
   scratch.write(".git/modules/plain/config", "[core]\n\tbare = false\n");
   scratch.write("vendor/.git/config", "[remote \"origin\"]\n\turl = https://u:SECRET@git.example/vendor.git\n");
   scratch.write("vendor/.git/HEAD", "ref: refs/heads/main\n");
-  const auto ran = shell("cat .git/config; grep -r SECRET . ; git config --get remote.origin.url; cat vendor/.git/config .git/modules/plain/config; "
+  const auto ran = shell("cat .git/config; grep -r SECRET . ; git config -f .git/config --get remote.origin.url; cat vendor/.git/config .git/modules/plain/config; "
                          "(echo x >> .git/config) 2>/dev/null || echo kept",
                          as_tools_do(scratch, scratch.wt));
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.error << ran.output;
