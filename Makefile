@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow bench bench-residency bench-snapshots bench-sessions bench-text bench-peer asan tsan soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-text bench-peer asan tsan soak nano-train nano-eval format clean
 
 all: build
 
@@ -86,6 +86,12 @@ bench-sessions: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@ninja -C $(BUILD) -j $(JOBS) lares lares_scripted_daemon
 	@python3 tests/bench/sessions_bench.py $(BUILD)/bin/lares $(BUILD)/tests/lares_scripted_daemon
+
+# A command in its sandbox beside the same command run plainly; fails where the sandbox adds more than 15 ms.
+bench-sandbox: deps
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) lares-sandbox lares_sandbox_bench
+	@$(BUILD)/tests/lares_sandbox_bench $(BUILD)/bin/lares-sandbox
 
 # llama.cpp beside it, from npm: the same logits from the same weights, then the speed of both on a model of 1.3 GB.
 bench-peer: build

@@ -41,6 +41,7 @@ std::string fix_for(std::string_view layer, const std::string& launcher) {
   if (layer == "seccomp") return "a kernel with CONFIG_SECCOMP_FILTER is needed";
   if (layer == "identity") return "start laresd as an ordinary user who owns the worktree";
   if (layer == "bubblewrap") return "run `apt install bubblewrap`";
+  if (layer == "cgroup") return "its control group has been taken away; restart laresd, so that it looks again";
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/launcher_group.h"
 #include "sandbox/launcher_lockdown.h"
 #include "sandbox/launcher_sources.h"
 #include "sandbox/launcher_supervise.h"
@@ -85,6 +86,7 @@ void run_bubblewrap(const Spec& spec) {
   // As root it would keep host root's number and reach all that is root's; the native backend has answers, this one has none.
   if (::geteuid() == 0) fail("identity", "bubblewrap is not used as root");
   if (::access(kProgram, X_OK) != 0) fail_errno("bubblewrap", "{}", kProgram);
+  auto group = CommandGroup::open(spec);
   const int filter = export_filter();
   const auto words = arguments(spec, filter);
   write_file("/proc/self/oom_score_adj", "1000");
@@ -97,9 +99,10 @@ void run_bubblewrap(const Spec& spec) {
   if (pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(kExitSetupFailed);
+    group.join();
     limit(RLIMIT_FSIZE, spec.file_bytes);
     limit(RLIMIT_NOFILE, spec.n_open_files);
-    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_CORE, 1);  // see limit_resources()
     ::execve(kProgram, pointers(words).data(), pointers(spec.env).data());
     fail_errno("bubblewrap", "run {}", kProgram);
   }

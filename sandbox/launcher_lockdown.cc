@@ -5,13 +5,9 @@
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <linux/securebits.h>
-#include <net/if.h>
 #include <sched.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,21 +46,14 @@ void allow(int ruleset, const std::string& path, uint64_t access, bool must) {
 
 }  // namespace
 
-void loopback_up() {
-  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ifreq request{};
-  ::strncpy(request.ifr_name, "lo", IFNAMSIZ - 1);
-  if (!socket || ::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) fail_errno("network", "find the loopback interface");
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
-  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) fail_errno("network", "bring up the loopback interface");
-}
-
 void limit_resources(const Spec& spec) {
   // Only here, in the user namespace, does NPROC count the sandbox alone rather than all of the user's processes.
   limit(RLIMIT_NPROC, spec.n_processes, "processes");
   limit(RLIMIT_FSIZE, spec.file_bytes, "file size");
   limit(RLIMIT_NOFILE, spec.n_open_files, "open files");
-  limit(RLIMIT_CORE, 0, "core dumps");
+  // 0 would still hand a crash to a handler of the host's, which runs as root on what a command made; of 1 the kernel thinks
+  // that the handler itself has crashed.
+  limit(RLIMIT_CORE, 1, "core dumps");
   limit(RLIMIT_MEMLOCK, 8 << 20, "locked memory");
   limit(RLIMIT_MSGQUEUE, 1 << 20, "message queues");
   // The model decodes on the same cores. Best effort: a lower priority may be set already.

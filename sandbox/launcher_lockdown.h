@@ -1,4 +1,4 @@
-// What a command loses after its view stands: network, priorities, resources, capabilities, system calls.
+// What a command loses after its view stands: priorities, resources, capabilities, system calls.
 #pragma once
 
 #include <string>
@@ -7,7 +7,6 @@
 
 namespace lares::sandbox::launcher {
 
-void loopback_up();
 void limit_resources(const Spec& spec);
 void drop_capabilities();
 // Defence in depth where the kernel has it; returns a fact for people. Needs no_new_privs.

@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "sandbox/launcher_bwrap.h"
+#include "sandbox/launcher_group.h"
 #include "sandbox/launcher_identity.h"
 #include "sandbox/launcher_init.h"
 #include "sandbox/launcher_lockdown.h"
+#include "sandbox/launcher_network.h"
 #include "sandbox/launcher_sources.h"
 #include "sandbox/launcher_supervise.h"
 #include "sandbox/launcher_sys.h"
@@ -44,7 +46,8 @@ void map_ids(const Identity& identity) {
   if (::getuid() == 0 || ::geteuid() == 0) fail("identity", "would be uid 0 inside");
 }
 
-[[noreturn]] void inside(const Spec& spec, Identity identity, const std::vector<std::string>& sockets, const Fd& outside, int status) {
+[[noreturn]] void inside(const Spec& spec, Identity identity, const std::vector<std::string>& sockets, const Fd& outside, CommandGroup group,
+                         int status) {
   // From here on the death of the process outside kills this one, and the whole namespace with it.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail_errno("internal", "PR_SET_PDEATHSIG");
   pollfd gone{outside.get(), POLLIN, 0};
@@ -54,6 +57,7 @@ void map_ids(const Identity& identity) {
   const auto facts = identity.fact;
   identity = Identity();
   loopback_up();
+  if (spec.network) hand_out_listener();
   if (::sethostname("sandbox", 7) != 0) fail_errno("internal", "sethostname");
   ::setsid();
   limit_resources(spec);
@@ -61,11 +65,12 @@ void map_ids(const Identity& identity) {
   if (::chdir(spec.cwd.c_str()) != 0) fail_errno("policy", "enter {}", spec.cwd);
   const auto lock = landlock(spec);
   filter_system_calls();
-  run_as_init(spec, facts + "," + lock, status);
+  run_as_init(spec, facts + "," + lock, std::move(group), status);
 }
 
 [[noreturn]] void run_native(const Spec& spec) {
   const auto sockets = host_sockets();
+  auto group = CommandGroup::open(spec);  // with the rights we have now
   Identity identity = take_identity(spec);
   // The first to go when memory is short must not be the model.
   write_file("/proc/self/oom_score_adj", "1000");
@@ -78,7 +83,7 @@ void map_ids(const Identity& identity) {
   int raw = -1;
   const pid_t pid = clone_with(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP, &raw);
   if (pid < 0) fail_errno("user namespace", "create the namespaces");
-  if (pid == 0) inside(spec, std::move(identity), sockets, self, status_write.get());
+  if (pid == 0) inside(spec, std::move(identity), sockets, self, std::move(group), status_write.get());
   status_write = Fd();
   identity = Identity();
   supervise(pid, Fd(raw), status_read.get());

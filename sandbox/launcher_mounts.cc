@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandbox/launcher_git.h"
+
 namespace lares::sandbox::launcher {
 namespace {
 
@@ -126,7 +128,7 @@ void View::make_masks(const Identity& identity, const Spec& spec) {
   const auto passwd = with_entry("/etc/passwd", identity.inside_uid,
                                  fmt::format("user:x:{}:{}:sandbox user:{}:/bin/sh", identity.inside_uid, identity.inside_gid, home));
   const auto group = with_entry("/etc/group", identity.inside_gid, fmt::format("user:x:{}:", identity.inside_gid));
-  Fd masks = tmpfs("0755", "4m", kPlain);
+  Fd masks = tmpfs("0755", "16m", kPlain);
   const auto add = [&](const char* name, const std::string& text) {
     const Fd file(::openat(masks.get(), name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444));
     if (!file || !write_all(file.get(), text)) fail_errno("mounts", "write the mask {}", name);
@@ -134,6 +136,10 @@ void View::make_masks(const Identity& identity, const Spec& spec) {
   add("empty", "");
   add("passwd", passwd);
   add("group", group);
+  for (const auto& [path, text] : configs_without_credentials(*this, spec, identity.sources)) {
+    scrubbed_.emplace_back(path, fmt::format("config-{}", scrubbed_.size()));
+    add(scrubbed_.back().second.c_str(), text);
+  }
   if (::mkdirat(masks.get(), "empty.d", 0555) != 0) fail_errno("mounts", "make the mask empty.d");
   make_dir(kMasks);
   put(std::move(masks), kMasks);
@@ -155,6 +161,10 @@ void View::cover_empty(const std::string& path) {
   struct stat status;
   if (!target || ::fstat(target.get(), &status) != 0) fail_errno("mounts", "open {} to hide it", path);
   put(clone(fmt::format("{}/{}", kMasks, S_ISDIR(status.st_mode) ? "empty.d" : "empty")), target, path);
+}
+
+void View::cover_credentials() {
+  for (const auto& [path, mask] : scrubbed_) put(clone(fmt::format("{}/{}", kMasks, mask)), path);
 }
 
 void View::become_root() {

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "sandbox/launcher_identity.h"
 #include "sandbox/launcher_sys.h"
@@ -44,6 +45,9 @@ class View {
   void cover_read_only(const std::string& path);
   void cover_empty(const std::string& path);      // a file or a directory
 
+  // Git configurations that hold credentials, shown without them. make_masks() has read them, before anything was covered.
+  void cover_credentials();
+
   void become_root();
 
  private:
@@ -51,6 +55,7 @@ class View {
   Fd clone(const std::string& path) const;
 
   Fd root_;
+  std::vector<std::pair<std::string, std::string>> scrubbed_;  // path, name of its mask
 };
 
 }  // namespace lares::sandbox::launcher

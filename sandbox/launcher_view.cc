@@ -95,6 +95,7 @@ void enter_view(const Spec& spec, Identity& identity, const std::vector<std::str
   }
   view.make_masks(identity, spec);
   cover_worktree(view, spec, sockets);
+  view.cover_credentials();
   if (identity.roots_files) cover_roots_files(view);
   devices(view);
   proc(view);

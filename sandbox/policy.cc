@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/network.h"
+
 namespace lares::sandbox {
 namespace {
 
@@ -60,6 +62,15 @@ std::string clean_path() {
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return out.empty() ? "/usr/local/bin:/usr/bin:/bin" : out;
+}
+
+// Programs read one or the other spelling; Node.js only with its own switch.
+std::vector<std::string> proxy_environment() {
+  const auto proxy = fmt::format("http://127.0.0.1:{}", kProxyPort);
+  std::vector<std::string> out = {"NODE_USE_ENV_PROXY=1"};
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}) out.push_back(fmt::format("{}={}", name, proxy));
+  for (const char* name : {"NO_PROXY", "no_proxy"}) out.push_back(fmt::format("{}=localhost,127.0.0.1,::1", name));
+  return out;
 }
 
 Error refused(std::string message) { return {Errc::refused, std::move(message)}; }
@@ -173,8 +184,12 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
   for (const auto& text : command.env)
     if (text.find('\0') != text.npos || text.find('=') == text.npos || text[0] == '=')
       return tl::unexpected(refused(fmt::format("sandbox environment: '{}' is not NAME=value", text.substr(0, 80))));
+  if (auto hosts = AllowList::parse(policy.network_allow); !hosts) return tl::unexpected(std::move(hosts.error()));
+  spec.network = backend == Backend::native && !policy.network_allow.empty();
   spec.argv = command.argv;
-  spec.env = environment(backend, home, command.env);
+  auto extra = spec.network ? proxy_environment() : std::vector<std::string>();
+  extra.insert(extra.end(), command.env.begin(), command.env.end());
+  spec.env = environment(backend, home, extra);
   return spec;
 }
 

@@ -1,6 +1,8 @@
 // Does a backend hold here? Runs it on a scratch directory and looks from inside.
+#include <linux/landlock.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -117,9 +119,21 @@ asio::awaitable<std::string> try_backend(std::string launcher, Backend backend, 
   if (::stat((policy.root + "/written").c_str(), &written) != 0 || ::stat(policy.root.c_str(), &dir) != 0 ||
       written.st_uid != dir.st_uid)
     bad.push_back("files belong to the worktree's owner");
-  if (!bad.empty()) co_return fmt::format("started, but does not hold: {}; this is a fault of the sandbox, please report it", fmt::join(bad, ", "));
   out.layers = std::move(layers);
+  if (!bad.empty()) co_return fmt::format("started, but does not hold: {}; this is a fault of the sandbox, please report it", fmt::join(bad, ", "));
   co_return std::string();
+}
+
+// In the launcher's words, "sandbox: <layer>: ...".
+std::string layer_in(const std::string& error) {
+  for (const auto& check : kChecks)
+    if (error.starts_with(fmt::format("sandbox: {}: ", check.layer))) return check.layer;
+  return {};
+}
+
+void note_landlock(Probe& out) {
+  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  if (abi > 0) out.layers.push_back(fmt::format("Landlock ABI {}", abi));
 }
 
 }  // namespace
@@ -130,10 +144,11 @@ asio::awaitable<Probe> probe(std::string launcher) {
   if (native.empty()) {
     out.works = true;
     out.backend = Backend::native;
-    out.notes.push_back("no cgroup delegated: memory is watched four times a second, CPU is only deprioritised");
+    note_landlock(out);
     if (::geteuid() == 0) out.notes.push_back("running as root: commands run as the worktree's owner, or as uid 65534 when that is root");
     co_return out;
   }
+  out.missing = layer_in(native);
   const std::string bubblewrap = co_await try_backend(launcher, Backend::bubblewrap, out);
   if (bubblewrap.empty()) {
     out.works = true;

@@ -19,8 +19,10 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "sandbox/cgroup.h"
 #include "sandbox/fixes.h"
 #include "sandbox/policy.h"
+#include "sandbox/proxy.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/spec.h"
 #include "sandbox/start.h"
@@ -50,15 +52,18 @@ struct Child : std::enable_shared_from_this<Child> {
   void signal_now() {
     if (reaped) return;
     if (own_group) ::kill(-pid, SIGKILL);
+    if (group) group->kill();
     ::syscall(SYS_pidfd_send_signal, pidfd.native_handle(), SIGKILL, nullptr, 0);
   }
 
   void kill() {
     if (reaped || killed) return;
     killed = true;
+    proxy.reset();
     if (own_group) return signal_now();
     // The launcher sees the end of file, kills the PID namespace, waits until it is empty and exits: when we see that exit,
     // nothing is left. Should it hang, its own death takes the namespace with it.
+    if (group) group->kill();
     boost::system::error_code ignored;
     control.close(ignored);
     patience.expires_after(kKillPatience);
@@ -82,6 +87,8 @@ struct Child : std::enable_shared_from_this<Child> {
     }
     if (reaped) {
       patience.cancel();
+      group.reset();
+      proxy.reset();
       // With Backend::none the shell's children may live on in its group.
       if (own_group) ::kill(-pid, SIGKILL);
     }
@@ -100,6 +107,8 @@ struct Child : std::enable_shared_from_this<Child> {
   asio::posix::stream_descriptor pidfd;
   asio::steady_timer patience;
   asio::posix::stream_descriptor control;  // not open with Backend::none
+  std::unique_ptr<Group> group;                 // null where none is delegated
+  std::unique_ptr<Proxy> proxy;                 // null without allowed hosts
   bool killed = false, reaped = false;
   Exit exit;
 };
@@ -165,6 +174,26 @@ asio::posix::stream_descriptor adopt(asio::any_io_executor io, Fd fd) {
   return asio::posix::stream_descriptor(io, fd.release());
 }
 
+// The listener for the proxy, which comes before the line; an empty Fd when the launcher has something else to say.
+asio::awaitable<Fd> listener(Child& child) {
+  auto [failed] = co_await child.control.async_wait(asio::posix::stream_descriptor::wait_read, kIo);
+  char mark = 0;
+  if (failed || ::recv(child.control.native_handle(), &mark, 1, MSG_PEEK) != 1 || mark != kReplyListener) co_return Fd();
+  iovec bytes{&mark, 1};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  if (::recvmsg(child.control.native_handle(), &message, MSG_CMSG_CLOEXEC) != 1) co_return Fd();
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int))) co_return Fd();
+  int fd;
+  ::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+  co_return Fd(fd);
+}
+
 // The launcher's one line; "" when it ended without, nullopt when the wait was cancelled.
 asio::awaitable<std::optional<std::string>> reply(Child& child) {
   std::string line;
@@ -198,6 +227,7 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   StartOptions options;
   options.fds = {{input->read.get(), 0}, {output->write.get(), 1}, {output->write.get(), 2}};
   Fd file, control_ours, control_theirs;
+  std::unique_ptr<Group> group;
   if (backend == Backend::none) {
     options.path = command.argv[0];
     options.argv = command.argv;
@@ -209,6 +239,16 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
       const Error missing{Errc::unavailable,
                           fmt::format("sandbox launcher {}: {}; install lares-sandbox beside laresd", launcher, ::strerror(errno))};
       co_return tl::unexpected(missing);
+    }
+    if (const auto& where = delegation(); where.limits()) {
+      auto own = Group::make(where, policy.limits);
+      if (!own) {
+        Error failed{Errc::broken, "sandbox: " + own.error()};
+        co_return tl::unexpected(std::move(failed));
+      }
+      group = std::move(*own);
+      spec->cgroup = group->dir();
+      spec->cgroup_limits = where.memory && where.processes;
     }
     auto made = spec_file(*spec);
     if (!made) co_return tl::unexpected(std::move(made.error()));
@@ -229,9 +269,12 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   control_theirs = Fd();
 
   auto child = std::make_shared<Child>(io, std::move(*started), backend == Backend::none);
+  child->group = std::move(group);
   auto running = std::make_unique<Running>(child, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
   if (backend != Backend::none) {
     child->control.assign(control_ours.release());
+    Fd listening;
+    if (spec->network) listening = co_await listener(*child);
     const std::optional<std::string> line = co_await reply(*child);
     if (!line) {
       Error cancelled{Errc::cancelled, "sandbox: cancelled before the command ran"};
@@ -240,6 +283,14 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
     if (line->empty() || line->front() != kReplyStarted) {
       Error error = refusal_of(*line, launcher);
       co_return tl::unexpected(std::move(error));
+    }
+    if (spec->network) {
+      auto allow = AllowList::parse(policy.network_allow);
+      if (allow && listening) child->proxy = Proxy::start(io, std::move(listening), std::move(*allow), policy.on_network);
+      if (!child->proxy) {
+        Error failed{Errc::broken, "sandbox network: the launcher handed out no listener for the proxy"};
+        co_return tl::unexpected(std::move(failed));
+      }
     }
   }
   co_return std::unique_ptr<Process>(std::move(running));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,16 +28,30 @@ enum class Backend { native, bubblewrap, none };  // none: the user opted out; c
 
 struct Limits {
   std::uint64_t file_bytes = 1ull << 30;    // RLIMIT_FSIZE
-  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree where a cgroup is delegated, of one process elsewhere
+  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree: by the kernel where a control group is delegated, else watched
   int n_processes = 512;
   int n_open_files = 4096;
 };
 
+// What a command asked of the network, and the answer.
+struct NetworkDecision {
+  std::string host;
+  std::uint16_t port = 0;
+  bool allowed = false;
+  std::string why;  // when it was not, or when allowed and not reached
+};
+using OnNetwork = std::function<void(const NetworkDecision&)>;  // on the executor of spawn()'s caller
+
 struct Policy {
   std::string root;                        // the worktree: the only writable host path
-  std::vector<std::string> readonly;       // below root, shown but not writable (".git" always is)
-  std::vector<std::string> hidden;         // below root, shown empty (secrets); found by find_secrets()
+  std::vector<std::string> readonly;       // below root, shown but not writable (".git" always is, and shown without credentials)
+  std::vector<std::string> hidden;         // below root, shown empty (secrets); found by find_sensitive()
   bool worktree_readonly = false;
+  // Hosts that commands may reach by HTTP(S), from the user and never from a file in the worktree: "NAME" or "ADDRESS" (ports 80 and
+  // 443), "NAME:PORT", "*.NAME.TLD". Through a proxy alone (HTTP_PROXY and the like; proxy.h has its limits): no other protocol and no
+  // names inside. Private and own addresses only where listed themselves. Empty: no network. Native backend only.
+  std::vector<std::string> network_allow;
+  OnNetwork on_network;  // may be empty
   Limits limits;
 };
 
@@ -44,14 +59,29 @@ struct Probe {
   Backend backend = Backend::none;  // the best that works here
   bool works = false;
   std::string why;                        // when it does not: one line per missing layer, each with what to do
-  std::vector<std::string> layers, notes;  // e.g. "user namespace", "seccomp"; notes: "no cgroup delegated: per-process limits only"
+  // "user namespace", "PID namespace", "mounts", "proc", "network", "seccomp"; and "Landlock ABI 7", where there is one. What holds,
+  // also when that is not enough.
+  std::vector<std::string> layers, notes;
+  std::string missing;  // when it does not work: the layer at which the native backend stopped, "" when it is none of them
 };
+
+// How the memory of a command's whole tree is held to its limit.
+struct Containment {
+  bool by_cgroup = false;  // the kernel does; else it is added up four times a second, and a burst between two looks gets through
+  std::string text;        // for people: where, or why not and what to do
+};
+// Of the commands of the process `pid`, 0 being this one. Changes nothing: a group is taken with the first command.
+Containment containment(int pid = 0);
 
 // Runs the launcher on a scratch directory and checks that what must be denied is denied. Takes about 50 ms; cache it.
 asio::awaitable<Probe> probe(std::string launcher);
 
-// Files below `root` that a command must not read: .env, keys, credentials (notes: names, and PEM headers).
-std::vector<std::string> find_secrets(const std::string& root);
+// What a worktree holds that a command must not read or not write, for Policy::hidden and Policy::readonly.
+struct Sensitive {
+  std::vector<std::string> hidden;    // .env, keys, credentials, by name and by the header of a private key; sockets
+  std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories below, which programs outside obey
+};
+Sensitive find_sensitive(const std::string& root);
 
 struct Exit {
   bool exited = false;  // else killed by `signal`

@@ -19,6 +19,9 @@ inline constexpr std::size_t kReplyBytesMax = 4096;
 
 // On the control socket the launcher writes one line: "S<fact>,<fact>...\n" when the command is about to start, or
 // "E<layer>\t<message>\n" before it exits with 125. The socket's end of file means: kill everything and exit.
+// With allowed hosts, one byte goes before it, carrying the listener for the proxy.
+inline constexpr char kReplyListener = 'N';
+inline constexpr std::uint16_t kProxyPort = 3128;  // of the namespace's own loopback, where nobody else listens
 inline constexpr char kReplyStarted = 'S', kReplyFailed = 'E';
 inline constexpr int kExitSetupFailed = 125, kExitNotFound = 127;
 
@@ -26,9 +29,12 @@ struct Spec {
   std::string backend;  // "native" or "bubblewrap"
   std::string root, cwd, home;
   bool worktree_readonly = false;
+  bool network = false;  // hand out a listener
   std::vector<std::string> readonly, hidden;
   std::uint64_t file_bytes = 0, memory_bytes = 0;
   std::uint64_t n_processes = 0, n_open_files = 0;
+  std::string cgroup;          // the command's own group, "" when there is none
+  bool cgroup_limits = false;  // memory and number of processes are its business, nobody need watch them
   std::vector<std::string> argv, env;
 };
 

@@ -38,6 +38,19 @@ constexpr const char* kDescription =
     "* Avoid commands that print very much; long output is clipped.\n"
     "* Commands read from /dev/null. Run long lived commands in the background, e.g. 'sleep 10 &'.";
 
+constexpr std::string_view kNoNetwork = "* There is no access to the internet, and only the repository can be written.\n";
+
+// Without allowed hosts always the same text, for it is part of every prompt's beginning.
+std::string description(const BuiltinOptions& options) {
+  std::string out = kDescription;
+  if (options.network_allow.empty() || options.no_sandbox) return out;
+  const auto at = out.find(kNoNetwork);
+  if (at == out.npos) return out;
+  return out.replace(at, kNoNetwork.size(),
+                     fmt::format("* Only the repository can be written. Of the internet only these hosts can be reached, over HTTP(S) by the proxy that is set: {}.\n",
+                                 fmt::join(options.network_allow, ", ")));
+}
+
 constexpr const char* kSchema =
     R"({"type":"object","properties":{"command":{"type":"string","description":"The bash command to run."}},"required":["command"]})";
 
@@ -134,7 +147,7 @@ void add_line(std::string& text, std::string_view line) {
 }  // namespace
 
 BashTool::BashTool(asio::any_io_executor io, const BuiltinOptions& options)
-    : options_(options), spec_{"bash", kDescription, kSchema}, turn_(io, 1) {}
+    : options_(options), spec_{"bash", description(options), kSchema}, turn_(io, 1) {}
 
 asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_output) {
   const bool throwing = co_await enter_cancellation();

@@ -1,6 +1,7 @@
 // The built-in tools of one session: bash, str_replace_editor, test, git, outline. In this order, always.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,6 +9,10 @@
 #include <boost/asio/any_io_executor.hpp>
 
 #include "tools/tool.h"
+
+namespace lares::sandbox {
+struct NetworkDecision;
+}
 
 namespace lares::tools {
 
@@ -17,6 +22,8 @@ struct BuiltinOptions {
   std::string sandbox_launcher;  // path of lares-sandbox
   bool no_sandbox = false;       // the user said so, in so many words, for this session
   int command_timeout_ms = 300'000;
+  std::vector<std::string> network_allow;  // hosts that commands may reach, as the user said: sandbox::Policy::network_allow
+  std::function<void(const sandbox::NetworkDecision&)> on_network;  // hears of every attempt to reach one; may be empty
 };
 
 // Why the shell tools are off, or "" when they work; one line for people. The answer is cached per process.

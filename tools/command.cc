@@ -67,7 +67,11 @@ asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> st
   }
   sandbox::Policy policy;
   policy.root = options.root;
-  policy.hidden = sandbox::find_secrets(options.root);
+  sandbox::Sensitive sensitive = sandbox::find_sensitive(options.root);
+  policy.hidden = std::move(sensitive.hidden);
+  policy.readonly = std::move(sensitive.readonly);
+  policy.network_allow = options.network_allow;
+  policy.on_network = options.on_network;
   sandbox::Command command;
   command.argv = std::move(argv);
   command.cwd = std::move(cwd);

@@ -34,15 +34,19 @@ namespace {
 
 constexpr std::uint64_t kDiskFreeMin = 5ull << 30;  // for sessions, snapshots and kept prefixes
 
-// What each layer of the sandbox is for.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kLayers{{
-    {"user namespace", "commands are nobody on the host, and root's powers are not there to be had"},
-    {"PID namespace", "commands see no other process, and all of theirs end with them"},
-    {"mounts", "the repository is writable but for .git; home, secrets and the rest are not there"},
-    {"proc", "the kernel's settings cannot be written"},
-    {"network", "no network, not even to this machine"},
-    {"seccomp", "calls that have broken out of sandboxes before are refused"},
+// What each layer of the sandbox is for, and what a host without it means. All six are needed: without one, commands are off.
+struct Layer {
+  std::string_view name, meaning, without;
+};
+constexpr std::array<Layer, 6> kLayers{{
+    {"user namespace", "commands are nobody on the host, and root's powers are not there to be had", "commands would have your own rights to everything of yours"},
+    {"PID namespace", "commands see no other process, and all of theirs end with them", "commands could watch and stop your processes, and outlive their call"},
+    {"mounts", "the repository is writable but for .git; home, secrets and the rest are not there", "commands could read your keys and write to your home directory"},
+    {"proc", "the kernel's settings cannot be written", "commands could see the host's processes and their environments"},
+    {"network", "no network, not even to this machine", "commands could send what they read anywhere, and reach this machine's own services"},
+    {"seccomp", "calls that have broken out of sandboxes before are refused", "commands could try every fault the kernel may have"},
 }};
+constexpr std::string_view kLandlock = "Landlock";
 
 struct Finding {
   enum class Kind { good, note, bad } kind;
@@ -66,16 +70,35 @@ sandbox::Probe probed() {
   return probe;
 }
 
-void look_at_sandbox(std::vector<Finding>& out) {
+// Commands run, whatever of these two there is: they stand behind the layers above.
+void look_at_second_line(const sandbox::Probe& probe, int daemon_pid, std::vector<Finding>& out) {
+  using Kind = Finding::Kind;
+  const auto landlock = std::ranges::find_if(probe.layers, [](const std::string& layer) { return layer.starts_with(kLandlock); });
+  if (landlock != probe.layers.end()) {
+    out.push_back({Kind::good, "Landlock", fmt::format("{}: the same files again, by rules that hold if a mount were wrong", landlock->substr(kLandlock.size() + 1))});
+  } else {
+    out.push_back({Kind::note, "Landlock", "not there: one guard fewer, the mounts alone keep commands from the rest; Linux 5.13 or newer has it, with landlock in the "
+                                           "kernel's lsm= list"});
+  }
+  const sandbox::Containment limits = sandbox::containment(daemon_pid);
+  out.push_back({limits.by_cgroup ? Kind::good : Kind::note, "cgroup", limits.text});
+}
+
+void look_at_sandbox(int daemon_pid, std::vector<Finding>& out) {
   using Kind = Finding::Kind;
   const sandbox::Probe probe = probed();
-  if (!probe.works) {
+  if (probe.works) {
+    out.push_back({Kind::good, "sandbox", probe.backend == sandbox::Backend::bubblewrap ? "commands run confined, by bubblewrap" : "commands run confined"});
+  } else {
     out.push_back({Kind::bad, "sandbox", "commands and tests of the model are off: " + probe.why});
-    return;
   }
-  out.push_back({Kind::good, "sandbox", probe.backend == sandbox::Backend::bubblewrap ? "commands run confined, by bubblewrap" : "commands run confined"});
-  for (const auto& [layer, meaning] : kLayers)
-    if (std::ranges::find(probe.layers, layer) != probe.layers.end()) out.push_back({Kind::good, std::string(layer), std::string(meaning)});
+  for (const Layer& layer : kLayers) {
+    const std::string name(layer.name);
+    if (std::ranges::find(probe.layers, layer.name) != probe.layers.end()) out.push_back({Kind::good, name, std::string(layer.meaning)});
+    else if (probe.missing == layer.name) out.push_back({Kind::bad, name, fmt::format("missing: {}; what to do is said above", layer.without)});
+    else if (!probe.works) out.push_back({Kind::note, name, fmt::format("not known, for the sandbox does not get so far; without it {}", layer.without)});
+  }
+  if (probe.works) look_at_second_line(probe, daemon_pid, out);
   for (const auto& note : probe.notes) out.push_back({Kind::note, "sandbox", note});
 }
 
@@ -97,19 +120,24 @@ void look_at_places(const DaemonOptions& daemon, std::vector<Finding>& out) {
                  fmt::format("{:.1f} GB free for sessions, snapshots and kept prefixes{}", static_cast<double>(free) / 1e9, free < kDiskFreeMin ? "; that is little" : "")});
 }
 
-void look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
+// Its process, 0 when none runs.
+int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   using Kind = Finding::Kind;
   Link link;
   if (const auto connected = link.connect(daemon.socket); !connected) {
     out.push_back({Kind::note, "daemon", "none runs on " + daemon.socket + "; the first command starts it"});
-    return;
+    return 0;
   }
   const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
-  if (!status) return out.push_back({Kind::bad, "daemon", status.error().message});
+  if (!status) {
+    out.push_back({Kind::bad, "daemon", status.error().message});
+    return 0;
+  }
   out.push_back({Kind::good, "daemon", fmt::format("{} runs on {}, process {}", status->version, status->socket, status->pid)});
   if (status->engine.state == "failed") out.push_back({Kind::bad, "model", status->engine.message});
   else out.push_back({Kind::good, "model", fmt::format("{}, {}", status->model.directory, status->engine.state)});
   if (!status->shell.empty()) out.push_back({Kind::bad, "daemon", status->shell});
+  return static_cast<int>(status->pid);
 }
 
 }  // namespace
@@ -121,10 +149,11 @@ int doctor_command(int argc, const char* const* argv) {
   app.footer("Exit status: 0 nothing is in the way, 1 something is, 2 wrong command line.");
   if (const auto over = parse(app, argc, argv)) return *over;
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
-  std::vector<Finding> found;
-  look_at_sandbox(found);
+  std::vector<Finding> found, of_daemon;
+  const int pid = look_at_daemon(daemon, of_daemon);  // first, for its commands' limits are what counts
+  look_at_sandbox(pid, found);
   look_at_places(daemon, found);
-  look_at_daemon(daemon, found);
+  found.insert(found.end(), of_daemon.begin(), of_daemon.end());
   const bool bad = std::ranges::any_of(found, [](const Finding& f) { return f.kind == Finding::Kind::bad; });
   const auto word = [](Finding::Kind kind) { return kind == Finding::Kind::good ? "ok" : kind == Finding::Kind::note ? "note" : "bad"; };
   if (daemon.json) {

@@ -18,7 +18,9 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -28,6 +30,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <functional>
@@ -121,9 +124,83 @@ int read_memory_of_host() {
 }
 
 int has_secret_environment() {
-  for (const char* name : {"SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "AWS_SECRET_ACCESS_KEY", "LARES_TEST_TOKEN"})
+  for (const char* name : {"SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "AWS_SECRET_ACCESS_KEY", "LARES_TEST_TOKEN", "LD_LIBRARY_PATH",
+                           "LD_AUDIT", "PYTHONPATH", "NODE_OPTIONS", "GIT_SSH_COMMAND", "BASH_ENV"})
     if (::getenv(name)) return 0;
   return ENOENT;
+}
+
+int write_memory_of_host() {
+  char here[8] = {};
+  iovec local{here, sizeof here}, remote{here, sizeof here};
+  const auto n = ::process_vm_writev(host_pid, &local, 1, &remote, 1, 0);
+  return n < 0 && errno != EFAULT ? errno : 0;
+}
+
+// More than init, the shell around us and we.
+int other_processes() {
+  int n = 0;
+  DIR* dir = ::opendir("/proc");
+  while (const dirent* entry = ::readdir(dir)) n += entry->d_name[0] >= '1' && entry->d_name[0] <= '9';
+  return n > 3 ? 0 : ESRCH;
+}
+
+int steal_from_host() {
+  const long fd = ::syscall(SYS_pidfd_open, host_pid, 0);
+  return fd < 0 ? errno : outcome(::syscall(SYS_pidfd_getfd, fd, 0, 0));
+}
+
+// A program without a file is confined as any other: it attempts what append-outside attempts.
+int run_from_memory() {
+  const int program = ::open("/proc/self/exe", O_RDONLY), memory = ::memfd_create("attempts", 0);
+  if (program < 0 || memory < 0) return EINVAL;
+  char buffer[65536];
+  for (ssize_t n; (n = ::read(program, buffer, sizeof buffer)) > 0;)
+    if (::write(memory, buffer, static_cast<size_t>(n)) != n) return EINVAL;
+  const auto pid = std::to_string(host_pid), to = std::to_string(port);
+  const char* const argv[] = {"attempts", "append-outside", wt.c_str(), outside.c_str(), pid.c_str(), to.c_str(), nullptr};
+  ::fexecve(memory, const_cast<char* const*>(argv), environ);
+  return errno;
+}
+
+// Neither a file nor a handler of the host's gets a dump of what a command crashed: a limit of 1 stops both.
+int dump_core() {
+  rlimit now{};
+  ::getrlimit(RLIMIT_CORE, &now);
+  if (now.rlim_max > 1) return 0;
+  if (::chdir(wt.c_str()) != 0) return EINVAL;
+  const pid_t pid = ::fork();
+  if (pid == 0) ::abort();
+  int status;
+  ::waitpid(pid, &status, 0);
+  return WCOREDUMP(status) || ::access("core", F_OK) == 0 ? 0 : EPERM;
+}
+
+int set_file_capability() {
+  const auto path = wt + "/attempts";
+  const unsigned capability[] = {0x02000001, 1u << 21, 0, 0, 0};  // VFS_CAP_REVISION_2, effective, CAP_SYS_ADMIN
+  return outcome(::setxattr(path.c_str(), "security.capability", capability, sizeof capability, 0));
+}
+
+int run_at_real_time() {
+  const sched_param first{1};
+  return outcome(::sched_setscheduler(0, SCHED_FIFO, &first));
+}
+
+int inet6_out() {
+  const int fd = ::socket(AF_INET6, SOCK_DGRAM, 0);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(53);
+  ::inet_pton(AF_INET6, "2001:db8::1", &address.sin6_addr);
+  return fd < 0 ? errno : outcome(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address));
+}
+
+int first_of(std::initializer_list<std::string> sockets) {
+  int last = ENOENT;
+  for (const auto& path : sockets)
+    if (const int error = connect_to(path, false); error == 0 || error != ENOENT) last = error;
+  return last;
 }
 
 int kernel_addresses() {
@@ -173,6 +250,15 @@ const std::map<std::string, std::function<int()>>& attempts() {
       {"write-dotenv", [] { return append(wt + "/.env"); }},
       {"read-hidden-dir", [] { return readable(wt + "/private/token"); }},
       {"add-hook", [] { return append(wt + "/.git/hooks/pre-commit", O_CREAT); }},
+      {"link-to-hook", [] {
+         const auto hook = wt + "/.git/hooks/post-checkout";
+         return outcome(::symlink(hook.c_str(), (wt + "/hook").c_str())) ? EINVAL : append(wt + "/hook", O_CREAT); }},
+      {"hardlink-dotenv", [] { return outcome(::link((wt + "/a/b/.env").c_str(), (wt + "/plain").c_str())); }},
+      {"link-to-dotenv", [] { return outcome(::symlink(".env", (wt + "/plain").c_str())) ? EINVAL : readable(wt + "/plain"); }},
+      {"exchange-dotenv", [] {
+         if (append(wt + "/plain", O_CREAT) != 0) return EINVAL;
+         return outcome(::renameat2(AT_FDCWD, (wt + "/.env").c_str(), AT_FDCWD, (wt + "/plain").c_str(), RENAME_EXCHANGE)); }},
+      {"truncate-dotenv", [] { return outcome(::truncate((wt + "/.env").c_str(), 0)); }},
       {"append-git-config", [] { return append(wt + "/.git/config"); }},
       {"move-git", [] { return outcome(::rename((wt + "/.git").c_str(), (wt + "/git2").c_str())); }},
       {"exchange-git", [] {
@@ -200,14 +286,27 @@ const std::map<std::string, std::function<int()>>& attempts() {
       {"signal-host", [] { return outcome(::kill(host_pid, 0)); }},
       {"see-host-process", [] { return outcome(::access(("/proc/" + std::to_string(host_pid)).c_str(), F_OK)); }},
       {"read-host-environ", [] { return readable("/proc/" + std::to_string(host_pid) + "/environ"); }},
+      {"write-host-memory", write_memory_of_host},
+      {"other-processes", other_processes},
+      {"init-memory", [] { return outcome(::open("/proc/1/mem", O_RDWR)); }},
+      {"init-descriptors", [] { return ::opendir("/proc/1/fd") ? 0 : errno; }},
+      {"init-environ", [] { return readable("/proc/1/environ"); }},
       {"init-root", [] { return readable("/proc/1/root" + outside + "/victim"); }},
       {"self-root", [] { return readable("/proc/self/root/.." + outside + "/victim"); }},
       {"host-socket", [] { return connect_to(outside + "/s", false); }},
+      {"agent-socket", [] { return connect_to(outside + "/agent.sock", false); }},
+      {"daemon-socket", [] { return connect_to(outside + "/run/lares.sock", false); }},
+      {"container-sockets", [] { return first_of({"/run/docker.sock", "/var/run/docker.sock", "/run/podman/podman.sock",
+                                                  "/run/containerd/containerd.sock", "/run/dbus/system_bus_socket", "/run/systemd/private"}); }},
+      {"run-socket", [] { return connect_to("/run/lares-attempts-" + std::to_string(host_pid), false); }},
+      {"system-socket", [] { return connect_to("/var/lib/lares-attempts-" + std::to_string(host_pid), false); }},
       {"worktree-socket", [] { return connect_to(wt + "/s", false); }},
       {"abstract-socket", [] { return connect_to("lares-attempts-" + std::to_string(host_pid), true); }},
       {"environment", has_secret_environment},
       {"host-tcp", [] { return inet(SOCK_STREAM, "127.0.0.1", port); }},
       {"udp-out", [] { return inet(SOCK_DGRAM, "192.0.2.1", 53); }},
+      {"udp6-out", inet6_out},
+      {"ping", [] { return outcome(::socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)) ? errno : inet(SOCK_DGRAM, "192.0.2.1", 7); }},
       {"packet-socket", [] { return outcome(::socket(AF_PACKET, SOCK_RAW, 0)); }},
       {"raw-socket", [] { return outcome(::socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)); }},
       {"vsock", [] { return outcome(::socket(AF_VSOCK, SOCK_STREAM, 0)); }},
@@ -222,6 +321,8 @@ const std::map<std::string, std::function<int()>>& attempts() {
       {"userfaultfd", [] { return outcome(::syscall(SYS_userfaultfd, O_CLOEXEC | 1)); }},
       {"add-key", [] { return outcome(::syscall(SYS_add_key, "user", "lares", "x", 1, -3)); }},
       {"keyctl", [] { return outcome(::syscall(SYS_keyctl, 0, -3, 1)); }},
+      {"request-key", [] { return outcome(::syscall(SYS_request_key, "user", "lares", nullptr, -3)); }},
+      {"terminal", [] { return outcome(::open("/dev/tty", O_RDWR)); }},
       {"push-to-terminal", [] { return outcome(::syscall(SYS_ioctl, 0, TIOCSTI, "x")); }},
       {"push-to-terminal-high-bits", [] { return outcome(::syscall(SYS_ioctl, 0, (1ul << 32) | TIOCSTI, "x")); }},
       {"console-paste", [] { return outcome(::syscall(SYS_ioctl, 0, TIOCLINUX, "\3")); }},
@@ -240,6 +341,20 @@ const std::map<std::string, std::function<int()>>& attempts() {
 #endif
       {"setns", [] { const int fd = ::open("/proc/1/ns/net", O_RDONLY); return fd < 0 ? errno : outcome(::setns(fd, 0)); }},
       {"steal-descriptor", [] { return outcome(::syscall(SYS_pidfd_getfd, ::syscall(SYS_pidfd_open, ::getpid(), 0), 0, 0)); }},
+      {"steal-descriptor-of-host", steal_from_host},
+      {"join-host-by-pidfd", [] { return outcome(::setns(static_cast<int>(::syscall(SYS_pidfd_open, 1, 0)), CLONE_NEWNS)); }},
+      {"run-from-memory", run_from_memory},
+      {"host-shared-memory", [] { return readable("/dev/shm/lares-attempts-" + std::to_string(host_pid)); }},
+      {"host-shared-segment", [] { return outcome(::shmget(host_pid, 0, 0)); }},
+      {"dump-core", dump_core},
+      {"preload-for-all", [] { return append("/etc/ld.so.preload", O_CREAT); }},
+      {"mount-tmpfs", [] { return outcome(::mount("tmpfs", wt.c_str(), "tmpfs", 0, nullptr)); }},
+      {"mount-setattr", [] {
+         mount_attr attr{};
+         attr.attr_clr = MOUNT_ATTR_RDONLY;
+         return outcome(::mount_setattr(AT_FDCWD, "/", 0, &attr, sizeof attr)); }},
+      {"move-mount", [] { return outcome(::move_mount(AT_FDCWD, "/tmp", AT_FDCWD, "/var/tmp", 0)); }},
+      {"make-cgroup", [] { return outcome(::mkdir("/sys/fs/cgroup/lares-attempt", 0755)); }},
       {"fsopen", [] { return outcome(::fsopen("tmpfs", 0)); }},
       {"open-tree", [] { return outcome(::open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE)); }},
       {"chroot", [] { return outcome(::chroot("/tmp")); }},
@@ -256,8 +371,17 @@ const std::map<std::string, std::function<int()>>& attempts() {
       {"set-clock", [] { timeval now{}; ::gettimeofday(&now, nullptr); return outcome(::syscall(SYS_settimeofday, &now, nullptr)); }},
       {"load-module", [] { return outcome(::syscall(SYS_finit_module, 0, "", 0)); }},
       {"kexec", [] { return outcome(::syscall(SYS_kexec_load, 0, 0, nullptr, 0)); }},
+      {"kexec-file", [] { return outcome(::syscall(SYS_kexec_file_load, -1, -1, 0, nullptr, 0)); }},
       {"swap", [] { return outcome(::syscall(SYS_swapoff, "/nonexistent")); }},
       {"reboot", [] { return outcome(::syscall(SYS_reboot, 0, 0, 0, nullptr)); }},  // wrong magic: harmless where allowed
+      {"chown-to-root", [] { return outcome(::chown((wt + "/attempts").c_str(), 0, 0)); }},
+      {"file-capability", set_file_capability},
+      {"fanotify", [] { return outcome(::syscall(SYS_fanotify_init, 0, O_RDONLY)); }},
+      {"raise-priority", [] { return outcome(::setpriority(PRIO_PROCESS, 0, -20)); }},
+      {"real-time", run_at_real_time},
+      {"spare-me-when-memory-is-short", [] {
+         const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY);
+         return fd < 0 ? errno : ::write(fd, "-1000", 5) == 5 ? 0 : errno; }},
       {"raise-limits", [] { const rlimit more{1 << 20, 1 << 20}; return outcome(::setrlimit(RLIMIT_NPROC, &more)); }},
   };
   return all;

@@ -10,7 +10,7 @@ namespace lares::sandbox::test {
 namespace {
 
 std::vector<std::string> names(const Scratch& scratch) {
-  auto found = find_secrets(scratch.wt);
+  auto found = find_sensitive(scratch.wt).hidden;
   for (auto& path : found) path = path.substr(scratch.wt.native().size() + 1);
   return found;
 }

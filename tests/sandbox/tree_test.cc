@@ -198,6 +198,41 @@ TEST(Limits, MemoryOfTheWholeTreeIsBounded) {
   EXPECT_NE(ran.output.find("use more than 128 MiB"), std::string::npos) << ran.output;
 }
 
+// What is in no process's own memory counts too, or a bomb would be made of it.
+class MemoryBomb : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(MemoryBomb, IsContained) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("bomb.py", GetParam().second);
+  auto options = in(scratch);
+  options.policy.limits.memory_bytes = 96 << 20;
+  const auto ran = run({"python3", "bomb.py"}, options);
+  EXPECT_FALSE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_NE(ran.output.find("use more than 96 MiB"), std::string::npos) << ran.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(, MemoryBomb, testing::Values(
+    std::pair("OneProcess", "import time\nb = bytearray(128 << 20)\ntime.sleep(60)\n"),
+    std::pair("FilesInMemory", "import os, time\nfor i in range(4): os.write(os.memfd_create('x'), bytes(32 << 20))\ntime.sleep(60)\n"),
+    std::pair("SharedMemory", "import mmap, time\nm = mmap.mmap(-1, 128 << 20)\nfor i in range(0, 128 << 20, 4096): m[i] = 1\ntime.sleep(60)\n"),
+    std::pair("Segments", "import ctypes, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\n"
+                          "for i in range(4):\n  a = c.shmat(c.shmget(0, 32 << 20, 0o600), None, 0)\n  ctypes.memset(a, 1, 32 << 20)\n"
+                          "  c.shmdt(ctypes.c_void_p(a))\ntime.sleep(60)\n")),  // attached to no process any more
+    [](const auto& tested) { return tested.param.first; });
+
+TEST(Limits, MemoryThatIsSharedCountsOnce) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("pool.py", "import mmap, os, time\nm = mmap.mmap(-1, 48 << 20)\nfor i in range(0, 48 << 20, 4096): m[i] = 1\n"
+                           "for n in range(3):\n  if os.fork() == 0:\n    sum(m[::4096]); time.sleep(1); os._exit(0)\n"
+                           "for n in range(3): os.wait()\nprint('done')\n");
+  auto options = in(scratch);
+  options.policy.limits.memory_bytes = 128 << 20;  // 48 MiB four times is more
+  EXPECT_EQ(run({"python3", "pool.py"}, options).output, "done\n");
+}
+
 TEST(Limits, AFloodOfOutputIsCutByTheReader) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
@@ -208,6 +243,23 @@ TEST(Limits, AFloodOfOutputIsCutByTheReader) {
   EXPECT_EQ(ran.exit.signal, SIGKILL);
   EXPECT_LT(ran.output.size(), 6u << 20);
   EXPECT_LT(steady_clock::now() - before, seconds(10));
+}
+
+TEST(Limits, ALineWithoutAnEndIsCutToo) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const auto ran = shell("head -c 100000000 /dev/zero", in(scratch));
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_LT(ran.output.size(), 2u << 20);
+}
+
+TEST(Limits, SharedMemoryFilesAreBounded) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  // The smallest of them, so that the machine's memory is not the price; the others differ by a number.
+  const auto ran = shell("dd if=/dev/zero of=/dev/fill bs=4096 count=100 2>&1; for d in /mnt /home /srv; do dd if=/dev/zero of=$d/fill bs=65536 count=100 2>&1; done",
+                         in(scratch));
+  EXPECT_EQ(ran.output.find("100+0 records out"), std::string::npos) << ran.output;
 }
 
 TEST(Limits, NonTextOutputArrivesAsItIs) {

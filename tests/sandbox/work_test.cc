@@ -139,7 +139,7 @@ TEST(Work, HidesWithoutBreakingItsNeighbours) {
   scratch.write("conf/settings", "plain");
   scratch.write("docs/readme", "doc");
   auto options = in(scratch);
-  options.policy.hidden = find_secrets(scratch.wt);
+  options.policy.hidden = find_sensitive(scratch.wt).hidden;
   options.policy.readonly = {"docs"};
   const auto ran = shell("cat conf/.env conf/settings; echo new > conf/new; (echo y > docs/readme) 2>/dev/null || echo kept", options);
   EXPECT_EQ(ran.output, "plainkept\n");
