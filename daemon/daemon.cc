@@ -60,7 +60,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                        .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens});
   Checkpoints checkpoints(trees, options.state_dir + "/snapshots");
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .log = &log, .state_dir = options.state_dir,
-                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .defaults = options.defaults});
+                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults});
   sessions.load();
   Server server(io.get_executor(), disk, host, residents, sessions, log,
                 {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "daemon/engine_host.h"
 #include "daemon/log.h"
@@ -16,6 +17,7 @@ struct DaemonOptions {
   std::string model_directory;     // what server/status says
   std::string sandbox_launcher;    // path of lares-sandbox
   std::string mcp_config;          // the user's own; empty: no MCP servers
+  std::vector<std::string> network_allow;  // hosts that commands may reach
   std::string config_dir;          // the user's own hooks.json and AGENTS.md; empty: neither
   TurnSettings defaults;
   std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens

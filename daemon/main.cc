@@ -94,6 +94,7 @@ int run(int argc, char** argv) {
   options.resident_tokens = resident;
   options.model_directory = model;
   options.sandbox_launcher = beside_this_executable("lares-sandbox");
+  options.network_allow = settings->list("network_allow");
   options.config_dir = config_dir();
   options.mcp_config = mcp_config(options.config_dir);
   options.load = [&](const engine::Progress& progress) {

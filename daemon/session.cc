@@ -20,6 +20,7 @@
 #include "daemon/session_facts.h"
 #include "daemon/shorten.h"
 #include "daemon/utf8.h"
+#include "sandbox/sandbox.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
@@ -251,6 +252,10 @@ void Session::make_toolbox() {
   builtin.state_dir = world_.state_dir + "/outputs/" + info_.session_id;
   builtin.sandbox_launcher = world_.sandbox_launcher;
   builtin.no_sandbox = info_.settings.no_sandbox;
+  builtin.network_allow = world_.network_allow;
+  builtin.on_network = [log = world_.log, id = info_.session_id](const sandbox::NetworkDecision& d) {
+    log->event("network", {{"session", id}, {"host", d.host}, {"port", d.port}, {"allowed", d.allowed}, {"why", d.why}});
+  };
   std::error_code ec;
   std::filesystem::create_directories(builtin.state_dir, ec);  // where it fails, the tool that needs it says so
   tools_ = make_tools(world_.io, {builtin, world_.mcp_config}, [this](std::string question) { return ask(std::move(question)); });

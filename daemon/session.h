@@ -54,6 +54,7 @@ struct SessionWorld {
   const Log* log = nullptr;
   std::string state_dir, sandbox_launcher, mcp_config;
   std::string config_dir;  // the user's own hooks.json and AGENTS.md; empty: neither
+  std::vector<std::string> network_allow;
   TurnSettings defaults;
   std::function<void()> changed;  // some session's state changed
 };

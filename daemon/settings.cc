@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -30,6 +31,7 @@ constexpr Setting kSettings[] = {
     {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
     {"socket", "where the daemon listens and lares connects", "", Kind::path, 0, 0, {}, true},
     {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
+    {"network_allow", "hosts that commands may reach by HTTP(S)", "none", Kind::hosts, 0, 0, {}, true},
     {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0, "auto edits ask plan read-only"},
     {"temperature", "of sampling, in new sessions; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},
     {"steps", "answers of the model in a turn, at most", "200", Kind::whole, 1, 1e6},
@@ -59,6 +61,8 @@ std::string what_it_must_be(const Setting& s) {
       return "a whole number " + range_text(s);
     case Kind::flag:
       return "true or false";
+    case Kind::hosts:
+      return "hosts with blanks between them, such as `pypi.org *.pythonhosted.org localhost:8080`";
     case Kind::word:
       break;
   }
@@ -160,6 +164,9 @@ tl::expected<json, std::string> setting_value(const Setting& s, const std::strin
     if (text == "true" || text == "false") return json(text == "true");
   } else if (s.kind == Kind::word) {
     if (among(s.words, text)) return json(text);
+  } else if (s.kind == Kind::hosts) {
+    constexpr std::string_view kOfHosts = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.*:[] ";
+    if (text.find_first_not_of(kOfHosts) == std::string::npos) return json(text);
   } else if (text.starts_with('/') && text.find('\0') == std::string::npos) {
     return json(text);
   }
@@ -186,7 +193,7 @@ tl::expected<Settings, std::string> Settings::load() {
         unknown += fmt::format("{}{} (near {})", unknown.empty() ? "" : ", ", key, nearest_setting(key));
         continue;
       }
-      const bool is_text = s->kind == Kind::path || s->kind == Kind::word;
+      const bool is_text = s->kind == Kind::path || s->kind == Kind::word || s->kind == Kind::hosts;
       if (value.is_string() != is_text) return broken(out.path_, line_of(file->text, key), fmt::format("{} must be {}, and is {}", key, what_it_must_be(*s), value.dump()));
       const std::string text = is_text ? value.get<std::string>() : value.dump();
       if (const auto checked = setting_value(*s, text); !checked) return broken(out.path_, line_of(file->text, key), fmt::format("{}, and is {}", checked.error(), value.dump()));
@@ -224,6 +231,13 @@ std::optional<double> Settings::number(std::string_view key) const {
 std::optional<std::int64_t> Settings::whole(std::string_view key) const {
   const Value* const value = find(key);
   return value ? std::optional<std::int64_t>(std::strtoll(value->text.c_str(), nullptr, 10)) : std::nullopt;
+}
+
+std::vector<std::string> Settings::list(std::string_view key) const {
+  std::vector<std::string> out;
+  std::istringstream words(text(key).value_or(""));
+  for (std::string word; words >> word;) out.push_back(word);
+  return out;
 }
 
 std::optional<bool> Settings::flag(std::string_view key) const {

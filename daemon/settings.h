@@ -16,7 +16,7 @@
 namespace lares::daemon {
 
 struct Setting {
-  enum class Kind { path, number, whole, word, flag };
+  enum class Kind { path, number, whole, word, flag, hosts };
   std::string_view key, what;
   std::string_view usual;  // in words, where nothing is set; empty: the caller computes it
   Kind kind = Kind::path;
@@ -50,6 +50,7 @@ class Settings {
   std::optional<double> number(std::string_view key) const;
   std::optional<std::int64_t> whole(std::string_view key) const;
   std::optional<bool> flag(std::string_view key) const;
+  std::vector<std::string> list(std::string_view key) const;  // of hosts
 
   const std::string& path() const { return path_; }
   const std::vector<std::string>& warnings() const { return warnings_; }  // unknown members of the file; at most one line
