@@ -35,6 +35,7 @@ TestCounts parse_ctest(std::string_view output);
 struct TestReport {
   std::string text;
   bool ok = false;
+  TestCounts counts{};
 };
 
 inline constexpr std::size_t kFailuresMax = 10, kReportBytesMax = 8000;

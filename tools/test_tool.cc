@@ -9,6 +9,7 @@
 #include "tools/clip.h"
 #include "tools/rooted_fs.h"
 #include "tools/test_report.h"
+#include "tools/test_run.h"
 #include "tools/test_runner.h"
 #include "tools/text.h"
 
@@ -54,6 +55,72 @@ std::string last_lines(std::string_view text, std::size_t n) {
   return out;
 }
 
+// `any_format`: the command is not one of those that are known, but what it says may be.
+TestReport report_of_any(Runner runner, std::string_view output, const std::string& status, const RootedFs& files) {
+  using Kind = RunnerKind;
+  for (const Kind kind : {Kind::pytest, Kind::unittest, Kind::node, Kind::cargo, Kind::go, Kind::ctest}) {
+    runner.kind = kind;
+    if (TestReport done = report(runner, output, status, files); done.counts.known) return done;
+  }
+  runner.kind = Kind::generic;
+  return report(runner, output, status, files);
+}
+
+asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner, bool any_format, OnOutput on_output) {
+  const auto files = RootedFs::open(options.root);
+  if (!files) co_return TestRun{.text = files.error()};
+  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  auto started = co_await start_command(options, runner.argv, runner.cwd);
+  if (!started && co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  if (!started) co_return TestRun{.text = started.error()};
+  const std::unique_ptr<sandbox::Process> process = std::move(*started);
+  boost::system::error_code ignored;
+  process->in().close(ignored);
+
+  const auto deadline = Clock::now() + std::chrono::milliseconds(options.command_timeout_ms);
+  auto give_up = deadline;
+  OutputCleaner cleaner;
+  Kept kept;
+  Throttle throttle(std::move(on_output));
+  bool draining = false, timed_out = false, cancelled = false;
+  for (std::string raw;;) {
+    raw.clear();
+    const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
+    const ReadEnd end = co_await read_before(process->out(), raw, until);
+    if (end == ReadEnd::data) {
+      const std::string text = cleaner.feed(raw);
+      kept.add(text);
+      throttle.add(text);
+    }
+    throttle.flush_if_due();
+    if (end == ReadEnd::closed) break;
+    cancelled = end == ReadEnd::cancelled;
+    if (cancelled) break;
+    if (Clock::now() >= give_up) {
+      timed_out = !draining;
+      break;
+    }
+    // What the tests left in the background may keep the pipe open.
+    if (end == ReadEnd::deadline && !draining && has_ended(process->pid())) draining = true, give_up = Clock::now() + kDrain;
+  }
+  kept.add(cleaner.finish());
+  throttle.flush();
+  if (timed_out || cancelled) process->kill();
+  const sandbox::Exit exit = co_await process->wait();
+  if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  const std::string output = kept.text();
+  if (timed_out) {
+    co_return TestRun{.ran = true, .text = fmt::format("tests timed out after {} seconds ({})", std::max(1, options.command_timeout_ms / 1000), runner.shown) +
+                          last_lines(output, kTimeoutLines)};
+  }
+  const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
+                             : exit.code != 0 ? fmt::format("exit status {}", exit.code)
+                                              : "";
+  TestReport done = any_format ? report_of_any(runner, output, status, *files) : report(runner, output, status, *files);
+  const TestCounts& n = done.counts;
+  co_return TestRun{.ran = true, .passed = done.ok, .counted = n.known, .total = n.total, .failed = n.failed, .skipped = n.skipped, .text = std::move(done.text)};
+}
+
 }  // namespace
 
 TestTool::TestTool(const BuiltinOptions& options) : options_(options), spec_{"test", kDescription, kSchema} {}
@@ -88,60 +155,28 @@ asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_
 }
 
 asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter, OnOutput on_output) {
-  const auto files = RootedFs::open(options_.root);
-  if (!files) co_return Outcome{files.error(), false, {}};
   const auto runner = find_runner(options_.root, path, filter);
   if (!runner) co_return Outcome{runner.error(), false, {}};
-  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
-  auto started = co_await start_command(options_, runner->argv, runner->cwd);
-  if (!started && co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
-  if (!started) co_return Outcome{started.error(), false, {}};
-  const std::unique_ptr<sandbox::Process> process = std::move(*started);
-  boost::system::error_code ignored;
-  process->in().close(ignored);
+  auto running = run_runner(options_, *runner, /*any_format=*/false, std::move(on_output));
+  auto ran = co_await std::move(running);
+  if (!ran) co_return tl::unexpected(std::move(ran.error()));
+  co_return Outcome{std::move(ran->text), ran->passed, {}};
+}
 
-  const auto deadline = Clock::now() + std::chrono::milliseconds(options_.command_timeout_ms);
-  auto give_up = deadline;
-  OutputCleaner cleaner;
-  Kept kept;
-  Throttle throttle(std::move(on_output));
-  bool draining = false, timed_out = false, cancelled = false;
-  for (std::string raw;;) {
-    raw.clear();
-    const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
-    const ReadEnd end = co_await read_before(process->out(), raw, until);
-    if (end == ReadEnd::data) {
-      const std::string text = cleaner.feed(raw);
-      kept.add(text);
-      throttle.add(text);
-    }
-    throttle.flush_if_due();
-    if (end == ReadEnd::closed) break;
-    cancelled = end == ReadEnd::cancelled;
-    if (cancelled) break;
-    if (Clock::now() >= give_up) {
-      timed_out = !draining;
-      break;
-    }
-    // What the tests left in the background may keep the pipe open.
-    if (end == ReadEnd::deadline && !draining && has_ended(process->pid())) draining = true, give_up = Clock::now() + kDrain;
+asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command) {
+  const bool throwing = co_await enter_cancellation();
+  const bool named = !command.empty();
+  tl::expected<Runner, std::string> runner = Runner{RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false};
+  if (!named) runner = find_runner(options.root, "", "");
+  Result<TestRun> out;
+  if (runner) {
+    auto running = run_runner(std::move(options), *runner, named, nullptr);
+    out = co_await std::move(running);
+  } else {
+    out->text = runner.error();
   }
-  kept.add(cleaner.finish());
-  throttle.flush();
-  if (timed_out || cancelled) process->kill();
-  const sandbox::Exit exit = co_await process->wait();
-  if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
-  const std::string output = kept.text();
-  if (timed_out) {
-    co_return Outcome{fmt::format("tests timed out after {} seconds ({})", std::max(1, options_.command_timeout_ms / 1000), runner->shown) +
-                          last_lines(output, kTimeoutLines),
-                      false, {}};
-  }
-  const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
-                             : exit.code != 0 ? fmt::format("exit status {}", exit.code)
-                                              : "";
-  TestReport done = report(*runner, output, status, *files);
-  co_return Outcome{std::move(done.text), done.ok, {}};
+  co_await leave_cancellation(throwing);
+  co_return out;
 }
 
 }  // namespace lares::tools
