@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/session.h"
+#include "daemon/worktree_records.h"
 
 namespace lares::daemon {
 
@@ -22,6 +23,11 @@ class Sessions {
   void resume();
 
   Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
+  struct InWorktree {
+    std::shared_ptr<Session> session;
+    WorktreeRecord worktree;  // made for it
+  };
+  asio::awaitable<Reply<InWorktree>> create_in_worktree(protocol::SessionCreate request);
   asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title);
   // By id or an unambiguous beginning of one.
   Reply<std::shared_ptr<Session>> find(const std::string& id) const;
@@ -33,6 +39,7 @@ class Sessions {
   void forget(Subscriber* subscriber);
 
  private:
+  Reply<std::shared_ptr<Session>> make(const protocol::SessionCreate& request, protocol::SessionInfo info);
   void limit_timelines();
 
   SessionWorld world_;
