@@ -1,6 +1,7 @@
 #include "daemon/cli/command_table.h"
 
 #include "daemon/cli/commands.h"
+#include "daemon/cli/worktrees_command.h"
 
 namespace lares::cli {
 namespace {
@@ -15,6 +16,8 @@ constexpr Command kCommands[] = {
     {"diff", "what a session changed", diff_command},
     {"rewind", "back to before a turn, with the files it changed", rewind_command},
     {"fork", "another session that knows what this one knows", fork_command},
+    {"worktrees", "sessions that work in a git worktree of their own", worktrees_command},
+    {"apply", "what such a session did, into your worktree", apply_command},
     {"rules", "what may run unasked, must be asked for, or may not", rules_command},
     {"doctor", "what this host gives, and what is in the way", doctor_command},
     {"shutdown", "end the daemon; sessions stay on disk", shutdown_command},

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "daemon/cli/approval.h"
+#include "daemon/cli/best_of.h"
 #include "daemon/cli/changes.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
@@ -24,6 +25,7 @@
 #include "daemon/cli/text.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
+#include "daemon/worktree_wire.h"
 
 namespace lares::cli {
 namespace {
@@ -33,6 +35,11 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kRedrawEvery{120};
 constexpr int kReconnectsMax =
     5;  // in one turn; a daemon that keeps dying is reported, not retried for ever
+
+constexpr std::chrono::minutes kWorktreeTimeout{10};  // to make one: a checkout and two snapshots
+constexpr int kTitleColumns = 60;
+
+std::string title_of(const std::string& prompt) { return clip(one_line(prompt.substr(0, 4 * kTitleColumns)), kTitleColumns, ""); }
 
 int status_of(const std::string& reason) {
   if (reason == "end_turn") return kExitFinished;
@@ -52,9 +59,10 @@ Transcript::Options view_options(const DaemonOptions& daemon, const TurnOptions&
 
 class Turn {
  public:
-  Turn(const DaemonOptions& daemon, const TurnOptions& turn, std::string mode, std::string prompt)
+  Turn(const DaemonOptions& daemon, const TurnOptions& turn, bool worktree, std::string mode, std::string prompt)
       : daemon_(daemon),
         options_(turn),
+        worktree_(worktree),
         mode_(std::move(mode)),
         prompt_(std::move(prompt)),
         prompt_id_(fresh_prompt_id()),
@@ -104,9 +112,13 @@ class Turn {
       create.settings.no_sandbox = options_.no_sandbox;
       create.settings.policy = options_.policy;
       create.settings.unattended = "skip";  // this command waits for the turn's end: it must come
-      auto made = link_.call<protocol::SessionInfo>(create);
+      if (worktree_) create.title = title_of(prompt_);  // its branch is called by it
+      protocol::WorktreeCreate request;
+      request.create = std::move(create), request.worktree = worktree_;
+      auto made = link_.call<protocol::WorktreeCreated>(request, worktree_ ? kWorktreeTimeout : kAnswerTimeout);
       if (!made) return tl::unexpected(std::move(made.error()));
-      session_ = std::move(*made);
+      session_ = std::move(made->session);
+      if (worktree_ && !daemon_.json) view_.note(Style::dim, fmt::format("works in {}, on the branch {}", session_.root, made->branch));
     } else {
       protocol::SessionGet get;
       get.session_id = options_.session;
@@ -401,10 +413,12 @@ class Turn {
                                                 : Style::yellow;
     screen_.line("");
     screen_.line(t.paint(style, view_.summary(ended, changes_, session_.session_id)));
+    if (worktree_) screen_.line(t.paint(style, fmt::format("your worktree is as it was; `lares apply {}` brings this into it", session_.session_id)));
   }
 
   const DaemonOptions& daemon_;
   const TurnOptions& options_;
+  const bool worktree_;
   const std::string mode_, prompt_, prompt_id_;
   Link link_;
   Screen screen_;
@@ -438,6 +452,12 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   std::string prompt;
   app.add_option(argument, prompt, "what to do, in your words; - reads it from stdin")->required();
   turn.add_to(app);
+  BestOfOptions best;
+  bool worktree = false;
+  if (mode == "work") {
+    app.add_flag("--worktree", worktree, "work in a git worktree of its own, on a new branch; yours stays as it is until `lares apply`");
+    best.add_to(app);
+  }
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(
       std::string("The answer goes to stdout, everything else to stderr: `") + name +
@@ -462,8 +482,13 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
     fail(usable.error(), daemon.json);
     return kExitUsage;
   }
+  if (const std::string wrong = best.wrong(turn, worktree); !wrong.empty()) {
+    fmt::print(stderr, "{}: {}\n", name, wrong);
+    return kExitUsage;
+  }
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
-  return Turn(daemon, turn, std::move(mode), std::move(prompt)).run();
+  if (best.n > 0) return best_of(daemon, turn, best, prompt);
+  return Turn(daemon, turn, worktree, std::move(mode), std::move(prompt)).run();
 }
 
 }  // namespace
