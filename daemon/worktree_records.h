@@ -22,6 +22,7 @@ struct WorktreeRecord {
   std::int64_t began_ms = 0;
   struct Applied {
     std::string before, after;  // snapshots of `worktree_of`
+    std::string theirs;         // of the worktree, that was applied
     std::vector<std::string> paths;
   };
   Applied applied;  // before empty: it is not, or it was taken back

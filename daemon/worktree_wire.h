@@ -29,7 +29,7 @@ struct WorktreeInfo {
   std::string root, worktree_of, branch;
   bool closed = false;                   // the session
   bool gone = false;                     // somebody removed the directory
-  bool uncommitted = false;              // files are neither as its branch has them nor as they were when it began
+  bool uncommitted = false;              // its files are as neither its branch has them, nor as they began, nor as they were applied
   std::int64_t n_changed = 0;  // files, since it began
   std::int64_t began_ms = 0;
   bool applied = false;                  // and not taken back

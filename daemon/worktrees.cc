@@ -171,6 +171,10 @@ asio::awaitable<protocol::WorktreeInfo> Worktrees::look_at(WorktreeRecord record
   const auto changes = co_await std::move(comparing);
   out.n_changed = changes ? static_cast<std::int64_t>(changes->size()) : 0;
   out.uncommitted = seen->uncommitted && (!changes || !changes->empty());
+  if (!out.uncommitted || record.applied.theirs.empty()) co_return out;
+  auto since_comparing = checkpoints_.compare(record.root, record.applied.theirs, std::string(tools::kWorktree));
+  const auto since = co_await std::move(since_comparing);
+  out.uncommitted = !since || !since->empty();  // what was applied is not lost
   co_return out;
 }
 
@@ -222,7 +226,7 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord
   auto putting = put(record, *ours, *merged);
   const auto done = co_await std::move(putting);
   if (!done) co_return tl::unexpected(done.error());
-  record.applied = {ours->id, merged->merged.id, paths_of(merged->changes).paths};
+  record.applied = {ours->id, merged->merged.id, theirs->id, paths_of(merged->changes).paths};
   const auto write = [&] { return records_.write(record); };
   if (const auto written = co_await on_disk_pool(disk_, write); !written) co_return failed(fmt::format("it is done, but cannot be taken back: {}", written.error()));
   co_return out;

@@ -84,7 +84,7 @@ Result<std::string> which(Link& link, const std::string& id) {
 
 std::string worktrees_text(const std::vector<protocol::WorktreeInfo>& worktrees, const Terminal& t) {
   if (worktrees.empty()) return "no session has a worktree of its own; `lares run --worktree` makes one\n";
-  constexpr int kBranchMax = 36, kChanges = 18;
+  constexpr int kBranchMax = 36, kChanges = 16;
   int branch = 6;
   for (const auto& w : worktrees) branch = std::max(branch, std::min(columns(w.branch), kBranchMax));
   std::string out = t.paint(Style::dim, fmt::format("{:<12} {:>4} {} {} title", "session", "age", cell("branch", branch), cell("changes", kChanges))) + "\n";

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,10 +64,17 @@ class WorktreesTest(unittest.TestCase):
         self.addCleanup(c.close)
         return c
 
-    def lares(self, *args):
+    def env(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
-        env.update(LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm")
-        p = subprocess.run([LARES, *args], cwd=self.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90)
+        return dict(env, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm")
+
+    def background(self, *args):
+        p = subprocess.Popen([LARES, *args], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        return p
+
+    def lares(self, *args):
+        p = subprocess.run([LARES, *args], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90)
         return p.returncode, p.stdout.decode(), p.stderr.decode()
 
     def mine(self):
@@ -215,6 +223,17 @@ class WorktreesTest(unittest.TestCase):
         with self.assertRaises(Refused):
             c.call("prompt/send", sessionId=made["sessionId"], id="x", content="more")
 
+    def test_what_was_applied_is_not_lost_with_it(self):
+        self.start(bash("echo x > b.txt"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
+        made = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]
+        self.assertEqual(self.lares("apply")[0], 0)
+        self.write("b.txt", "more\n", root=made["root"])
+        self.assertEqual(self.lares("worktrees", "remove", made["sessionId"])[0], 1)
+        self.write("b.txt", "x\n", root=made["root"])
+        status, _, err = self.lares("worktrees", "remove", made["sessionId"])
+        self.assertEqual(status, 0, err)
+
     def test_commits_only_on_its_branch_keep_it(self):
         self.start()
         c = self.client()
@@ -325,6 +344,26 @@ class WorktreesTest(unittest.TestCase):
         status, out, err = self.lares("run", "--best-of", "2", "--test", "grep -q good verdict", "Decide")
         self.assertEqual(status, 0, out + err)
         self.assertRegex(out, r"\* \w+ +finished +passed +\+1 +-0")
+
+    def test_ctrl_c_ends_the_turns_and_the_tests_decide_all_the_same(self):
+        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
+        self.daemon.stop()
+        talk = {"text": THINK + " ".join(str(i * i) for i in range(20000)), "openEnded": True, "step": 2}  # nothing that repeats
+        self.daemon.start([{"text": bash(e), "step": 1} for e in (self.ADD, f"{self.ADD}; {self.NEG}")] + [talk, talk])
+        p = self.background("run", "--best-of", "2", "Mend calc")
+        worked, talking = set(), set()
+        while len(talking) < 2:
+            if m := re.match(r"(\d)  (tool|decode) +step +1 ", p.stderr.readline().decode()):
+                if m.group(2) == "tool":
+                    worked.add(m.group(1))
+                elif m.group(1) in worked:
+                    talking.add(m.group(1))
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 0, out.decode() + err.decode())
+        how = re.search(r"(?s)\* \w+ +(\w+) +2 passed.*  \w+ +(\w+) +1 of 2 failed", out.decode())
+        self.assertTrue(how, out.decode())
+        self.assertIn("interrupted", how.groups())  # one may have talked to its limit before both were at it
 
     def test_options_that_do_not_go_together(self):
         for args, why in ((("--best-of", "9"), "1 to 8|2 to 8"), (("--best-of", "1"), "2 to 8"), (("--apply",), "best-of"), (("--best-of", "2", "--worktree"), "leave out --worktree"),
