@@ -94,7 +94,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   const Transcript& transcript() const { return transcript_; }
   // Of a session just made: knows what the first n_ids of the other's transcript say, and shares what is evaluated of them.
   asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, std::size_t n_ids, std::vector<std::string> results);
-  asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // session_test.cc
+  asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // session_tests_run.cc
   void close();
   asio::awaitable<void> ended();  // when no turn runs
 

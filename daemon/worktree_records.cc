@@ -16,7 +16,9 @@
 
 namespace lares::daemon {
 // Read and written as the protocol's types are; outside the nameless namespace, where their reader would not find it.
-template <class V> static void fields(V& v, WorktreeRecord::Applied& x) { v.o("before", x.before); v.o("after", x.after); v.o("theirs", x.theirs); v.o("paths", x.paths); }
+template <class V> static void fields(V& v, WorktreeRecord::Applied& x) {
+  v.o("before", x.before); v.o("after", x.after); v.o("theirs", x.theirs); v.o("paths", x.paths);
+}
 template <class V> static void fields(V& v, WorktreeRecord& x) {
   v.r("sessionId", x.session_id); v.r("root", x.root); v.r("worktreeOf", x.worktree_of); v.r("storeOf", x.store_of); v.r("branch", x.branch);
   v.r("commit", x.commit); v.o("began", x.began); v.o("beganMs", x.began_ms); v.o("applied", x.applied);

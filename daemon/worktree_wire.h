@@ -1,6 +1,6 @@
 // The part of the protocol that is about sessions in git worktrees of their own, and its JSON; see protocol.h and wire.h.
 //
-// session/create takes `worktree` beside what protocol.h has: it makes a linked worktree below the daemon's state directory, at the repository's HEAD, on a new branch
+// session/create takes `worktree`: it makes a linked worktree below the state directory, at the repository's HEAD, on a new branch
 // lares/<slug of the title>-<part of the session's id>. Uncommitted changes come along, new files included, ignored ones not. The
 // repository's own worktree, index, HEAD and stash stay as they are. Errors: not_found where there is no git repository, internal.
 #pragma once

@@ -217,7 +217,8 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord
   auto merged = co_await std::move(merging);
   if (!merged) co_return failed(merged.error());
   if (!merged->conflicts.empty()) {
-    co_return tl::unexpected(refusal(Code::conflict, fmt::format("{}: nothing was applied, for {} conflict{}: {}", what, merged->conflicts.size(), merged->conflicts.size() == 1 ? "" : "s", listed(merged->conflicts)),
+    const std::size_t n = merged->conflicts.size();
+    co_return tl::unexpected(refusal(Code::conflict, fmt::format("{}: nothing was applied, for {} conflict{}: {}", what, n, n == 1 ? "" : "s", listed(merged->conflicts)),
                                      fmt::format("merge the branch {} with git, or work in {}", record.branch, record.root)));
   }
   protocol::WorktreeApplyResult out{.worktree_of = record.worktree_of, .changes = told(merged->changes)};

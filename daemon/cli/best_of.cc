@@ -261,7 +261,8 @@ class BestOf {
     for (;;) {
       const Happening h = link_.next(Clock::now() + std::chrono::hours(24));
       if (h.kind == Happening::Kind::typed) return h.line == "y" || h.line == "yes";
-      if (h.kind == Happening::Kind::notification || h.kind == Happening::Kind::answer || h.kind == Happening::Kind::resized || h.kind == Happening::Kind::tick) continue;
+      using Kind = Happening::Kind;
+      if (h.kind == Kind::notification || h.kind == Kind::answer || h.kind == Kind::resized || h.kind == Kind::tick) continue;
       fmt::print(stderr, "\n");
       return false;
     }
@@ -321,7 +322,7 @@ class BestOf {
 }  // namespace
 
 void BestOfOptions::add_to(CLI::App& app) {
-  auto* best = app.add_option("--best-of", n, fmt::format("try it so many times ({}..{}), each in a worktree of its own; the tests say which is the best", kAttemptsMin, kAttemptsMax))
+  auto* best = app.add_option("--best-of", n, "try it so many times, each in a worktree of its own; the tests say which is the best")
                    ->check(whole_number_in(kAttemptsMin, kAttemptsMax));
   app.add_option("--test", test, "what the tests are, for a shell (default: what the tool `test` finds)")->needs(best);
   app.add_flag("--apply", apply, "bring the best into your worktree, if it passes")->needs(best);

@@ -81,7 +81,8 @@ protocol::Json best_of_json(const std::vector<const Attempt*>& ranked, bool appl
     attempts.push_back(std::move(one));
   }
   const Attempt& best = *ranked.front();
-  return {{"type", "best_of"}, {"winner", best.session.session_id}, {"passes", best.passes()}, {"applied", applied}, {"diff", best.diff.diff}, {"attempts", std::move(attempts)}};
+  return {{"type", "best_of"},   {"winner", best.session.session_id}, {"passes", best.passes()},
+          {"applied", applied}, {"diff", best.diff.diff},            {"attempts", std::move(attempts)}};
 }
 
 void AttemptLines::show(const std::vector<Attempt>& attempts) {

@@ -90,7 +90,8 @@ std::string worktrees_text(const std::vector<protocol::WorktreeInfo>& worktrees,
   std::string out = t.paint(Style::dim, fmt::format("{:<12} {:>4} {} {} title", "session", "age", cell("branch", branch), cell("changes", kChanges))) + "\n";
   for (const auto& w : worktrees) {
     const std::string state = w.state.empty() || w.state == "idle" ? "" : " [" + w.state + "]";
-    std::string row = fmt::format("{:<12} {:>4} {} {} {}", w.session_id, age(w.began_ms), cell(w.branch, branch), cell(changes_text(w) + state, kChanges), one_line(w.title));
+    const std::string row = fmt::format("{:<12} {:>4} {} {} {}", w.session_id, age(w.began_ms), cell(w.branch, branch),
+                                        cell(changes_text(w) + state, kChanges), one_line(w.title));
     out += (t.width > 0 ? clip(row, t.width, "~") : row) + "\n";
   }
   return out;
@@ -113,7 +114,11 @@ void print_patch(std::string_view diff, int fd, const Terminal& terminal) {
   while (!diff.empty()) {
     const std::size_t end = std::min(diff.find('\n'), diff.size());
     const std::string line = printable(diff.substr(0, end));
-    const Style style = line.starts_with("+++") || line.starts_with("---") ? Style::bold : line.starts_with('+') ? Style::green : line.starts_with('-') ? Style::red : line.starts_with("@@") ? Style::cyan : Style::plain;
+    const Style style = line.starts_with("+++") || line.starts_with("---") ? Style::bold
+                        : line.starts_with('+')                            ? Style::green
+                        : line.starts_with('-')                            ? Style::red
+                        : line.starts_with("@@")                           ? Style::cyan
+                                                                           : Style::plain;
     screen.line(terminal.paint(style, line));
     diff.remove_prefix(std::min(end + 1, diff.size()));
   }
@@ -136,14 +141,16 @@ int worktrees_command(int argc, const char* const* argv) {
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool removes = action == "remove";
   if (removes == ids.empty() || (!removes && (branch || force))) {
-    fmt::print(stderr, "lares worktrees: {}\n", removes ? "remove needs the ids of sessions: lares worktrees remove ID ..." : "ids, --branch and --force belong to remove: lares worktrees remove ID ...");
+    fmt::print(stderr, "lares worktrees: {}: lares worktrees remove ID ...\n",
+               removes ? "remove needs the ids of sessions" : "ids, --branch and --force belong to remove");
     return kExitUsage;
   }
   return removes ? remove(ids, branch, force, options) : list(root, all, options);
 }
 
 int apply_command(int argc, const char* const* argv) {
-  CLI::App app("Brings what a session did in its own worktree into yours, as uncommitted changes: all of it, or nothing where both changed the same lines.", "lares apply");
+  CLI::App app("Brings what a session did in its own worktree into yours, as uncommitted changes: all of it, or nothing where both changed "
+               "the same lines.", "lares apply");
   DaemonOptions options;
   std::string id;
   bool dry_run = false, undo = false, diff = false;
