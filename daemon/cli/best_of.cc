@@ -227,7 +227,7 @@ class BestOf {
       for (const Attempt& a : attempts_)
         if (!a.message.empty()) fmt::print(stderr, "attempt {}: {}\n", a.number, printable(a.message));
       print_patch(best.diff.diff, STDOUT_FILENO, out);
-      if (best.diff.cut) fmt::print("[cut; `lares apply --diff {}` shows all]\n", best.session.session_id);
+      if (best.diff.cut) fmt::print("[cut; `lares apply --diff {}` shows more]\n", best.session.session_id);
       fmt::print("\n{}", best_of_table(order, out));
       if (!best.passes()) fmt::print("{}\n", printable(best.untested.empty() ? best.test.summary : best.untested));
       std::fflush(stdout);

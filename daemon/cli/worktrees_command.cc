@@ -20,6 +20,7 @@ namespace {
 
 // Snapshots of a large repository take longer than an answer usually does.
 constexpr std::chrono::minutes kDiskTimeout{10};
+constexpr std::int64_t kPatchBytesMax = protocol::kLineBytesMax / 4;  // escaped it is longer, and it is one line
 
 std::string cell(const std::string& text, int width) {
   std::string cut = clip(one_line(text), width, "~");
@@ -169,10 +170,12 @@ int apply_command(int argc, const char* const* argv) {
   if (diff) {
     protocol::WorktreeDiff request;
     request.session_id = *session;
+    request.bytes_max = kPatchBytesMax;
     const auto read = link.call<protocol::WorktreeDiffResult>(request, kDiskTimeout);
     if (!read) return fail(read.error(), options.json);
     if (options.json) print_line(protocol::dump(protocol::to_json(*read)));
     else print_patch(read->diff, STDOUT_FILENO, Terminal::detect(STDOUT_FILENO));
+    if (read->cut && !options.json) fmt::print(stderr, "cut: {} files changed, and their diffs are longer than {} bytes\n", read->n_changed, kPatchBytesMax);
     return kExitFinished;
   }
   protocol::WorktreeApply request;
