@@ -13,7 +13,7 @@ Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
   const auto here = known;
   const auto job = [this, here, root, work]() -> tl::expected<T, std::string> {
     if (!here->snapshots) {
-      auto opened = tools::Snapshots::open(root, directory_);
+      auto opened = tools::Snapshots::open(root, options_.directory, {}, options_.store_of ? options_.store_of(root) : "");
       if (!opened) return tl::unexpected(opened.error());
       here->snapshots.emplace(std::move(*opened));
     }
@@ -22,13 +22,15 @@ Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
   co_return co_await on_disk_pool(here->strand, job);
 }
 
-Checkpoints::Reply<tools::Snapshot> Checkpoints::take(std::string root, std::string label) {
-  const auto work = [label](Worktree& here) {
+Checkpoints::Reply<tools::Snapshot> Checkpoints::take(std::string root, std::string label, bool anew) {
+  const auto work = [this, label, anew](Worktree& here) {
     if (const auto now = std::chrono::steady_clock::now(); !here.pruned || now - *here.pruned > kPruneEvery) {
       here.pruned = now;
-      (void)here.snapshots->prune({});  // what cannot be deleted now is tomorrow
+      tools::Retention retention;
+      retention.keep = options_.keep;
+      (void)here.snapshots->prune(retention);  // what cannot be deleted now is tomorrow
     }
-    return here.snapshots->take(label);
+    return here.snapshots->take(label, anew);
   };
   auto taking = on<tools::Snapshot>(std::move(root), work);
   co_return co_await std::move(taking);
@@ -44,6 +46,18 @@ Checkpoints::Reply<std::string> Checkpoints::text(std::string root, std::string 
   const auto work = [id, path](Worktree& here) { return here.snapshots->text(id, path); };
   auto reading = on<std::string>(std::move(root), work);
   co_return co_await std::move(reading);
+}
+
+Checkpoints::Reply<std::string> Checkpoints::diff(std::string root, std::string from, std::string to, std::string path, std::size_t bytes_max) {
+  const auto work = [from, to, path, bytes_max](Worktree& here) { return here.snapshots->diff(from, to, path, bytes_max); };
+  auto reading = on<std::string>(std::move(root), work);
+  co_return co_await std::move(reading);
+}
+
+Checkpoints::Reply<tools::SnapshotMerge> Checkpoints::merge(std::string root, Three three, std::string label) {
+  const auto work = [three, label](Worktree& here) { return here.snapshots->merge(three.base, three.ours, three.theirs, label); };
+  auto merging = on<tools::SnapshotMerge>(std::move(root), work);
+  co_return co_await std::move(merging);
 }
 
 Checkpoints::Reply<tools::Restored> Checkpoints::restore(std::string root, std::string id, tools::Selection selection) {

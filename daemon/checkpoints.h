@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,12 +27,23 @@ class Checkpoints {
   template <class T>
   using Reply = asio::awaitable<tl::expected<T, std::string>>;
 
-  // Their store lies below `directory`, which is made when it is needed.
-  Checkpoints(asio::thread_pool& disk, std::string directory) : disk_(disk), directory_(std::move(directory)) {}
+  struct Options {
+    std::string directory;  // their stores lie below it; made when it is needed
+    // Called on the pool. Where a worktree's snapshots lie, if not in a store of its own; and which are kept whatever their age.
+    std::function<std::string(const std::string& root)> store_of;
+    std::function<bool(const tools::Snapshot&)> keep;
+  };
+  Checkpoints(asio::thread_pool& disk, Options options) : disk_(disk), options_(std::move(options)) {}
 
-  Reply<tools::Snapshot> take(std::string root, std::string label);
+  Reply<tools::Snapshot> take(std::string root, std::string label, bool anew = false);
   Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from, std::string to);
   Reply<std::string> text(std::string root, std::string id, std::string path);  // "" where there is no such file
+  Reply<std::string> diff(std::string root, std::string from, std::string to, std::string path, std::size_t bytes_max);
+  // Of snapshots in one store: from `base` to `theirs`, into `ours`.
+  struct Three {
+    std::string base, ours, theirs;
+  };
+  Reply<tools::SnapshotMerge> merge(std::string root, Three three, std::string label);
   Reply<tools::Restored> restore(std::string root, std::string id, tools::Selection selection);
 
  private:
@@ -45,7 +57,7 @@ class Checkpoints {
   Reply<T> on(std::string root, Work work);
 
   asio::thread_pool& disk_;
-  const std::string directory_;
+  const Options options_;
   std::map<std::string, std::shared_ptr<Worktree>> worktrees_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -23,6 +24,7 @@
 #include "daemon/sessions.h"
 #include "daemon/state_dir.h"
 #include "daemon/version.h"
+#include "daemon/worktrees.h"
 
 namespace lares::daemon {
 namespace {
@@ -35,6 +37,12 @@ constexpr std::chrono::hours kCleanEvery{24};
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
   return 1;
+}
+
+// As sessions' roots are named: without links.
+std::string worktrees_below(const std::string& state_dir) {
+  std::error_code ec;
+  return std::filesystem::weakly_canonical(state_dir, ec).string() + "/worktrees";
 }
 
 }  // namespace
@@ -56,13 +64,21 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   asio::thread_pool disk(kDiskThreads), trees(kTreeThreads);
   EngineHost host(io.get_executor());
   const std::string stores = options.state_dir + "/prefixes";
+  const WorktreeRecords records(worktrees_below(options.state_dir));
   Residents residents({.io = io.get_executor(), .disk = &trees, .host = &host, .log = &log, .store_dir = stores,
-                       .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens});
-  Checkpoints checkpoints(trees, options.state_dir + "/snapshots");
-  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .log = &log, .state_dir = options.state_dir,
+                       .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens,
+                       .worktree_of = [&](const std::string& root) {
+                         const auto record = records.find(root);
+                         return record ? record->worktree_of : "";
+                       }});
+  Checkpoints checkpoints(trees, {.directory = options.state_dir + "/snapshots",
+                                  .store_of = [&](const std::string& root) { return records.store_of(root); },
+                                  .keep = [&](const tools::Snapshot& snapshot) { return records.needs(snapshot); }});
+  Worktrees worktrees(trees, checkpoints, records);
+  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults});
   sessions.load();
-  Server server(io.get_executor(), disk, host, residents, sessions, log,
+  Server server(io.get_executor(), disk, host, residents, sessions, worktrees, log,
                 {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
                  .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher}});
@@ -90,7 +106,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     co_await host.settled();
     const auto all = sessions.list("", /*closed=*/true);
     if (!host.engine() || all.empty()) co_return;
-    const std::string root = all.front().root;
+    const auto worktree = records.find(all.front().root);
+    const std::string root = worktree ? worktree->worktree_of : all.front().root;
     std::string why;
     try {
       const auto begun = co_await residents.of(root)->begin();

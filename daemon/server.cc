@@ -36,15 +36,16 @@ bool changes_something(const std::string& method) {
   return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
          method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod ||
          method == SessionRewind::kMethod || method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
+         method == WorktreeRemove::kMethod || method == WorktreeApply::kMethod || method == SessionTest::kMethod ||
          method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
          method == SessionExport::kMethod || method == SessionImport::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
 }  // namespace
 
-Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, const Log& log,
-               ServerOptions options)
-    : io_(io), disk_(disk), host_(host), residents_(residents), sessions_(sessions), log_(log), options_(std::move(options)), last_words_(io) {}
+Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, Worktrees& worktrees,
+               const Log& log, ServerOptions options)
+    : io_(io), disk_(disk), host_(host), residents_(residents), sessions_(sessions), worktrees_(worktrees), log_(log), options_(std::move(options)), last_words_(io) {}
 
 Server::~Server() = default;
 
@@ -114,7 +115,7 @@ std::string Server::health() const {
 InitializeResult Server::greeting() const {
   return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
           .state_dir = options_.state_dir, .socket = options_.socket,
-          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork", "export", "replay"}};
+          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork", "export", "replay", "worktree", "test"}};
 }
 
 asio::awaitable<ServerStatusResult> Server::status() {
@@ -216,9 +217,15 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     co_return ok(Nothing{});
   }
   if (method == SessionCreate::kMethod) {
-    SessionCreate request;
+    WorktreeCreate request;
     if (!read(request)) co_return bad();
-    const auto session = sessions_.create(request);
+    if (request.worktree) {
+      auto creating = sessions_.create_in_worktree(request.create);
+      const auto made = co_await std::move(creating);
+      if (!made) co_return tl::unexpected(made.error());
+      co_return ok(WorktreeCreated{made->session->info(), made->worktree.worktree_of, made->worktree.branch});
+    }
+    const auto session = sessions_.create(request.create);
     if (!session) co_return tl::unexpected(session.error());
     co_return ok((*session)->info());
   }
@@ -237,6 +244,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     co_return done;
   }
   if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod) co_return co_await about_rules(method, params);
+  if (method.starts_with("worktree/")) co_return co_await about_worktrees(method, params);
   // The rest is about one session.
   SessionGet which;
   if (!method.starts_with("session/") && !method.starts_with("prompt/") && !method.starts_with("turn/") && !method.starts_with("question/") && !method.starts_with("approval/")) {
@@ -301,6 +309,13 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     auto forked = co_await sessions_.fork(session, request.before_turn, request.title);
     if (!forked) co_return tl::unexpected(forked.error());
     co_return ok((*forked)->info());
+  }
+  if (method == SessionTest::kMethod) {
+    SessionTest request;
+    if (!read(request)) co_return bad();
+    auto tested = co_await session->test(request.command);
+    if (!tested) co_return tl::unexpected(tested.error());
+    co_return ok(std::move(*tested));
   }
   if (method == PromptSend::kMethod) {
     PromptSend request;

@@ -28,8 +28,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, const Log& log,
-         ServerOptions options);
+  Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, Worktrees& worktrees,
+         const Log& log, ServerOptions options);
   ~Server();
 
   asio::awaitable<void> serve(Listener& listener);  // until stopped and the last words are with the clients
@@ -52,12 +52,14 @@ class Server {
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
   asio::awaitable<Reply<protocol::Json>> about_rules(std::string method, protocol::Json params);  // server_rules.cc
   asio::awaitable<Reply<protocol::Json>> about_transfer(std::shared_ptr<Connection> from, std::string method, protocol::Json params);  // server_transfer.cc
+  asio::awaitable<Reply<protocol::Json>> about_worktrees(std::string method, protocol::Json params);  // server_worktrees.cc
 
   asio::any_io_executor io_;
   asio::thread_pool& disk_;
   EngineHost& host_;
   Residents& residents_;
   Sessions& sessions_;
+  Worktrees& worktrees_;
   const Log& log_;
   ServerOptions options_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

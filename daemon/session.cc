@@ -245,8 +245,7 @@ void Session::forked() {
   record(kForked, Json::object());
 }
 
-void Session::make_toolbox() {
-  if (!tools_.empty()) return;
+tools::BuiltinOptions Session::builtin_options() const {
   tools::BuiltinOptions builtin;
   builtin.root = info_.root;
   builtin.state_dir = world_.state_dir + "/outputs/" + info_.session_id;
@@ -258,6 +257,12 @@ void Session::make_toolbox() {
   };
   std::error_code ec;
   std::filesystem::create_directories(builtin.state_dir, ec);  // where it fails, the tool that needs it says so
+  return builtin;
+}
+
+void Session::make_toolbox() {
+  if (!tools_.empty()) return;
+  const tools::BuiltinOptions builtin = builtin_options();
   tools_ = make_tools(world_.io, {builtin, world_.mcp_config}, [this](std::string question) { return ask(std::move(question)); });
 }
 
@@ -429,6 +434,7 @@ protocol::PromptWithdrawResult Session::withdraw(const std::string& prompt_id) {
 }
 
 std::int64_t Session::interrupt(std::int64_t turn_id) {
+  if (testing_ && turn_id == 0) testing_->request();
   if (!turn_ || (turn_id != 0 && turn_->id != turn_id)) return 0;
   turn_->stop.request();
   if (answered_) answered_->open();

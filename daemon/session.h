@@ -32,8 +32,11 @@
 #include "daemon/turn.h"
 #include "daemon/turn_log.h"
 #include "daemon/wire.h"
+#include "daemon/worktree_wire.h"
 
 namespace lares::daemon {
+
+class Worktrees;
 
 // A connection that follows a session. Called on the io executor; lines end with their newline.
 class Subscriber {
@@ -51,6 +54,7 @@ struct SessionWorld {
   EngineHost* host = nullptr;
   Residents* residents = nullptr;
   Checkpoints* checkpoints = nullptr;
+  Worktrees* worktrees = nullptr;
   const Log* log = nullptr;
   std::string state_dir, sandbox_launcher, mcp_config;
   std::string config_dir;  // the user's own hooks.json and AGENTS.md; empty: neither
@@ -99,6 +103,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   const Transcript& transcript() const { return transcript_; }
   // Of a session just made: knows what the other's transcript `was`, and shares what is evaluated of it.
   asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was);
+  asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // session_tests_run.cc
   void close();
   asio::awaitable<void> ended();  // when no turn runs
 
@@ -179,6 +184,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void forget_what_was_shown();
   void forked();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);
+  tools::BuiltinOptions builtin_options() const;
   void make_toolbox();
   void with_hooks(TurnInput& input, HookConfig config);
   void note_shown(const View& view, const tools::Workspace& files);
@@ -216,6 +222,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Permissions permissions_;
   TurnLog turn_log_;
   bool rewinding_ = false;
+  std::unique_ptr<TurnStop> testing_;  // while its tests run for somebody else than the model
   std::string no_checkpoint_;  // why, as people were told last
   std::set<Subscriber*> subscribers_;
   std::string repair_;   // what the journal lost, until a turn tells it

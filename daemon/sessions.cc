@@ -9,6 +9,7 @@
 
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"
+#include "daemon/worktrees.h"
 
 namespace lares::daemon {
 namespace {
@@ -80,9 +81,29 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
   }
   const auto root = repository_root(request.root);
   if (!root) return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
-  protocol::SessionInfo info;
-  info.session_id = fresh_session_id();
-  info.root = root->root;
+  return make(request, {.session_id = fresh_session_id(), .root = root->root});
+}
+
+asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(protocol::SessionCreate request) {
+  if (const auto wrong = wrong_setting(request.settings); !wrong.empty()) {
+    co_return tl::unexpected(refusal(protocol::Code::invalid_params, wrong));
+  }
+  const auto root = repository_root(request.root);
+  if (!root) co_return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
+  auto making = world_.worktrees->make(root->root, fresh_session_id(), request.title);
+  auto made = co_await std::move(making);
+  if (!made) co_return tl::unexpected(made.error());
+  protocol::SessionInfo info{.session_id = made->session_id, .root = made->root};
+  auto session = make(request, std::move(info));
+  if (!session) {
+    auto removing = world_.worktrees->remove(*made, /*branch=*/true, /*force=*/true);
+    (void)co_await std::move(removing);
+    co_return tl::unexpected(session.error());
+  }
+  co_return InWorktree{*session, std::move(*made)};
+}
+
+Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& request, protocol::SessionInfo info) {
   info.title = request.title;
   info.settings = request.settings;
   auto& s = info.settings;

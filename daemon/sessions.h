@@ -9,6 +9,7 @@
 
 #include "daemon/session.h"
 #include "daemon/transfer.h"
+#include "daemon/worktree_records.h"
 
 namespace lares::daemon {
 
@@ -27,6 +28,11 @@ class Sessions {
   void resume();
 
   Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
+  struct InWorktree {
+    std::shared_ptr<Session> session;
+    WorktreeRecord worktree;  // made for it
+  };
+  asio::awaitable<Reply<InWorktree>> create_in_worktree(protocol::SessionCreate request);
   asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title);
   // session_import.cc. What an export holds, in a worktree of this machine: that of `root`, or the one it was about.
   asio::awaitable<Reply<std::shared_ptr<Session>>> import(std::string path, std::string root);
@@ -43,6 +49,7 @@ class Sessions {
   void forget(Subscriber* subscriber);
 
  private:
+  Reply<std::shared_ptr<Session>> make(const protocol::SessionCreate& request, protocol::SessionInfo info);
   void limit_timelines();
 
   SessionWorld world_;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -56,6 +57,18 @@ int write_all(int fd, std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(n));
   }
   return 0;
+}
+
+int put_file(int dir, const std::string& name, std::string_view bytes) {
+  auto temporary = make_temporary(dir);
+  if (!temporary.fd) return errno;
+  int error = write_all(temporary.fd.get(), bytes);
+  if (error == 0 && ::fsync(temporary.fd.get()) != 0) error = errno;
+  if (error == 0) error = give_name(dir, temporary);
+  if (error == 0 && ::renameat(dir, temporary.name.c_str(), dir, name.c_str()) != 0) error = errno;
+  if (error != 0 && temporary.named) ::unlinkat(dir, temporary.name.c_str(), 0);
+  if (error == 0) ::fsync(dir);
+  return error;
 }
 
 void copy_xattrs(int from, int to) {

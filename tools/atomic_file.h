@@ -20,6 +20,7 @@ bool is_temporary_name(std::string_view name);     // of this process or another
 Temporary make_temporary(int dir, unsigned mode = 0600);  // no fd: errno says why
 int give_name(int dir, Temporary& temporary);      // the passing one, from which it can be renamed
 int write_all(int fd, std::string_view bytes);
+int put_file(int dir, const std::string& name, std::string_view bytes);  // durable, mode 0600, in place of what is called so
 // user.* and the ACL; what cannot be copied (another owner's, a file system without them) is left out.
 void copy_xattrs(int from, int to);
 

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <utility>
 
+#include "tools/snapshot_merge.h"
 #include "tools/snapshot_restore.h"
 #include "tools/snapshot_scan.h"
 #include "tools/snapshot_store.h"
@@ -41,10 +42,11 @@ struct Snapshots::State {
   SnapshotScanner scanner;
 
   // A scan that is the newest snapshot's again makes no new one.
-  SnapshotResult<Snapshot> keep(const SnapshotScan& scan, const std::string& label) {
+  SnapshotResult<Snapshot> keep(const SnapshotScan& scan, const std::string& label, bool anew = false) {
     auto newest = store.newest();
     if (!newest) return tl::unexpected(newest.error());
-    if (!newest->snapshot.id.empty() && git_oid_equal(&newest->tree, &scan.tree) && same_notes(newest->snapshot, scan.about)) {
+    if (!newest->snapshot.id.empty() && git_oid_equal(&newest->tree, &scan.tree) && same_notes(newest->snapshot, scan.about) &&
+        !(anew && newest->snapshot.label != as_label(label))) {
       return std::move(newest->snapshot);
     }
     Snapshot made = scan.about;
@@ -82,18 +84,19 @@ Snapshots::~Snapshots() = default;
 Snapshots::Snapshots(Snapshots&&) noexcept = default;
 Snapshots& Snapshots::operator=(Snapshots&&) noexcept = default;
 
-SnapshotResult<Snapshots> Snapshots::open(const std::string& root, const std::string& private_dir, SnapshotLimits limits) {
-  auto store = SnapshotStore::open(root, private_dir);
+SnapshotResult<Snapshots> Snapshots::open(const std::string& root, const std::string& private_dir, SnapshotLimits limits,
+                                            const std::string& store_of) {
+  auto store = SnapshotStore::open(store_of.empty() ? root : store_of, private_dir);
   if (!store) return tl::unexpected(store.error());
   return Snapshots(std::unique_ptr<State>(new State{root, std::move(*store), SnapshotScanner(root, limits)}));
 }
 
-SnapshotResult<Snapshot> Snapshots::take(const std::string& label) {
+SnapshotResult<Snapshot> Snapshots::take(const std::string& label, bool anew) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
   const auto scan = state_->scanner.scan(state_->store);
   if (!scan) return tl::unexpected(scan.error());
-  return state_->keep(*scan, label);
+  return state_->keep(*scan, label, anew);
 }
 
 SnapshotResult<std::vector<Snapshot>> Snapshots::list() const {
@@ -161,6 +164,30 @@ SnapshotResult<Restored> Snapshots::restore(std::string_view id, const Selection
   if (!before) return tl::unexpected(before.error());
   Restored out{std::move(*before), {}, {}};
   restore_files(state_->root, state_->store, state_->scanner, plan, out);
+  return out;
+}
+
+SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::string_view ours, std::string_view theirs, const std::string& label) {
+  const auto lock = state_->store.lock();
+  if (!lock) return tl::unexpected(lock.error());
+  const auto trees = state_->trees_of(base, theirs);
+  if (!trees) return tl::unexpected(trees.error());
+  const auto into = state_->store.find(ours);
+  if (!into) return tl::unexpected(into.error());
+  auto merged = merge_trees(state_->store, {.base = trees->first, .ours = into->tree, .theirs = trees->second});
+  if (!merged) return tl::unexpected(merged.error());
+  SnapshotMerge out{{}, {}, std::move(merged->conflicts)};
+  if (!out.conflicts.empty()) return out;
+  const auto deltas = diff_trees(state_->store, into->tree, merged->tree);
+  if (!deltas) return tl::unexpected(deltas.error());
+  for (const TreeDelta& delta : *deltas) out.changes.push_back(describe(state_->store, delta));
+  Snapshot made = into->snapshot;  // what is left out is left out there
+  made.id.clear();
+  made.label = as_label(label);
+  made.time_ms = now_ns() / 1'000'000;
+  auto added = state_->store.add(merged->tree, std::move(made));
+  if (!added) return tl::unexpected(added.error());
+  out.merged = std::move(*added);
   return out;
 }
 

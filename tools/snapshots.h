@@ -71,6 +71,13 @@ struct Restored {
   std::vector<PathReason> not_done;  // files that are not as in the snapshot; they are as they were
 };
 
+// Three ways: what changed between `base` and `theirs`, brought into `ours`.
+struct SnapshotMerge {
+  Snapshot merged;                      // where nothing conflicts; restoring its changes does it
+  std::vector<SnapshotChange> changes;  // from ours to merged, in path order
+  std::vector<PathReason> conflicts;    // then `merged` has no id
+};
+
 struct Retention {
   int days = kSnapshotDaysKept;
   std::size_t count = kSnapshotsKept;
@@ -88,13 +95,17 @@ inline constexpr std::string_view kWorktree = "";  // in place of a snapshot's i
 class Snapshots {
  public:
   // `private_dir` is the caller's for all worktrees, outside all of them, and is made where it is missing.
-  static SnapshotResult<Snapshots> open(const std::string& root, const std::string& private_dir, SnapshotLimits limits = SnapshotLimits());
+  // `store_of`: the worktree in whose store the snapshots lie, where that is not `root`'s own, so that files which two worktrees have in
+  // common lie there once, and one can be made as the other is.
+  static SnapshotResult<Snapshots> open(const std::string& root, const std::string& private_dir, SnapshotLimits limits = SnapshotLimits(),
+                                        const std::string& store_of = "");
   ~Snapshots();
   Snapshots(Snapshots&&) noexcept;
   Snapshots& operator=(Snapshots&&) noexcept;
 
-  // Every file git would track (tools/tree_listing.h), as it lies on disk. Where nothing changed since the last one, the last one.
-  SnapshotResult<Snapshot> take(const std::string& label);
+  // Every file git would track (tools/tree_listing.h), as it lies on disk. Where nothing changed since the last one, the last one, unless one of
+  // this label is asked for `anew`.
+  SnapshotResult<Snapshot> take(const std::string& label, bool anew = false);
   SnapshotResult<std::vector<Snapshot>> list() const;  // the oldest first
   // In path order. compare(kWorktree, id) is what restoring `id` would do.
   SnapshotResult<std::vector<SnapshotChange>> compare(std::string_view from, std::string_view to);
@@ -104,6 +115,8 @@ class Snapshots {
   // Makes the selected files as they were, each whole or not at all. A file is replaced or removed only while it is as in
   // Restored::before. An error means that nothing was touched. A file with several names gets one of its own.
   SnapshotResult<Restored> restore(std::string_view id, const Selection& selection);
+  // Of snapshots in the same store. No file is touched.
+  SnapshotResult<SnapshotMerge> merge(std::string_view base, std::string_view ours, std::string_view theirs, const std::string& label);
   SnapshotResult<Pruned> prune(const Retention& retention);
 
  private:

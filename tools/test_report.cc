@@ -75,6 +75,53 @@ std::string unstructured(std::string_view output, const RootedFs& files, const s
   return out;
 }
 
+TestCounts count(const Runner& runner, std::string_view output, const RootedFs& files) {
+  TestCounts counts;
+  switch (runner.kind) {
+    case RunnerKind::unittest: counts = parse_unittest(output, files, runner.cwd); break;
+    case RunnerKind::pytest: counts = parse_pytest(output, files, runner.cwd); break;
+    case RunnerKind::node: counts = parse_node(output, files, runner.cwd); break;
+    case RunnerKind::jest: counts = parse_jest(output, files, runner.cwd); break;
+    case RunnerKind::cargo: counts = parse_cargo(output, files, runner.cwd); break;
+    case RunnerKind::go: counts = parse_go(output, files, runner.cwd); break;
+    case RunnerKind::ctest: counts = parse_ctest(output, files, runner.cwd); break;
+    case RunnerKind::generic: counts = parse_any(output, files, runner.cwd); break;
+  }
+  return counts;
+}
+
+TestReport told(const Runner& runner, std::string_view output, const std::string& status, const TestCounts& counts, const RootedFs& files) {
+  const bool short_output = output.size() <= kOutputKnownBytes;
+  const std::string skipped = counts.skipped ? fmt::format(", {} skipped", counts.skipped) : "";
+  const std::string note = runner.note.empty() ? "" : "\n[" + runner.note + "]";
+  if (counts.none) return {fmt::format("no tests ran ({})", runner.shown) + note, false};
+  if (counts.known && counts.failed == 0 && status.empty()) {
+    if (counts.total == 0 && counts.skipped == 0) return {fmt::format("no tests ran ({})", runner.shown) + note, false};
+    return {fmt::format("{} passed{} ({})", tests(counts.total), skipped, runner.shown) + note, true};
+  }
+  if (!counts.known && status.empty()) return {fmt::format("tests passed ({})", runner.shown) + note, true};
+  if (!counts.known || counts.failed == 0) {  // it failed, and not in a test
+    const std::string how = status.empty() ? "" : ", " + status;
+    return {fmt::format("tests failed ({}{})", runner.shown, how) + unstructured(output, files, runner.cwd) + note, false, short_output};
+  }
+  std::string text = fmt::format("{} of {} failed{} ({})", counts.failed, tests(counts.total), skipped, runner.shown);
+  std::size_t n_shown = 0;
+  for (const TestFailure& failure : counts.failures) {
+    std::string block = "\nFAIL ";
+    if (!failure.file.empty()) block += failure.file;
+    if (!failure.file.empty() && failure.line > 0) block += fmt::format(":{}", failure.line);
+    if (!failure.file.empty()) block += ' ';
+    block += failure.name;
+    for (const std::string& line : failure.detail) block += "\n  " + line;
+    if (n_shown == kFailuresMax || text.size() + block.size() > kReportBytesMax) break;
+    text += block;
+    ++n_shown;
+  }
+  const bool all = n_shown == counts.failures.size();
+  if (!all) text += fmt::format("\n[{} more failures]", counts.failures.size() - n_shown);
+  return {text + note, false, all && short_output};
+}
+
 }  // namespace
 
 std::string_view trim(std::string_view text) {
@@ -133,46 +180,10 @@ TestCounts parse_any(std::string_view output, const RootedFs& files, const std::
 }
 
 TestReport report(const Runner& runner, std::string_view output, const std::string& status, const RootedFs& files) {
-  TestCounts counts;
-  switch (runner.kind) {
-    case RunnerKind::unittest: counts = parse_unittest(output, files, runner.cwd); break;
-    case RunnerKind::pytest: counts = parse_pytest(output, files, runner.cwd); break;
-    case RunnerKind::node: counts = parse_node(output, files, runner.cwd); break;
-    case RunnerKind::jest: counts = parse_jest(output, files, runner.cwd); break;
-    case RunnerKind::cargo: counts = parse_cargo(output, files, runner.cwd); break;
-    case RunnerKind::go: counts = parse_go(output, files, runner.cwd); break;
-    case RunnerKind::ctest: counts = parse_ctest(output, files, runner.cwd); break;
-    case RunnerKind::generic: counts = parse_any(output, files, runner.cwd); break;
-  }
-  const bool short_output = output.size() <= kOutputKnownBytes;
-  const std::string skipped = counts.skipped ? fmt::format(", {} skipped", counts.skipped) : "";
-  const std::string note = runner.note.empty() ? "" : "\n[" + runner.note + "]";
-  if (counts.none) return {fmt::format("no tests ran ({})", runner.shown) + note, false};
-  if (counts.known && counts.failed == 0 && status.empty()) {
-    if (counts.total == 0 && counts.skipped == 0) return {fmt::format("no tests ran ({})", runner.shown) + note, false};
-    return {fmt::format("{} passed{} ({})", tests(counts.total), skipped, runner.shown) + note, true};
-  }
-  if (!counts.known && status.empty()) return {fmt::format("tests passed ({})", runner.shown) + note, true};
-  if (!counts.known || counts.failed == 0) {  // it failed, and not in a test
-    const std::string how = status.empty() ? "" : ", " + status;
-    return {fmt::format("tests failed ({}{})", runner.shown, how) + unstructured(output, files, runner.cwd) + note, false, short_output};
-  }
-  std::string text = fmt::format("{} of {} failed{} ({})", counts.failed, tests(counts.total), skipped, runner.shown);
-  std::size_t n_shown = 0;
-  for (const TestFailure& failure : counts.failures) {
-    std::string block = "\nFAIL ";
-    if (!failure.file.empty()) block += failure.file;
-    if (!failure.file.empty() && failure.line > 0) block += fmt::format(":{}", failure.line);
-    if (!failure.file.empty()) block += ' ';
-    block += failure.name;
-    for (const std::string& line : failure.detail) block += "\n  " + line;
-    if (n_shown == kFailuresMax || text.size() + block.size() > kReportBytesMax) break;
-    text += block;
-    ++n_shown;
-  }
-  const bool all = n_shown == counts.failures.size();
-  if (!all) text += fmt::format("\n[{} more failures]", counts.failures.size() - n_shown);
-  return {text + note, false, all && short_output};
+  TestCounts counts = count(runner, output, files);
+  TestReport out = told(runner, output, status, counts, files);
+  out.counts = std::move(counts);
+  return out;
 }
 
 }  // namespace lares::tools

@@ -40,6 +40,7 @@ struct TestReport {
   std::string text;
   bool ok = false;
   bool whole = true;  // nothing of the output that may be wanted was left out
+  TestCounts counts{};
 };
 
 inline constexpr std::size_t kFailuresMax = 10, kReportBytesMax = 8000;

@@ -10,6 +10,7 @@
 #include "tools/rooted_fs.h"
 #include "tools/spill.h"
 #include "tools/test_report.h"
+#include "tools/test_run.h"
 #include "tools/test_runner.h"
 #include "tools/text.h"
 
@@ -63,6 +64,66 @@ std::string kept_in_full(std::string_view output, const std::string& state_dir) 
   return fmt::format("\n[the full output is in {}, which `str_replace_editor view` can read]", file.path());
 }
 
+asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner, OnOutput on_output) {
+  const auto files = RootedFs::open(options.root);
+  if (!files) co_return TestRun{.text = files.error()};
+  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  auto started = co_await start_command(options, runner.argv, runner.cwd);
+  if (!started && co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  if (!started) co_return TestRun{.text = started.error()};
+  const std::unique_ptr<sandbox::Process> process = std::move(*started);
+  boost::system::error_code ignored;
+  process->in().close(ignored);
+
+  const auto deadline = Clock::now() + std::chrono::milliseconds(options.command_timeout_ms);
+  auto give_up = deadline;
+  OutputCleaner cleaner;
+  Kept kept;
+  Throttle throttle(std::move(on_output));
+  bool draining = false, timed_out = false, cancelled = false;
+  for (std::string raw;;) {
+    raw.clear();
+    const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
+    const ReadEnd end = co_await read_before(process->out(), raw, until);
+    if (end == ReadEnd::data) {
+      const std::string text = cleaner.feed(raw);
+      kept.add(text);
+      throttle.add(text);
+    }
+    throttle.flush_if_due();
+    if (end == ReadEnd::closed) break;
+    cancelled = end == ReadEnd::cancelled;
+    if (cancelled) break;
+    if (Clock::now() >= give_up) {
+      timed_out = !draining;
+      break;
+    }
+    // What the tests left in the background may keep the pipe open.
+    if (end == ReadEnd::deadline && !draining && has_ended(process->pid())) draining = true, give_up = Clock::now() + kDrain;
+  }
+  kept.add(cleaner.finish());
+  throttle.flush();
+  if (timed_out || cancelled) process->kill();
+  const sandbox::Exit exit = co_await process->wait();
+  if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  const std::string output = kept.text();
+  if (timed_out) {
+    std::string text = fmt::format("tests timed out after {} seconds ({})", std::max(1, options.command_timeout_ms / 1000), runner.shown);
+    text += last_lines(output, kTimeoutLines);
+    if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options.state_dir);
+    TestRun late{.ran = true, .text = std::move(text)};
+    co_return late;
+  }
+  const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
+                             : exit.code != 0 ? fmt::format("exit status {}", exit.code)
+                                              : "";
+  TestReport done = report(runner, output, status, *files);
+  if (!done.ok && !done.whole) done.text += kept_in_full(output, options.state_dir);
+  const TestCounts& n = done.counts;
+  TestRun run{.ran = true, .passed = done.ok, .counted = n.known, .total = n.total, .failed = n.failed, .skipped = n.skipped, .text = std::move(done.text)};
+  co_return run;
+}
+
 }  // namespace
 
 TestTool::TestTool(const BuiltinOptions& options) : options_(options), spec_{"test", kDescription, kSchema} {}
@@ -97,62 +158,28 @@ asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_
 }
 
 asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter, OnOutput on_output) {
-  const auto files = RootedFs::open(options_.root);
-  if (!files) co_return Outcome{files.error(), false, {}};
   const auto runner = find_runner(options_.root, path, filter);
   if (!runner) co_return Outcome{runner.error(), false, {}};
-  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
-  auto started = co_await start_command(options_, runner->argv, runner->cwd);
-  if (!started && co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
-  if (!started) co_return Outcome{started.error(), false, {}};
-  const std::unique_ptr<sandbox::Process> process = std::move(*started);
-  boost::system::error_code ignored;
-  process->in().close(ignored);
+  auto running = run_runner(options_, *runner, std::move(on_output));
+  auto ran = co_await std::move(running);
+  if (!ran) co_return tl::unexpected(std::move(ran.error()));
+  co_return Outcome{std::move(ran->text), ran->passed, {}};
+}
 
-  const auto deadline = Clock::now() + std::chrono::milliseconds(options_.command_timeout_ms);
-  auto give_up = deadline;
-  OutputCleaner cleaner;
-  Kept kept;
-  Throttle throttle(std::move(on_output));
-  bool draining = false, timed_out = false, cancelled = false;
-  for (std::string raw;;) {
-    raw.clear();
-    const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
-    const ReadEnd end = co_await read_before(process->out(), raw, until);
-    if (end == ReadEnd::data) {
-      const std::string text = cleaner.feed(raw);
-      kept.add(text);
-      throttle.add(text);
-    }
-    throttle.flush_if_due();
-    if (end == ReadEnd::closed) break;
-    cancelled = end == ReadEnd::cancelled;
-    if (cancelled) break;
-    if (Clock::now() >= give_up) {
-      timed_out = !draining;
-      break;
-    }
-    // What the tests left in the background may keep the pipe open.
-    if (end == ReadEnd::deadline && !draining && has_ended(process->pid())) draining = true, give_up = Clock::now() + kDrain;
+asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command) {
+  const bool throwing = co_await enter_cancellation();
+  const bool named = !command.empty();
+  tl::expected<Runner, std::string> runner = Runner{RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false};
+  if (!named) runner = find_runner(options.root, "", "");
+  Result<TestRun> out;
+  if (runner) {
+    auto running = run_runner(std::move(options), *runner, nullptr);
+    out = co_await std::move(running);
+  } else {
+    out->text = runner.error();
   }
-  kept.add(cleaner.finish());
-  throttle.flush();
-  if (timed_out || cancelled) process->kill();
-  const sandbox::Exit exit = co_await process->wait();
-  if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
-  const std::string output = kept.text();
-  if (timed_out) {
-    std::string text = fmt::format("tests timed out after {} seconds ({})", std::max(1, options_.command_timeout_ms / 1000), runner->shown);
-    text += last_lines(output, kTimeoutLines);
-    if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options_.state_dir);
-    co_return Outcome{std::move(text), false, {}};
-  }
-  const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
-                             : exit.code != 0 ? fmt::format("exit status {}", exit.code)
-                                              : "";
-  TestReport done = report(*runner, output, status, *files);
-  if (!done.ok && !done.whole) done.text += kept_in_full(output, options_.state_dir);
-  co_return Outcome{std::move(done.text), done.ok, {}};
+  co_await leave_cancellation(throwing);
+  co_return out;
 }
 
 }  // namespace lares::tools

@@ -1,6 +1,7 @@
 #include "daemon/cli/command_table.h"
 
 #include "daemon/cli/commands.h"
+#include "daemon/cli/worktrees_command.h"
 
 namespace lares::cli {
 namespace {
@@ -18,6 +19,8 @@ constexpr Command kCommands[] = {
     {"diff", "what a session changed", diff_command},
     {"rewind", "back to before a turn, with the files it changed", rewind_command},
     {"fork", "another session that knows what this one knows", fork_command},
+    {"worktrees", "sessions that work in a git worktree of their own", worktrees_command},
+    {"apply", "what such a session did, into your worktree", apply_command},
     {"export", "a session as a file", export_command, /*seldom=*/true},
     {"import", "a session from a file", import_command, /*seldom=*/true},
     {"replay", "whether a session's answers come out the same again", replay_command, /*seldom=*/true},

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 #include <utility>
 
@@ -9,14 +10,21 @@
 #include "daemon/cli/follower.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/start.h"
+#include "daemon/cli/text.h"
+#include "daemon/worktree_wire.h"
 
 namespace lares::cli {
 namespace {
 
+constexpr std::chrono::minutes kWorktreeTimeout{10};  // to make one: a checkout and two snapshots
+constexpr int kTitleColumns = 60;
+
+std::string title_of(const std::string& prompt) { return clip(one_line(prompt.substr(0, 4 * kTitleColumns)), kTitleColumns, ""); }
+
 class OneTurn final : public Follower {
  public:
-  OneTurn(const DaemonOptions& daemon, const TurnOptions& turn, std::string mode, std::string prompt)
-      : Follower(daemon, turn.hide_thinking.value_or(false)), options_(turn), mode_(std::move(mode)), prompt_(std::move(prompt)), prompt_id_(fresh_prompt_id()) {}
+  OneTurn(const DaemonOptions& daemon, const TurnOptions& turn, bool worktree, std::string mode, std::string prompt)
+      : Follower(daemon, turn.hide_thinking.value_or(false)), options_(turn), worktree_(worktree), mode_(std::move(mode)), prompt_(std::move(prompt)), prompt_id_(fresh_prompt_id()) {}
 
  private:
   Result<> begin() override {
@@ -42,7 +50,15 @@ class OneTurn final : public Follower {
     request.settings.no_sandbox = options_.no_sandbox;
     request.settings.policy = options_.policy;
     request.settings.unattended = "skip";  // this command waits for the turn's end: it must come
-    return link_.call<protocol::SessionInfo>(request);
+    if (!worktree_) return link_.call<protocol::SessionInfo>(request);
+    request.title = title_of(prompt_);  // its branch is called by it
+    protocol::WorktreeCreate create;
+    create.create = std::move(request), create.worktree = true;
+    auto made = link_.call<protocol::WorktreeCreated>(create, kWorktreeTimeout);
+    if (!made) return tl::unexpected(std::move(made.error()));
+    if (!daemon_.json)
+      view_.note(Style::dim, fmt::format("works in {}, on the branch {}; `lares apply {}` brings what it does into your worktree", made->session.root, made->branch, made->session.session_id));
+    return std::move(made->session);
   }
 
   Result<> go_on() override {
@@ -112,14 +128,15 @@ class OneTurn final : public Follower {
   }
 
   const TurnOptions& options_;
+  const bool worktree_;
   const std::string mode_, prompt_, prompt_id_;
   std::int64_t turn_id_ = 0;
 };
 
 }  // namespace
 
-int run_turn(const DaemonOptions& daemon, const TurnOptions& turn, std::string mode, std::string prompt) {
-  return OneTurn(daemon, turn, std::move(mode), std::move(prompt)).run();
+int run_turn(const DaemonOptions& daemon, const TurnOptions& turn, bool worktree, std::string mode, std::string prompt) {
+  return OneTurn(daemon, turn, worktree, std::move(mode), std::move(prompt)).run();
 }
 
 }  // namespace lares::cli

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "daemon/cli/best_of.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/one_turn.h"
@@ -36,6 +37,12 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   std::string prompt;
   app.add_option(argument, prompt, "in your words; - reads it from stdin")->required();
   turn.add_to(app);
+  BestOfOptions best;
+  bool worktree = false;
+  if (mode == "work") {
+    app.add_flag("--worktree", worktree, "work in a git worktree of its own, on a new branch; see `lares apply`");
+    best.add_to(app);
+  }
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n") + kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
@@ -56,7 +63,12 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
     fail(usable.error(), daemon.json);
     return kExitUsage;
   }
-  return run_turn(daemon, turn, std::move(mode), std::move(prompt));
+  if (const std::string wrong = best.wrong(turn, worktree); !wrong.empty()) {
+    fmt::print(stderr, "{}: {}\n", name, wrong);
+    return kExitUsage;
+  }
+  if (best.n > 0) return best_of(daemon, turn, best, prompt);
+  return run_turn(daemon, turn, worktree, std::move(mode), std::move(prompt));
 }
 
 }  // namespace

@@ -96,15 +96,7 @@ tl::expected<void, std::string> RuleStore::write(const std::string& root, const 
   const std::string bytes = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   const tools::Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return failed("write", path, errno);
-  auto temporary = tools::make_temporary(directory.get());
-  if (!temporary.fd) return failed("write", path, errno);
-  int error = tools::write_all(temporary.fd.get(), bytes);
-  if (error == 0 && ::fsync(temporary.fd.get()) != 0) error = errno;
-  if (error == 0) error = tools::give_name(directory.get(), temporary);
-  if (error == 0 && ::renameat(directory.get(), temporary.name.c_str(), directory.get(), path.substr(path.rfind('/') + 1).c_str()) != 0) error = errno;
-  if (error != 0 && temporary.named) ::unlinkat(directory.get(), temporary.name.c_str(), 0);
-  if (error != 0) return failed("write", path, error);
-  ::fsync(directory.get());
+  if (const int error = tools::put_file(directory.get(), path.substr(path.rfind('/') + 1), bytes); error != 0) return failed("write", path, error);
   return {};
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <set>
 
 namespace lares::daemon {
 namespace {
@@ -68,7 +67,7 @@ bool Beginnings::wants(const Base& base) const {
 std::int64_t Beginnings::evaluated(const Base& base) const {
   const std::lock_guard lock(mutex_);
   const Chain* const chain = chain_of(base);
-  return chain ? chain->evaluated() : 0;
+  return std::max(chain ? chain->evaluated() : 0, of_ ? of_->evaluated(base) : 0);
 }
 
 std::vector<PrefixRef> Beginnings::of(const Base& base) const {
@@ -79,7 +78,9 @@ std::vector<PrefixRef> Beginnings::of(const Base& base) const {
 
 std::shared_ptr<const Base> Beginnings::unfinished() const {
   const std::lock_guard lock(mutex_);
-  const auto at = std::ranges::find_if(chains_, [](const Chain& chain) { return chain.evaluated() < static_cast<std::int64_t>(chain.base->tokens.size()); });
+  const auto at = std::ranges::find_if(chains_, [&](const Chain& chain) {
+    return chain.evaluated() < static_cast<std::int64_t>(chain.base->tokens.size()) && !(of_ && of_->wants(*chain.base));
+  });
   return at == chains_.end() ? nullptr : at->base;
 }
 
@@ -94,6 +95,11 @@ void Beginnings::count(std::int64_t n_found, std::int64_t n_evaluated) {
 }
 
 std::uint64_t Beginnings::pages() const {
+  const auto all = held(), theirs = of_ ? of_->held() : std::set<const std::uint8_t*>();
+  return static_cast<std::uint64_t>(std::ranges::count_if(all, [&](const auto* page) { return !theirs.contains(page); }));
+}
+
+std::set<const std::uint8_t*> Beginnings::held() const {
   const std::lock_guard lock(mutex_);
   std::set<const std::uint8_t*> pages;
   for (const Chain& chain : chains_) {  // the longest of a base has all pages of the others but their last
@@ -101,7 +107,7 @@ std::uint64_t Beginnings::pages() const {
     const engine::Prefix& longest = *chain.prefixes.back();
     for (std::int64_t i = 0; i < longest.n_pages(); ++i) pages.insert(longest.page(i).data());
   }
-  return pages.size();
+  return pages;
 }
 
 PrefixRef Beginnings::longest(std::span<const Token> ids) {
@@ -111,12 +117,17 @@ PrefixRef Beginnings::longest(std::span<const Token> ids) {
     const auto end = std::ranges::upper_bound(chain.prefixes, n_common(ids, chain.base->tokens), {}, size_of);
     if (end != chain.prefixes.begin() && (!best || size_of(*std::prev(end)) > size_of(best))) best = *std::prev(end);
   }
+  if (PrefixRef theirs = of_ ? of_->longest(ids) : nullptr; theirs && (!best || size_of(theirs) > size_of(best))) {
+    best = theirs;
+    for (Chain& chain : chains_)  // theirs may be gone with their next base
+      if (n_common(theirs->tokens(), chain.base->tokens) == size_of(theirs)) chain.add(theirs);
+  }
   return best;
 }
 
 std::int64_t Beginnings::next_mark(std::span<const Token> ids, std::int64_t position) {
   const std::lock_guard lock(mutex_);
-  std::int64_t next = kNowhere;
+  std::int64_t next = of_ ? of_->next_mark(ids, position) : kNowhere;
   for (const Chain& chain : chains_) {
     const std::int64_t mark = next_mark_of(static_cast<std::int64_t>(chain.base->tokens.size()), position);
     if (mark < next && mark <= static_cast<std::int64_t>(ids.size()) && n_common(ids.first(static_cast<std::size_t>(mark)), chain.base->tokens) == mark) next = mark;
@@ -133,6 +144,7 @@ void Beginnings::offer(PrefixRef prefix) {
       if (n_common(prefix->tokens(), chain.base->tokens) == size_of(prefix) && chain.add(prefix) && !begins) begins = chain.base;
   }
   if (begins && offered_) offered_(prefix, begins);
+  if (of_) of_->offer(std::move(prefix));
 }
 
 }  // namespace lares::daemon

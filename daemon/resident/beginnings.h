@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -23,7 +24,9 @@ class Beginnings final : public SharedBeginning {
  public:
   // `offered` hears of every prefix that was not there before and of a base it begins, on the engine's thread.
   using Offered = std::function<void(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base)>;
-  explicit Beginnings(Offered offered) : offered_(std::move(offered)) {}
+  // `of`: those of a repository that this one was made from. What they have evaluated is found here too, and what is evaluated here of
+  // their bases they are offered; those bases are theirs to finish.
+  explicit Beginnings(Offered offered, std::shared_ptr<Beginnings> of = nullptr) : offered_(std::move(offered)), of_(std::move(of)) {}
 
   // Bases that sessions begin with now, or will; prefixes of no others are kept.
   void keep(std::vector<std::shared_ptr<const Base>> bases);
@@ -36,7 +39,7 @@ class Beginnings final : public SharedBeginning {
     std::int64_t n_found = 0, n_evaluated = 0;  // tokens of all steps' prompts
   };
   Use use() const;
-  std::uint64_t pages() const;  // that all of them hold, each counted once
+  std::uint64_t pages() const;  // that all of them hold, each counted once, and `of` does not
   std::vector<engine::PrefixRef> of(const Base& base) const;  // ascending
 
   engine::PrefixRef longest(std::span<const engine::Token> ids) override;
@@ -53,9 +56,11 @@ class Beginnings final : public SharedBeginning {
     bool add(const engine::PrefixRef& prefix);  // false: one of that length is there. The caller knows that it begins the base
   };
   const Chain* chain_of(const Base& base) const;
+  std::set<const std::uint8_t*> held() const;
 
   mutable std::mutex mutex_;
   Offered offered_;
+  const std::shared_ptr<Beginnings> of_;  // never the other way round, so its lock may be taken under this one
   std::vector<Chain> chains_;
   Use use_;
 };

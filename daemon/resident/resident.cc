@@ -23,19 +23,28 @@ struct Counted {
 
 }  // namespace
 
-Resident::Resident(ResidentWorld world, std::string root)
+Resident::Resident(ResidentWorld world, std::string root, std::shared_ptr<Resident> of)
     : world_(std::move(world)),
       root_(std::move(root)),
-      kept_(std::make_shared<KeptPrefixes>(*world_.disk, *world_.log, world_.store_dir, root_)),
+      of_(std::move(of)),
+      // A worktree has no store: nearly all it would write its repository's has, and it is soon gone.
+      kept_(std::make_shared<KeptPrefixes>(*world_.disk, *world_.log, of_ ? "" : world_.store_dir, root_)),
       // Sessions hold the beginnings longer than the daemon holds the rest.
       beginnings_(std::make_shared<Beginnings>([weak = std::weak_ptr<KeptPrefixes>(kept_)](const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base) {
         if (const auto kept = weak.lock()) kept->keep(prefix, base);
-      })),
+      }, of_ ? of_->beginnings_ : nullptr)),
       background_(std::make_shared<Background>(world_.io, *world_.host, *world_.log, root_, beginnings_, kept_)),
       strand_(world_.disk->get_executor()) {}
 
-std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root) {
-  return std::shared_ptr<Resident>(new Resident(std::move(world), std::move(root)));
+std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root, std::shared_ptr<Resident> of) {
+  return std::shared_ptr<Resident>(new Resident(std::move(world), std::move(root), std::move(of)));
+}
+
+// For a worktree to begin with, as if an earlier daemon had kept it. On its strand.
+std::optional<Keeper::Restored> Resident::lend() {
+  const std::lock_guard lock(published_mutex_);
+  if (!base_) return std::nullopt;
+  return Keeper::Restored{.base = base_, .epoch = published_.epoch, .prefixes = beginnings_->of(ahead_ ? *ahead_ : *base_), .lost = {}};
 }
 
 // The last to hold it may be on another thread than the watcher's.
@@ -56,7 +65,7 @@ void Resident::make_tree() {
     for (std::size_t i = 1; i < numbered.size(); ++i) bases.push_back(numbered[i].base);
     all->keep(std::move(bases));
   };
-  world.take_kept = [kept = kept_] { return kept->take_restored(); };
+  world.take_kept = [kept = kept_, of = of_] { return of ? of->lend() : kept->take_restored(); };
   world.on_brought_back = [all = beginnings_](std::vector<engine::PrefixRef> prefixes) { all->restored(std::move(prefixes)); };
   world.on_lost = [kept = kept_](const std::string& why) { kept->lost(why); };
   tree_ = std::make_unique<ResidentTree>(root_, std::move(world));
@@ -67,6 +76,10 @@ template <class Look>
 asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Resident::up_to_date(bool anew, Look look) {
   const auto self = shared_from_this();
   const Counted looking(n_looking_);
+  if (of_ && !has_begun()) {
+    auto lending = of_->begin();
+    if (const auto ready = co_await std::move(lending); !ready) world_.log->event("repository_unreadable", {{"root", of_->root_}, {"why", ready.error()}});
+  }
   if (!tree_) make_tree();
   co_await kept_->restore(*world_.host->engine(), tokens_max());
   const auto work = [this, anew, &look]() -> std::invoke_result_t<Look, ResidentTree&, tools::Workspace> {

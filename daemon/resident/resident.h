@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -40,6 +41,7 @@ struct ResidentWorld {
   std::string store_dir;          // what is evaluated is kept below it, and brought back; empty: it is not
   std::int64_t tokens_max = kResidentTokens;
   std::chrono::milliseconds tend_every = kTendEvery;
+  std::function<std::string(const std::string& root)> worktree_of;  // the repository that a worktree was made from; empty: none. May be null
 };
 
 // A file that a session's tools wrote (blob: SHA-1 of git's blob) or deleted (blob empty).
@@ -49,7 +51,8 @@ struct Written {
 
 class Resident : public std::enable_shared_from_this<Resident> {
  public:
-  static std::shared_ptr<Resident> make(ResidentWorld world, std::string root);
+  // `of`: of a worktree made for a session, the repository it was made from. It begins with that one's base and what is evaluated of it.
+  static std::shared_ptr<Resident> make(ResidentWorld world, std::string root, std::shared_ptr<Resident> of = nullptr);
   ~Resident();
 
   struct Beginning {
@@ -83,13 +86,15 @@ class Resident : public std::enable_shared_from_this<Resident> {
 
   std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
   const std::string& root() const { return root_; }
+  bool is_worktree() const { return of_ != nullptr; }
   std::uint64_t page_bytes() const;  // in memory
 
   asio::awaitable<protocol::RepoPrefixResult> report(bool with_files);
   asio::awaitable<bool> scrub();  // false: nothing is kept on disk
 
  private:
-  Resident(ResidentWorld world, std::string root);
+  Resident(ResidentWorld world, std::string root, std::shared_ptr<Resident> of);
+  std::optional<Keeper::Restored> lend();
   std::int64_t tokens_max() const;
   void make_tree();
   void publish();
@@ -103,6 +108,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
 
   ResidentWorld world_;
   const std::string root_;
+  const std::shared_ptr<Resident> of_;
   const std::shared_ptr<KeptPrefixes> kept_;
   const std::shared_ptr<Beginnings> beginnings_;
   const std::shared_ptr<Background> background_;

@@ -1,5 +1,6 @@
 // laresd with a scripted model: scripted_daemon SOCKET STATE_DIR SCRIPT. SCRIPT is a JSON array of answers:
-//   {"text": "...", "openEnded": false, "gate": "FIFO"}    gate: the answer begins when somebody opens the FIFO for writing
+//   {"text": "...", "openEnded": false, "gate": "FIFO", "step": 0}
+// gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1, whichever comes to it next; 0: any step
 // or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them. The
 // user's own configuration is in $LARES_TEST_CONFIG.
 #include <unistd.h>
@@ -28,7 +29,7 @@ int main(int argc, char** argv) {
     std::deque<daemon::Play> plays;
     for (const auto& answer : script) {
       if (answer.contains("fail")) return tl::unexpected(engine::Error{engine::Errc::malformed, answer["fail"]});
-      daemon::Play play{.text = answer.at("text"), .open_ended = answer.value("openEnded", false)};
+      daemon::Play play{.text = answer.at("text"), .open_ended = answer.value("openEnded", false), .step = answer.value("step", 0)};
       if (const std::string gate = answer.value("gate", ""); !gate.empty()) {
         play.at_sync = [gate] { std::ifstream(gate).get(); };
       }

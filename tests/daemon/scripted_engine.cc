@@ -77,9 +77,11 @@ class ScriptedTimeline final : public engine::Timeline {
     } else {
       const std::lock_guard lock(engine_.mutex_);
       engine_.prompts_.push_back(engine_.tokenizer().decode(tokens_));
-      if (engine_.plays_.empty()) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script has no more answers"});
-      play_ = std::move(engine_.plays_.front());
-      engine_.plays_.pop_front();
+      ++step_;
+      const auto next = std::ranges::find_if(engine_.plays_, [&](const Play& play) { return play.step == 0 || play.step == step_; });
+      if (next == engine_.plays_.end()) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script has no more answers"});
+      play_ = std::move(*next);
+      engine_.plays_.erase(next);
     }
     said_ = engine_.tokenizer().encode(play_.text, true);
     at_ = 0;
@@ -114,6 +116,7 @@ class ScriptedTimeline final : public engine::Timeline {
   ScriptedEngine& engine_;
   std::vector<Token> tokens_, said_;
   Play play_;
+  int step_ = 0;
   std::int64_t at_ = 0;
 };
 

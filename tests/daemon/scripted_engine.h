@@ -21,6 +21,7 @@ namespace lares::daemon {
 struct Play {
   std::string text;
   bool open_ended = false;            // the text begins again, for ever
+  int step = 0;                       // of its timeline, from 1: only this one takes it; 0: whichever asks next
   std::int64_t fail_at = -1;          // next() fails before this token
   std::int64_t fail_sync = -1;        // sync() fails (0)
   std::function<void()> at_sync;      // called on the engine's thread

@@ -143,6 +143,61 @@ TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
   });
 }
 
+// A copy of the repository, as a session's own worktree is one.
+TEST_F(ResidentTest, AWorktreeBeginsWithWhatItsRepositoryHasEvaluated) {
+  for (int i = 0; i < 6; ++i) write("src/m" + std::to_string(i) + ".py", source(i + 1, 40));
+  const std::string copy = root_ + "-worktree", store = root_ + "-store";
+  fs::create_directory(store);
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    const auto whole = co_await at_rest(resident);
+    fs::copy(root_, copy, fs::copy_options::recursive);
+    const auto io = co_await asio::this_coro::executor;
+    const auto worktree = Resident::make({.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = store}, copy, resident);
+    const auto two = co_await begun(worktree);
+    EXPECT_EQ(two.base, one.base);
+    EXPECT_EQ(two.overlay, "");
+    const auto evaluated = co_await first_step(host, worktree, two);
+    EXPECT_LT(evaluated, 16);
+    const auto report = co_await worktree->report(false);
+    EXPECT_EQ(report.evaluated, whole.base_tokens);
+    EXPECT_EQ(report.page_bytes, 0) << "they are its repository's";
+    EXPECT_EQ(report.disk_bytes, 0);
+  });
+  EXPECT_TRUE(fs::is_empty(store)) << "of a worktree nothing is kept on disk";
+  fs::remove_all(copy);
+  fs::remove_all(store);
+}
+
+TEST_F(ResidentTest, WhatAWorktreesSessionEvaluatesIsItsRepositorysToo) {
+  for (int i = 0; i < 6; ++i) write("src/m" + std::to_string(i) + ".py", source(i + 1, 40));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    const auto one = co_await begun(resident);
+    const auto base = one.base;
+    int n_offered = 0;
+    const auto theirs = std::make_shared<Beginnings>([&](const engine::PrefixRef&, const std::shared_ptr<const Base>&) { ++n_offered; });
+    Beginnings own(nullptr, theirs);
+    theirs->keep({base});
+    own.keep({base});
+    const auto evaluate = [&] {
+      auto timeline = host.engine()->timeline();
+      const auto n = std::min<std::size_t>(1024, base->tokens.size());
+      EXPECT_TRUE(timeline->sync(std::span(base->tokens).first(n), {}, nullptr));
+      own.offer(timeline->prefix(static_cast<std::int64_t>(n)));
+      return static_cast<std::int64_t>(n);
+    };
+    const auto n = co_await host.run(evaluate);
+    EXPECT_EQ(theirs->evaluated(*base), n);
+    EXPECT_EQ(n_offered, 1);
+    EXPECT_EQ(own.pages(), 0u);
+    EXPECT_EQ(own.unfinished(), nullptr) << "its repository evaluates the base";
+    theirs->keep({});  // a rebase took its place
+    EXPECT_EQ(own.evaluated(*base), n);
+    EXPECT_GT(own.pages(), 0u);
+    EXPECT_EQ(own.unfinished(), base);
+  });
+}
+
 // What nano was trained on: the text of all files, tokenised as one.
 TEST_F(ResidentTest, ASmallRepositoryIsTheTextItAlwaysWas) {
   write("README.md", "# Shop\n\nIt sells.\n");

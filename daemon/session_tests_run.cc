@@ -1,0 +1,35 @@
+// A session's tests run for somebody who is not the model.
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "daemon/session.h"
+#include "daemon/session_facts.h"
+#include "daemon/utf8.h"
+#include "tools/test_run.h"
+
+namespace lares::daemon {
+
+using protocol::Code;
+
+asio::awaitable<Reply<protocol::SessionTestResult>> Session::test(std::string command) {
+  const auto self = shared_from_this();
+  const std::string what = fmt::format("run the tests of session {}", info_.session_id);
+  if (turn_ || rewinding_) co_return tl::unexpected(refusal(Code::busy, what + ": it is at work", "wait for its turn to end, or interrupt it"));
+  if (info_.closed) co_return tl::unexpected(refusal(Code::not_found, what + ": it is closed"));
+  const Rewinding keeps_still(*this);  // no turn changes files meanwhile
+  testing_ = std::make_unique<TurnStop>();
+  auto running = tools::run_tests(builtin_options(), std::move(command));
+  auto until_stopped = asio::bind_cancellation_slot(testing_->tool.slot(), asio::as_tuple(asio::use_awaitable));
+  auto [thrown, ran] = co_await asio::co_spawn(world_.io, std::move(running), std::move(until_stopped));
+  const bool stopped = testing_->requested();
+  testing_ = nullptr;
+  if (stopped) co_return tl::unexpected(refusal(Code::internal, what + ": it was interrupted"));
+  if (thrown || !ran) co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, thrown ? "the runner is broken" : ran.error().message)));
+  co_return protocol::SessionTestResult{.ran = ran->ran, .passed = ran->passed, .counted = ran->counted, .total = ran->total, .failed = ran->failed,
+                                        .skipped = ran->skipped, .summary = valid_utf8(ran->text)};
+}
+
+}  // namespace lares::daemon
