@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <utility>
+#include <variant>
 
 #include "daemon/repetition.h"
 #include "daemon/utf8.h"
@@ -19,7 +20,8 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine:
       think_end_(engine.tokenizer().added(engine::kThinkEnd)) {
   grammar_ = engine::Grammar::make(engine.tokenizer(), std::move(grammar));
   for (const engine::Token token : kept.tokens) take(token, grammar_->thinking());
-  (void)events();  // heard already
+  for (const auto& event : events())  // heard already
+    if (const auto* const content = std::get_if<engine::ContentDelta>(&event)) kept_text_ += content->text;
   avoid_ = kept.avoid;
 }
 

@@ -42,6 +42,7 @@ class Answer {
 
   End end() const { return end_; }
   const std::string& error() const { return error_; }
+  const std::string& kept_text() const { return kept_text_; }  // the content in Kept
   bool think_forced() const { return think_forced_; }
   std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
   std::int64_t n_thinking() const { return n_thinking_; }
@@ -69,6 +70,7 @@ class Answer {
   std::string undecoded_;                // the beginning of a code point
   std::int64_t n_thinking_ = 0;
   bool think_forced_ = false;
+  std::string kept_text_;
   std::optional<engine::Token> avoid_;
   engine::TokenMask avoiding_;
   std::size_t n_periodic_ = 0;           // tokens at the end that repeat themselves

@@ -242,7 +242,7 @@ TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& give
 
 void Session::forked() {
   unsure_ = true;
-  record(kForked, Json::object());
+  record(kForked, {{"words", words_before_}});
 }
 
 tools::BuiltinOptions Session::builtin_options() const {
@@ -317,12 +317,27 @@ asio::awaitable<std::string> Session::changes_of_others() {
   co_return std::move(update->text);
 }
 
-Beginning Session::begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes) {
-  pinned_ = beginning.pinned;
-  note_shown(pinned_->view, beginning.files);
-  const Instructions asked = instructions(beginning.files, pinned_->view, own_file(world_, "AGENTS.md"));
+Beginning Session::begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes) const {
+  const Instructions asked = instructions(beginning.files, beginning.pinned->view, own_file(world_, "AGENTS.md"));
   if (!asked.files.empty()) notes.push_back(fmt::format("following {}", fmt::join(asked.files, ", ")));
   return {{beginning.base, &beginning.base->tokens}, begin_session(beginning.overlay, info_.root, task, asked.text)};
+}
+
+// The transcript has what this shows.
+void Session::adopt(Resident::Beginning beginning) {
+  pinned_ = std::move(beginning.pinned);
+  note_shown(pinned_->view, beginning.files);
+  written_.clear();
+}
+
+// What the user wrote in the turns there are before `before_turn` (0: in all), a fork's forebears' first.
+std::vector<std::string> Session::words(std::int64_t before_turn) const {
+  std::vector<std::string> out = words_before_;
+  for (const Prompt& p : prompts_) {
+    const auto at = std::ranges::find(turn_log_.turns(), p.turn_id, &TurnLog::Turn::id);
+    if (p.turn_id != 0 && at != turn_log_.turns().end() && (before_turn == 0 || p.turn_id < before_turn)) out.push_back(p.send.content);
+  }
+  return out;
 }
 
 asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summary, std::string next) {
@@ -331,11 +346,10 @@ asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summar
     world_.log->event("repository_unreadable", {{"session", info_.session_id}, {"why", beginning.error()}});
     co_return std::nullopt;
   }
-  std::vector<std::string> words, notes;
-  for (const Prompt& p : prompts_)
-    if (p.turn_id != 0 && (next.empty() || p.turn_id != info_.turn_id)) words.push_back(p.send.content);
-  written_.clear();
-  auto out = begin_with(*beginning, anew(summary, words, next), notes);
+  std::vector<std::string> said = words(0), notes;
+  std::erase_if(said, [&](const std::string& text) { return next.find(text) != std::string::npos; });  // it comes last, once
+  auto out = begin_with(*beginning, anew(summary, said, next), notes);
+  anew_ = std::move(*beginning);
   co_return std::optional<Beginning>(std::move(out));
 }
 
@@ -348,7 +362,7 @@ void Session::with_hooks(TurnInput& input, HookConfig config) {
     input.before_call = [hooks](const protocol::Item& item) { return hooks->before(item); };
     input.after_call = [hooks](const protocol::Item& item) { return hooks->after(item); };
   }
-  if (hooks->for_ends()) input.at_end = [hooks, id = input.turn_id] { return hooks->at_end(id); };
+  if (hooks->for_ends() && input.settings.tools == ToolUse::all) input.at_end = [hooks, id = input.turn_id] { return hooks->at_end(id); };
 }
 
 asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
@@ -372,6 +386,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
         auto beginning = co_await resident_->begin();
         if (beginning) {
           input.beginning = begin_with(*beginning, prompt->send.content, input.notes);
+          adopt(std::move(*beginning));
         } else {
           failed = "read the repository: " + beginning.error();
         }
@@ -395,6 +410,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
     result = {"error", e.what(), {}};
     world_.log->event("turn_failed", {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
   }
+  anew_.reset();
   record_shown();
   permissions_.turn_ended();
   if (asked_) asked_->settle(false);
@@ -562,6 +578,7 @@ void Session::drawn(const Drawn& how) {
 
 void Session::shortened(Transcript before, const std::vector<engine::Token>& ids) {
   turn_log_.shortened(std::move(before));
+  if (anew_) adopt(std::move(*std::exchange(anew_, std::nullopt)));
   record(kShortened, {{"ids", ids}});
   record_shown();
 }

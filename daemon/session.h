@@ -102,7 +102,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   const TurnLog& turn_log() const { return turn_log_; }
   const Transcript& transcript() const { return transcript_; }
   // Of a session just made: knows what the other's transcript `was`, and shares what is evaluated of it.
-  asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was);
+  asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was, std::vector<std::string> words);
+  std::vector<std::string> words(std::int64_t before_turn) const;
   asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // session_tests_run.cc
   void close();
   asio::awaitable<void> ended();  // when no turn runs
@@ -190,7 +191,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void note_shown(const View& view, const tools::Workspace& files);
   void record_shown();
   asio::awaitable<void> pin_again();
-  Beginning begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes);
+  Beginning begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes) const;
+  void adopt(Resident::Beginning beginning);
   asio::awaitable<std::optional<Beginning>> begin_anew(std::string summary, std::string next);
   asio::awaitable<std::string> changes_of_others();
   std::size_t n_waiting() const;
@@ -210,6 +212,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::string shown_ = "[]";        // as recorded last
   std::string moved_from_;          // where the repository was when the model last heard of it; empty: where it is
   std::vector<Resident::Shown> was_shown_;  // read back
+  std::optional<Resident::Beginning> anew_;  // what the transcript will begin with, if it is begun anew
+  std::vector<std::string> words_before_;    // a fork's: what the user wrote in the other before it
   bool unsure_ = false;                     // it was rewound or is a fork: what the model was shown is not known, but by this daemon
   bool all_may_have_changed_ = false;       // and the model has not been told
   std::deque<Prompt> prompts_;  // all there ever were, in order of acceptance

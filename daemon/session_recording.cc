@@ -32,10 +32,10 @@ bool Recording::take(const std::string& method, const Json& params, const std::s
   return true;
 }
 
-void Recording::apply(const protocol::SessionCreated& x) { info_ = x.session, step_.policy = x.session.settings.policy; }
+void Recording::apply(const protocol::SessionCreated& x) { info_ = x.session, policy_ = x.session.settings.policy; }
 
 void Recording::apply(const protocol::SessionUpdated& x) {
-  if (!x.policy.empty()) step_.policy = x.policy;
+  if (!x.policy.empty()) policy_ = x.policy;
 }
 
 void Recording::apply(const protocol::SessionRewound& x) { turn_log_.cut(x.turn_id, transcript_, {}); }
@@ -46,7 +46,8 @@ void Recording::apply(const protocol::PromptAccepted& x) { modes_[x.id] = x.mode
 
 void Recording::apply(const protocol::TurnStarted& x) {
   turn_log_.begin(x.turn_id, transcript_);
-  step_.turn_id = x.turn_id;
+  step_.turn_id = x.turn_id, step_.policy = policy_;  // what changes meanwhile holds from the next turn on
+  drawn_ = {};
   const auto mode = modes_.find(x.prompt_id);
   step_.mode = mode == modes_.end() || mode->second.empty() ? info_.settings.mode : mode->second;
   n_redrawn_ = 0;

@@ -67,6 +67,7 @@ class Recording {
   RecordedStep step_;
   std::size_t n_before_ = 0;  // the transcript, before what was appended last
   int n_redrawn_ = 0;
+  std::string policy_;
   Drawn drawn_;  // the answer that is appended next
   bool complete_ = false, turn_ended_ = false;
   std::map<std::int64_t, Piece> items_;  // of the turn, by their number

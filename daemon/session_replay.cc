@@ -58,6 +58,9 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   }
   if (method == kForked) {
     unsure_ = true;
+    if (const auto words = params.find("words"); words != params.end() && words->is_array())
+      for (const auto& text : *words)
+        if (text.is_string()) words_before_.push_back(text.get<std::string>());
     return;
   }
   if (method == kRepaired) {

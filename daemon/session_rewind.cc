@@ -145,8 +145,9 @@ void Session::forget_what_was_shown() {
 
 // ---- forks
 
-asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, Transcript was) {
+asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, Transcript was, std::vector<std::string> words) {
   const auto self = shared_from_this();
+  words_before_ = std::move(words);
   transcript_ = std::move(was);
   appended(transcript_.ids, transcript_.results);
   forked();

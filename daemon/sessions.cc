@@ -138,7 +138,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   info.settings = from->info().settings;
   auto session = Session::create(world_, info);
   if (!session) co_return session;
-  co_await (*session)->become_fork_of(std::move(from), std::move(was));
+  co_await (*session)->become_fork_of(from, std::move(was), from->words(before_turn));
   if (const std::string& failed = (*session)->failure(); !failed.empty()) co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
   sessions_[info.session_id] = *session;
   co_return session;

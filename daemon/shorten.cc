@@ -4,11 +4,15 @@
 
 #include <fmt/format.h>
 
+#include "tools/text.h"
+
 namespace lares::daemon {
 
 bool is_crowded(std::int64_t n_prompt, std::int64_t n_repository, std::int64_t n_context) {
   return n_context - n_prompt < std::min(kRoomTokens, n_context / kRoomShare) && n_prompt - n_repository >= n_context / kConversationShare;
 }
+
+std::int64_t summary_tokens_max(std::int64_t n_context) { return std::min(kSummaryTokensMax, n_context / kSummaryShare); }
 
 std::string summary_request() {
   return "Your context is nearly full. The conversation will be replaced by what you write now; the repository stays as it is, and so do the "
@@ -20,9 +24,10 @@ std::string summary_request() {
 std::string anew(const std::string& summary, const std::vector<std::string>& words, const std::string& next) {
   std::vector<std::string> quoted;  // newest first
   std::size_t left = kUserWordsBytesMax;
-  for (auto at = words.rbegin(); at != words.rend() && at->size() <= left; ++at) {
-    quoted.push_back(*at);
-    left -= at->size();
+  for (auto at = words.rbegin(); at != words.rend() && left > 0; ++at) {
+    const std::size_t n = tools::utf8_floor(*at, std::min(left, at->size()));
+    quoted.push_back(n == at->size() ? *at : at->substr(0, n) + fmt::format("\n[{} more bytes are left out]", at->size() - n));
+    left -= std::min(left, at->size());
   }
   std::string out = "This conversation was long, and was begun anew. ";
   if (!quoted.empty()) {
@@ -32,7 +37,7 @@ std::string anew(const std::string& summary, const std::vector<std::string>& wor
     out += "\n";
   }
   out += "What you wrote down for yourself before:\n\n<summary>\n" + summary + "\n</summary>\n\n";
-  return out + (next.empty() ? "Go on with the next step." : next);
+  return out + next;
 }
 
 }  // namespace lares::daemon

@@ -11,16 +11,17 @@ namespace lares::daemon {
 inline constexpr std::int64_t kRoomTokens = 65'536;          // that an answer should find ...
 inline constexpr std::int64_t kRoomShare = 8;                // ... or this part of a shorter context
 inline constexpr std::int64_t kConversationShare = 4;        // of the context: a shorter conversation is not what fills it
-inline constexpr std::int64_t kSummaryTokensMax = 16'384, kSummaryThinkTokensMax = 4'096;
+inline constexpr std::int64_t kSummaryTokensMax = 16'384, kSummaryShare = 16;  // that of a shorter context
+inline constexpr std::int64_t kSummaryThinkShare = 4;                          // of a summary's tokens: reasoning
 inline constexpr std::size_t kUserWordsBytesMax = 64u << 10;  // of earlier prompts, the newest first
 
 // Whether a prompt of n_prompt tokens, of which n_repository stand before the conversation, leaves too little of the context.
 bool is_crowded(std::int64_t n_prompt, std::int64_t n_repository, std::int64_t n_context);
 
+std::int64_t summary_tokens_max(std::int64_t n_context);
 std::string summary_request();
 
-// What the conversation begins anew with. `words`: what the user asked, oldest first; `next`: what the model has to answer now, empty where it
-// is in the middle of its work.
+// What the conversation begins anew with. `words`: what the user asked, oldest first; `next`: what the model has to do now.
 std::string anew(const std::string& summary, const std::vector<std::string>& words, const std::string& next);
 
 }  // namespace lares::daemon

@@ -29,6 +29,7 @@ using Clock = std::chrono::steady_clock;
 using protocol::Item;
 
 constexpr std::chrono::milliseconds kPrefillReportEvery{100};
+constexpr std::string_view kGoOn = "Go on with the next step.", kDoWhatWasAsked = "Now do what was asked last.";
 constexpr std::string_view kCancelledCall = "The user interrupted this call.";
 
 std::int64_t ms_since(Clock::time_point begin) {
@@ -101,13 +102,15 @@ class Turn {
     } else if (reason == "end") {
       auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes on with it
       if (more.empty() && in_.at_end) {
-        auto asked = in_.at_end();
-        if (auto text = co_await std::move(asked); !text.empty()) {
-          items_.complete({.kind = "note", .text = text});
-          more.push_back(std::move(text));
+        auto asked = until_stopped(in_.at_end());
+        if (auto text = co_await std::move(asked); text && !text->empty()) {
+          items_.complete({.kind = "note", .text = *text});
+          more.push_back(std::move(*text));
         }
       }
-      if (more.empty()) {
+      if (stop_.requested()) {
+        end("cancelled", "");
+      } else if (more.empty()) {
         end("end_turn", "");
       } else {
         auto going_on = go_on({}, more, /*with_task=*/true);
@@ -132,7 +135,7 @@ class Turn {
   };
 
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason.
-  asio::awaitable<std::string> answer(int draw) {
+  asio::awaitable<std::string> answer(int draw, bool last = false) {
     auto filled = prefill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
@@ -157,7 +160,7 @@ class Turn {
     usage_.decode_ms = std::chrono::duration_cast<std::chrono::milliseconds>(decode_).count();
     failure_message_ = answer->error();
     const bool empty = answer->end() == Answer::End::end && !items_.said_anything();
-    if (!empty || draw == kResamplesMax) {
+    if (!empty || last || draw == kResamplesMax) {
       std::vector<std::string> pending;
       if (answer->end() == Answer::End::end) pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
       else items_.calls().clear();
@@ -179,7 +182,10 @@ class Turn {
 
   Answer::Limits limits() const {
     Answer::Limits limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_limit()};
-    if (summing_up_) limits.tokens_max = std::min(limits.tokens_max, kSummaryTokensMax), limits.think_tokens_max = std::min(limits.think_tokens_max, kSummaryThinkTokensMax);
+    if (summing_up_) {
+      limits.tokens_max = std::min(limits.tokens_max, summary_tokens_max(context_limit()));
+      limits.think_tokens_max = std::min(limits.think_tokens_max, limits.tokens_max / kSummaryThinkShare);
+    }
     return limits;
   }
 
@@ -189,6 +195,7 @@ class Turn {
     const std::int64_t n_dropped = drawing.answer->n_tokens() - static_cast<std::int64_t>(kept.tokens.size());
     items_.close();
     items_.drop_calls("The answer went in circles; it was drawn again.");
+    items_.begin_answer();
     items_.complete({.kind = "note", .text = fmt::format("the last {} tokens repeat themselves; drawn again from before them", n_dropped)});
     auto ids = transcript_.ids;
     ids.insert(ids.end(), kept.tokens.begin(), kept.tokens.end());
@@ -201,6 +208,7 @@ class Turn {
     begin_with(drawing, sampling, std::move(kept));
     auto sampled = sample(drawing);
     co_await std::move(sampled);
+    items_.said_before(drawing.answer->kept_text());
     co_return true;
   }
 
@@ -223,14 +231,14 @@ class Turn {
       const Spent spent = co_await host_.draw(drawing);
       usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(spent.waited).count();
       decode_ += spent.ran;
-      if (answer->end() == Answer::End::max_tokens && n_continued < in_.settings.continuations_max) {
+      if (answer->end() == Answer::End::max_tokens && !summing_up_ && n_continued < in_.settings.continuations_max) {
         ++n_continued;
         answer->go_on(in_.settings.step_tokens_max);
       }
       for (auto& event : answer->events()) items_.hear(std::move(event), answer->n_tokens());
       if (answer->think_forced() && !note_forced) {
         note_forced = true;
-        items_.complete({.kind = "note", .text = fmt::format("the reasoning was ended after {} tokens", in_.settings.think_tokens_max)});
+        items_.complete({.kind = "note", .text = fmt::format("the reasoning was ended after {} tokens", limits().think_tokens_max)});
       }
     } while (answer->end() == Answer::End::open);
   }
@@ -369,10 +377,10 @@ class Turn {
       if (auto changes = co_await std::move(asked); !changes.empty()) out.push_back(std::move(changes));
     }
     for (const auto& tool : tools_) {
-      auto asked = tool->news();
-      auto news = co_await std::move(asked);
-      if (news.empty()) continue;
-      news = valid_utf8(news);
+      auto asked = until_stopped(tool->news());
+      const auto told = co_await std::move(asked);
+      if (!told || told->empty()) continue;
+      std::string news = valid_utf8(*told);
       items_.complete({.kind = "note", .text = news});
       out.push_back(std::move(news));
     }
@@ -492,46 +500,66 @@ class Turn {
 
   // ---- the transcript
 
-  // The model reads the results of its calls and what is said to it; `with_task`: that is what it has to answer now.
+  // The model reads the results of its calls and what is said to it; `with_task`: that is what it has to do now.
   asio::awaitable<void> go_on(std::vector<std::string> results, std::vector<std::string> said, bool with_task) {
     auto ids = engine_.tokenizer().encode(continue_session(results, said));
     const auto n_prompt = static_cast<std::int64_t>(transcript_.ids.size() + ids.size());
     if (in_.begin_anew && is_crowded(n_prompt, in_.n_repository, context_limit())) {
-      auto shortening = shorten(results, with_task ? said : std::vector<std::string>());
+      auto shortening = shorten(std::move(results), std::move(said), with_task);
       if (co_await std::move(shortening)) co_return;
-      results.clear();  // they have been read
-      ids = engine_.tokenizer().encode(continue_session(results, said));
+      const std::string next(with_task ? kDoWhatWasAsked : kGoOn);  // all else has been said with the request
+      ids = engine_.tokenizer().encode(continue_session({}, {next}));
     }
     append(ids);
   }
 
   // Begins the transcript anew, with a summary of what it was. False: it could not be, and all there is stays; where the turn was stopped
   // meanwhile it has ended.
-  asio::awaitable<bool> shorten(std::vector<std::string> results, std::vector<std::string> task) {
+  asio::awaitable<bool> shorten(std::vector<std::string> results, std::vector<std::string> said, bool with_task) {
     items_.complete({.kind = "note", .text = fmt::format("{} of {} tokens are used: the conversation is summed up and begun anew; the repository stays", transcript_.ids.size(), context_limit())});
-    append(engine_.tokenizer().encode(continue_session(results, {summary_request()})));
+    std::vector<std::string> asked = said;
+    asked.push_back(summary_request());
+    auto request = engine_.tokenizer().encode(continue_session(results, asked));
+    const std::int64_t room = context_limit() - summary_tokens_max(context_limit()) - kClosingTokens - static_cast<std::int64_t>(request.size());
+    if (room < static_cast<std::int64_t>(transcript_.ids.size())) {
+      if (room <= in_.n_repository) co_return false;
+      drop_the_end(room);
+    }
+    append(request);
     summing_up_ = true;
     ++total_.steps;
     usage_ = {.steps = 1};
     items_.begin_answer();
-    auto answering = answer(0);
+    auto answering = answer(0, /*last=*/true);
     const std::string reason = co_await std::move(answering);
     summing_up_ = false;
     finish_step(reason);
     if (reason == "cancelled") end(reason, "");
     if ((reason != "end" && reason != "max_tokens") || items_.said().empty()) co_return false;
     std::string next;
-    for (const auto& text : task) next += (next.empty() ? "" : "\n\n") + text;
+    for (const auto& text : said) next += (next.empty() ? "" : "\n\n") + text;
+    if (!with_task) next += (next.empty() ? "" : "\n\n") + std::string(kGoOn);
     auto beginning_anew = in_.begin_anew(items_.said(), std::move(next));
     const std::optional<Beginning> beginning = co_await std::move(beginning_anew);
     if (!beginning) co_return false;
     auto ids = tokens_of(*beginning);
-    if (static_cast<std::int64_t>(ids.size()) >= static_cast<std::int64_t>(transcript_.ids.size())) co_return false;
+    if (ids.size() >= transcript_.ids.size()) co_return false;
+    begin_transcript(std::move(ids));
+    if (beginning->shared_ids) in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
+    co_return true;
+  }
+
+  // So long was the last answer that not even a summary has room behind it: its end is not summed up.
+  void drop_the_end(std::int64_t n_ids) {
+    std::vector<engine::Token> ids(transcript_.ids.begin(), transcript_.ids.begin() + std::max<std::int64_t>(0, n_ids - 1));
+    if (const auto eos = engine_.tokenizer().added(engine::kEos)) ids.push_back(*eos);
+    begin_transcript(std::move(ids));
+  }
+
+  void begin_transcript(std::vector<engine::Token> ids) {
     Transcript before = std::exchange(transcript_, {ids, {}});
     timeline_ = nullptr;  // another shares the repository's pages, at any place
     events_.shortened(std::move(before), ids);
-    if (beginning->shared_ids) in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
-    co_return true;
   }
 
   std::vector<engine::Token> tokens_of(const Beginning& beginning) const {

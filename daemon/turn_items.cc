@@ -69,6 +69,11 @@ void TurnItems::close() {
   open_ = nullptr;
 }
 
+void TurnItems::said_before(const std::string& text) {
+  said_.insert(0, text);
+  said_anything_ = said_anything_ || text.find_first_not_of(" \t\r\n") != std::string::npos;
+}
+
 void TurnItems::drop_calls(const std::string& why) {
   for (Call& call : calls_) {
     if (call.rejected) continue;

@@ -209,7 +209,7 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
   Reply reply(nonce);
   const auto until = Clock::now() + kJobsAnswer;
   std::string printed;
-  while (!reply.ended()) {
+  while (!reply.ended() && Clock::now() < until) {  // a flood never leaves the read waiting
     if (co_await read_before(shell_.process->out(), shell_.pending, until) != ReadEnd::data) break;
     reply.feed(shell_.pending, shell_.unread, printed);
     if (shell_.unread.size() > kUnreadBytesMax) shell_.unread.erase(0, shell_.unread.size() - kUnreadBytesMax);

@@ -45,7 +45,8 @@ std::optional<Line> read(std::string_view line) {
 std::string ended(int pid, const std::string& command, const std::string& state) {
   std::string shown = command.substr(0, utf8_floor(command, kCommandShownBytesMax));
   if (shown.size() < command.size()) shown += "...";
-  return fmt::format("[background job {} ended: {}: {}]", pid, shown, state.empty() ? "killed" : state == "Done" ? "exit code 0" : state);
+  if (state.empty()) return fmt::format("[background job {} is no longer among the shell's jobs: {}]", pid, shown);
+  return fmt::format("[background job {} ended: {}: {}]", pid, shown, state == "Done" ? "exit code 0" : state);
 }
 
 }  // namespace
@@ -66,8 +67,13 @@ std::vector<std::string> ShellJobs::take(std::string_view table, std::string* pr
     }
     table.remove_prefix(end == std::string_view::npos ? table.size() : end + 1);
   }
-  for (const auto& [pid, command] : running_) out.push_back(ended(pid, command, ""));  // bash forgets one that a signal killed
+  // bash forgets one that was waited for, disowned or killed by a signal: how it ended is not known here.
+  for (const auto& [pid, command] : running_) out.push_back(ended(pid, command, ""));
   running_ = std::move(now);
+  if (const std::size_t n = out.size(); n > kJobsToldMax) {
+    out.resize(kJobsToldMax);
+    out.push_back(fmt::format("[and {} more background jobs ended]", n - kJobsToldMax));
+  }
   return out;
 }
 

@@ -8,6 +8,8 @@
 
 namespace lares::tools {
 
+inline constexpr std::size_t kJobsToldMax = 20;  // at once
+
 class ShellJobs {
  public:
   // What `jobs -l` printed just now. Returns a line for each job that has ended since it was last taken. Jobs may have printed into the table:

@@ -1,6 +1,7 @@
 #include "daemon/hooks/hooks.h"
 
 #include <chrono>
+#include <memory>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -69,15 +70,24 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
     ran.output = process.error().message;
     co_return ran;
   }
+  const std::shared_ptr<sandbox::Process> running = std::move(*process);
+  const auto late = std::make_shared<bool>(false);
   asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(hook.timeout_ms));
-  auto telling = tell(**process, input);
-  auto listening = listen(**process, ran.output);
-  auto waiting = timer.async_wait(kIo);
+  timer.async_wait([running, late](boost::system::error_code ec) {
+    if (ec) return;
+    *late = true;
+    running->kill();
+    boost::system::error_code ignored;  // what it started and that got away may hold the pipes
+    running->out().cancel(ignored);
+    running->in().cancel(ignored);
+  });
+  auto telling = tell(*running, input);
+  auto listening = listen(*running, ran.output);
   auto talking = std::move(telling) && std::move(listening);
-  const auto first = co_await (std::move(talking) || std::move(waiting));
-  const bool in_time = first.index() == 0;
-  if (!in_time) (*process)->kill();
-  const sandbox::Exit exit = co_await (*process)->wait();
+  co_await std::move(talking);
+  const sandbox::Exit exit = co_await running->wait();
+  timer.cancel();
+  const bool in_time = !*late;
   ran.output = valid_utf8(ran.output);
   if (in_time && exit.exited) ran.status = exit.code;
   else ran.output = in_time ? fmt::format("it was killed by signal {}", exit.signal) : fmt::format("it took longer than {} ms", hook.timeout_ms);

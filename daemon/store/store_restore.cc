@@ -84,8 +84,10 @@ Restored Store::restore(const Receiver& receiver) {
 
 Restored Store::read(std::span<const Hash256> chain, std::size_t n_skip, const Receiver& receiver) {
   Restored out;
-  const auto refs = link_chain(chain, fmt::format("read {} extents of {}", chain.size(), directory_));
-  if (!refs) return out.lost.push_back(refs.error().message), out;
+  const std::string attempted = fmt::format("read {} extents of {}", chain.size(), directory_);
+  auto refs = link_chain(chain, attempted);
+  while (!refs && chain.size() > n_skip) refs = link_chain(chain = chain.first(chain.size() - 1), attempted);  // cut in another way from there on
+  if (!refs) return out;
   read_chain(std::span(*refs).subspan(n_skip), n_skip == 0 ? chain_begin(fingerprint_) : chain[n_skip - 1], receiver, out);
   for (const Hash256& name : chain.first(n_skip + out.n_extents))
     if (const auto known = extents_.find(name); known != extents_.end()) known->second.fresh = true, known->second.unreachable_since.reset();

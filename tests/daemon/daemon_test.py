@@ -62,6 +62,34 @@ class DaemonTest(unittest.TestCase):
 
     # ---- one turn
 
+    def test_a_crowded_context_is_begun_anew_and_gone_back_behind(self):
+        os.environ["LARES_TEST_CONTEXT"] = "26000"
+        self.addCleanup(os.environ.pop, "LARES_TEST_CONTEXT")
+        lines = "".join(f"line {i}\n" for i in range(1, 2000))
+        c = self.start("x</think>" + lines[:7000], "x</think>" + lines[:7500], "x</think>I said lines.", "x</think>Four.", "x</think>Five.")
+        s = self.session(c)
+        sizes = []
+        for n, task in enumerate(["Say lines.", "More.", "Two and two?"], 1):
+            self.prompt(c, s, task, id=f"p{n}")
+            seen = c.until("turn/ended", turnId=n)
+            sizes.append(c.call("session/get", sessionId=s)["contextTokens"])
+        notes = [m["params"]["item"]["text"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "note"]
+        self.assertTrue(any("summed up and begun anew" in n for n in notes), notes)
+        self.assertGreater(sizes[1], sizes[0])
+        self.assertLess(sizes[2], sizes[0])
+        fork = c.call("session/fork", sessionId=s, beforeTurn=3)
+        self.assertEqual(fork["contextTokens"], sizes[1])
+        self.daemon.kill()
+        c = self.start("x</think>Six.")
+        c.call("session/subscribe", sessionId=s)
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], sizes[2])
+        c.call("session/rewind", sessionId=s, turnId=3, files="keep")
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], sizes[1])
+        c.call("session/unrewind", sessionId=s)
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], sizes[2])
+        self.prompt(c, s, "Six?", id="p4")
+        self.assertEqual(c.until("turn/ended", turnId=4)[-1]["params"]["reason"], "end_turn")
+
     def test_hooks_and_instructions_of_the_user(self):
         config = os.path.join(self.home, "config")
         os.makedirs(config)

@@ -2,7 +2,7 @@
 //   {"text": "...", "openEnded": false, "gate": "FIFO", "step": 0}
 // gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1, whichever comes to it next; 0: any step
 // or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them. The
-// user's own configuration is in $LARES_TEST_CONFIG.
+// user's own configuration is in $LARES_TEST_CONFIG, the model's context in $LARES_TEST_CONTEXT.
 #include <unistd.h>
 
 #include <cstdio>
@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   daemon::DaemonOptions options;
   options.socket = argv[1], options.state_dir = argv[2], options.model_directory = "scripted";
   options.sandbox_launcher = (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "lares-sandbox").string();
+  const char* const context = std::getenv("LARES_TEST_CONTEXT");
   if (const char* config = std::getenv("LARES_TEST_CONFIG")) options.config_dir = config;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
@@ -35,7 +36,7 @@ int main(int argc, char** argv) {
       }
       plays.push_back(std::move(play));
     }
-    return std::make_unique<daemon::ScriptedEngine>(std::move(plays));
+    return std::make_unique<daemon::ScriptedEngine>(std::move(plays), context ? std::atoll(context) : 1 << 20);
   };
   return daemon::run_daemon(options, daemon::Log(STDERR_FILENO));
 }

@@ -1,6 +1,8 @@
 // The agent loop against a scripted model and real tools in a temporary repository.
 #include "daemon/turn.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -387,7 +389,32 @@ TEST_F(TurnTest, WithoutASummaryTheContextJustFills) {
   turn({{"x</think>" + text.substr(0, 13'500)}});
   turn({{"x</think>"}, {"x</think>"}, {"x</think>"}, {"x</think>Four."}}, {}, "And two and two?");
   EXPECT_TRUE(heard_.before.empty());
-  EXPECT_THAT(prompts_.back(), HasSubstr("And two and two?<｜Assistant｜>"));
+  EXPECT_THAT(prompts_.back(), HasSubstr("And two and two?\n\nYour context is nearly full."));
+  EXPECT_THAT(prompts_.back(), HasSubstr("<｜User｜>Now do what was asked last.<｜Assistant｜>"));
+  EXPECT_EQ(heard_.of("text").back().text, "Four.");
+}
+
+// An answer may be longer than the room that is kept: its end goes, and the session goes on.
+TEST_F(TurnTest, AContextThatIsFullIsSummedUpWithoutItsEnd) {
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text;
+  for (int i = 0; text.size() < 20'000; ++i) text += fmt::format("line {}\n", i);
+  EXPECT_EQ(turn({{"x</think>" + text}}).reason, "context_full");
+  EXPECT_EQ(turn({{"x</think>It was lines."}, {"x</think>Four."}}, {}, "And two and two?").reason, "end_turn");
+  EXPECT_EQ(heard_.before.size(), 2u);
+  EXPECT_EQ(heard_.of("text").back().text, "Four.");
+}
+
+TEST_F(TurnTest, ASummaryIsBounded) {
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text;
+  for (int i = 0; text.size() < 20'000; ++i) text += fmt::format("line {}\n", i);
+  turn({{"x</think>" + text.substr(0, 13'500)}});
+  turn({{"x</think>" + text}, {"x</think>Four."}}, {}, "And two and two?");
+  EXPECT_EQ(heard_.before.size(), 1u);
+  EXPECT_LT(static_cast<std::int64_t>(transcript_.ids.size()), n_context_ / 2);
 }
 
 TEST(Shorten, OnlyALongConversationInLittleRoom) {
@@ -402,8 +429,10 @@ TEST(Shorten, OnlyALongConversationInLittleRoom) {
 TEST(Shorten, TheUsersWordsAreKeptAsFarAsTheyFit) {
   EXPECT_THAT(anew("S", {"one", "two"}, "three"), HasSubstr("<user>\none\n</user>\n<user>\ntwo\n</user>\n\nWhat you wrote down"));
   const auto many = anew("S", {std::string(kUserWordsBytesMax, 'x'), "two"}, "");
-  EXPECT_THAT(many, HasSubstr("The last 1 of the 2 things"));
-  EXPECT_THAT(many, Not(HasSubstr("xxx")));
+  EXPECT_THAT(many, HasSubstr("xxx\n[3 more bytes are left out]\n</user>\n<user>\ntwo\n</user>"));
+  const auto more = anew("S", {"first", std::string(kUserWordsBytesMax, 'x')}, "");
+  EXPECT_THAT(more, HasSubstr("The last 1 of the 2 things"));
+  EXPECT_THAT(more, Not(HasSubstr("first")));
 }
 
 TEST_F(TurnTest, AFailingEngineEndsTheTurnWithItsReason) {
@@ -534,9 +563,14 @@ TEST_F(TurnTest, HooksStopACallAddToItsResultAndPutOffTheEnd) {
 
 TEST_F(TurnTest, AJobsEndIsToldWithTheNextResults) {
   const auto bash = [](const std::string& command) { return "x</think>" + scripted_calls({scripted_call("bash", {{"command", command}})}); };
-  turn({{bash("(while [ ! -e go ]; do sleep 0.01; done; exit 5) &")}, {.text = bash("touch go; sleep 0.3")}, {"x</think>Done."}});
+  const auto wait = [] { ::usleep(500'000); };
+  turn({{bash("(while [ ! -e go ]; do sleep 0.01; done; exit 5) &")}, {"x</think>" + create(root_ + "/go", "x")},
+        {.text = "x</think>" + create(root_ + "/more", "x"), .at_sync = wait}, {"x</think>Done."}});
   EXPECT_THAT(prompts_[1], Not(HasSubstr("[background job")));
-  EXPECT_THAT(prompts_[2], HasSubstr(": Exit 5]"));
+  EXPECT_THAT(prompts_[3], HasSubstr(": Exit 5]"));
+  const auto note = heard_.of("note");
+  ASSERT_EQ(note.size(), 1u);
+  EXPECT_THAT(note[0].text, HasSubstr(": Exit 5]"));
 }
 
 TEST_F(TurnTest, APlanIsReadBack) {

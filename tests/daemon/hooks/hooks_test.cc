@@ -76,6 +76,12 @@ TEST_F(HooksTest, OneThatFailsIsToldToPeopleAndStopsNothing) {
                                   HasSubstr("`kill -9 $$` failed: it was killed by signal 9")));
 }
 
+TEST_F(HooksTest, OneThatClosedItsOutputIsTimedToo) {
+  auto h = hooks({.before_tool = {{.command = "exec >/dev/null 2>&1; sleep 100", .timeout_ms = 50}}});
+  EXPECT_EQ(wait(h.before(item_)), std::nullopt);
+  EXPECT_THAT(notes_, ElementsAre(HasSubstr("took longer than 50 ms")));
+}
+
 TEST_F(HooksTest, WhatOnePrintsAfterACallIsReadBehindItsResult) {
   auto h = hooks({.after_tool = {{.command = "echo two warnings"}, {.command = "true"}, {.command = "printf 'one more'; exit 2"}}});
   EXPECT_EQ(wait(h.after(item_)), "[hook] two warnings\n[hook] one more");
