@@ -84,7 +84,7 @@ int review_command(int argc, const char* const* argv) {
   if (!changes) return fail(changes.error(), daemon.json);
   if (changes->diff.empty() && changes->left_out.empty()) return nothing(*changes, daemon.json);
   if (!changes->left_out.empty() && !daemon.json) tell_left_out(*changes);
-  return run_turn(daemon, turn, "ask", prompt_of(*changes));
+  return run_turn(daemon, turn, /*worktree=*/false, "ask", prompt_of(*changes));
 }
 
 }  // namespace lares::cli

@@ -25,7 +25,7 @@ class CountingEngine final : public engine::Engine {
   std::vector<std::vector<engine::Timeline*>> companies;
 
  private:
-  ScriptedEngine scripted_{{}};
+  ScriptedEngine scripted_{std::deque<Play>()};
 };
 
 struct Counted final : Drawing {
