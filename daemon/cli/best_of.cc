@@ -1,3 +1,4 @@
+#include "daemon/cli/help.h"
 #include "daemon/cli/best_of.h"
 
 #include <fmt/format.h>
@@ -322,11 +323,11 @@ class BestOf {
 }  // namespace
 
 void BestOfOptions::add_to(CLI::App& app) {
-  auto* best = app.add_option("--best-of", n, "try it so many times, each in a worktree of its own; the tests say which is the best")
+  auto* best = app.add_option("--best-of", n, "try N times, each in its own worktree; tests decide")
                    ->check(whole_number_in(kAttemptsMin, kAttemptsMax));
-  app.add_option("--test", test, "what the tests are, for a shell (default: what the tool `test` finds)")->needs(best);
+  app.add_option("--test", test, "what the tests are, for a shell (default: what the tool `test` finds)")->needs(best)->group(kSeldom);
   app.add_flag("--apply", apply, "bring the best into your worktree, if it passes")->needs(best);
-  app.add_flag("--keep", keep, "keep the worktrees of the others too")->needs(best);
+  app.add_flag("--keep", keep, "keep the worktrees of the others too")->needs(best)->group(kSeldom);
 }
 
 std::string BestOfOptions::wrong(const TurnOptions& turn, bool worktree) const {

@@ -64,16 +64,18 @@ void list(const Settings& settings, bool json) {
     const Json object = {{"file", settings.path()}, {"settings", all}};
     return print_line(protocol::dump(object));
   }
-  constexpr int kKeyColumns = 13, kValueColumns = 40, kFromColumns = 16;
+  constexpr int kKeyColumns = 13, kValueColumns = 46, kFromColumns = 19;
   const Terminal t = Terminal::detect(STDOUT_FILENO);
   const bool narrow = t.width > 0 && t.width < kKeyColumns + kValueColumns + kFromColumns;
   for (const Setting& s : daemon::settings_table()) {
     const Shown v = shown(s, settings);
     std::string value = printable(v.value);
+    const bool on_one_line = !narrow && columns(value) + 2 + static_cast<int>(s.what.size()) <= kValueColumns;
+    if (on_one_line) value += "  " + std::string(s.what);
     if (const int filled = columns(value); filled < kValueColumns && !narrow) value.append(static_cast<std::size_t>(kValueColumns - filled), ' ');
     const std::string from = v.from == "environment" ? daemon::environment_name(s) : v.from;
     print_line(fmt::format("{} {} {}", t.paint(Style::bold, fmt::format("{:<{}}", s.key, kKeyColumns)), value, t.paint(v.from == "default" ? Style::dim : Style::cyan, from)));
-    print_line(fmt::format("{:<{}} {}", "", narrow ? 1 : kKeyColumns, t.paint(Style::dim, s.what)));
+    if (!on_one_line) print_line(fmt::format("{:<{}} {}", "", narrow ? 1 : kKeyColumns, t.paint(Style::dim, s.what)));
   }
   std::error_code ec;
   print_line(fmt::format("file: {}{}", printable(settings.path()), fs::exists(settings.path(), ec) ? "" : " (none yet)"));

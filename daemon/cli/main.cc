@@ -23,9 +23,17 @@ void help(std::FILE* to) {
              "Usage: lares              a conversation; --continue goes on with the newest\n"
              "       lares COMMAND ...\n\n",
              to);
-  std::string seldom;
+  constexpr std::size_t kColumnsMax = 80, kIndent = 13;
+  std::string seldom;  // in lines
+  std::size_t column = kIndent;
+  const auto name_seldom = [&](std::string_view name) {
+    if (!seldom.empty()) seldom += ',', ++column;
+    if (column + 1 + name.size() >= kColumnsMax) seldom += "\n" + std::string(kIndent, ' '), column = kIndent;
+    else if (!seldom.empty()) seldom += ' ', ++column;
+    seldom += name, column += name.size();
+  };
   for (const cli::Command& c : cli::commands()) {
-    if (c.seldom) seldom += (seldom.empty() ? "" : ", ") + std::string(c.name);
+    if (c.seldom) name_seldom(c.name);
     else std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
                  static_cast<int>(c.what.size()), c.what.data());
   }

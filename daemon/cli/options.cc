@@ -79,17 +79,17 @@ Result<> DaemonOptions::resolve() {
 
 void TurnOptions::add_to(CLI::App& app) {
   app.add_option("--session", session, "go on with this session (see lares sessions)")->type_name("ID");
-  app.add_option("--delivery", delivery, "to a busy session: start (refused), queue, steer, interrupt")->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
-  app.add_option("--policy", policy, "unasked: auto, edits, ask (nothing); plan, read-only: no change")->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
+  app.add_option("--delivery", delivery, "to a busy one: start, queue, steer or interrupt")->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
+  app.add_option("--policy", policy, "what needs no asking: auto edits ask plan read-only")->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
   app.add_flag("--dangerously-no-sandbox", no_sandbox, "commands run with all your rights, unconfined");
   add_sampling_to(app);
 }
 
 void TurnOptions::add_sampling_to(CLI::App& app) {
   app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
-  app.add_flag("--greedy", greedy, "always the likeliest token: --temperature 0");
-  app.add_option("--temperature", temperature, "sampling temperature")->check(number_in(0, 10));
-  app.add_option("--seed", seed, "make sampling repeatable")->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()));
+  app.add_flag("--greedy", greedy, "always the likeliest token: --temperature 0")->group(kSeldom);
+  app.add_option("--temperature", temperature, "sampling temperature; 0 is greedy")->check(number_in(0, 10));
+  app.add_option("--seed", seed, "make sampling repeatable")->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()))->group(kSeldom);
   app.add_option("--steps", steps_max, "stop after so many answers of the model")->check(whole_number_in(1, kStepsMost));
   app.add_flag_function("--hide-thinking", [this](std::int64_t n) { hide_thinking = n > 0; }, "show calls and the answer only");  // =false: though the settings say it
 }

@@ -40,7 +40,7 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   BestOfOptions best;
   bool worktree = false;
   if (mode == "work") {
-    app.add_flag("--worktree", worktree, "work in a git worktree of its own, on a new branch; see `lares apply`");
+    app.add_flag("--worktree", worktree, "work in a git worktree of its own; see lares apply");
     best.add_to(app);
   }
   daemon.add_to(app, /*starts_daemon=*/true);

@@ -81,7 +81,7 @@ class BenchTest(unittest.TestCase):
     def test_help_has_an_example(self):
         run = bench("--help")
         self.assertEqual(run.returncode, 0)
-        self.assertIn("Example: lares bench kernels", run.stdout)
+        self.assertIn("lares bench kernels --match", run.stdout)
         self.assertEqual(bench("--shape", "tera").returncode, 2)
 
 

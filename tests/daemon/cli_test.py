@@ -373,7 +373,7 @@ class CliTest(CliCase):
             return subprocess.run(["bash", "-c", ask, "bash", *words], stdout=subprocess.PIPE, timeout=30).stdout.decode().split()
         help = self.lares("--help")[1]
         commands = [c for c in re.findall(r"^  ([a-z]+) +[a-z]", help, re.M) if c not in ("lares", "and")]
-        commands += re.search(r"^  and +(.+)$", help, re.M)[1].split(", ")
+        commands += re.split(r",\s+", re.search(r"^  and +(.+(?:\n {13}.+)*)$", help, re.M)[1])
         self.assertIn("completion", commands)
         self.assertLessEqual(set(commands), set(complete("")))
         for command in commands:

@@ -66,7 +66,7 @@ class DaemonTest(unittest.TestCase):
         os.environ["LARES_TEST_CONTEXT"] = "26000"
         self.addCleanup(os.environ.pop, "LARES_TEST_CONTEXT")
         lines = "".join(f"line {i}\n" for i in range(1, 2000))
-        c = self.start("x</think>" + lines[:7000], "x</think>" + lines[:7500], "x</think>I said lines.", "x</think>Four.", "x</think>Five.")
+        c = self.start("x</think>" + lines[:7000], "x</think>" + lines[:9500], "x</think>I said lines.", "x</think>Four.", "x</think>Five.")
         s = self.session(c)
         sizes = []
         for n, task in enumerate(["Say lines.", "More.", "Two and two?"], 1):

@@ -25,7 +25,7 @@ class HelpTest(CliCase):
 
     def listed(self, help):
         commands = [c for c in re.findall(r"^  ([a-z]+) +[a-z]", help, re.M) if c not in ("lares", "and")]
-        return commands + re.search(r"^  and +(.+)$", help, re.M)[1].split(", ")
+        return commands + re.split(r",\s+", re.search(r"^  and +(.+(?:\n {13}.+)*)$", help, re.M)[1])
 
     def options(self, command):
         return set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", self.lares(*command.split(), "--help")[1].split("\n  lares ")[0])) - {"--temperature 0"}
