@@ -171,6 +171,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // After a record that could not be written: what this object knows is what is on disk again. False: it cannot be written yet.
   bool recover();
   void forget();
+  void tell_known_results();
   void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
@@ -218,6 +219,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool all_may_have_changed_ = false;       // and the model has not been told
   std::deque<Prompt> prompts_;  // all there ever were, in order of acceptance
   std::unique_ptr<Running> turn_;
+  std::map<std::int64_t, std::string> step_outputs_;  // read back: of the last answer's calls that ran or were rejected, by their items' numbers
   std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id
   std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;

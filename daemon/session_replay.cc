@@ -1,5 +1,6 @@
 // A session read back from its journal, and what a daemon that died left open in it.
 #include <algorithm>
+#include <charconv>
 #include <type_traits>
 #include <utility>
 
@@ -9,6 +10,19 @@
 namespace lares::daemon {
 
 using protocol::Json;
+
+namespace {
+
+// "3.14": the item's number in its turn; 0: another kind of id.
+std::int64_t number_of(const protocol::Item& item) {
+  const std::size_t dot = item.id.find('.');
+  std::int64_t number = 0;
+  const char* const end = item.id.data() + item.id.size();
+  if (dot == std::string::npos || std::from_chars(item.id.data() + dot + 1, end, number).ptr != end) return 0;
+  return number;
+}
+
+}  // namespace
 
 // One recorded event, into what this object knows.
 void Session::replay(std::string_view payload, std::int64_t seq) {
@@ -89,7 +103,10 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       if (p.send.id == x.prompt_id) p.turn_id = x.turn_id;
     }
   }, std::type_identity<protocol::TurnStarted>{});
-  with([&](auto& x) { open_[x.item.id] = x.item; }, std::type_identity<protocol::ItemUpdated>{});
+  with([&](auto& x) {
+    open_[x.item.id] = x.item;
+    if (x.item.kind == "tool") step_outputs_[number_of(x.item)] = kUnknownOutcome;
+  }, std::type_identity<protocol::ItemUpdated>{});
   with([&](auto& x) {
     for (const auto& rule : x.rules)
       if (rule.scope == "session") permissions_.add(rule);
@@ -105,6 +122,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   with([&](auto& x) {
     open_.erase(x.item.id);
     turn_log_.completed(x.item);
+    if (x.item.kind == "tool") step_outputs_[number_of(x.item)] = x.item.output;
     for (const auto& change : x.item.changes) {
       std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
       was_shown_.push_back({change.path, blob_shown(change), true});
@@ -123,6 +141,8 @@ void Session::forget() {
   transcript_ = {};
   turn_log_ = {};
   prompts_.clear();
+  words_before_.clear();
+  step_outputs_.clear();
   open_.clear();
   permissions_.forget();
   forget_what_was_shown();
@@ -149,6 +169,23 @@ bool Session::recover() {
   return failure_.empty();
 }
 
+// Of the last answer's calls: those that had ended have results, whatever became of the others. They have consecutive numbers and run in
+// order, so the first that is known is the first there was, if any began.
+void Session::tell_known_results() {
+  auto& results = transcript_.results;
+  const bool began = std::ranges::any_of(step_outputs_, [](const auto& x) { return x.first > 0; });
+  if (!began || !std::ranges::all_of(results, [](const std::string& text) { return text == kUnknownOutcome; }) || results.empty()) return;
+  const std::int64_t first = step_outputs_.upper_bound(0)->first;
+  bool any = false;
+  for (const auto& [number, output] : step_outputs_) {
+    const auto at = static_cast<std::size_t>(number - first);
+    if (number < first || at >= results.size() || output == kUnknownOutcome) continue;
+    results[at] = output;
+    any = true;
+  }
+  if (any) appended({}, std::vector<std::string>(results));
+}
+
 void Session::mend(const std::string& why) {
   info_.state = "idle";
   if (info_.turn_id == 0) return;
@@ -157,9 +194,11 @@ void Session::mend(const std::string& why) {
     if (item.state == "asking") lost.state = "denied", lost.output = unanswered_text(item.name, item.why);
     else lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
     turn_log_.completed(lost);
+    if (lost.kind == "tool") step_outputs_[number_of(lost)] = lost.output;
     fact(protocol::ItemCompleted{.item = lost});
   }
   open_.clear();
+  tell_known_results();
   fact(protocol::TurnEnded{.turn_id = info_.turn_id, .reason = "crashed", .message = why});
   for (auto& p : prompts_) {
     if (p.turn_id == info_.turn_id) p.delivered = true;  // it was begun; to begin it again is the user's to say

@@ -90,6 +90,28 @@ class DaemonTest(unittest.TestCase):
         self.prompt(c, s, "Six?", id="p4")
         self.assertEqual(c.until("turn/ended", turnId=4)[-1]["params"]["reason"], "end_turn")
 
+    def test_what_a_call_said_before_a_crash_is_known_after_it(self):
+        one = call("str_replace_editor", command="create", path=os.path.join(self.root, "one"), file_text="1")
+        asking = call("ask_user", question="Which?")
+        block = lambda c: c[c.index("<｜DSML｜invoke"):c.rindex("</｜DSML｜tool_calls>")]
+        both = "\n\n<｜DSML｜tool_calls>\n" + block(one) + block(asking) + block(one) + "</｜DSML｜tool_calls>"
+        c = self.start("x</think>" + both)
+        s = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/subscribe", sessionId=s, interactive=True)
+        self.prompt(c, s, "Go.")
+        seen = c.until("item/updated")
+        while seen[-1]["params"]["item"]["name"] != "ask_user":
+            seen += c.until("item/updated")
+        self.daemon.kill()
+        c = self.start("x</think>Done.")
+        c.call("session/subscribe", sessionId=s)
+        with open(os.path.join(self.daemon.state, "sessions", s + ".journal"), "rb") as f:
+            last = f.read().rsplit(b'{"method":"lares/appended"', 1)[1]
+        self.assertIn(b'"ids":[],"results":["File created successfully at: ', last)
+        self.assertEqual(last.count(b"Lares was stopped before this call was finished"), 2)
+        self.prompt(c, s, "Go on.", id="p2")
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+
     def test_hooks_and_instructions_of_the_user(self):
         config = os.path.join(self.home, "config")
         os.makedirs(config)
