@@ -194,7 +194,7 @@ class Turn {
     auto kept = drawing.answer->before_repetition();
     const std::int64_t n_dropped = drawing.answer->n_tokens() - static_cast<std::int64_t>(kept.tokens.size());
     items_.close();
-    items_.drop_calls("The answer went in circles; it was drawn again.");
+    items_.drop_calls("This call was cut off: the answer went in circles, and was drawn again.");
     items_.begin_answer();
     items_.complete({.kind = "note", .text = fmt::format("the last {} tokens repeat themselves; drawn again from before them", n_dropped)});
     auto ids = transcript_.ids;
