@@ -25,12 +25,6 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine:
   avoid_ = kept.avoid;
 }
 
-engine::TokenMask Answer::only(engine::Token token) const {
-  engine::TokenMask mask((static_cast<std::size_t>(engine_.tokenizer().vocab_size()) + 63) / 64);
-  mask[static_cast<std::size_t>(token) / 64] |= std::uint64_t{1} << (token % 64);
-  return mask;
-}
-
 void Answer::go_on(std::int64_t n_more) {
   limits_.tokens_max += n_more;
   end_ = End::open;
@@ -49,7 +43,7 @@ void Answer::sample_one() {
   engine::Result<engine::Token> token = tl::unexpected(engine::Error{});
   if (thinking && think_end_ && n_thinking_ >= limits_.think_tokens_max) {
     think_forced_ = true;
-    const auto mask = only(*think_end_);
+    const auto mask = only_token(engine_.tokenizer(), *think_end_);
     token = timeline_.next(sampling_, &mask);
   } else {
     const engine::TokenMask* mask = grammar_->mask();
@@ -124,6 +118,12 @@ std::vector<engine::Token> Answer::tokens() const {
 void draw_otherwise(engine::Sampling& sampling, int draw) {
   sampling.seed += static_cast<std::uint64_t>(draw);
   sampling.temperature = std::max(sampling.temperature, kResampleTemperature);
+}
+
+engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token) {
+  engine::TokenMask mask((static_cast<std::size_t>(tokenizer.vocab_size()) + 63) / 64);
+  mask[static_cast<std::size_t>(token) / 64] |= std::uint64_t{1} << (token % 64);
+  return mask;
 }
 
 const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token, const engine::TokenMask* mask, engine::TokenMask& into) {

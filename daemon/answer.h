@@ -55,7 +55,6 @@ class Answer {
  private:
   void sample_one();
   void take(engine::Token token, bool thinking);
-  engine::TokenMask only(engine::Token token) const;
   std::size_t n_before_calls(std::size_t n) const;
 
   const engine::Engine& engine_;
@@ -80,6 +79,7 @@ class Answer {
 
 // What an answer is drawn with after `draw` that were given up: another seed, and not too cold, or the same would come again.
 void draw_otherwise(engine::Sampling& sampling, int draw);
+engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token);
 // `mask` (null: all tokens) without `token`, unless nothing else is left; `into` holds it.
 const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token, const engine::TokenMask* mask, engine::TokenMask& into);
 

@@ -3,6 +3,23 @@
 #include <utility>
 
 namespace lares::daemon {
+namespace {
+
+std::string_view name_of(tools::SnapshotChange::Kind kind) {
+  using Kind = tools::SnapshotChange::Kind;
+  switch (kind) {
+    case Kind::added: return "added";
+    case Kind::changed: return "changed";
+    case Kind::removed: return "removed";
+    case Kind::mode: return "mode";
+    case Kind::type: return "type";
+  }
+  return "";
+}
+
+}  // namespace
+
+protocol::RewindChange change_told(const tools::SnapshotChange& change) { return {change.path, std::string(name_of(change.kind))}; }
 
 // `work` with the worktree's snapshots, opened.
 template <class T, class Work>

@@ -15,12 +15,16 @@
 #include <tl/expected.hpp>
 
 #include "daemon/on_disk_pool.h"
+#include "daemon/protocol.h"
 #include "tools/snapshots.h"
 
 namespace lares::daemon {
 
 inline constexpr std::chrono::hours kPruneEvery{24};
 inline constexpr std::size_t kCheckpointedMax = 32;  // repositories whose snapshots are open
+
+// As clients are told of it.
+protocol::RewindChange change_told(const tools::SnapshotChange& change);
 
 class Checkpoints {
  public:

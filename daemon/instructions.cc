@@ -1,7 +1,9 @@
 #include "daemon/instructions.h"
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 
 #include <fmt/format.h>
@@ -37,13 +39,16 @@ std::vector<Place> places(const tools::Workspace& files) {
 
 std::string bounded(std::string_view text, std::size_t n_max) {
   if (text.size() <= n_max) return std::string(text);
-  return std::string(text.substr(0, tools::utf8_floor(text, n_max))) + fmt::format("\n[{} more bytes are left out]", text.size() - n_max);
+  return std::string(text.substr(0, tools::utf8_floor(text, n_max))) + "\n[what follows is left out]";
 }
 
+// As much of it as can be quoted, and a byte more.
 std::string read_users(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (path.empty() || !file) return "";
-  std::string text(std::istreambuf_iterator<char>(file), {});
+  std::string text(kInstructionBytesMax + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
   return tools::to_utf8(text);
 }
 
@@ -60,7 +65,8 @@ Instructions instructions(const tools::Workspace& files, const View& view, const
   if (const std::string own = read_users(users_file); !own.empty()) {
     out.text += "The user asks this of agents in all repositories:\n" + quote(own) + "\n";
     out.files.push_back(users_file);
-  }
+  } else if (std::error_code ec; !users_file.empty() && std::filesystem::exists(users_file, ec) && ::access(users_file.c_str(), R_OK) != 0)
+    out.unreadable = fmt::format("{} is not followed, for it cannot be read; make it readable", users_file);
   const auto all = places(files);
   if (all.empty()) return out;
   out.text += "Follow what this repository asks of agents. The file nearest to what you work on holds, and the user's word over all of them:\n";

@@ -16,6 +16,7 @@ inline constexpr std::size_t kInstructionBytesMax = 32u << 10;     // of text, w
 struct Instructions {
   std::string text;                // for the model, ending with a line break; empty: nobody asks anything
   std::vector<std::string> files;  // for people: which are followed
+  std::string unreadable;          // for people: why the user's own is not; empty: it is, or there is none
 };
 
 // `users_file`: the user's own AGENTS.md; it need not exist. A directory without an AGENTS.md may have a CLAUDE.md. Files whose text the

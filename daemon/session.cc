@@ -319,6 +319,7 @@ asio::awaitable<std::string> Session::changes_of_others() {
 
 Beginning Session::begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes) const {
   const Instructions asked = instructions(beginning.files, beginning.pinned->view, own_file(world_, "AGENTS.md"));
+  if (!asked.unreadable.empty()) notes.push_back(asked.unreadable);
   if (!asked.files.empty()) notes.push_back(fmt::format("following {}", fmt::join(asked.files, ", ")));
   return {{beginning.base, &beginning.base->tokens}, begin_session(beginning.overlay, info_.root, task, asked.text)};
 }

@@ -27,6 +27,9 @@ inline TurnLog::Undo undo_of(const std::string& snapshot, const std::vector<prot
   return undo;
 }
 
+// "3.14": an item's number in its turn; 0: another kind of id, as what the daemon itself adds to a turn has.
+std::int64_t item_number(const protocol::Item& item);  // session_replay.cc
+
 // What a client is told of what is not done.
 inline protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
   return {.code = code, .message = std::move(message), .hint = std::move(hint)};

@@ -1,7 +1,6 @@
 #include "daemon/session_recording.h"
 
 #include <algorithm>
-#include <charconv>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -64,10 +63,8 @@ std::vector<Piece> Recording::told() const {
 
 void Recording::apply(const protocol::ItemCompleted& x) {
   if (x.item.kind == "note" && x.item.text == kRedrawnNote) ++n_redrawn_;
-  const std::size_t dot = x.item.id.find('.');
-  std::int64_t number = 0;  // of ids such as "3.2"; what the daemon adds to one has a third part
-  const char* const end = x.item.id.data() + x.item.id.size();
-  if (dot == std::string::npos || std::from_chars(x.item.id.data() + dot + 1, end, number).ptr != end) return;
+  const std::int64_t number = item_number(x.item);
+  if (number == 0) return;
   if (x.item.kind == "think" || x.item.kind == "text") items_[number] = {x.item.kind, x.item.text};
   if (x.item.kind == "tool") items_[number] = {x.item.name, x.item.arguments};
 }

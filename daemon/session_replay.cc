@@ -11,18 +11,13 @@ namespace lares::daemon {
 
 using protocol::Json;
 
-namespace {
-
-// "3.14": the item's number in its turn; 0: another kind of id.
-std::int64_t number_of(const protocol::Item& item) {
+std::int64_t item_number(const protocol::Item& item) {
   const std::size_t dot = item.id.find('.');
   std::int64_t number = 0;
   const char* const end = item.id.data() + item.id.size();
   if (dot == std::string::npos || std::from_chars(item.id.data() + dot + 1, end, number).ptr != end) return 0;
   return number;
 }
-
-}  // namespace
 
 // One recorded event, into what this object knows.
 void Session::replay(std::string_view payload, std::int64_t seq) {
@@ -105,7 +100,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   }, std::type_identity<protocol::TurnStarted>{});
   with([&](auto& x) {
     open_[x.item.id] = x.item;
-    if (x.item.kind == "tool") step_outputs_[number_of(x.item)] = kUnknownOutcome;
+    if (x.item.kind == "tool") step_outputs_[item_number(x.item)] = kUnknownOutcome;
   }, std::type_identity<protocol::ItemUpdated>{});
   with([&](auto& x) {
     for (const auto& rule : x.rules)
@@ -122,7 +117,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   with([&](auto& x) {
     open_.erase(x.item.id);
     turn_log_.completed(x.item);
-    if (x.item.kind == "tool") step_outputs_[number_of(x.item)] = x.item.output;
+    if (x.item.kind == "tool") step_outputs_[item_number(x.item)] = x.item.output;
     for (const auto& change : x.item.changes) {
       std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
       was_shown_.push_back({change.path, blob_shown(change), true});
@@ -194,7 +189,7 @@ void Session::mend(const std::string& why) {
     if (item.state == "asking") lost.state = "denied", lost.output = unanswered_text(item.name, item.why);
     else lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
     turn_log_.completed(lost);
-    if (lost.kind == "tool") step_outputs_[number_of(lost)] = lost.output;
+    if (lost.kind == "tool") step_outputs_[item_number(lost)] = lost.output;
     fact(protocol::ItemCompleted{.item = lost});
   }
   open_.clear();

@@ -13,21 +13,9 @@ namespace {
 
 using protocol::Code;
 
-std::string_view name_of(tools::SnapshotChange::Kind kind) {
-  using Kind = tools::SnapshotChange::Kind;
-  switch (kind) {
-    case Kind::added: return "added";
-    case Kind::changed: return "changed";
-    case Kind::removed: return "removed";
-    case Kind::mode: return "mode";
-    case Kind::type: return "type";
-  }
-  return "";
-}
-
 void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection, std::vector<protocol::RewindChange>& out) {
   for (const auto& change : changes)
-    if (selection.holds(change.path)) out.push_back({change.path, std::string(name_of(change.kind))});
+    if (selection.holds(change.path)) out.push_back(change_told(change));
 }
 
 }  // namespace

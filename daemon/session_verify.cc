@@ -63,7 +63,7 @@ class Sampler {
         const bool thinking = grammar->thinking();
         in_calls = grammar->in_calls();
         const bool forced = thinking && think_end && n_thinking >= settings.think_tokens_max;
-        const engine::TokenMask only = forced ? mask_of(*think_end) : engine::TokenMask();
+        const engine::TokenMask only = forced ? only_token(engine_.tokenizer(), *think_end) : engine::TokenMask();
         const bool begins_again = step.drawn.n_kept && *step.drawn.n_kept == static_cast<std::int64_t>(at);
         if (begins_again) draw_otherwise(sampling, kResamplesMax + 1);
         engine::TokenMask without;
@@ -124,12 +124,6 @@ class Sampler {
       return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of), found->unique};
     };
     return out;
-  }
-
-  engine::TokenMask mask_of(engine::Token token) const {
-    engine::TokenMask mask((static_cast<std::size_t>(engine_.tokenizer().vocab_size()) + 63) / 64);
-    mask[static_cast<std::size_t>(token) / 64] |= std::uint64_t{1} << (token % 64);
-    return mask;
   }
 
   void differ(const RecordedStep& step, std::size_t at, engine::Token expected, engine::Token got, bool in_calls,

@@ -19,21 +19,9 @@ using protocol::Code;
 constexpr std::size_t kShortId = 6;
 constexpr std::size_t kFileDiffBytesMax = 256 << 10;
 
-std::string_view name_of(tools::SnapshotChange::Kind kind) {
-  using Kind = tools::SnapshotChange::Kind;
-  switch (kind) {
-    case Kind::added: return "added";
-    case Kind::changed: return "changed";
-    case Kind::removed: return "removed";
-    case Kind::mode: return "mode";
-    case Kind::type: return "type";
-  }
-  return "";
-}
-
 std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange>& changes) {
   std::vector<protocol::RewindChange> out;
-  for (const auto& change : changes) out.push_back({change.path, std::string(name_of(change.kind))});
+  for (const auto& change : changes) out.push_back(change_told(change));
   return out;
 }
 
@@ -193,7 +181,7 @@ Worktrees::Answer<protocol::WorktreeDiffResult> Worktrees::diff(WorktreeRecord r
     const auto text = co_await std::move(reading);
     if (!text) co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, text.error())));
     count_lines(*text, out.n_added, out.n_deleted);
-    std::string shown = text->empty() ? fmt::format("{} {} (no text to show)\n", name_of(change.kind), change.path) : *text;
+    std::string shown = text->empty() ? fmt::format("{} {} (no text to show)\n", change_told(change).kind, change.path) : *text;
     if (!shown.ends_with('\n')) shown += '\n';
     if (out.cut || static_cast<std::int64_t>(out.diff.size() + shown.size()) > bytes_max) out.cut = true;
     else out.diff += shown;
@@ -275,7 +263,7 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::take_back(WorktreeRe
   const auto changes = co_await std::move(comparing);
   if (!changes) co_return failed(changes.error());
   for (const auto& change : *changes)
-    if (selection.holds(change.path)) out.changes.push_back({change.path, std::string(name_of(change.kind))});
+    if (selection.holds(change.path)) out.changes.push_back(change_told(change));
   if (dry_run) co_return out;
   auto restoring = checkpoints_.restore(record.worktree_of, record.applied.before, selection);
   const auto restored = co_await std::move(restoring);

@@ -55,7 +55,7 @@ std::string source_line(const RootedFs& files, const std::string& path, int line
 std::string_view trim(std::string_view text);
 // "f (/a/b.js:2:12)" or "at /a/b.js:2:12" or "file:///a/b.mjs:2:12": file and line, when below the root and no package's.
 bool read_js_place(std::string_view text, const RootedFs& files, const std::string& cwd, std::string& file, int& line);
-// "src/a.c:12: message", "/root/src/a.c:12:5: message": file, line and message, when below the root.
+// "src/a.c:12: message", "/shop/src/a.c:12:5: message": file, line and message, when below the root.
 bool read_place(std::string_view text, const RootedFs& files, const std::string& cwd, TestFailure& out, std::string_view& message);
 std::string bounded_line(std::string_view text);
 

@@ -59,7 +59,7 @@ TEST(Instructions, ThoseNotShownAreQuotedWithinABound) {
   r.add("z/AGENTS.md", std::string(kInstructionBytesMax, 'z'), false);
   const auto two = instructions(r.files, r.view, "");
   EXPECT_THAT(two.text, HasSubstr("AGENTS.md:\nUse tabs.\n"));
-  EXPECT_THAT(two.text, HasSubstr("more bytes are left out]"));
+  EXPECT_THAT(two.text, HasSubstr("[what follows is left out]"));
   EXPECT_LT(two.text.size(), kInstructionBytesMax + 1000);
 }
 
