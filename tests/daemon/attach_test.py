@@ -139,9 +139,13 @@ class AttachTest(CliCase):
 
     def test_of_several_that_work_one_must_be_named(self):
         self.start({"text": THINK + "One.", "gate": self.gate}, {"text": THINK + "Two.", "gate": self.gate})
-        sessions = [self.until(self.background("run", "--json", f"{n}."), "turn/started")["sessionId"] for n in (1, 2)]
+        runs = [self.background("run", "--json", f"{n}.") for n in (1, 2)]
+        sessions = [self.until(p, "turn/started")["sessionId"] for p in runs]
         status, _, err = self.lares("attach")
         self.assertEqual(status, 1)
+        for p in runs:  # before their daemon: they would start another
+            p.kill()
+            p.wait()
         self.daemon.kill()
         self.assertRegex(err, f"2 do, ({sessions[0]}, {sessions[1]}|{sessions[1]}, {sessions[0]}); name one of them")
 

@@ -4,13 +4,12 @@ import os
 import pty
 import re
 import select
-import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
-from client import Daemon, call
+from client import Daemon, call, remove_home
 
 LARES = EXECUTABLE = ""
 THINK = "hm</think>"
@@ -26,7 +25,7 @@ def main():
 class CliCase(unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-cli-"))
-        self.addCleanup(shutil.rmtree, self.home)
+        self.addCleanup(remove_home, self.home)
         self.root = os.path.join(self.home, "repo")
         os.makedirs(os.path.join(self.root, ".git"))
         self.write("a.txt", "alpha\nbeta\n")

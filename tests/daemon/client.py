@@ -1,8 +1,11 @@
 """A client of the native protocol, and a daemon with a scripted model to talk to."""
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
+import time
 
 DSML = "｜DSML｜"
 
@@ -10,6 +13,30 @@ DSML = "｜DSML｜"
 def call(tool, **arguments):
     params = "\n".join(f'<{DSML}parameter name="{k}" string="true">{v}</{DSML}parameter>' for k, v in arguments.items())
     return f'\n\n<{DSML}tool_calls>\n<{DSML}invoke name="{tool}">\n{params}\n</{DSML}invoke>\n</{DSML}tool_calls>'
+
+
+def processes_of(home):
+    """The living ones that were started for this folder or stand in it: a lares that lost its daemon starts another."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                named = home.encode() in f.read()
+            if named or os.readlink(f"/proc/{pid}/cwd").startswith(home):
+                yield int(pid)
+        except OSError:  # it has just ended, or is another user's
+            pass
+
+
+def remove_home(home):
+    """Removes a test's folder; what still runs there ends first, or it would go on writing into it."""
+    while left := [pid for pid in processes_of(home) if pid != os.getpid()]:
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.01)
+    shutil.rmtree(home)
 
 
 class Refused(Exception):

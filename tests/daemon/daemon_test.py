@@ -4,14 +4,13 @@ daemon_test.py SCRIPTED_DAEMON [unittest arguments]
 """
 import json
 import os
-import shutil
 import socket
 import stat
 import sys
 import tempfile
 import unittest
 
-from client import Client, Daemon, Refused, call
+from client import Client, Daemon, Refused, call, remove_home
 
 EXECUTABLE = ""
 
@@ -19,7 +18,7 @@ EXECUTABLE = ""
 class DaemonTest(unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-daemon-"))
-        self.addCleanup(shutil.rmtree, self.home)
+        self.addCleanup(remove_home, self.home)
         self.root = os.path.join(self.home, "repo")
         os.makedirs(os.path.join(self.root, ".git"))
         with open(os.path.join(self.root, "a.txt"), "w") as f:

@@ -3,13 +3,12 @@ so, nothing that was told or promised is lost, and it goes on when there is room
 own. full_disk_test.py SCRIPTED_DAEMON [unittest arguments]"""
 import errno
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
-from client import Daemon, Refused, call
+from client import Daemon, Refused, call, remove_home
 from crash_actors import Record, RecordingClient, say
 
 EXECUTABLE = ""
@@ -25,7 +24,7 @@ def mount(*args):
 class FullDiskTest(unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-full-"))
-        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+        self.addCleanup(remove_home, self.home)
         self.state, self.root = os.path.join(self.home, "state"), os.path.join(self.home, "repo")
         for path in (self.state, self.root):
             os.mkdir(path, 0o700)

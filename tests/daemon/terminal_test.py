@@ -2,7 +2,6 @@
 [unittest arguments]"""
 import os
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -10,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-from client import Client, Daemon, call
+from client import Client, Daemon, call, remove_home
 from terminal import Terminal
 
 LARES = EXECUTABLE = ""
@@ -22,7 +21,7 @@ UP, LEFT, HOME = "\x1b[A", "\x1b[D", "\x1b[H"
 class TerminalTest(unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-terminal-"))
-        self.addCleanup(shutil.rmtree, self.home)
+        self.addCleanup(remove_home, self.home)
         self.root = os.path.join(self.home, "repo")
         os.makedirs(os.path.join(self.root, ".git"))
         with open(os.path.join(self.root, "a.txt"), "w") as f:

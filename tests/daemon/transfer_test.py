@@ -3,14 +3,13 @@ the socket and from the command line. transfer_test.py SCRIPTED_DAEMON LARES [un
 import hashlib
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
 import tempfile
 import unittest
 
-from client import Client, Daemon, Refused, call
+from client import Client, Daemon, Refused, call, remove_home
 from crash_actors import say
 
 EXECUTABLE = LARES = ""
@@ -19,7 +18,7 @@ EXECUTABLE = LARES = ""
 class TransferTest(unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-transfer-"))
-        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+        self.addCleanup(remove_home, self.home)
         self.root, self.other = (os.path.join(self.home, name) for name in ("repo", "other"))
         for root in (self.root, self.other):
             subprocess.run(["git", "init", "-q", root], check=True)

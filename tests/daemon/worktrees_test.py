@@ -11,7 +11,7 @@ import sys
 import tempfile
 import unittest
 
-from client import Client, Daemon, Refused, call
+from client import Client, Daemon, Refused, call, remove_home
 
 LARES = EXECUTABLE = ""
 THINK = "hm</think>"
@@ -25,7 +25,7 @@ def bash(command):
 class WorktreesTest(unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-worktrees-"))
-        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+        self.addCleanup(remove_home, self.home)
         self.root = os.path.join(self.home, "repo")
         os.makedirs(self.root)
         self.state, self.socket = os.path.join(self.home, "state"), os.path.join(self.home, "run", "s")
