@@ -29,7 +29,7 @@ class CliCase(unittest.TestCase):
         self.root = os.path.join(self.home, "repo")
         os.makedirs(os.path.join(self.root, ".git"))
         self.write("a.txt", "alpha\nbeta\n")
-        self.daemon = None
+        self.daemon, self.unseen = None, {}
         self.state = os.path.join(self.home, "state")
         self.socket = os.path.join(self.home, "run", "s")
 
@@ -86,16 +86,18 @@ class CliCase(unittest.TestCase):
         if pid == 0:
             os.chdir(self.root)
             os.execve(LARES, self.command(*args), self.env())
+        self.unseen[master] = b""
         return pid, master
 
     def see(self, master, until):
-        """What the terminal shows up to a pattern."""
-        seen = b""
-        while not re.search(until.encode(), seen):
+        """What the terminal shows up to a pattern; what comes after it is for the next call."""
+        seen = self.unseen[master]
+        while not (found := re.search(until.encode(), seen)):
             if not select.select([master], [], [], 60)[0]:
                 self.fail(f"{until} does not come: {seen.decode(errors='replace')}")
             try:
                 seen += os.read(master, 65536)
             except OSError:
-                self.assertRegex(seen.decode(errors="replace"), until)  # its last words
-        return seen.decode(errors="replace")
+                self.fail(f"ended before {until}: {seen.decode(errors='replace')}")
+        self.unseen[master] = seen[found.end():]
+        return seen[:found.end()].decode(errors="replace")
