@@ -1,0 +1,80 @@
+// The answer to a Conversation while it is sampled: what was said since the last look, in order, and how it ended.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <tl/expected.hpp>
+
+#include "daemon/completions/conversation.h"
+
+namespace lares::daemon {
+
+namespace asio = boost::asio;
+
+struct TokenLogprob {
+  std::string token;  // its bytes
+  float logprob = 0;
+  std::vector<std::pair<std::string, float>> top;
+};
+struct ReasoningText { std::string text; std::vector<TokenLogprob> logprobs = {}; };
+struct ContentText { std::string text; std::vector<TokenLogprob> logprobs = {}; };
+struct CallBegun { int index = 0; std::string id, name; };      // ids are unique, and name what was sampled when they come back
+struct CallArguments { int index = 0; std::string json; };      // the next piece of the arguments object
+struct CallDone { int index = 0; std::string id, name, arguments; };  // whole: a valid JSON object
+using GenerationEvent = std::variant<ReasoningText, ContentText, CallBegun, CallArguments, CallDone>;
+
+struct GenerationUsage {
+  std::int64_t prompt = 0, cached = 0;  // tokens; cached ones are of the prompt
+  std::int64_t completion = 0, reasoning = 0;  // reasoning ones are of the completion
+};
+
+struct GenerationEnd {
+  enum class Reason {
+    stop,       // the model's own end, without calls
+    calls,      // its own end, with calls
+    sequence,   // one of Conversation::stop, which is `what`
+    length,     // tokens_max, or the context is full
+    cancelled,  // the stop token
+    ending,     // the daemon ends
+    failed,     // `what` says why
+  } reason = Reason::stop;
+  std::string what;
+  GenerationUsage usage;
+};
+
+// Why a request is not answered at all; nothing was sampled.
+struct Refusal {
+  enum class Kind { invalid, too_long, not_ready, failed } kind = Kind::invalid;
+  std::string message;          // one line
+  std::string parameter = "";   // which field of the request, where it is one
+};
+
+class Generation {
+ public:
+  virtual ~Generation() = default;
+  virtual std::int64_t prompt_tokens() const = 0;
+  // What was said since the last call, waiting for some; empty: it has ended.
+  virtual asio::awaitable<std::vector<GenerationEvent>> next() = 0;
+  virtual const GenerationEnd& end() const = 0;  // after that
+};
+
+// Generates for clients that keep their conversations themselves. On the io executor.
+class Generations {
+ public:
+  virtual ~Generations() = default;
+  // Encodes and queues; the prompt is evaluated during the first next(). Waits for the model to be loaded.
+  virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token stop) = 0;
+  virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token stop) = 0;
+  virtual asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) = 0;
+  virtual std::string model() const = 0;  // what the loaded checkpoint is called
+};
+
+}  // namespace lares::daemon
