@@ -1,7 +1,8 @@
 // laresd with a scripted model: scripted_daemon SOCKET STATE_DIR SCRIPT. SCRIPT is a JSON array of answers:
 //   {"text": "...", "openEnded": false, "gate": "FIFO", "step": 0}
 // gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1, whichever comes to it next; 0: any step
-// or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them. The
+// or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them, or
+// "files": it writes the file that is asked for with whatever tool a client has (tests/clients/client_director.h). The
 // user's own configuration is in $LARES_TEST_CONFIG, the model's context in $LARES_TEST_CONTEXT.
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/daemon.h"
+#include "tests/clients/client_director.h"
 #include "tests/daemon/scripted_engine.h"
 
 int main(int argc, char** argv) {
@@ -27,6 +29,7 @@ int main(int argc, char** argv) {
   if (const char* config = std::getenv("LARES_TEST_CONFIG")) options.config_dir = config;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
+    if (script == "files") return std::make_unique<daemon::ScriptedEngine>(daemon::writes_file);
     std::deque<daemon::Play> plays;
     for (const auto& answer : script) {
       if (answer.contains("fail")) return tl::unexpected(engine::Error{engine::Errc::malformed, answer["fail"]});
