@@ -1,7 +1,6 @@
 #include "daemon/turn.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/answer.h"
+#include "daemon/prefill.h"
 #include "daemon/prompt.h"
 #include "daemon/repetition.h"
 #include "daemon/shorten.h"
@@ -28,7 +28,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using protocol::Item;
 
-constexpr std::chrono::milliseconds kPrefillReportEvery{100};
 constexpr std::string_view kGoOn = "Go on with the next step.", kDoWhatWasAsked = "Now do what was asked last.";
 constexpr std::string_view kCancelledCall = "The user interrupted this call.";
 
@@ -136,7 +135,7 @@ class Turn {
 
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason.
   asio::awaitable<std::string> answer(int draw, bool last = false) {
-    auto filled = prefill(transcript_.ids);
+    auto filled = fill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
     auto sampling = in_.settings.sampling;
@@ -246,15 +245,14 @@ class Turn {
   // Where the timeline has been already.
   asio::awaitable<bool> go_back_to(std::vector<engine::Token> ids) {
     const protocol::Usage before = usage_;
-    auto filled = prefill(ids);
+    auto filled = fill(ids);
     const bool done = co_await std::move(filled);
     usage_.prompt = before.prompt, usage_.cached = before.cached;
     co_return done;
   }
 
   // Makes the timeline end with `ids`. False: failure_ says why.
-  asio::awaitable<bool> prefill(std::span<const engine::Token> ids) {
-    const EngineHost::Person waits(host_);
+  asio::awaitable<bool> fill(std::span<const engine::Token> ids) {
     const std::int64_t total = static_cast<std::int64_t>(ids.size());
     usage_.prompt = total;
     if (total + kClosingTokens >= context_limit()) {
@@ -262,61 +260,23 @@ class Turn {
       co_return false;
     }
     events_.state(host_.n_queued() > 0 ? "queued" : "prefill");
-    auto told = std::make_shared<Clock::time_point>();
-    const auto io = co_await asio::this_coro::executor;
-    // The callback outlives nothing: sync returns before this coroutine goes on, but what it posted may come later.
-    auto alive = std::make_shared<std::atomic<bool>>(true);
-    std::int64_t evaluated = 0;  // by the pieces before
-    const auto progress_of = [&](std::int64_t left) {
-      return [this, told, io, alive, step = total_.steps, evaluated, left](std::int64_t done, std::int64_t all) {
-        const auto now = Clock::now();
-        if (now - *told < kPrefillReportEvery && (done < all || left > 0)) return;
-        *told = now;
-        asio::post(io, [this, alive, step, done = evaluated + done, all = evaluated + all + left] {
-          if (*alive) events_.prefill(step, done, all);
-        });
-      };
-    };
-    // A chunk at a time, so that what others draw meanwhile waits for no more.
-    for (std::int64_t end = 0; end < total;) {
-      const auto asked = Clock::now();
-      const auto sync = [&] {
-        const auto began = Clock::now();
-        end = piece(ids);
-        auto done = timeline_->sync(ids.first(static_cast<std::size_t>(end)), stop_.engine.get_token(), progress_of(total - end));
-        if (done && shared_ && shared_->next_mark(ids, end - 1) == end) shared_->offer(timeline_->prefix(end));
-        return std::tuple(std::move(done), began - asked, Clock::now() - began);
-      };
-      auto [synced, waited, ran] = co_await host_.run(sync);
-      usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
-      prefill_ += ran;
-      if (!synced) {
-        *alive = false;
-        failure_ = synced.error().code == engine::Errc::cancelled  ? "cancelled"
-                   : synced.error().code == engine::Errc::too_long ? "context_full"
-                                                                   : "error";
-        failure_message_ = synced.error().message;
-        co_return false;
-      }
-      evaluated += *synced;
-      host_.evaluated(*synced, ran);
+    OnPrefill told = [this, step = total_.steps](std::int64_t done, std::int64_t all) { events_.prefill(step, done, all); };
+    auto filling = prefill(host_, timeline_, shared_, ids, stop_.engine.get_token(), std::move(told));
+    const Prefilled done = co_await std::move(filling);
+    usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(done.waited).count();
+    prefill_ += done.ran;
+    if (done.error) {
+      failure_ = done.error->code == engine::Errc::cancelled  ? "cancelled"
+                 : done.error->code == engine::Errc::too_long ? "context_full"
+                                                              : "error";
+      failure_message_ = done.error->message;
+      co_return false;
     }
-    *alive = false;
     usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();
-    usage_.prefilled += evaluated;
-    usage_.cached += total - evaluated;
-    if (shared_) shared_->count(total - evaluated, evaluated);
+    usage_.prefilled += done.n_evaluated;
+    usage_.cached += total - done.n_evaluated;
+    if (shared_) shared_->count(total - done.n_evaluated, done.n_evaluated);
     co_return true;
-  }
-
-  // Where the next piece of a prefill ends. On the engine's thread; makes the timeline.
-  std::int64_t piece(std::span<const engine::Token> ids) {
-    const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine_.info().n_chunk;
-    if (!timeline_) timeline_ = engine_.timeline(shared_ ? shared_->longest(ids) : nullptr);
-    if (chunk == 0) return total;
-    const auto held = timeline_->tokens();
-    const std::int64_t common = std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
-    return std::min({total, (common / chunk + 1) * chunk, shared_ ? shared_->next_mark(ids, common) : total});
   }
 
   void finish_step(const std::string& reason) {
