@@ -2,10 +2,10 @@
 
 namespace lares::daemon {
 
-void add_dialects(const AddRoute& add, Generations& generations) {
-  add_chat(add, generations);
-  add_fim(add, generations);
-  add_models(add, generations);
+void add_dialects(Router& router, Generations& generations) {
+  add_chat(router, generations);
+  add_fim(router, generations);
+  add_models(router, generations);
 }
 
 }  // namespace lares::daemon
