@@ -59,6 +59,7 @@ struct Target {
 };
 std::optional<Target> parse_target(std::string_view text) {
   Target target;
+  if (!std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; })) return std::nullopt;
   if (const auto scheme = text.find("://"); scheme != std::string_view::npos && (text.starts_with("http:") || text.starts_with("https:"))) {
     text.remove_prefix(scheme + 3);
     const auto end = std::min(text.find_first_of("/?"), text.size());
@@ -66,8 +67,7 @@ std::optional<Target> parse_target(std::string_view text) {
     text.remove_prefix(end);
     if (!text.starts_with('/')) return std::nullopt;
   }
-  const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
-  if (!ascii || !(text.starts_with('/') || text == "*")) return std::nullopt;
+  if (!text.starts_with('/') && text != "*") return std::nullopt;
   const auto question = std::min(text.find('?'), text.size());
   target.path = text.substr(0, question);
   target.query = text.substr(std::min(question + 1, text.size()));

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace lares::daemon {
@@ -40,9 +41,9 @@ Parsed parse(const std::string& bytes, std::size_t step = 1 << 20) {
 }
 
 std::string get(const std::string& target, const std::string& headers = "Host: localhost\r\n", const std::string& version = "HTTP/1.1") {
-  return "GET " + target + " " + version + "\r\n" + headers + "\r\n";
+  return fmt::format("GET {} {}\r\n{}\r\n", target, version, headers);
 }
-std::string post(const std::string& headers, const std::string& body) { return "POST /x HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n" + body; }
+std::string post(const std::string& headers, const std::string& body) { return fmt::format("POST /x HTTP/1.1\r\nHost: localhost\r\n{}\r\n{}", headers, body); }
 
 TEST(HttpRequestParser, ReadsARequestHoweverItIsCut) {
   const std::string bytes = "\r\n" + post("Content-Length: 5\r\nX-API-Key:  k \r\n", "hello");
@@ -111,17 +112,18 @@ TEST(HttpRequestParser, RefusesWithTheStatusThatSaysWhy) {
       {400, get("relative")},
       {400, get("/caf\xc3\xa9")},
       {400, get("http://evil.example")},
+      {400, get("http://ev\xfel/")},
       {400, get("/", "Host: localhost\r\nX: \xff\xfe\r\n")},
       {505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
-      {431, get("/", "Host: localhost\r\nX: " + std::string(600, 'x') + "\r\n")},
-      {431, get("/" + std::string(600, 'x'))},
+      {431, get("/", fmt::format("Host: localhost\r\nX: {:x<600}\r\n", ""))},
+      {431, get(fmt::format("/{:x<600}", ""))},
       {413, post("Content-Length: 101\r\n", "")},
-      {413, post("Transfer-Encoding: chunked\r\n", "65\r\n" + std::string(101, 'x') + "\r\n0\r\n\r\n")},
+      {413, post("Transfer-Encoding: chunked\r\n", fmt::format("65\r\n{:x<101}\r\n0\r\n\r\n", ""))},
       {400, post("Content-Length: 5x\r\n", "")},
       {400, post("Content-Length: 5\r\nContent-Length: 6\r\n", "")},
       {400, post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "")},
       {400, post("Transfer-Encoding: chunked\r\n", "zz\r\n")},
-      {400, post("Transfer-Encoding: chunked\r\n", "3\r\nabcd\r\n")},
+      {400, post("Transfer-Encoding: chunked\r\n", "3\r\nabcd\r\n0\r\n\r\n")},
       {400, post("Transfer-Encoding: chunked\r\n", "ffffffffffffffffff\r\n")},
       {501, post("Transfer-Encoding: gzip\r\n", "")},
       {501, post("Transfer-Encoding: gzip, chunked\r\n", "")},
