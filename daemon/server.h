@@ -19,17 +19,19 @@
 namespace lares::daemon {
 
 class Connection;
+class HttpServer;
 
 struct ServerOptions {
   std::string socket, state_dir, model_directory, version;
   std::string daemon_id, boot_id;
   tools::BuiltinOptions shell;  // how commands would run: what server/status says about the shell
+  std::function<void()> ending = {};  // called before HTTP's clients are left
 };
 
 class Server {
  public:
   Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, Worktrees& worktrees,
-         const Log& log, ServerOptions options);
+         HttpServer& http, const Log& log, ServerOptions options);
   ~Server();
 
   asio::awaitable<void> serve(Listener& listener);  // until stopped and the last words are with the clients
@@ -48,6 +50,7 @@ class Server {
   const Log& log() const { return log_; }
 
  private:
+  asio::awaitable<void> tell_apart(Listener::Protocol::socket socket);
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
   asio::awaitable<Reply<protocol::Json>> about_rules(std::string method, protocol::Json params);  // server_rules.cc
@@ -60,6 +63,7 @@ class Server {
   Residents& residents_;
   Sessions& sessions_;
   Worktrees& worktrees_;
+  HttpServer& http_;
   const Log& log_;
   ServerOptions options_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
