@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/dialects/openai_answer.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
@@ -94,20 +95,21 @@ WireError error_of_end(const GenerationEnd& end) {
   return {.status = 503, .kind = "server_error", .message = "generate: stopped before the answer was whole; ask again", .code = "overloaded"};
 }
 
-asio::awaitable<void> stream_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer, HttpReply head, std::string keep_alive) {
+asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,
+                                    std::string keep_alive) {
   co_await exchange.begin(std::move(head), std::move(keep_alive));
   answer.begin(generation.prompt_tokens());
-  bool ended = false;
-  while (true) {
-    std::string bytes = answer.take();
-    if (!bytes.empty() && !co_await exchange.write(std::move(bytes))) co_return;  // nobody reads any more
-    if (ended) break;
+  for (bool ended = false; !ended;) {
+    std::string said = answer.take();
+    if (!said.empty()) co_await reader.write(std::move(said));
     const std::vector<GenerationEvent> events = co_await generation.next();
     for (const GenerationEvent& event : events) answer.add(event);
     ended = events.empty();
-    if (ended) answer.end(generation.end());
   }
-  co_await exchange.end();
+  answer.end(generation.end());
+  std::string last_words = answer.take();
+  co_await reader.write(std::move(last_words));
+  if (reader.there()) co_await exchange.end();
 }
 
 asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer) {

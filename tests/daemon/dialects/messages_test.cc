@@ -1,8 +1,7 @@
 // Messages answers as clients read them: exact events, whole messages, refusals; and what is asked of the model by which path.
-#include "daemon/dialects/messages.h"
-
 #include <gtest/gtest.h>
 
+#include "daemon/dialects/dialects.h"
 #include "daemon/dialects/messages_answer.h"
 #include "daemon/dialects/thoughts.h"
 #include "tests/daemon/dialects/answers.h"
