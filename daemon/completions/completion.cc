@@ -55,19 +55,19 @@ std::vector<engine::Token> joined(std::vector<engine::Token> a, const std::vecto
 
 }  // namespace
 
-Completion::Completion(Generator& of, std::unique_ptr<Queue::Place> place, Rendered rendered, Wanted wanted, std::stop_token stop)
-    : of_(of), place_(std::move(place)), n_begun_(rendered.begun.size()), ids_(joined(std::move(rendered.prompt), rendered.begun)),
+Completion::Completion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<Queue::Place> place, Rendered rendered, Wanted wanted, std::stop_token stop)
+    : of_(std::move(of)), place_(std::move(place)), n_begun_(rendered.begun.size()), ids_(joined(std::move(rendered.prompt), rendered.begun)),
       grammar_(std::move(rendered.grammar)), wanted_(std::move(wanted)), gone_(std::move(stop), [this] { stop_.request_stop(); }), stops_(wanted_.stop) {
-  const engine::Tokenizer& tokenizer = of_.host_.engine()->tokenizer();
+  const engine::Tokenizer& tokenizer = of_->host.engine()->tokenizer();
   dsml_ = tokenizer.added(engine::kDsml), eos_ = tokenizer.added(engine::kEos), think_end_ = tokenizer.added(engine::kThinkEnd);
-  of_.running_.insert(this);
+  of_->running.insert(this);
 }
 
-Completion::~Completion() { of_.running_.erase(this); }
+Completion::~Completion() { of_->running.erase(this); }
 
 asio::awaitable<std::vector<GenerationEvent>> Completion::next() {
   if (over_) co_return std::vector<GenerationEvent>();
-  const EngineHost::Person waits(of_.host_);
+  const EngineHost::Person waits(of_->host);
   if (!timeline_) {
     auto turn = place_->turn(stop_.get_token());
     if (!co_await std::move(turn)) {
@@ -78,7 +78,7 @@ asio::awaitable<std::vector<GenerationEvent>> Completion::next() {
     if (!co_await std::move(filling)) co_return std::vector<GenerationEvent>();
   }
   while (fresh_.empty() && !over_) {
-    const Spent spent = co_await of_.host_.draw(*this);
+    const Spent spent = co_await of_->host.draw(*this);
     decode_ += spent.ran;
     if (stops_.found() || answer_->end() != Answer::End::open) finish();
   }
@@ -95,7 +95,7 @@ asio::awaitable<bool> Completion::prefill() {
       const std::int64_t to = evaluate_piece();
       return std::pair(to, Clock::now() - began);
     };
-    const auto [to, ran] = co_await of_.host_.run(piece);
+    const auto [to, ran] = co_await of_->host.run(piece);
     end = to, prefill_ += ran;
     if (!synced_) {
       const bool stopped = synced_.error().code == engine::Errc::cancelled;
@@ -103,14 +103,14 @@ asio::awaitable<bool> Completion::prefill() {
       co_return false;
     }
     n_evaluated_ += *synced_;
-    of_.host_.evaluated(*synced_, ran);
+    of_->host.evaluated(*synced_, ran);
   }
   co_return true;
 }
 
 void Completion::begin_timeline() {
-  engine::Engine& engine = *of_.host_.engine();
-  const auto found = of_.prefixes_.find(ids_);
+  engine::Engine& engine = *of_->host.engine();
+  const auto found = of_->prefixes.find(ids_);
   timeline_ = engine.timeline(found.prefix);
   if (engine.info().n_chunk == 0) return;
   // Others may begin with what this has in common with one before, with the same instructions, or with the same long text.
@@ -125,7 +125,7 @@ void Completion::begin_timeline() {
 // Returns where it ends; synced_ says how many were evaluated, or why not.
 std::int64_t Completion::evaluate_piece() {
   if (!timeline_) begin_timeline();
-  const std::int64_t total = prompt_tokens(), chunk = of_.host_.engine()->info().n_chunk;
+  const std::int64_t total = prompt_tokens(), chunk = of_->host.engine()->info().n_chunk;
   std::int64_t end = total;
   if (chunk > 0) {
     const auto held = timeline_->tokens();
@@ -135,9 +135,9 @@ std::int64_t Completion::evaluate_piece() {
   }
   synced_ = timeline_->sync(std::span(ids_).first(static_cast<std::size_t>(end)), stop_.get_token(), {});
   // Whoever asks again, because its connection broke or the answer did not please, begins shortly before the end.
-  if (!synced_) of_.prefixes_.keep(timeline_->prefix(static_cast<std::int64_t>(timeline_->tokens().size())));
-  else if (end == total) of_.prefixes_.keep(timeline_->prefix((total - 1) / kPrefixEvery * kPrefixEvery));
-  else if (marks_.contains(end)) of_.prefixes_.keep(timeline_->prefix(end));
+  if (!synced_) of_->prefixes.keep(timeline_->prefix(static_cast<std::int64_t>(timeline_->tokens().size())));
+  else if (end == total) of_->prefixes.keep(timeline_->prefix((total - 1) / kPrefixEvery * kPrefixEvery));
+  else if (marks_.contains(end)) of_->prefixes.keep(timeline_->prefix(end));
   return end;
 }
 
@@ -145,10 +145,10 @@ std::int64_t Completion::evaluate_piece() {
 
 void Completion::begin_answer() {
   const auto n_begun = static_cast<std::int64_t>(n_begun_);
-  const Answer::Limits limits{wanted_.tokens_max + n_begun, of_.options_.think_tokens_max + n_begun, of_.host_.engine()->info().n_context_max};
+  const Answer::Limits limits{wanted_.tokens_max + n_begun, of_->options.think_tokens_max + n_begun, of_->host.engine()->info().n_context_max};
   Answer::Kept kept;
   kept.tokens.assign(ids_.end() - static_cast<std::ptrdiff_t>(n_begun_), ids_.end());
-  answer_.emplace(*of_.host_.engine(), *timeline_, grammar_, wanted_.sampling, limits, kept);
+  answer_.emplace(*of_->host.engine(), *timeline_, grammar_, wanted_.sampling, limits, kept);
 }
 
 bool Completion::draw() {
@@ -167,7 +167,7 @@ void Completion::note_logprobs(bool thinking) {
   if (thinking || token == eos_) return;
   calling_ = calling_ || token == dsml_;
   if (calling_) return;
-  const engine::Tokenizer& tokenizer = of_.host_.engine()->tokenizer();
+  const engine::Tokenizer& tokenizer = of_->host.engine()->tokenizer();
   const engine::Logprobs found = timeline_->logprobs(wanted_.n_logprobs);
   TokenLogprob out{.token = std::string(tokenizer.bytes(token)), .logprob = found.drawn, .top = {}};
   for (const auto& [id, logprob] : found.top) out.top.emplace_back(std::string(tokenizer.bytes(id)), logprob);
@@ -230,20 +230,20 @@ void Completion::finish() {
 
 void Completion::finish(GenerationEnd::Reason reason, std::string what) {
   over_ = true;
-  end_.reason = reason == GenerationEnd::Reason::cancelled && of_.ending_ ? GenerationEnd::Reason::ending : reason;
+  end_.reason = reason == GenerationEnd::Reason::cancelled && of_->ending ? GenerationEnd::Reason::ending : reason;
   end_.what = std::move(what);
   end_.usage = {.prompt = prompt_tokens(), .cached = prompt_tokens() - n_evaluated_};
   if (answer_) end_.usage.completion = answer_->n_tokens() - static_cast<std::int64_t>(n_begun_), end_.usage.reasoning = answer_->n_thinking();
   if (!timeline_) end_.usage.cached = 0;  // nobody looked
-  of_.counts_.prompt += end_.usage.prompt, of_.counts_.cached += end_.usage.cached, of_.counts_.completion += end_.usage.completion;
+  of_->n_prompt += end_.usage.prompt, of_->n_cached += end_.usage.cached, of_->n_completion += end_.usage.completion;
   const double seconds = std::chrono::duration<double>(decode_).count();
-  of_.log_.event("generation.end", {{"prompt", end_.usage.prompt}, {"cached", end_.usage.cached}, {"tokens", end_.usage.completion},
+  of_->log.event("generation.end", {{"prompt", end_.usage.prompt}, {"cached", end_.usage.cached}, {"tokens", end_.usage.completion},
                                     {"prefill_ms", std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count()},
                                     {"decode_tps", fmt::format("{:.1f}", seconds > 0 ? static_cast<double>(end_.usage.completion) / seconds : 0)},
                                     {"stop", name_of(end_.reason)}});
   if (answer_ && answer_->end() == Answer::End::end && wanted_.replayable && rejected_.empty()) remember();
   if (answer_ && reason != GenerationEnd::Reason::failed && reason != GenerationEnd::Reason::cancelled) {
-    asio::co_spawn(of_.io_, of_.keep_end(std::move(timeline_)), asio::detached);
+    asio::co_spawn(of_->io, keep_end(of_, std::move(timeline_)), asio::detached);
   }
   answer_.reset();
   place_.reset();
@@ -260,7 +260,7 @@ void Completion::remember() {
     if (said != ids.end()) ++said;
   }
   sampled.said_ids.assign(said, ids.end());
-  of_.sampled_.add(std::move(sampled));
+  of_->sampled.add(std::move(sampled));
 }
 
 }  // namespace lares::daemon

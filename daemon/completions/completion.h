@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -24,7 +25,7 @@ class Completion final : public Generation, private Drawing {
     int n_logprobs = -1;
     bool replayable = true;  // a client may send the answer back
   };
-  Completion(Generator& of, std::unique_ptr<Queue::Place> place, Rendered rendered, Wanted wanted, std::stop_token stop);
+  Completion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<Queue::Place> place, Rendered rendered, Wanted wanted, std::stop_token stop);
   ~Completion() override;
 
   std::int64_t prompt_tokens() const override { return static_cast<std::int64_t>(ids_.size()); }
@@ -50,7 +51,7 @@ class Completion final : public Generation, private Drawing {
   void finish(GenerationEnd::Reason reason, std::string what = "");
   void remember();
 
-  Generator& of_;
+  const std::shared_ptr<GeneratorCore> of_;
   std::unique_ptr<Queue::Place> place_;
   const std::size_t n_begun_;      // tokens of the answer that are part of ids_
   std::vector<engine::Token> ids_; // what is evaluated before the first draw

@@ -23,42 +23,43 @@ struct Generator::Asked {
 };
 
 Generator::Generator(asio::any_io_executor io, EngineHost& host, const Log& log, GeneratorOptions options)
-    : io_(io), host_(host), log_(log), options_(std::move(options)), sampled_(options_.sampled_bytes_max), prefixes_(options_.prefix_bytes_max),
-      queue_(io, options_.running_max, options_.queued_max) {}
+    : core_(std::make_shared<GeneratorCore>(io, host, log, std::move(options))) {}
 
 Generator::~Generator() { rendering_.join(); }
 
 engine::Sampling Generator::sampling() const {
-  engine::Sampling sampling = options_.sampling;
+  engine::Sampling sampling = core_->options.sampling;
   std::random_device random;
   sampling.seed = std::uint64_t{random()} << 32 | random();
   return sampling;
 }
 
 void Generator::end() {
-  ending_ = true;
-  for (Completion* const running : running_) running->stop();
+  core_->ending = true;
+  for (Completion* const running : core_->running) running->stop();
 }
 
 Generator::Counts Generator::counts() const {
-  Counts counts = counts_;
-  counts.running = queue_.n_running(), counts.waiting = queue_.n_waiting();
-  return counts;
+  return {core_->n_requests, core_->n_prompt, core_->n_cached, core_->n_completion, core_->queue.n_running(), core_->queue.n_waiting()};
 }
 
 asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared_ptr<Asked> asked) {
-  auto settled = host_.settled();
+  auto settled = core_->host.settled();
   co_await std::move(settled);
-  if (!host_.engine()) co_return tl::unexpected(Refusal{Refusal::Kind::failed, fmt::format("generate: the model is not loaded: {}", host_.state().message)});
+  if (!core_->host.engine()) co_return tl::unexpected(Refusal{Refusal::Kind::failed, fmt::format("generate: the model is not loaded: {}", core_->host.state().message)});
   const auto work = [this, asked] {
-    const engine::Tokenizer& tokenizer = host_.engine()->tokenizer();
-    if (const auto* const conversation = std::get_if<Conversation>(&asked->what)) return render(*conversation, tokenizer, sampled_, options_.words);
+    const engine::Tokenizer& tokenizer = core_->host.engine()->tokenizer();
+    if (const auto* const conversation = std::get_if<Conversation>(&asked->what)) return render(*conversation, tokenizer, core_->sampled, core_->options.words);
     return render(std::get<Infill>(asked->what), tokenizer);
   };
   co_return co_await on_disk_pool(rendering_, work);
 }
 
 asio::awaitable<tl::expected<std::int64_t, Refusal>> Generator::count_tokens(Conversation conversation) {
+  // A part of one may be counted, too: what ends with an answer is asked to go on.
+  if (!conversation.continues_last && !conversation.messages.empty() && conversation.messages.back().value("role", "") == "assistant") {
+    conversation.messages.push_back({{"role", "user"}, {"content", ""}});
+  }
   auto asked = std::make_shared<Asked>();
   asked->what = std::move(conversation);
   auto rendering = rendered(asked);
@@ -83,36 +84,37 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::b
 }
 
 asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::start(std::shared_ptr<Asked> asked, std::stop_token stop) {
-  if (ending_) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
-  auto place = queue_.enter();  // before its prompt is encoded, so that nobody overtakes
-  if (!place) co_return tl::unexpected(not_now(fmt::format("generate: {} requests wait already; ask again later", options_.queued_max)));
+  if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  const std::shared_ptr<GeneratorCore> core = core_;  // has the place, whatever happens to this
+  auto place = core->queue.enter();  // before its prompt is encoded, so that nobody overtakes
+  if (!place) co_return tl::unexpected(not_now(fmt::format("generate: {} requests wait already; ask again later", core_->options.queued_max)));
   auto rendering = rendered(asked);
   auto rendered = co_await std::move(rendering);
   if (!rendered) co_return tl::unexpected(std::move(rendered.error()));
-  if (ending_) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
-  const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()), context = host_.engine()->info().n_context_max;
+  if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()), context = core_->host.engine()->info().n_context_max;
   if (n + kClosingTokens >= context) {
     co_return tl::unexpected(Refusal{Refusal::Kind::too_long, fmt::format("generate: the prompt has {} tokens, and the context holds {}; leave out some of it", n, context), "messages"});
   }
-  ++counts_.requests;
-  std::unique_ptr<Generation> completion = std::make_unique<Completion>(*this, std::move(place), std::move(*rendered), asked->wanted, std::move(stop));
+  ++core_->n_requests;
+  std::unique_ptr<Generation> completion = std::make_unique<Completion>(core_, std::move(place), std::move(*rendered), asked->wanted, std::move(stop));
   co_return std::move(completion);
 }
 
-// What was answered begins the next request's prompt.
-asio::awaitable<void> Generator::keep_end(std::unique_ptr<engine::Timeline> timeline) {
-  const auto keep = [this, &timeline] {
-    const auto n = static_cast<std::int64_t>(timeline->tokens().size());
-    engine::PrefixRef prefix = timeline->prefix(n);
-    if (!prefix) prefix = timeline->prefix(n - 1);  // the last one drawn is evaluated with the next draw, which does not come
-    if (!prefix && host_.engine()->prefix_format().page_tokens > 0) {  // guesses stand behind it
-      const std::vector<engine::Token> ids(timeline->tokens().begin(), timeline->tokens().end());
-      if (timeline->sync(ids, host_.stop_token(), {})) prefix = timeline->prefix(n);
+asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core, std::unique_ptr<engine::Timeline> timeline) {
+  const auto shared = std::shared_ptr<engine::Timeline>(std::move(timeline));
+  const auto keep = [core, shared] {
+    const auto n = static_cast<std::int64_t>(shared->tokens().size());
+    engine::PrefixRef prefix = shared->prefix(n);
+    if (!prefix) prefix = shared->prefix(n - 1);  // the last one drawn is evaluated with the next draw, which does not come
+    if (!prefix && core->host.engine()->prefix_format().page_tokens > 0) {  // guesses stand behind it
+      const std::vector<engine::Token> ids(shared->tokens().begin(), shared->tokens().end());
+      if (shared->sync(ids, core->host.stop_token(), {})) prefix = shared->prefix(n);
     }
-    prefixes_.keep(std::move(prefix));
+    core->prefixes.keep(std::move(prefix));
     return true;
   };
-  co_await host_.run(keep);
+  co_await core->host.run(keep);
 }
 
 }  // namespace lares::daemon

@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -33,15 +34,36 @@ struct GeneratorOptions {
 
 class Completion;  // completion.h
 
+// What generations share, and what may still be used by one that outlives the Generator: a coroutine that nobody resumes any more goes
+// with its executor, and a job on the engine's thread with that.
+struct GeneratorCore {
+  GeneratorCore(asio::any_io_executor executor, EngineHost& engine_host, const Log& to, GeneratorOptions given)
+      : io(executor), host(engine_host), log(to), options(std::move(given)), sampled(options.sampled_bytes_max), prefixes(options.prefix_bytes_max),
+        queue(executor, options.running_max, options.queued_max) {}
+
+  asio::any_io_executor io;
+  EngineHost& host;
+  const Log& log;
+  const GeneratorOptions options;
+  SampledAnswers sampled;
+  PrefixCache prefixes;  // on the engine's thread
+  Queue queue;
+  std::set<Completion*> running;
+  bool ending = false;
+  std::int64_t n_requests = 0, n_prompt = 0, n_cached = 0, n_completion = 0;
+};
+// What was answered begins the next request's prompt.
+asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core, std::unique_ptr<engine::Timeline> timeline);
+
 class Generator final : public Generations {
  public:
   Generator(asio::any_io_executor io, EngineHost& host, const Log& log, GeneratorOptions options);
-  ~Generator() override;  // after the last generation; before the host
+  ~Generator() override;
 
   asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token stop) override;
   asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token stop) override;
   asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) override;
-  std::string model() const override { return options_.model; }
+  std::string model() const override { return core_->options.model; }
   engine::Sampling sampling() const override;
 
   // The daemon ends: what runs ends with GenerationEnd::Reason::ending, and nothing begins.
@@ -55,22 +77,11 @@ class Generator final : public Generations {
   Counts counts() const;
 
  private:
-  friend class Completion;
   struct Asked;
   asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> start(std::shared_ptr<Asked> asked, std::stop_token stop);
   asio::awaitable<tl::expected<Rendered, Refusal>> rendered(std::shared_ptr<Asked> asked);
-  asio::awaitable<void> keep_end(std::unique_ptr<engine::Timeline> timeline);
 
-  asio::any_io_executor io_;
-  EngineHost& host_;
-  const Log& log_;
-  const GeneratorOptions options_;
-  SampledAnswers sampled_;
-  PrefixCache prefixes_;  // on the engine's thread
-  Queue queue_;
-  std::set<Completion*> running_;
-  bool ending_ = false;
-  Counts counts_;
+  const std::shared_ptr<GeneratorCore> core_;
   asio::thread_pool rendering_{1};  // a prompt of a million tokens takes a second to encode
 };
 

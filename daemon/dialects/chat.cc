@@ -143,7 +143,10 @@ asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, 
   Reader reader(exchange);
   auto beginning = generations.begin(asked->conversation, reader.stop());
   const auto generation = co_await std::move(beginning);
-  if (!generation) co_return co_await refuse(error_of(generation.error()));
+  if (!generation) {
+    const WireError error = error_of(generation.error());
+    co_return co_await refuse(error);
+  }
   ChatHead head{fresh_id("chatcmpl-"), asked->model, system_fingerprint(generations), seconds_since_1970()};
   if (asked->stream) {
     auto streaming = stream(exchange, reader, **generation, ChatStream(std::move(head), asked->with_usage), asked->conversation.thinking);

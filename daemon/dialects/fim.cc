@@ -1,4 +1,5 @@
 // DeepSeek's FIM completion, in the shape of OpenAI's old Completions: what stands between a prompt and a suffix.
+#include <algorithm>
 #include <utility>
 
 #include "daemon/dialects/dialects.h"
@@ -42,12 +43,16 @@ tl::expected<FimRequest, WireError> read_fim(const WireJson& body, const engine:
   return out;
 }
 
+std::size_t n_characters(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](unsigned char c) { return (c & 0xC0) != 0x80; }));
+}
+
 // What has been said, as the old format has it: logprobs in columns, each token with its place in the text.
 class FimAnswer {
  public:
   FimAnswer(const FimRequest& asked, std::string fingerprint)
       : head_({{"id", fresh_id("cmpl-")}, {"object", "text_completion"}, {"created", seconds_since_1970()}, {"model", asked.model}, {"system_fingerprint", std::move(fingerprint)}}),
-        with_logprobs_(asked.infill.n_logprobs >= 0) {}
+        with_logprobs_(asked.infill.n_logprobs >= 0), offset_(asked.infill.echo ? n_characters(asked.infill.prefix) : 0) {}
 
   WireJson piece(const std::string& text, const std::vector<TokenLogprob>& logprobs, WireJson finish = WireJson()) {
     WireJson choice = {{"text", text}, {"index", 0}, {"logprobs", with_logprobs_ ? columns(logprobs) : WireJson()}, {"finish_reason", std::move(finish)}};
@@ -70,14 +75,14 @@ class FimAnswer {
       WireJson top = WireJson::object();
       for (const auto& [token, logprob] : one.top) top[valid_utf8(token)] = logprob;
       tokens.push_back(valid_utf8(one.token)), values.push_back(one.logprob), tops.push_back(std::move(top)), offsets.push_back(offset_);
-      offset_ += one.token.size();
+      offset_ += n_characters(one.token);
     }
     return {{"tokens", std::move(tokens)}, {"token_logprobs", std::move(values)}, {"top_logprobs", std::move(tops)}, {"text_offset", std::move(offsets)}};
   }
 
   const WireJson head_;
   const bool with_logprobs_;
-  std::size_t offset_ = 0;
+  std::size_t offset_;  // characters
 };
 
 asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, const FimRequest& asked, FimAnswer answer) {
@@ -133,7 +138,10 @@ asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
   Reader reader(exchange);
   auto beginning = generations.begin(asked->infill, reader.stop());
   const auto generation = co_await std::move(beginning);
-  if (!generation) co_return co_await refuse(error_of(generation.error()));
+  if (!generation) {
+    const WireError error = error_of(generation.error());
+    co_return co_await refuse(error);
+  }
   FimAnswer answer(*asked, system_fingerprint(generations));
   if (asked->stream) {
     auto streaming = stream(exchange, reader, **generation, *asked, std::move(answer));

@@ -1,6 +1,9 @@
 // What Chat Completions and Completions say of an answer in the same words.
 #pragma once
 
+#include <functional>
+#include <stop_token>
+#include <string>
 #include <string_view>
 #include <vector>
 
