@@ -55,6 +55,13 @@ void Parts::extend(std::string_view piece) {
   extended(parts_.back(), text);
 }
 
+void Parts::flush() {
+  if (held_.empty()) return;
+  const std::string text = valid_utf8(std::exchange(held_, {}));
+  parts_.back().text += text;
+  extended(parts_.back(), text);
+}
+
 void Parts::done(const CallDone& call) {
   const auto same = [&](const Part& part) { return part.kind == Part::Kind::call && part.call == call.index; };
   if (!open_ || !same(parts_.back())) {
@@ -64,6 +71,7 @@ void Parts::done(const CallDone& call) {
   // What was not told in pieces yet: all of it, where the pieces were left out.
   const std::string told = parts_.back().text + held_;
   if (std::string_view(call.arguments).starts_with(told)) extend(std::string_view(call.arguments).substr(told.size()));
+  flush();
   parts_.back().text = valid_utf8(call.arguments);
   parts_.back().whole = true;
   close(/*whole=*/true);
@@ -72,11 +80,7 @@ void Parts::done(const CallDone& call) {
 void Parts::close(bool whole) {
   if (!open_) return;
   Part& part = parts_.back();
-  if (!held_.empty()) {
-    const std::string text = valid_utf8(std::exchange(held_, {}));
-    part.text += text;
-    extended(part, text);
-  }
+  flush();
   if (part.kind != Part::Kind::call) part.whole = whole;  // a call is whole by its CallDone alone
   open_ = false;
   closed(part);

@@ -37,6 +37,7 @@ class Parts {
   void text(Part::Kind kind, std::string_view piece);
   void open(Part part);
   void extend(std::string_view piece);
+  void flush();  // what is held, as it is
   void done(const CallDone& call);
 
   std::vector<Part> parts_;

@@ -158,6 +158,14 @@ TEST(MessagesAnswer, BytesThatAreNoTextAreReplaced) {
   EXPECT_NE(joined(stream).find("<- a\xef\xbf\xbd\xef\xbf\xbd"), std::string::npos) << stream;
 }
 
+// The whole is what counts, however its pieces ended.
+TEST(MessagesAnswer, APieceCutWithinACharacterDoesNotSpoilACall) {
+  MessagesAnswer answer("msg_1", "m");
+  const GenerationEnd end{Reason::calls, "", {}};
+  streamed(answer, {CallBegun{0, "a", "W"}, CallArguments{0, "\xc3"}, CallDone{0, "a", "W", "{}"}}, end);
+  EXPECT_EQ(answer.whole(end)["content"][0]["input"].dump(), "{}");
+}
+
 // ---- over HTTP
 
 std::string header(const HttpReply& reply, const std::string& name) {
