@@ -241,7 +241,8 @@ void Completion::finish(GenerationEnd::Reason reason, std::string what) {
                                     {"prefill_ms", std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count()},
                                     {"decode_tps", fmt::format("{:.1f}", seconds > 0 ? static_cast<double>(end_.usage.completion) / seconds : 0)},
                                     {"stop", name_of(end_.reason)}});
-  if (answer_ && answer_->end() == Answer::End::end && wanted_.replayable && rejected_.empty()) remember();
+  const bool whole = reason == GenerationEnd::Reason::stop || reason == GenerationEnd::Reason::calls || reason == GenerationEnd::Reason::length;
+  if (whole && wanted_.replayable && rejected_.empty()) remember();
   if (answer_ && reason != GenerationEnd::Reason::failed && reason != GenerationEnd::Reason::cancelled) {
     asio::co_spawn(of_->io, keep_end(of_, std::move(timeline_)), asio::detached);
   }
