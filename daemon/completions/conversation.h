@@ -22,7 +22,7 @@ struct Conversation {
   // "reasoning_content" and "tool_calls" [{"id", "type": "function", "function": {"name", "arguments"}}], a tool's with "tool_call_id".
   // What moves or changes between two requests of one conversation without meaning anything (cache marks, billing lines) is not in it.
   Json messages = Json::array();
-  // [{"type": "function", "function": {"name", "description", "parameters", "strict"?}}], in the client's order.
+  // [{"type": "function", "function": {"name", "description", "parameters", "strict"?}, "defer_loading"?}], deferred: a message defines it
   Json tools = Json::array();
   enum class Call { as_it_likes, never, some, named } call = Call::as_it_likes;
   std::string call_name;  // named

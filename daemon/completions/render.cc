@@ -79,6 +79,12 @@ Json settled(const Json& messages) {
   return out;
 }
 
+// The tools that are not defined later, where they were found.
+Json catalogue(Json tools) {
+  std::erase_if(tools.get_ref<Json::array_t&>(), [](const Json& tool) { return tool.value("defer_loading", false); });
+  return tools;
+}
+
 void add_to_system(Json& messages, const char* key, const Json& value) {
   if (messages.empty() || text_of(messages.front(), "role") != "system") messages.insert(messages.begin(), Json{{"role", "system"}, {"content", ""}});
   messages.front()[key] = value;
@@ -98,7 +104,7 @@ class Renderer {
     if (auto begun = take_begun(); begun) out.begun = std::move(*begun);
     else return tl::unexpected(std::move(begun.error()));
     if (text_of(messages_.back(), "role") == "system") return refuse("messages", "read messages: nobody has said anything that could be answered; add a user message");
-    if (!c_.tools.empty() && c_.call != Conversation::Call::never) add_to_system(messages_, "tools", c_.tools);
+    if (const Json tools = catalogue(c_.tools); !tools.empty() && c_.call != Conversation::Call::never) add_to_system(messages_, "tools", tools);
     if (c_.format == Conversation::Format::json_schema) add_to_system(messages_, "response_format", c_.schema);
     mark_sampled();
     const std::string effort(effort_known(c_.effort.empty() ? words_.effort : c_.effort, words_.generation));

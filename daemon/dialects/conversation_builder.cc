@@ -97,4 +97,19 @@ std::string_view string_field(const WireJson& object, std::string_view name) {
   return field && field->is_string() ? std::string_view(field->get_ref<const std::string&>()) : std::string_view();
 }
 
+bool add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool) {
+  if (tool.name.empty() || !names.insert(tool.name).second) return false;
+  WireJson function = {{"name", std::move(tool.name)}, {"description", std::move(tool.description)}};
+  if (tool.parameters && tool.parameters->is_object()) function["parameters"] = *tool.parameters;
+  else function["parameters"] = {{"type", "object"}, {"properties", WireJson::object()}};
+  if (tool.strict) function["strict"] = true;
+  conversation.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
+  return true;
+}
+
+bool is_true(const WireJson& object, std::string_view name) {
+  const WireJson* field = field_of(object, name);
+  return field && *field == true;
+}
+
 }  // namespace lares::daemon

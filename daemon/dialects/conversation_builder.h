@@ -2,9 +2,11 @@
 // items, a person's as several parts, and instructions anywhere.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 
+#include "daemon/completions/conversation.h"
 #include "daemon/dialects/wire.h"
 
 namespace lares::daemon {
@@ -42,5 +44,14 @@ std::string text_of(const WireJson& content, std::string_view between);
 std::string unsupported(std::string_view type);
 
 std::string_view string_field(const WireJson& object, std::string_view name);  // empty: it is not there, or no string
+bool is_true(const WireJson& object, std::string_view name);
+
+struct OfferedTool {
+  std::string name, description;
+  const WireJson* parameters = nullptr;  // null: it takes none
+  bool strict = false;
+};
+// Adds a function to `conversation.tools`. False: one is called so already, or it has no name.
+bool add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool);
 
 }  // namespace lares::daemon

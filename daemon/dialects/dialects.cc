@@ -6,6 +6,8 @@ void add_dialects(Router& router, Generations& generations) {
   add_chat(router, generations);
   add_fim(router, generations);
   add_models(router, generations);
+  add_messages(router, generations);
+  add_responses(router, generations);
 }
 
 }  // namespace lares::daemon

@@ -1,20 +1,20 @@
-#include "daemon/dialects/messages.h"
-
+// Anthropic Messages over HTTP: POST /v1/messages and /v1/messages/count_tokens, both also below /anthropic.
 #include <utility>
 
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/messages_answer.h"
 #include "daemon/dialects/messages_request.h"
+#include "daemon/dialects/openai_answer.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
 
 namespace lares::daemon {
 namespace {
 
-tl::expected<MessagesRequest, WireError> request_of(const Exchange& exchange) {
+tl::expected<MessagesRequest, WireError> request_of(const Exchange& exchange, const Generations& generations, bool to_count) {
   const auto body = body_of(exchange.request());
   if (!body) return tl::unexpected(body.error());
-  return read_messages_request(*body);
+  return read_messages_request(*body, generations.sampling(), to_count);
 }
 
 HttpReply with_id(HttpReply reply, const std::string& request_id) {
@@ -24,21 +24,22 @@ HttpReply with_id(HttpReply reply, const std::string& request_id) {
 
 asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchange) {
   const std::string request_id = fresh_id("req_");
-  auto request = request_of(exchange);
+  auto request = request_of(exchange, generations, /*to_count=*/false);
   if (!request) {
     HttpReply refusal = messages_refusal(request.error(), request_id);
     co_return co_await exchange.reply(std::move(refusal));
   }
-  const auto generation = co_await generations.begin(std::move(request->conversation), exchange.gone());
+  Reader reader(exchange);
+  const auto generation = co_await generations.begin(std::move(request->conversation), reader.stop());
   if (!generation) {
     HttpReply refusal = messages_refusal(error_of(generation.error()), request_id);
     co_return co_await exchange.reply(std::move(refusal));
   }
-  MessagesAnswer answer(fresh_id("msg_"), request->model.empty() ? generations.model() : request->model);
+  MessagesAnswer answer(fresh_id("msg_"), request->model);
   if (request->stream) {
     HttpReply head = with_id(sse_head(), request_id);
     std::string keep_alive(kMessagesKeepAlive);
-    co_return co_await stream_answer(exchange, **generation, answer, std::move(head), std::move(keep_alive));
+    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head), std::move(keep_alive));
   }
   const auto whole = co_await whole_answer(exchange, **generation, answer);
   HttpReply reply = whole ? with_id(json_reply(*whole), request_id) : messages_refusal(whole.error(), request_id);
@@ -47,7 +48,7 @@ asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchan
 
 asio::awaitable<void> count_tokens(Generations& generations, Exchange& exchange) {
   const std::string request_id = fresh_id("req_");
-  auto request = request_of(exchange);
+  auto request = request_of(exchange, generations, /*to_count=*/true);
   if (!request) {
     HttpReply refusal = messages_refusal(request.error(), request_id);
     co_return co_await exchange.reply(std::move(refusal));
@@ -58,6 +59,7 @@ asio::awaitable<void> count_tokens(Generations& generations, Exchange& exchange)
   co_await exchange.reply(std::move(reply));
 }
 
+// What Claude Code looks at before it speaks.
 asio::awaitable<void> hello(Exchange& exchange) {
   HttpReply reply;
   co_await exchange.reply(std::move(reply));

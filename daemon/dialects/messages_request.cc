@@ -8,7 +8,7 @@
 
 #include "daemon/completions/effort.h"
 #include "daemon/dialects/conversation_builder.h"
-#include "daemon/dialects/request_fields.h"
+#include "daemon/dialects/fields.h"
 
 namespace lares::daemon {
 namespace {
@@ -42,11 +42,13 @@ std::string failure(std::string text) {
 
 class MessagesReader {
  public:
-  explicit MessagesReader(const WireJson& body) : body_(body), fields_(body) {}
+  MessagesReader(const WireJson& body, const engine::Sampling& defaults, bool to_count) : body_(body), fields_(body), to_count_(to_count) { out_.conversation.sampling = defaults; }
 
   tl::expected<MessagesRequest, WireError> read() {
-    out_.model = fields_.text("model");
-    out_.stream = fields_.boolean("stream", false);
+    std::optional<WireError> wrong_model;
+    out_.model = read_model(fields_, wrong_model);
+    if (wrong_model) return tl::unexpected(std::move(*wrong_model));
+    out_.stream = fields_.flag("stream", false);
     const WireJson& messages = list_of(body_, "messages");
     for (const WireJson& message : messages) collect_references(list_of(message, "content"), referenced_);
     tools();
@@ -57,7 +59,7 @@ class MessagesReader {
     thinking();
     format();
     sampling();
-    if (fields_.wrong()) return tl::unexpected(*fields_.wrong());
+    if (fields_.error()) return tl::unexpected(*fields_.error());
     out_.conversation.messages = builder_.take();
     return std::move(out_);
   }
@@ -89,6 +91,7 @@ class MessagesReader {
     if (!choice) return;
     Conversation& c = out_.conversation;
     const std::string_view type = string_field(*choice, "type");
+    c.one_call = is_true(*choice, "disable_parallel_tool_use");
     if (type == "any") {
       c.call = Conversation::Call::some;
     } else if (type == "none") {
@@ -97,12 +100,7 @@ class MessagesReader {
       c.call = Conversation::Call::named;
       c.call_name = string_field(*choice, "name");
     } else if (type != "auto") {
-      return fields_.refuse("tool_choice", "read tool_choice: its type is none of auto, any, tool, none");
-    }
-    const bool some = c.call == Conversation::Call::some || c.call == Conversation::Call::named;
-    if (some && c.tools.empty()) fields_.refuse("tool_choice", "read tool_choice: it asks for a call, and no tool is offered");
-    if (c.call == Conversation::Call::named && !names_.contains(c.call_name)) {
-      fields_.refuse("tool_choice", fmt::format("read tool_choice: no tool is called '{}'", c.call_name));
+      return fields_.refuse("tool_choice.type", "one of auto, any, tool, none");
     }
   }
 
@@ -110,7 +108,7 @@ class MessagesReader {
     const WireJson* system = field_of(body_, "system");
     if (!system) return;
     if (system->is_string()) return system_text(system->get_ref<const std::string&>());
-    if (!system->is_array()) return fields_.refuse("system", "read system: it is neither a string nor an array of blocks");
+    if (!system->is_array()) return fields_.refuse("system", "a string or an array of blocks");
     for (const WireJson& block : *system) system_text(string_field(block, "text"));
   }
   void system_text(std::string_view text) {
@@ -121,7 +119,7 @@ class MessagesReader {
     const std::string_view role = string_field(message, "role");
     const WireJson* content = field_of(message, "content");
     if (content && !content->is_string() && !content->is_array()) {
-      return fields_.refuse(where + ".content", fmt::format("read {}.content: it is neither a string nor an array of blocks", where));
+      return fields_.refuse(where + ".content", "a string or an array of blocks");
     }
     const WireJson& said = content ? *content : kNothing;
     if (role == "assistant") {
@@ -132,7 +130,7 @@ class MessagesReader {
       if (said.is_string()) return system_text(said.get_ref<const std::string&>());
       for (const WireJson& block : said) system_text(string_field(block, "text"));
     } else {
-      fields_.refuse(where + ".role", fmt::format("read {}.role: it is none of user, assistant, system", where));
+      fields_.refuse(where + ".role", "one of user, assistant, system");
     }
   }
 
@@ -211,9 +209,13 @@ class MessagesReader {
   }
 
   void last_message(const WireJson& messages) {
-    if (messages.empty()) return fields_.refuse("messages", "read messages: there are none");
+    if (messages.empty()) return fields_.refuse("messages", "an array of at least one message");
+    if (to_count_) {
+      if (builder_.ends_with_assistant()) builder_.user("");
+      return;
+    }
     if (builder_.ends_with_calls()) {
-      return fields_.refuse("messages", "read messages: the last one uses tools whose results are missing; send a tool_result for each");
+      return fields_.refuse("messages", "ended by results where the last one uses tools: send a tool_result for each");
     }
     out_.conversation.continues_last = builder_.ends_with_assistant();
   }
@@ -223,7 +225,7 @@ class MessagesReader {
     if (const WireJson* config = field_of(body_, "output_config")) {
       if (const std::string_view word = string_field(*config, "effort"); !word.empty()) {
         const auto effort = effort_of(word);
-        if (!effort) return fields_.refuse("output_config.effort", fmt::format("read output_config.effort: it is none of {}", kEffortWords));
+        if (!effort) return fields_.refuse("output_config.effort", fmt::format("one of {}", kEffortWords));
         c.thinking = effort->thinking;
         c.effort = effort->name;
       }
@@ -234,7 +236,7 @@ class MessagesReader {
       c.thinking = false;
       c.effort.clear();
     } else if (type != "enabled" && type != "adaptive") {
-      fields_.refuse("thinking.type", "read thinking.type: it is none of enabled, adaptive, disabled");
+      fields_.refuse("thinking.type", "one of enabled, adaptive, disabled");
     }
   }
 
@@ -244,29 +246,29 @@ class MessagesReader {
     if (!format) format = field_of(body_, "output_format");  // its place before
     if (!format || string_field(*format, "type") != "json_schema") return;
     const WireJson* schema = field_of(*format, "schema");
-    if (!schema || !schema->is_object()) return fields_.refuse("output_config.format", "read output_config.format: its schema is no object");
+    if (!schema || !schema->is_object()) return fields_.refuse("output_config.format.schema", "an object");
     out_.conversation.format = Conversation::Format::json_schema;
     out_.conversation.schema = *schema;
   }
 
   void sampling() {
     Conversation& c = out_.conversation;
-    c.sampling.temperature = static_cast<float>(fields_.number("temperature", 0, 2).value_or(c.sampling.temperature));
-    c.sampling.top_p = static_cast<float>(fields_.number("top_p", 0, 1).value_or(c.sampling.top_p));
-    c.sampling.top_k = static_cast<int>(std::min<std::int64_t>(fields_.integer("top_k", 0).value_or(0), 1'000'000));
-    c.tokens_max = std::min(fields_.integer("max_tokens", 1).value_or(kOutputTokensMax), kOutputTokensMax);
-    const WireJson& stop = list_of(body_, "stop_sequences");
-    if (stop.size() > kStopSequencesMax) {
-      return fields_.refuse("stop_sequences", fmt::format("read stop_sequences: {} are more than {}", stop.size(), kStopSequencesMax));
-    }
-    for (const WireJson& sequence : stop) {
-      if (!sequence.is_string()) return fields_.refuse("stop_sequences", "read stop_sequences: one is no string");
+    read_sampling(fields_, c.thinking, c.sampling);
+    const auto top_k = fields_.whole("top_k", 0, INT32_MAX);
+    if (top_k && !c.thinking) c.sampling.top_k = static_cast<int>(*top_k);
+    c.tokens_max = std::min(fields_.whole("max_tokens", 1, INT64_MAX).value_or(kOutputTokensMax), kOutputTokensMax);
+    const WireJson* stop = fields_.array("stop_sequences");
+    if (!stop) return;
+    if (stop->size() > kStopSequencesMax) return fields_.refuse("stop_sequences", fmt::format("of at most {} strings", kStopSequencesMax));
+    for (const WireJson& sequence : *stop) {
+      if (!sequence.is_string()) return fields_.refuse("stop_sequences", "an array of strings");
       if (!sequence.get_ref<const std::string&>().empty()) c.stop.push_back(sequence.get<std::string>());
     }
   }
 
   const WireJson& body_;
-  RequestFields fields_;
+  Fields fields_;
+  const bool to_count_;
   MessagesRequest out_;
   ConversationBuilder builder_;
   std::set<std::string> names_;       // of tools that can be called
@@ -276,6 +278,8 @@ class MessagesReader {
 
 }  // namespace
 
-tl::expected<MessagesRequest, WireError> read_messages_request(const WireJson& body) { return MessagesReader(body).read(); }
+tl::expected<MessagesRequest, WireError> read_messages_request(const WireJson& body, const engine::Sampling& defaults, bool to_count) {
+  return MessagesReader(body, defaults, to_count).read();
+}
 
 }  // namespace lares::daemon

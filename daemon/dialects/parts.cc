@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/dialects/openai_answer.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
@@ -54,6 +55,13 @@ void Parts::extend(std::string_view piece) {
   extended(parts_.back(), text);
 }
 
+void Parts::flush() {
+  if (held_.empty()) return;
+  const std::string text = valid_utf8(std::exchange(held_, {}));
+  parts_.back().text += text;
+  extended(parts_.back(), text);
+}
+
 void Parts::done(const CallDone& call) {
   const auto same = [&](const Part& part) { return part.kind == Part::Kind::call && part.call == call.index; };
   if (!open_ || !same(parts_.back())) {
@@ -63,6 +71,7 @@ void Parts::done(const CallDone& call) {
   // What was not told in pieces yet: all of it, where the pieces were left out.
   const std::string told = parts_.back().text + held_;
   if (std::string_view(call.arguments).starts_with(told)) extend(std::string_view(call.arguments).substr(told.size()));
+  flush();
   parts_.back().text = valid_utf8(call.arguments);
   parts_.back().whole = true;
   close(/*whole=*/true);
@@ -71,11 +80,7 @@ void Parts::done(const CallDone& call) {
 void Parts::close(bool whole) {
   if (!open_) return;
   Part& part = parts_.back();
-  if (!held_.empty()) {
-    const std::string text = valid_utf8(std::exchange(held_, {}));
-    part.text += text;
-    extended(part, text);
-  }
+  flush();
   if (part.kind != Part::Kind::call) part.whole = whole;  // a call is whole by its CallDone alone
   open_ = false;
   closed(part);
@@ -94,20 +99,21 @@ WireError error_of_end(const GenerationEnd& end) {
   return {.status = 503, .kind = "server_error", .message = "generate: stopped before the answer was whole; ask again", .code = "overloaded"};
 }
 
-asio::awaitable<void> stream_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer, HttpReply head, std::string keep_alive) {
+asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,
+                                    std::string keep_alive) {
   co_await exchange.begin(std::move(head), std::move(keep_alive));
   answer.begin(generation.prompt_tokens());
-  bool ended = false;
-  while (true) {
-    std::string bytes = answer.take();
-    if (!bytes.empty() && !co_await exchange.write(std::move(bytes))) co_return;  // nobody reads any more
-    if (ended) break;
+  for (bool ended = false; !ended;) {
+    std::string said = answer.take();
+    if (!said.empty()) co_await reader.write(std::move(said));
     const std::vector<GenerationEvent> events = co_await generation.next();
     for (const GenerationEvent& event : events) answer.add(event);
     ended = events.empty();
-    if (ended) answer.end(generation.end());
   }
-  co_await exchange.end();
+  answer.end(generation.end());
+  std::string last_words = answer.take();
+  co_await reader.write(std::move(last_words));
+  if (reader.there()) co_await exchange.end();
 }
 
 asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer) {

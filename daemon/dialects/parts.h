@@ -37,6 +37,7 @@ class Parts {
   void text(Part::Kind kind, std::string_view piece);
   void open(Part part);
   void extend(std::string_view piece);
+  void flush();  // what is held, as it is
   void done(const CallDone& call);
 
   std::vector<Part> parts_;
@@ -61,8 +62,10 @@ bool is_answer(const GenerationEnd& end);
 // Of the others: failed, cancelled, ending.
 WireError error_of_end(const GenerationEnd& end);
 
-// Tells `generation` to the end. A peer that leaves ends it.
-asio::awaitable<void> stream_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer, HttpReply head, std::string keep_alive);
+// Both tell `generation` to its end, which `reader` hastens when it leaves.
+class Reader;
+asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,
+                                    std::string keep_alive);
 asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer);
 
 }  // namespace lares::daemon

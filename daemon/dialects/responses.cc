@@ -1,38 +1,40 @@
-#include "daemon/dialects/responses.h"
-
+// OpenAI Responses over HTTP: POST /v1/responses and /responses. Nothing is stored: what would read a response later is told so.
 #include <utility>
 
+#include "daemon/dialects/dialects.h"
 #include "daemon/dialects/responses_answer.h"
 #include "daemon/dialects/responses_request.h"
+#include "daemon/dialects/openai_answer.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
 
 namespace lares::daemon {
 namespace {
 
-tl::expected<ResponsesRequest, WireError> request_of(const Exchange& exchange) {
+tl::expected<ResponsesRequest, WireError> request_of(const Exchange& exchange, const Generations& generations) {
   const auto body = body_of(exchange.request());
   if (!body) return tl::unexpected(body.error());
-  return read_responses_request(*body);
+  return read_responses_request(*body, generations.sampling());
 }
 
 asio::awaitable<void> answer_responses(Generations& generations, Exchange& exchange) {
-  auto request = request_of(exchange);
+  auto request = request_of(exchange, generations);
   if (!request) {
     HttpReply refusal = openai_reply(request.error());
     co_return co_await exchange.reply(std::move(refusal));
   }
-  const auto generation = co_await generations.begin(std::move(request->conversation), exchange.gone());
+  Reader reader(exchange);
+  const auto generation = co_await generations.begin(std::move(request->conversation), reader.stop());
   if (!generation) {
     HttpReply refusal = openai_reply(error_of(generation.error()));
     co_return co_await exchange.reply(std::move(refusal));
   }
-  ResponsesAnswer answer(fresh_id("resp_"), request->model.empty() ? generations.model() : request->model, seconds_since_1970(),
+  ResponsesAnswer answer(fresh_id("resp_"), request->model, seconds_since_1970(),
                          std::move(request->tools), std::move(request->echo));
   if (request->stream) {
     HttpReply head = sse_head();
     std::string keep_alive(kSseKeepAlive);
-    co_return co_await stream_answer(exchange, **generation, answer, std::move(head), std::move(keep_alive));
+    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head), std::move(keep_alive));
   }
   const auto whole = co_await whole_answer(exchange, **generation, answer);
   HttpReply reply = whole ? json_reply(*whole) : openai_reply(whole.error());

@@ -7,7 +7,7 @@
 
 #include "daemon/completions/effort.h"
 #include "daemon/dialects/conversation_builder.h"
-#include "daemon/dialects/request_fields.h"
+#include "daemon/dialects/fields.h"
 #include "daemon/dialects/thoughts.h"
 
 namespace lares::daemon {
@@ -20,22 +20,24 @@ WireJson or_null(const WireJson* field) { return field ? *field : WireJson(); }
 
 class ResponsesReader {
  public:
-  explicit ResponsesReader(const WireJson& body) : body_(body), fields_(body) {}
+  ResponsesReader(const WireJson& body, const engine::Sampling& defaults) : body_(body), fields_(body) { out_.conversation.sampling = defaults; }
 
   tl::expected<ResponsesRequest, WireError> read() {
     for (const char* field : kStored) {
-      if (field_of(body_, field)) fields_.refuse(field, fmt::format("read {}: no response is stored here; send the whole conversation as input", field));
+      if (field_of(body_, field)) fields_.refuse(field, "left out, as no response is stored here; send the whole conversation as input");
     }
-    out_.model = fields_.text("model");
-    out_.stream = fields_.boolean("stream", false);
+    std::optional<WireError> wrong_model;
+    out_.model = read_model(fields_, wrong_model);
+    if (wrong_model) return tl::unexpected(std::move(*wrong_model));
+    out_.stream = fields_.flag("stream", false);
     if (const WireJson* tools = field_of(body_, "tools"); tools && tools->is_array()) out_.tools = read_tools(*tools, out_.conversation);
     tool_choice();
-    builder_.system(fields_.text("instructions"));
+    builder_.system(fields_.text("instructions").value_or(""));
     input();
     reasoning();
     format();
     sampling();
-    if (fields_.wrong()) return tl::unexpected(*fields_.wrong());
+    if (fields_.error()) return tl::unexpected(*fields_.error());
     out_.conversation.messages = builder_.take();
     echo();
     return std::move(out_);
@@ -43,6 +45,7 @@ class ResponsesReader {
 
  private:
   void tool_choice() {
+    out_.conversation.one_call = !fields_.flag("parallel_tool_calls", true);
     const WireJson* choice = field_of(body_, "tool_choice");
     if (!choice) return;
     Conversation& c = out_.conversation;
@@ -57,12 +60,7 @@ class ResponsesReader {
       c.call = Conversation::Call::named;
       c.call_name = flat_name(string_field(*choice, "namespace"), string_field(*choice, "name"));
     } else if (choice->is_string() && word != "auto") {
-      return fields_.refuse("tool_choice", "read tool_choice: it is none of none, auto, required, and no object");
-    }
-    if (c.call == Conversation::Call::named && !out_.tools.contains(c.call_name)) {
-      fields_.refuse("tool_choice", fmt::format("read tool_choice: no tool is called '{}'", c.call_name));
-    } else if (c.call == Conversation::Call::some && c.tools.empty()) {
-      fields_.refuse("tool_choice", "read tool_choice: it asks for a call, and no tool is offered");
+      return fields_.refuse("tool_choice", "none, auto, required or an object that names a tool");
     }
   }
 
@@ -73,11 +71,11 @@ class ResponsesReader {
     } else if (input && input->is_array() && !input->empty()) {
       for (std::size_t i = 0; i < input->size(); ++i) item((*input)[i], fmt::format("input[{}]", i));
     } else {
-      return fields_.refuse("input", "read input: it is neither a string nor an array with items");
+      return fields_.refuse("input", "a string or an array of at least one item");
     }
-    if (builder_.empty()) return fields_.refuse("input", "read input: none of its items says anything");
+    if (builder_.empty()) return fields_.refuse("input", "an array with an item that says something");
     if (builder_.ends_with_calls()) {
-      return fields_.refuse("input", "read input: it ends with calls whose outputs are missing; send a function_call_output for each");
+      return fields_.refuse("input", "ended by outputs where it ends with calls: send a function_call_output for each");
     }
     // A client that tries again after a cut stream sends what it has of the answer: it goes on behind that.
     out_.conversation.continues_last = builder_.ends_with_assistant();
@@ -111,12 +109,12 @@ class ResponsesReader {
     const WireJson* field = field_of(item, "content");
     const WireJson content = field ? *field : WireJson("");
     if (!content.is_string() && !content.is_array()) {
-      return fields_.refuse(where + ".content", fmt::format("read {}.content: it is neither a string nor an array of parts", where));
+      return fields_.refuse(where + ".content", "a string or an array of parts");
     }
     if (role == "assistant") builder_.content(text_of(content, ""));
     else if (role == "user") builder_.user(text_of(content, kBetweenParts));
     else if (role == "system" || role == "developer") builder_.system(text_of(content, kBetweenParts));
-    else fields_.refuse(where + ".role", fmt::format("read {}.role: it is none of user, assistant, system, developer", where));
+    else fields_.refuse(where + ".role", "one of user, assistant, system, developer");
   }
 
   void reasoning() {
@@ -124,7 +122,7 @@ class ResponsesReader {
     const std::string_view word = reasoning ? string_field(*reasoning, "effort") : "";
     if (word.empty()) return;
     const auto effort = effort_of(word);
-    if (!effort) return fields_.refuse("reasoning.effort", fmt::format("read reasoning.effort: it is none of {}", kEffortWords));
+    if (!effort) return fields_.refuse("reasoning.effort", fmt::format("one of {}", kEffortWords));
     out_.conversation.thinking = effort->thinking;
     out_.conversation.effort = effort->name;
   }
@@ -138,19 +136,18 @@ class ResponsesReader {
       c.format = Conversation::Format::json_object;
     } else if (type == "json_schema") {
       const WireJson* schema = field_of(*format, "schema");
-      if (!schema || !schema->is_object()) return fields_.refuse("text.format", "read text.format: its schema is no object");
+      if (!schema || !schema->is_object()) return fields_.refuse("text.format.schema", "an object");
       c.format = Conversation::Format::json_schema;
       c.schema = *schema;
     } else if (type != "text") {
-      fields_.refuse("text.format", "read text.format: its type is none of text, json_object, json_schema");
+      fields_.refuse("text.format.type", "one of text, json_object, json_schema");
     }
   }
 
   void sampling() {
     Conversation& c = out_.conversation;
-    c.sampling.temperature = static_cast<float>(fields_.number("temperature", 0, 2).value_or(c.sampling.temperature));
-    c.sampling.top_p = static_cast<float>(fields_.number("top_p", 0, 1).value_or(c.sampling.top_p));
-    c.tokens_max = std::min(fields_.integer("max_output_tokens", 1).value_or(kOutputTokensMax), kOutputTokensMax);
+    read_sampling(fields_, c.thinking, c.sampling);
+    c.tokens_max = std::min(fields_.whole("max_output_tokens", 1, INT64_MAX).value_or(kOutputTokensMax), kOutputTokensMax);
   }
 
   void echo() {
@@ -177,13 +174,15 @@ class ResponsesReader {
   }
 
   const WireJson& body_;
-  RequestFields fields_;
+  Fields fields_;
   ResponsesRequest out_;
   ConversationBuilder builder_;
 };
 
 }  // namespace
 
-tl::expected<ResponsesRequest, WireError> read_responses_request(const WireJson& body) { return ResponsesReader(body).read(); }
+tl::expected<ResponsesRequest, WireError> read_responses_request(const WireJson& body, const engine::Sampling& defaults) {
+  return ResponsesReader(body, defaults).read();
+}
 
 }  // namespace lares::daemon

@@ -12,7 +12,7 @@
 namespace lares::daemon {
 
 struct ResponsesRequest {
-  std::string model;  // as the client calls it; empty: it did not
+  std::string model;  // as the client calls it
   bool stream = false;
   Conversation conversation;
   ResponsesTools tools;
@@ -21,6 +21,6 @@ struct ResponsesRequest {
 
 // Nothing is stored, so what refers to a stored response (previous_response_id, conversation) is refused; items that refer to stored ones
 // and kinds that nobody here knows are ignored. Refused besides: values of the wrong kind, no input, calls without their outputs at the end.
-tl::expected<ResponsesRequest, WireError> read_responses_request(const WireJson& body);
+tl::expected<ResponsesRequest, WireError> read_responses_request(const WireJson& body, const engine::Sampling& defaults);
 
 }  // namespace lares::daemon

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "daemon/dialects/conversation_builder.h"
-#include "daemon/dialects/request_fields.h"
 
 namespace lares::daemon {
 namespace {

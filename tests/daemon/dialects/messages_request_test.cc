@@ -13,7 +13,7 @@ WireJson parsed(const std::string& text) {
   return json;
 }
 
-tl::expected<MessagesRequest, WireError> read(const std::string& fields) { return read_messages_request(parsed(fields)); }
+tl::expected<MessagesRequest, WireError> read(const std::string& fields) { return read_messages_request(parsed(fields), {}); }
 Conversation conversation(const std::string& fields) {
   const auto request = read(fields);
   EXPECT_TRUE(request) << (request ? "" : request.error().message) << "\n" << fields;
@@ -75,6 +75,14 @@ TEST(MessagesRequest, APrefillIsGoneOnWith) {
   EXPECT_FALSE(conversation(R"({"messages":[{"role":"user","content":"x"}]})").continues_last);
 }
 
+TEST(MessagesRequest, WhatIsCountedMayEndAnywhere) {
+  const WireJson body = parsed(R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"R","input":{}}]}]})");
+  EXPECT_FALSE(read_messages_request(body, {}));
+  const auto counted = read_messages_request(body, {}, /*to_count=*/true);
+  ASSERT_TRUE(counted);
+  EXPECT_EQ(counted->conversation.messages.back()["role"], "user");
+}
+
 struct Thinks {
   const char* fields;
   bool thinking;
@@ -100,7 +108,7 @@ TEST(MessagesRequest, ThinkingAndEffort) {
 }
 
 TEST(MessagesRequest, LimitsAndStopsAndFormat) {
-  const auto request = read(R"({"model":"claude-opus-4-8","stream":true,"max_tokens":32000,"top_k":40,"stop_sequences":["END","","\n\n"],
+  const auto request = read(R"({"model":"claude-opus-4-8","stream":true,"max_tokens":32000,"thinking":{"type":"disabled"},"temperature":0.5,"top_k":40,"stop_sequences":["END","","\n\n"],
     "output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}},"messages":[{"role":"user","content":"x"}]})");
   ASSERT_TRUE(request);
   EXPECT_EQ(request->model, "claude-opus-4-8");
@@ -108,6 +116,7 @@ TEST(MessagesRequest, LimitsAndStopsAndFormat) {
   const Conversation& c = request->conversation;
   EXPECT_EQ(c.tokens_max, 32000);
   EXPECT_EQ(c.sampling.top_k, 40);
+  EXPECT_EQ(c.sampling.temperature, 0.5f);
   EXPECT_EQ(c.stop, (std::vector<std::string>{"END", "\n\n"}));
   EXPECT_EQ(c.format, Conversation::Format::json_schema);
   EXPECT_EQ(c.schema.dump(), R"({"type":"object"})");
@@ -131,6 +140,8 @@ TEST(MessagesRequest, ToolChoice) {
   using Call = Conversation::Call;
   const auto call = [](const char* choice) { return conversation(std::string(R"({"tool_choice":)") + choice + "," + kToolsAndUser + "}"); };
   EXPECT_EQ(call(R"({"type":"auto","disable_parallel_tool_use":true})").call, Call::as_it_likes);
+  EXPECT_TRUE(call(R"({"type":"auto","disable_parallel_tool_use":true})").one_call);
+  EXPECT_FALSE(call(R"({"type":"auto"})").one_call);
   EXPECT_EQ(call(R"({"type":"any"})").call, Call::some);
   EXPECT_EQ(call(R"({"type":"none"})").call, Call::never);
   EXPECT_EQ(call(R"({"type":"tool","name":"Read"})").call, Call::named);
@@ -199,21 +210,22 @@ TEST(MessagesRequest, WhatMakesNoSenseIsRefusedByName) {
       {R"({"stream":"yes","messages":[{"role":"user","content":"x"}]})", "stream"},
       {R"({"thinking":{"type":"hard"},"messages":[{"role":"user","content":"x"}]})", "thinking.type"},
       {R"({"output_config":{"effort":"some"},"messages":[{"role":"user","content":"x"}]})", "output_config.effort"},
-      {R"({"tool_choice":{"type":"any"},"messages":[{"role":"user","content":"x"}]})", "tool_choice"},
+      {R"({"tool_choice":{"type":"must"},"messages":[{"role":"user","content":"x"}]})", "tool_choice.type"},
+      {R"({"model":"deepseek-chat","messages":[{"role":"user","content":"x"}]})", "model"},
       {R"({"stop_sequences":[1],"messages":[{"role":"user","content":"x"}]})", "stop_sequences"},
       {R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"R","input":{}}]}]})", "messages"},
   };
   for (const Wrong& row : rows) {
     const auto request = read(row.request);
     ASSERT_FALSE(request) << row.request;
-    EXPECT_EQ(request.error().status, 400u);
+    EXPECT_EQ(request.error().status, std::string_view(row.parameter) == "model" ? 404u : 400u);
     EXPECT_EQ(request.error().parameter, row.parameter) << row.request;
     EXPECT_EQ(request.error().message.find('\n'), std::string::npos);
   }
 }
 
 TEST(Thoughts, ComeBackAsTheyWere) {
-  for (const std::string text : {std::string("x"), std::string("ab"), std::string("abc"), std::string("日本 \n\0 end", 12), std::string(100'000, 'z')}) {
+  for (const std::string& text : {std::string("x"), std::string("ab"), std::string("abc"), std::string("日本 \n\0 end", 12), std::string(100'000, 'z')}) {
     EXPECT_EQ(unsealed_thought(sealed_thought(text)), text);
   }
   for (const char* foreign : {"", "gAAAAABo", "lares-sealed-a", "lares-sealed-!!!!"}) EXPECT_EQ(unsealed_thought(foreign), std::nullopt) << foreign;

@@ -1,8 +1,7 @@
 // Messages answers as clients read them: exact events, whole messages, refusals; and what is asked of the model by which path.
-#include "daemon/dialects/messages.h"
-
 #include <gtest/gtest.h>
 
+#include "daemon/dialects/dialects.h"
 #include "daemon/dialects/messages_answer.h"
 #include "daemon/dialects/thoughts.h"
 #include "tests/daemon/dialects/answers.h"
@@ -157,6 +156,14 @@ TEST(MessagesAnswer, Whole) {
 TEST(MessagesAnswer, BytesThatAreNoTextAreReplaced) {
   const std::string stream = stream_of({ContentText{"a\xff"}, ContentText{"\xe2\x82"}}, {Reason::stop, "", {}});
   EXPECT_NE(joined(stream).find("<- a\xef\xbf\xbd\xef\xbf\xbd"), std::string::npos) << stream;
+}
+
+// The whole is what counts, however its pieces ended.
+TEST(MessagesAnswer, APieceCutWithinACharacterDoesNotSpoilACall) {
+  MessagesAnswer answer("msg_1", "m");
+  const GenerationEnd end{Reason::calls, "", {}};
+  streamed(answer, {CallBegun{0, "a", "W"}, CallArguments{0, "\xc3"}, CallDone{0, "a", "W", "{}"}}, end);
+  EXPECT_EQ(answer.whole(end)["content"][0]["input"].dump(), "{}");
 }
 
 // ---- over HTTP

@@ -13,7 +13,7 @@ WireJson parsed(const std::string& text) {
   return json;
 }
 
-tl::expected<ResponsesRequest, WireError> read(const std::string& fields) { return read_responses_request(parsed(fields)); }
+tl::expected<ResponsesRequest, WireError> read(const std::string& fields) { return read_responses_request(parsed(fields), {}); }
 Conversation conversation(const std::string& fields) {
   const auto request = read(fields);
   EXPECT_TRUE(request) << (request ? "" : request.error().message) << "\n" << fields;
@@ -63,7 +63,7 @@ TEST(ResponsesRequest, ASealedThoughtIsTheThought) {
   body["input"].push_back({{"type", "reasoning"}, {"summary", WireJson::array()}, {"encrypted_content", sealed_thought("to the letter\n")}});
   body["input"].push_back({{"role", "assistant"}, {"content", "a"}});
   body["input"].push_back({{"role", "user"}, {"content", "y"}});
-  const auto request = read_responses_request(body);
+  const auto request = read_responses_request(body, {});
   ASSERT_TRUE(request);
   EXPECT_EQ(request->conversation.messages[1]["reasoning_content"], "to the letter\n");
 }
@@ -73,7 +73,7 @@ TEST(ResponsesRequest, ArgumentsTooDeepToWalkStayText) {
   const WireJson call = {{"type", "function_call"}, {"call_id", "c"}, {"name", "f"}, {"arguments", deep}};
   const WireJson output = {{"type", "function_call_output"}, {"call_id", "c"}, {"output", ""}};
   const WireJson body = {{"input", WireJson::array({call, output})}};
-  const auto request = read_responses_request(body);
+  const auto request = read_responses_request(body, {});
   ASSERT_TRUE(request);
   const auto& arguments = request->conversation.messages[0]["tool_calls"][0]["function"]["arguments"].get_ref<const std::string&>();
   EXPECT_EQ(WireJson::parse(arguments)["arguments"], deep);
@@ -126,6 +126,8 @@ TEST(ResponsesRequest, ReasoningFormatAndLimits) {
   EXPECT_TRUE(request->conversation.thinking);
   EXPECT_EQ(request->conversation.effort, "high");
   EXPECT_EQ(request->conversation.tokens_max, 500);
+  EXPECT_FALSE(request->conversation.one_call);
+  EXPECT_TRUE(conversation(R"({"input":"x","parallel_tool_calls":false})").one_call);
   EXPECT_EQ(request->conversation.format, Conversation::Format::json_schema);
   EXPECT_EQ(request->conversation.schema.dump(), R"({"type":"object"})");
   EXPECT_EQ(request->echo["reasoning"]["effort"], "xhigh");
@@ -167,10 +169,10 @@ TEST(ResponsesRequest, WhatMakesNoSenseIsRefusedByName) {
       {R"({"input":"x","conversation":"conv_1"})", "conversation"},
       {R"({"input":"x","instructions":5})", "instructions"},
       {R"({"input":"x","reasoning":{"effort":"some"}})", "reasoning.effort"},
-      {R"({"input":"x","text":{"format":{"type":"yaml"}}})", "text.format"},
+      {R"({"input":"x","text":{"format":{"type":"yaml"}}})", "text.format.type"},
       {R"({"input":"x","max_output_tokens":0})", "max_output_tokens"},
-      {R"({"input":"x","tool_choice":"required"})", "tool_choice"},
-      {R"({"input":"x","tool_choice":{"type":"function","name":"f"}})", "tool_choice"},
+      {R"({"input":"x","tool_choice":"must"})", "tool_choice"},
+      {R"({"input":"x","parallel_tool_calls":"no"})", "parallel_tool_calls"},
       {R"({"input":[{"role":"user","content":"x"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}]})", "input"},
   };
   for (const Wrong& row : rows) {

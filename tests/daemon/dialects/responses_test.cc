@@ -1,8 +1,7 @@
 // Responses answers as clients read them: exact events, whole responses, refusals; and what is asked of the model by which path.
-#include "daemon/dialects/responses.h"
-
 #include <gtest/gtest.h>
 
+#include "daemon/dialects/dialects.h"
 #include "daemon/dialects/responses_answer.h"
 #include "daemon/dialects/thoughts.h"
 #include "tests/daemon/dialects/answers.h"
