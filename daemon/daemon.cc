@@ -16,6 +16,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/http/router.h"
 #include "daemon/listener.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/resident/unused_stores.h"
@@ -82,6 +83,13 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                 {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
                  .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher}});
+  Router router;
+  const HttpHandler health = [&](Exchange& exchange) -> asio::awaitable<void> {
+    HttpReply reply{.body = server.health()};
+    co_await exchange.reply(std::move(reply));
+  };
+  router.add("GET", "/health", health);
+  if (options.more_routes) options.more_routes(router);
   host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });
   sessions.resume();
   manager.tell("READY=1");  // it listens, and answers; the model may still be loading

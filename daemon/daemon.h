@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "daemon/turn.h"
 
 namespace lares::daemon {
+
+class Router;
 
 struct DaemonOptions {
   std::string socket, state_dir;   // absolute
@@ -22,6 +25,7 @@ struct DaemonOptions {
   TurnSettings defaults;
   std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens
   EngineHost::Load load;
+  std::function<void(Router&)> more_routes;  // HTTP handlers of a test's own
 };
 
 // Serves until a client or a signal (TERM, INT) ends it. Returns the exit status; what kept it from starting is one line on

@@ -2,6 +2,7 @@
 // socket; whoever carries it knows no dialect.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -15,11 +16,15 @@ namespace lares::daemon {
 
 namespace asio = boost::asio;
 
-using HttpHeaders = std::vector<std::pair<std::string, std::string>>;  // of requests: names in lower case
+inline constexpr std::chrono::seconds kKeepAliveEvery{10};
+inline constexpr std::chrono::seconds kSlowReaderMax{60};  // nothing read for so long
+inline constexpr std::chrono::seconds kLastWordsMax{5};
+
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;  // of requests: names in lower case, values UTF-8
 
 struct HttpRequest {
   std::string method;       // "GET"
-  std::string path, query;  // "/v1/models", "limit=1000"
+  std::string path, query;  // "/v1/models", "limit=1000": ASCII, as they were sent
   HttpHeaders headers;
   std::string body;
 
@@ -40,15 +45,20 @@ class Exchange {
 
   // Whole. Once, and instead of a stream.
   virtual asio::awaitable<void> reply(HttpReply reply) = 0;
+  // Said before a whole reply of JSON that takes long: whenever nothing was written for kKeepAliveEvery, an empty line goes out ahead of
+  // it, as JSON allows. After the first one the status is 200, and the reply's own is lost.
+  virtual void takes_long() {}
 
   // As a stream: `head` without its body goes out now. Whenever nothing was written for kKeepAliveEvery, `keep_alive` is: something that
   // the content type lets clients ignore.
   virtual asio::awaitable<void> begin(HttpReply head, std::string keep_alive) = 0;
-  // Waits while the peer does not read. False: it is gone, or has read nothing for a minute.
+  // Waits while the peer does not read. False: it is gone, or has read nothing for kSlowReaderMax, or asked for the head alone (HEAD).
   virtual asio::awaitable<bool> write(std::string bytes) = 0;
+  // Who returns without it cuts the connection, so that no client takes what was written for the whole.
   virtual asio::awaitable<void> end() = 0;
 
-  // The peer hung up, or the daemon ends.
+  // The peer hung up, or the daemon ends. What is written after that still goes out while there is somebody to read it: when the daemon
+  // ends, the stream's own last words, for which there are kLastWordsMax.
   virtual std::stop_token gone() const = 0;
 };
 
