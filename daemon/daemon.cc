@@ -18,6 +18,7 @@
 
 #include "daemon/http/router.h"
 #include "daemon/listener.h"
+#include "daemon/mcp/door.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/resident/unused_stores.h"
 #include "daemon/server.h"
@@ -76,9 +77,13 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                                   .store_of = [&](const std::string& root) { return records.store_of(root); },
                                   .keep = [&](const tools::Snapshot& snapshot) { return records.needs(snapshot); }});
   Worktrees worktrees(trees, checkpoints, records);
+  McpDoor* told = nullptr;
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
-                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults});
+                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults,
+                     .changed = [&] { if (told) told->sessions_changed(); }});
   sessions.load();
+  McpDoor mcp(io.get_executor(), sessions, trees);
+  told = &mcp;
   Server server(io.get_executor(), disk, host, residents, sessions, worktrees, log,
                 {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
@@ -89,6 +94,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     co_await exchange.reply(std::move(reply));
   };
   router.add("GET", "/health", health);
+  for (const char* method : {"POST", "GET", "DELETE"}) router.add(method, "/mcp", [&](Exchange& exchange) { return mcp.http(exchange); });
+  server.lead_to(mcp);
   if (options.more_routes) options.more_routes(router);
   host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });
   sessions.resume();

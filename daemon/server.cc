@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "daemon/connection.h"
+#include "daemon/mcp/door.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
@@ -82,6 +83,7 @@ asio::awaitable<void> Server::stop(bool now) {
   }
   if (now) sessions_.interrupt_all();
   co_await sessions_.all_ended();
+  if (mcp_) co_await mcp_->settled();
   const auto all = connections_;
   for (const auto& c : all) c->close();
   boost::system::error_code ignored;

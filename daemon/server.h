@@ -19,6 +19,7 @@
 namespace lares::daemon {
 
 class Connection;
+class McpDoor;
 
 struct ServerOptions {
   std::string socket, state_dir, model_directory, version;
@@ -37,6 +38,9 @@ class Server {
   asio::awaitable<void> stop(bool now);
   void engine_changed(const protocol::ServerState& state);
 
+  // Connections that speak MCP are led there.
+  void lead_to(McpDoor& mcp) { mcp_ = &mcp; }
+
   // ---- for connections
   asio::awaitable<Reply<protocol::Json>> call(Connection& from, const std::string& method, const protocol::Json& params);
   protocol::InitializeResult greeting() const;
@@ -46,6 +50,7 @@ class Server {
   void left(const std::shared_ptr<Connection>& connection);
   asio::any_io_executor io() const { return io_; }
   const Log& log() const { return log_; }
+  McpDoor* mcp() const { return mcp_; }
 
  private:
   asio::awaitable<protocol::ServerStatusResult> status();
@@ -60,6 +65,7 @@ class Server {
   Residents& residents_;
   Sessions& sessions_;
   Worktrees& worktrees_;
+  McpDoor* mcp_ = nullptr;
   const Log& log_;
   ServerOptions options_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

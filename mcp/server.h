@@ -139,6 +139,7 @@ class Endpoint {
   asio::any_io_executor io() const { return io_; }
   Provider& provider() const { return provider_; }
   std::size_t n_running() const;  // requests
+  bool has_peers() const { return !peers_->empty(); }
 
  private:
   friend class Peer;
