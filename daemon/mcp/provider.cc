@@ -248,7 +248,7 @@ asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json argu
 rpc::Json McpProvider::task_result(const Session& session, std::int64_t turn_id, const std::string& branch, std::string& text) const {
   const auto& info = session.info();
   const auto report = report_of(session, turn_id);
-  const bool runs = info.turn_id != 0 && (turn_id == 0 || info.turn_id == turn_id);
+  const bool runs = report.turn_id != 0 && report.reason.empty() && info.turn_id == report.turn_id;
   const std::string state = runs ? info.state : report.turn_id == 0 ? "idle" : in_words(report);
   Json files = Json::array();
   std::string listed;
