@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-text bench-peer asan tsan soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan soak nano-train nano-eval format clean
 
 all: build
 
@@ -55,7 +55,7 @@ soak: deps
 BENCH ?= all
 bench: build
 	@$(BUILD)/bin/lares bench $(BENCH)
-	@[ "$(BENCH)" != all ] || $(MAKE) --no-print-directory bench-residency
+	@[ "$(BENCH)" != all ] || $(MAKE) --no-print-directory bench-residency bench-http
 
 # What keeping a repository resident costs: reading a million tokens back, and following a history. HISTORY adds a repository's own.
 HISTORY ?=
@@ -86,6 +86,13 @@ bench-sessions: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@ninja -C $(BUILD) -j $(JOBS) lares lares_scripted_daemon
 	@python3 tests/bench/sessions_bench.py $(BUILD)/bin/lares $(BUILD)/tests/lares_scripted_daemon
+
+# What the daemon adds to a model that takes no time, over HTTP; fails where a first byte takes 2 ms, a streamed token 50 us, or 64 clients
+# for a minute leave something behind.
+bench-http: deps
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) lares_scripted_daemon
+	@python3 tests/bench/http_bench.py $(BUILD)/tests/lares_scripted_daemon
 
 # A command in its sandbox beside the same command run plainly; fails where the sandbox adds more than 15 ms.
 bench-sandbox: deps

@@ -13,7 +13,6 @@
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
-#include "daemon/http.h"
 #include "daemon/mcp/door.h"
 
 namespace lares::daemon {
@@ -59,7 +58,6 @@ void Connection::close() {
 
 asio::awaitable<void> Connection::read_lines() {
   std::string buffer;
-  bool first = true;
   while (!closed_) {
     auto [ec, n] = co_await asio::async_read_until(socket_, asio::dynamic_buffer(buffer, protocol::kLineBytesMax), '\n', kUse);
     if (ec == asio::error::not_found) {
@@ -67,11 +65,6 @@ asio::awaitable<void> Connection::read_lines() {
       co_return;
     }
     if (ec) co_return;
-    if (std::exchange(first, false) && is_http(buffer)) {
-      std::function<std::string()> health = [this] { return server_.health(); };
-      co_await answer_http(socket_, std::move(buffer), std::move(health));
-      co_return;
-    }
     line_received(std::string_view(buffer).substr(0, n - 1));
     buffer.erase(0, n);
   }

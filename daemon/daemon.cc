@@ -16,7 +16,10 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/http/api_token.h"
+#include "daemon/http/listen_address.h"
 #include "daemon/http/router.h"
+#include "daemon/http/server.h"
 #include "daemon/listener.h"
 #include "daemon/mcp/door.h"
 #include "daemon/on_disk_pool.h"
@@ -47,6 +50,21 @@ std::string worktrees_below(const std::string& state_dir) {
   return std::filesystem::weakly_canonical(state_dir, ec).string() + "/worktrees";
 }
 
+tl::expected<void, std::string> listen(HttpServer& http, const DaemonOptions& options) {
+  const auto address = parse_listen_address(options.listen);
+  if (!address) return tl::unexpected(fmt::format("listen on {}: it must be {}", options.listen, kListenAddressForm));
+  std::string token;
+  if (!options.listen_without_token) {
+    auto made = api_token(options.state_dir);
+    if (!made) return tl::unexpected(std::move(made.error()));
+    token = std::move(*made);
+  }
+  const asio::ip::address host = address->v6 ? asio::ip::address(asio::ip::address_v6::loopback()) : asio::ip::address(asio::ip::address_v4::loopback());
+  const auto bound = http.listen({host, address->port}, std::move(token));
+  if (!bound) return tl::unexpected(bound.error());
+  return {};
+}
+
 }  // namespace
 
 int run_daemon(const DaemonOptions& options, const Log& log) {
@@ -61,6 +79,11 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   if (!state) return failed(state.error());
   auto listener = *handed ? Listener::take(io.get_executor(), **handed) : Listener::open(io.get_executor(), socket);
   if (!listener) return failed(listener.error());
+  Router router;
+  HttpServer http(io.get_executor(), router, log, options.http_limits);
+  if (!options.listen.empty()) {
+    if (const auto listens = listen(http, options); !listens) return failed(listens.error());
+  }
   log.event("start", {{"version", kVersion}, {"socket", socket}, {"state_dir", options.state_dir}, {"model", options.model_directory}});
 
   asio::thread_pool disk(kDiskThreads), trees(kTreeThreads);
@@ -84,11 +107,10 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   sessions.load();
   McpDoor mcp(io.get_executor(), sessions, trees);
   told = &mcp;
-  Server server(io.get_executor(), disk, host, residents, sessions, worktrees, log,
+  Server server(io.get_executor(), disk, host, residents, sessions, worktrees, http, log,
                 {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
                  .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher}});
-  Router router;
   const HttpHandler health = [&](Exchange& exchange) -> asio::awaitable<void> {
     HttpReply reply{.body = server.health()};
     co_await exchange.reply(std::move(reply));

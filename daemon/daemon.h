@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/engine_host.h"
+#include "daemon/http/limits.h"
 #include "daemon/log.h"
 #include "daemon/turn.h"
 
@@ -22,9 +23,12 @@ struct DaemonOptions {
   std::string mcp_config;          // the user's own; empty: no MCP servers
   std::vector<std::string> network_allow;  // hosts that commands may reach
   std::string config_dir;          // the user's own hooks.json and AGENTS.md; empty: neither
+  std::string listen;              // parse_listen_address() takes it; empty: no TCP
+  bool listen_without_token = false;
   TurnSettings defaults;
   std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens
   EngineHost::Load load;
+  HttpLimits http_limits;
   std::function<void(Router&)> more_routes;  // HTTP handlers of a test's own
 };
 

@@ -12,6 +12,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/generation_config.h"
+#include "daemon/http/listen_address.h"
 #include "daemon/nano_directory.h"
 #include "daemon/settings.h"
 #include "daemon/socket_path.h"
@@ -49,10 +50,13 @@ std::string mcp_config(const std::string& folder) {
 
 int run(int argc, char** argv) {
   CLI::App app{"The Lares daemon: hosts the model, keeps sessions, serves a Unix socket.", "laresd"};
-  std::string socket, state_dir, model;
+  std::string socket, state_dir, model, listen;
+  bool without_token = false;
   std::int64_t threads = 0, context = 0, resident = 0;
   double memory = 0;
   app.add_option("--socket", socket, "where to listen (default: the user's own)");
+  app.add_option("--listen", listen, "serve HTTP on 127.0.0.1:PORT or [::1]:PORT too; clients need the token in STATE_DIR/api-token (default: only on the socket)");
+  app.add_flag("--listen-without-token", without_token, "clients over TCP need no token: every user of this machine can use the model, and sessions through it");
   app.add_option("--state-dir", state_dir, "where sessions are kept (default: the user's own)");
   app.add_option("--model", model, "checkpoint directory (default: nano, which comes with Lares)");
   auto* const threads_given = app.add_option("--threads", threads, "threads of the engine; 0: the CPUs this process may use")->check(CLI::Range(0, 1024));
@@ -80,6 +84,9 @@ int run(int argc, char** argv) {
   if (!*context_given) context = settings->whole("context").value_or(0);
   if (!*resident_given) resident = settings->whole("resident").value_or(0);
   if (!*memory_given) memory = settings->number("memory").value_or(0);
+  if (listen.empty()) listen = settings->text("listen").value_or("");
+  if (!without_token) without_token = settings->flag("listen_without_token").value_or(false);
+  if (!listen.empty() && !daemon::parse_listen_address(listen)) return failed(fmt::format("listen on {}: it must be {}", listen, daemon::kListenAddressForm)), 2;
   std::error_code ec;
   if (const fs::path real = fs::canonical(model, ec); !ec) model = real.string();  // else the loader says what is missing
   daemon::DaemonOptions options;
@@ -97,6 +104,7 @@ int run(int argc, char** argv) {
   options.network_allow = settings->list("network_allow");
   options.config_dir = config_dir();
   options.mcp_config = mcp_config(options.config_dir);
+  options.listen = listen, options.listen_without_token = without_token;
   options.load = [&](const engine::Progress& progress) {
     return engine::load({.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
   };

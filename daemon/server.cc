@@ -1,7 +1,9 @@
 #include "daemon/server.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -11,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "daemon/connection.h"
+#include "daemon/http/server.h"
 #include "daemon/mcp/door.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
@@ -45,16 +48,17 @@ bool changes_something(const std::string& method) {
 }  // namespace
 
 Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, Worktrees& worktrees,
-               const Log& log, ServerOptions options)
-    : io_(io), disk_(disk), host_(host), residents_(residents), sessions_(sessions), worktrees_(worktrees), log_(log), options_(std::move(options)), last_words_(io) {}
+               HttpServer& http, const Log& log, ServerOptions options)
+    : io_(io), disk_(disk), host_(host), residents_(residents), sessions_(sessions), worktrees_(worktrees), http_(http), log_(log), options_(std::move(options)), last_words_(io) {}
 
 Server::~Server() = default;
 
 asio::awaitable<void> Server::serve(Listener& listener) {
   acceptor_ = &listener.acceptor();
-  while (!stopping_) {
+  for (;;) {
     auto [ec, socket] = co_await acceptor_->async_accept(asio::as_tuple(asio::use_awaitable));
-    if (stopping_) break;
+    if (!acceptor_->is_open()) break;
+    if (stopping_) continue;  // nobody is served any more, and who is has not had the last words yet
     if (ec) {  // out of descriptors: those that are there go on
       log_.event("accept_failed", {{"why", ec.message()}});
       asio::steady_timer pause(io_, std::chrono::milliseconds(100));
@@ -66,13 +70,31 @@ asio::awaitable<void> Server::serve(Listener& listener) {
       log_.event("client_refused", {{"uid", uid}});
       continue;
     }
-    const auto connection = std::make_shared<Connection>(*this, std::move(socket));
-    joined(connection);
-    asio::co_spawn(io_, [connection] { return connection->run(); }, asio::detached);
+    asio::co_spawn(io_, [this, client = std::move(socket)]() mutable { return tell_apart(std::move(client)); }, asio::detached);
   }
   if (connections_.empty()) co_return;
   last_words_.expires_after(kLastWords);  // a client that does not read does not keep the daemon
   co_await last_words_.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+// HTTP begins with the name of a method, and a line of JSON-RPC does not. Clients say something when they like.
+asio::awaitable<void> Server::tell_apart(Listener::Protocol::socket socket) {
+  char first = 0;
+  ssize_t n = -1;
+  while (n < 0) {
+    auto [ec] = co_await socket.async_wait(Listener::Protocol::socket::wait_read, asio::as_tuple(asio::use_awaitable));
+    if (ec || stopping_) co_return;
+    n = ::recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) co_return;
+  }
+  if (n == 0) co_return;
+  if (first >= 'A' && first <= 'Z') {
+    http_.take(std::move(socket));
+    co_return;
+  }
+  const auto connection = std::make_shared<Connection>(*this, std::move(socket));
+  joined(connection);
+  co_await connection->run();
 }
 
 asio::awaitable<void> Server::stop(bool now) {
@@ -82,8 +104,10 @@ asio::awaitable<void> Server::stop(bool now) {
     if (c->initialized()) c->send(notification_line(state()));
   }
   if (now) sessions_.interrupt_all();
+  if (now) co_await http_.stop();
   co_await sessions_.all_ended();
   if (mcp_) co_await mcp_->settled();
+  co_await http_.stop();
   const auto all = connections_;
   for (const auto& c : all) c->close();
   boost::system::error_code ignored;

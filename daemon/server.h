@@ -19,6 +19,7 @@
 namespace lares::daemon {
 
 class Connection;
+class HttpServer;
 class McpDoor;
 
 struct ServerOptions {
@@ -30,7 +31,7 @@ struct ServerOptions {
 class Server {
  public:
   Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, Worktrees& worktrees,
-         const Log& log, ServerOptions options);
+         HttpServer& http, const Log& log, ServerOptions options);
   ~Server();
 
   asio::awaitable<void> serve(Listener& listener);  // until stopped and the last words are with the clients
@@ -53,6 +54,7 @@ class Server {
   McpDoor* mcp() const { return mcp_; }
 
  private:
+  asio::awaitable<void> tell_apart(Listener::Protocol::socket socket);
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
   asio::awaitable<Reply<protocol::Json>> about_rules(std::string method, protocol::Json params);  // server_rules.cc
@@ -66,6 +68,7 @@ class Server {
   Sessions& sessions_;
   Worktrees& worktrees_;
   McpDoor* mcp_ = nullptr;
+  HttpServer& http_;
   const Log& log_;
   ServerOptions options_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/http/listen_address.h"
 #include "daemon/nearest.h"
 
 namespace lares::daemon {
@@ -30,6 +31,8 @@ constexpr Setting kSettings[] = {
     {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
     {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
     {"socket", "where the daemon listens and lares connects", "", Kind::path, 0, 0, {}, true},
+    {"listen", "where HTTP is served over TCP too, for clients that know no Unix sockets", "nowhere", Kind::address, 0, 0, {}, true},
+    {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},
     {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
     {"network_allow", "hosts that commands may reach by HTTP(S)", "none", Kind::hosts, 0, 0, {}, true},
     {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0, "auto edits ask plan read-only"},
@@ -63,6 +66,8 @@ std::string what_it_must_be(const Setting& s) {
       return "true or false";
     case Kind::hosts:
       return "hosts with blanks between them, such as `pypi.org *.pythonhosted.org localhost:8080`";
+    case Kind::address:
+      return std::string(kListenAddressForm);
     case Kind::word:
       break;
   }
@@ -167,6 +172,8 @@ tl::expected<json, std::string> setting_value(const Setting& s, const std::strin
   } else if (s.kind == Kind::hosts) {
     constexpr std::string_view kOfHosts = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.*:[] ";
     if (text.find_first_not_of(kOfHosts) == std::string::npos) return json(text);
+  } else if (s.kind == Kind::address) {
+    if (parse_listen_address(text)) return json(text);
   } else if (text.starts_with('/') && text.find('\0') == std::string::npos) {
     return json(text);
   }
@@ -193,7 +200,7 @@ tl::expected<Settings, std::string> Settings::load() {
         unknown += fmt::format("{}{} (near {})", unknown.empty() ? "" : ", ", key, nearest_setting(key));
         continue;
       }
-      const bool is_text = s->kind == Kind::path || s->kind == Kind::word || s->kind == Kind::hosts;
+      const bool is_text = s->kind != Kind::number && s->kind != Kind::whole && s->kind != Kind::flag;
       if (value.is_string() != is_text) return broken(out.path_, line_of(file->text, key), fmt::format("{} must be {}, and is {}", key, what_it_must_be(*s), value.dump()));
       const std::string text = is_text ? value.get<std::string>() : value.dump();
       if (const auto checked = setting_value(*s, text); !checked) return broken(out.path_, line_of(file->text, key), fmt::format("{}, and is {}", checked.error(), value.dump()));

@@ -16,7 +16,7 @@
 namespace lares::daemon {
 
 struct Setting {
-  enum class Kind { path, number, whole, word, flag, hosts };
+  enum class Kind { path, number, whole, word, flag, hosts, address };
   std::string_view key, what;
   std::string_view usual;  // in words, where nothing is set; empty: the caller computes it
   Kind kind = Kind::path;

@@ -57,8 +57,8 @@ class Exchange {
   // Who returns without it cuts the connection, so that no client takes what was written for the whole.
   virtual asio::awaitable<void> end() = 0;
 
-  // The peer hung up, or the daemon ends. What is written after that still goes out while there is somebody to read it: when the daemon
-  // ends, the stream's own last words, for which there are kLastWordsMax.
+  // The peer hung up, or has all it asked for (HEAD, after begin), or the daemon ends. What is written after that still goes out while
+  // there is somebody to read it: when the daemon ends, the stream's own last words, for which there are kLastWordsMax.
   virtual std::stop_token gone() const = 0;
 };
 

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/utf8.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -76,7 +78,7 @@ std::string last_segment(std::string_view path) {
     out += low >= 0 ? static_cast<char>(high * 16 + low) : path[i];
     if (low >= 0) i += 2;
   }
-  return out;
+  return valid_utf8(out);
 }
 
 }  // namespace lares::daemon

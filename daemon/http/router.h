@@ -38,7 +38,7 @@ class Router {
   std::map<std::string, HttpErrorBody, std::less<>> bodies_;
 };
 
-// What stands behind the last slash of a request's path, with %XX decoded.
+// What stands behind the last slash of a request's path, with %XX decoded; UTF-8.
 std::string last_segment(std::string_view path);
 
 }  // namespace lares::daemon

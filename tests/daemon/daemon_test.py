@@ -682,7 +682,7 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual((repo["root"], repo["git"]), (self.root, True))
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(self.daemon.socket)
-            s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             head, body = s.makefile("rb").read().split(b"\r\n\r\n", 1)
         self.assertTrue(head.startswith(b"HTTP/1.1 200"), head)
         self.assertEqual(json.loads(body)["status"], "ready")

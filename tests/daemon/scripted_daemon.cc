@@ -2,17 +2,21 @@
 //   {"text": "...", "openEnded": false, "gate": "FIFO", "step": 0}
 // gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1, whichever comes to it next; 0: any step
 // or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them. The
-// user's own configuration is in $LARES_TEST_CONFIG, the model's context in $LARES_TEST_CONTEXT.
+// user's own configuration is in $LARES_TEST_CONFIG, the model's context in $LARES_TEST_CONTEXT. $LARES_TEST_HTTP=quick: HTTP's patience
+// is a second where it was a minute. It also answers what http_routes.h says. $LARES_TEST_LISTEN: as --listen.
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
 #include "daemon/daemon.h"
+#include "tests/daemon/http_routes.h"
 #include "tests/daemon/scripted_engine.h"
 
 int main(int argc, char** argv) {
@@ -25,6 +29,15 @@ int main(int argc, char** argv) {
   options.sandbox_launcher = (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "lares-sandbox").string();
   const char* const context = std::getenv("LARES_TEST_CONTEXT");
   if (const char* config = std::getenv("LARES_TEST_CONFIG")) options.config_dir = config;
+  options.more_routes = daemon::add_test_routes;
+  if (const char* http = std::getenv("LARES_TEST_HTTP"); http && std::string_view(http) == "quick") {
+    using std::chrono::milliseconds;
+    auto& limits = options.http_limits;
+    limits.header_time = limits.body_silence = milliseconds(600), limits.idle = limits.slow_reader = milliseconds(1500);
+    limits.keep_alive_every = milliseconds(100), limits.linger = milliseconds(300);
+  }
+  if (const char* listen = std::getenv("LARES_TEST_LISTEN")) options.listen = listen;
+  options.listen_without_token = std::getenv("LARES_TEST_WITHOUT_TOKEN") != nullptr;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
     std::deque<daemon::Play> plays;

@@ -69,6 +69,7 @@ TEST(Router, DecodesTheLastSegment) {
   EXPECT_EQ(last_segment("/x/%"), "%");
   EXPECT_EQ(last_segment("/x/%4"), "%4");
   EXPECT_EQ(last_segment("/x/%zz%41"), "%zzA");
+  EXPECT_EQ(last_segment("/x/%ff%C3%A9"), "\xEF\xBF\xBD\xC3\xA9");
   EXPECT_EQ(last_segment("/x/"), "");
   EXPECT_EQ(last_segment("x"), "x");
 }

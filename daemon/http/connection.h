@@ -1,0 +1,44 @@
+// One HTTP client: its requests, one after the other and each answered in turn, until either side has had enough.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "daemon/http/exchange.h"
+#include "daemon/http/limits.h"
+#include "daemon/http/stream.h"
+
+namespace lares::daemon {
+
+class HttpAnswer;
+class HttpRequestParser;
+class HttpServer;
+
+class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
+ public:
+  // Empty token: none is asked for. `crowded`: there are too many already, and this one is only told so.
+  HttpConnection(HttpServer& server, HttpStream::Socket socket, std::string token, bool crowded);
+  asio::awaitable<void> run();
+  // What is being answered gets its last words, and nothing else an answer.
+  void stop();
+  void close();  // at once
+  bool is_idle() const { return idle_; }
+  HttpStream::Clock::time_point idle_since() const { return idle_since_; }
+
+ private:
+  class BodyShare;
+  asio::awaitable<bool> one_request();  // true: another may follow
+  // Until the headers are there, or the whole request. A refusal with status 0: there is nobody to tell it to.
+  asio::awaitable<std::optional<HttpRefusal>> read(HttpRequestParser& parser, bool whole, BodyShare& share);
+  std::optional<HttpRefusal> refuse(const HttpRequest& request, const HttpHandler*& handler) const;
+  asio::awaitable<void> handle(const HttpHandler& handler, HttpAnswer& answer);
+
+  HttpServer& server_;
+  std::shared_ptr<HttpStream> stream_;
+  std::string token_;
+  bool crowded_, idle_ = true, stopping_ = false;
+  HttpStream::Clock::time_point idle_since_ = HttpStream::Clock::now();
+};
+
+}  // namespace lares::daemon

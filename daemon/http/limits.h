@@ -1,0 +1,34 @@
+// What one HTTP client may cost, in bytes and in time. Tests make these smaller, users never.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+#include "daemon/http/exchange.h"
+
+namespace lares::daemon {
+
+inline constexpr std::size_t kHttpHeaderBytesMax = 64 << 10;  // request line and headers
+inline constexpr std::size_t kHttpBodyBytesMax = 64 << 20;    // a conversation of a million tokens is about 5 MB
+inline constexpr std::size_t kHttpBodiesBytesMax = 512 << 20; // of all requests that are being read or answered
+inline constexpr std::size_t kHttpConnectionsMax = 256;       // with descriptors left for sessions under the usual limit of 1,024
+inline constexpr std::chrono::seconds kHttpHeaderTimeMax{10};  // from a request's first byte to the end of its headers
+inline constexpr std::chrono::seconds kHttpBodySilenceMax{30};
+inline constexpr std::chrono::seconds kHttpIdleMax{120};       // between requests
+inline constexpr std::chrono::seconds kHttpLingerMax{1};       // for a peer to read the last answer before its connection closes
+
+struct HttpLimits {
+  std::size_t header_bytes = kHttpHeaderBytesMax, body_bytes = kHttpBodyBytesMax, bodies_bytes = kHttpBodiesBytesMax;
+  std::size_t connections = kHttpConnectionsMax;
+  std::chrono::milliseconds header_time = kHttpHeaderTimeMax, body_silence = kHttpBodySilenceMax, idle = kHttpIdleMax, linger = kHttpLingerMax;
+  std::chrono::milliseconds keep_alive_every = kKeepAliveEvery, slow_reader = kSlowReaderMax, last_words = kLastWordsMax;
+};
+
+// Why a request gets no answer of a handler's; the message is one line.
+struct HttpRefusal {
+  unsigned status = 400;
+  std::string message;
+  HttpHeaders headers = {};
+};
+
+}  // namespace lares::daemon
