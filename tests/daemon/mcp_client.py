@@ -7,6 +7,7 @@ import threading
 
 MODERN = "2026-07-28"
 META = "io.modelcontextprotocol/"
+ON_AND_ON = {"text": "hm</think>" + " ".join(str(i * i) for i in range(200_000))}  # what a scripted model is long at: nothing repeats
 
 
 class McpClient:

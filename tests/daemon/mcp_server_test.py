@@ -6,7 +6,7 @@ import unittest
 import cli_case
 from cli_case import THINK, CliCase
 from client import Client, call
-from mcp_client import MODERN, OverSocket, OverStdio
+from mcp_client import MODERN, ON_AND_ON, OverSocket, OverStdio
 
 TOOLS = ["ask_repo", "run_task", "review", "task_status", "task_cancel"]
 FORM = {"elicitation": {}}
@@ -175,7 +175,7 @@ class McpServerTest(CliCase):
     # ---- the end of a client
 
     def test_who_cancels_stops_the_turn(self):
-        self.start({"text": THINK + "on and on ", "openEnded": True})
+        self.start(ON_AND_ON)
         c = self.client()
         n = c.begin("run_task", meta={"progressToken": 1}, prompt="go on")
         c.progress()
@@ -206,7 +206,7 @@ class McpServerTest(CliCase):
         self.assertEqual(self.wait(other, lambda s: s["state"] == "finished")["answer"], "Finished all alone.")
 
     def test_task_cancel_stops_what_runs_and_says_where_nothing_does(self):
-        self.start({"text": THINK + "on and on ", "openEnded": True})
+        self.start(ON_AND_ON)
         c = self.client()
         n = c.begin("run_task", meta={"progressToken": 1}, prompt="go on")
         c.progress()
@@ -217,13 +217,11 @@ class McpServerTest(CliCase):
         self.assertFalse(c.tool("task_cancel", session=session)["structuredContent"]["stopped"])
 
     def test_a_question_goes_unanswered_when_its_client_goes_away(self):
-        gate = self.gate()
-        self.start({"text": THINK + "Too late.", "gate": gate})
+        self.start(ON_AND_ON)
         c = OverSocket(self.socket, root=self.root)
         c.begin("ask_repo", meta={"progressToken": 1}, question="why?")
         c.progress()
         c.close()
-        self.open(gate)
         self.assertEqual(self.wait(self.client(), lambda s: s["stop_reason"])["stop_reason"], "cancelled")
 
     def test_changes_are_told_to_who_watches(self):
