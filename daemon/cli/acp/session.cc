@@ -206,7 +206,7 @@ void Session::prompt(Json request_id, const Json& blocks) {
   auto prompt = read_prompt(blocks, info_.root);
   if (!prompt) return world_.editor->answer(request_id, tl::unexpected(prompt.error()));
   const auto open = std::make_shared<Open>(Open{.request_id = std::move(request_id), .prompt_id = fresh_prompt_id()});
-  mine_[open->prompt_id] = true;
+  mine_.insert(open->prompt_id);
   open_.push_back(open);
   if (!question_.empty()) return spawn(reply_question(open, std::move(*prompt)));
   if (prompt->text == "/rewind" || prompt->text == "/undo") return spawn(run_command(open, prompt->text));

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -66,9 +67,6 @@ class Session final : public std::enable_shared_from_this<Session> {
     bool cancelled = false, closed = false;
   };
   using OpenRef = std::shared_ptr<Open>;
-  struct Command {
-    std::string name, text;
-  };
   void spawn(asio::awaitable<void> work);
   void update(Json update);
   void say(const std::string& text);
@@ -101,7 +99,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   Unsaved unsaved_;
   std::int64_t last_seq_ = 0, turn_id_ = 0;  // turn_id_: that runs, as far as was heard
   std::deque<OpenRef> open_;
-  std::map<std::string, bool> mine_;              // prompts that this editor wrote
+  std::set<std::string> mine_;                    // prompts that this editor wrote
   std::map<std::string, std::int64_t> asked_;     // items, by the editor's request that asks it
   std::string question_;                          // the item whose question the next prompt answers
   std::deque<std::string> to_withdraw_;           // when the daemon is back

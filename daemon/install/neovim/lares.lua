@@ -9,7 +9,7 @@
 local uv = vim.uv or vim.loop
 local M = {}
 
-local pipe, buffer, session, greeted
+local pipe, buffer, session, root
 local last_id, waiting, inbox = 0, {}, ""
 
 -- Where the daemon listens unless told otherwise; `lares status` names it.
@@ -38,6 +38,16 @@ local function call(method, params, answered)
   pipe:write(vim.json.encode({ jsonrpc = "2.0", id = last_id, method = method, params = params }) .. "\n")
 end
 
+-- Loaded buffers show what was edited, unless they have changes of their own.
+local function reload(changes)
+  for _, change in ipairs(changes or {}) do
+    local edited = vim.fn.bufnr("^" .. root .. "/" .. change.path .. "$")
+    if edited > 0 and vim.api.nvim_buf_is_loaded(edited) then
+      vim.api.nvim_buf_call(edited, function() vim.cmd("checktime") end)
+    end
+  end
+end
+
 -- What a subscribed session tells. Deltas make the text live; a whole item replaces them for clients that need it exact.
 local on = {
   ["item/started"] = function(p)
@@ -50,7 +60,7 @@ local on = {
   ["item/completed"] = function(p)
     if p.item.kind == "user" then append("\n# " .. p.item.text .. "\n") end
     if p.item.kind == "error" or p.item.kind == "note" then append("\n> " .. p.item.text .. "\n") end
-    if p.item.kind == "tool" and #(p.item.changes or {}) > 0 then vim.cmd("checktime") end -- loaded buffers show what was edited
+    if p.item.kind == "tool" then reload(p.item.changes) end
   end,
   ["turn/ended"] = function(p)
     append(string.format("\n> %s %s\n", p.reason, p.message or ""))
@@ -73,7 +83,7 @@ end
 local function read(failed, data)
   if failed or not data then
     pipe:close()
-    pipe, session, greeted, inbox = nil, nil, false, ""
+    pipe, session, inbox = nil, nil, ""
     append("\n> the daemon hung up; the session goes on when it is back: :Lares again\n")
     return
   end
@@ -91,9 +101,8 @@ end
 
 local function begin(text)
   call("initialize", { protocol = 1, role = "control", client = "lares.lua" }, function()
-    greeted = true
     call("session/create", { root = vim.fn.getcwd() }, function(created)
-      session = created.sessionId
+      session, root = created.sessionId, created.root
       call("session/subscribe", { sessionId = session, after = created.lastSeq or 0 }, function() send(text) end)
     end)
   end)
