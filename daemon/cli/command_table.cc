@@ -30,6 +30,7 @@ constexpr Command kCommands[] = {
     {"rules", "what may run unasked, must be asked for, or may not", rules_command},
     {"config", "settings: each value, where it comes from, setting it", config_command},
     {"doctor", "what this host gives, and what is in the way", doctor_command},
+    {"acp", "for editors: the Agent Client Protocol on stdin and stdout", acp_command, /*seldom=*/true},
     {"shutdown", "end the daemon; sessions stay on disk", shutdown_command},
     {"prompt", "what every prompt begins with", prompt_command, /*seldom=*/true},
     {"model", "inspect a checkpoint, compute its logits, generate", model_command, /*seldom=*/true},

@@ -27,6 +27,7 @@ int title_command(int argc, const char* const* argv);     // lares title ID TEXT
 int rules_command(int argc, const char* const* argv);     // lares rules [add|remove ...]
 int completion_command(int argc, const char* const* argv);  // lares completion SHELL
 int manual_command(int argc, const char* const* argv);    // lares manual
+int acp_command(int argc, const char* const* argv);       // lares acp
 int shutdown_command(int argc, const char* const* argv);  // lares shutdown
 int prompt_command(int argc, const char* const* argv);    // lares prompt --head
 int model_command(int argc, const char* const* argv);     // lares model ...

@@ -48,6 +48,7 @@ constexpr Example kExamples[] = {
     {"lares config set", "lares config set model ~/models/DeepSeek-V4-Flash"},
     {"lares config unset", "lares config unset memory"},
     {"lares doctor", "lares doctor --json"},
+    {"lares acp", "lares acp --policy ask        Zed: \"command\": \"lares\", \"args\": [\"acp\"]"},
     {"lares shutdown", "lares shutdown --idle"},
     {"lares prompt", "lares prompt --head | sha256sum"},
     {"lares model", "lares model inspect /models/DeepSeek-V4-Flash"},

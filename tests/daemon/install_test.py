@@ -23,7 +23,7 @@ class InstallTest(unittest.TestCase):
     def test_everything_is_there(self):
         for path in ("bin/lares", "bin/laresd", "bin/lares-sandbox", "share/lares/nano/config.json", "share/man/man1/lares.1", "share/man/man1/laresd.1",
                      "share/bash-completion/completions/lares", "share/zsh/site-functions/_lares", "share/fish/vendor_completions.d/lares.fish",
-                     "lib/systemd/user/lares.socket", "lib/systemd/user/lares.service"):
+                     "share/lares/neovim/lares.lua", "lib/systemd/user/lares.socket", "lib/systemd/user/lares.service"):
             self.assertGreater(os.path.getsize(self.path(path)), 0, path)
         with open(self.path("lib/systemd/user/lares.service")) as f:
             unit = f.read()

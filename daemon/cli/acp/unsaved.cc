@@ -1,0 +1,152 @@
+#include "daemon/cli/acp/unsaved.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+#include "daemon/cli/acp/tool_view.h"
+#include "tools/text.h"
+
+namespace lares::cli::acp {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::chrono::seconds kEditorAnswersWithin{3};  // an editor that does not, has nothing unsaved as far as we know
+
+std::optional<std::string> on_disk(const std::string& path) {
+  std::error_code ec;
+  const auto size = fs::file_size(path, ec);
+  if (ec || size > kUnsavedBytesMax) return std::nullopt;
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return std::nullopt;
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+// Off its first line, or its last; lines that both begin or end with.
+bool narrow(std::string& before, std::string& after) {
+  const auto first = [](const std::string& s) { return s.substr(0, std::min(s.find('\n'), s.size() - 1) + 1); };
+  if (before.empty() || after.empty()) return false;
+  if (const std::string line = first(before); line == first(after)) {
+    before.erase(0, line.size()), after.erase(0, line.size());
+    return true;
+  }
+  const auto last = [](const std::string& s) {
+    const std::size_t at = s.size() < 2 ? std::string::npos : s.rfind('\n', s.size() - 2);
+    return at == std::string::npos ? s : s.substr(at + 1);
+  };
+  if (const std::string line = last(before); line == last(after)) {
+    before.resize(before.size() - line.size()), after.resize(after.size() - line.size());
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string_view without_unsaved(std::string_view prompt) {
+  const std::size_t at = prompt.ends_with(kUnsavedEnds) ? prompt.rfind(kUnsavedBegins) : std::string_view::npos;
+  return prompt.substr(0, at);
+}
+
+std::optional<std::string> with_edit(const std::string& text, const std::string& unified) {
+  std::string out = text;
+  const Json hunks = diffs_of("", unified, /*created=*/false);
+  for (const Json& hunk : hunks) {
+    std::string before = string_at(hunk, "oldText"), after = string_at(hunk, "newText");
+    std::size_t found = std::string::npos;
+    for (;;) {  // with fewer lines around it, where those are not as they are on disk
+      if (before.empty()) return std::nullopt;
+      found = out.find(before);
+      if (found != std::string::npos) break;
+      if (!narrow(before, after)) return std::nullopt;
+    }
+    if (out.find(before, found + 1) != std::string::npos) return std::nullopt;
+    out.replace(found, before.size(), after);
+  }
+  return hunks.empty() ? std::nullopt : std::optional(std::move(out));
+}
+
+void Unsaved::watch(const std::string& path) {
+  if (!path.starts_with(root_ + "/")) return;
+  std::erase(watched_, path);
+  watched_.push_front(path);
+  if (watched_.size() > kWatchedMax) watched_.pop_back();
+}
+
+asio::awaitable<Reply<Json>> Unsaved::ask(std::string method, Json params) {
+  const std::int64_t id = editor_.ask(method, params);
+  const auto timer = std::make_shared<asio::steady_timer>(io_, kEditorAnswersWithin);
+  const auto late = [this, id](const boost::system::error_code& ec) {
+    if (!ec) editor_.withdraw(id);
+  };
+  timer->async_wait(late);
+  auto waiting = editor_.answered(id);
+  auto reply = co_await std::move(waiting);
+  timer->cancel();
+  co_return reply;
+}
+
+asio::awaitable<Reply<std::string>> Unsaved::read(std::string session_id, std::string path) {
+  const Json params = {{"sessionId", session_id}, {"path", path}};
+  auto asking = ask("fs/read_text_file", params);
+  const auto answer = co_await std::move(asking);
+  if (!answer) co_return tl::unexpected(answer.error());
+  if (!at(*answer, "content").is_string()) co_return tl::unexpected(Fault{kInternal, "fs/read_text_file: the editor's answer has no content"});
+  std::string text = string_at(*answer, "content");
+  if (text.size() > kUnsavedBytesMax) co_return tl::unexpected(Fault{kInternal, "fs/read_text_file: the file is too long"});
+  co_return text;
+}
+
+asio::awaitable<std::string> Unsaved::notice(std::string session_id) {
+  std::string files;
+  const auto watched = watched_;
+  for (const auto& path : watched) {
+    const std::string name = path.substr(root_.size() + 1);
+    auto reading = read(session_id, path);
+    const auto text = co_await std::move(reading);
+    if (!text && text.error().code == kCancelled) break;  // it does not answer: the others are not waited for
+    const auto saved = on_disk(path);
+    if (!text || !saved) continue;
+    // Editors hand out texts with line ends of their own.
+    const std::string shown = tools::shown_text(*text), was = tools::shown_text(*saved);
+    std::string diff = shown == was ? "" : tools::unified_diff(name, was, shown, kUnsavedDiffMax);
+    std::string& told = told_[name];
+    if (diff == told) continue;
+    files += diff.empty() ? fmt::format("{} has no changes any more that are not saved.\n", name) : fmt::format("<changed path=\"{}\">\n{}</changed>\n", name, diff);
+    told = std::move(diff);
+  }
+  if (files.empty()) co_return "";
+  co_return fmt::format("{}The user has changes in the editor that are not saved. Tools and commands see the files as they are on disk, without them.\n{}{}", kUnsavedBegins, files, kUnsavedEnds);
+}
+
+asio::awaitable<std::string> Unsaved::merge(std::string session_id, std::vector<protocol::FileChange> changes) {
+  std::string wrong;
+  for (const auto& change : changes) {
+    const auto told = told_.find(change.path);
+    if (told == told_.end() || told->second.empty() || change.diff.empty()) continue;  // the editor reads it from the disk
+    const std::string path = root_ + "/" + change.path;
+    auto reading = read(session_id, path);
+    const auto text = co_await std::move(reading);
+    const auto saved = on_disk(path);
+    if (!text || !saved || tools::shown_text(*text) == tools::shown_text(*saved)) continue;
+    auto merged = with_edit(*text, change.diff);
+    Reply<Json> written = tl::unexpected(Fault{kInternal, "the lines around the edit are others in the editor"});
+    if (merged) {
+      const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *merged}};
+      auto writing = ask("fs/write_text_file", params);
+      written = co_await std::move(writing);
+    }
+    if (written) told->second.clear();
+    else wrong += fmt::format("{}{} was edited on disk, and the editor's unsaved text is without the edit: {}", wrong.empty() ? "" : "; ", change.path, written.error().message);
+  }
+  co_return wrong;
+}
+
+}  // namespace lares::cli::acp

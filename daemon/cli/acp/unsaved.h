@@ -1,0 +1,52 @@
+// What the editor holds of files and has not saved. The model is told with the next prompt, and an edit of such a file goes into the
+// editor's text as well, so that the two agree afterwards.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+#include "daemon/cli/acp/editor.h"
+
+namespace lares::cli::acp {
+
+inline constexpr std::size_t kWatchedMax = 32;               // files that are asked for before each prompt: those named or worked on last
+inline constexpr std::size_t kUnsavedBytesMax = 4u << 20;    // of one file; a longer one is not compared
+inline constexpr std::size_t kUnsavedDiffMax = 16u << 10;    // of one file, as the model is shown it
+
+// Behind a prompt's text.
+inline constexpr std::string_view kUnsavedBegins = "\n\n<unsaved-in-editor>\n", kUnsavedEnds = "</unsaved-in-editor>";
+std::string_view without_unsaved(std::string_view prompt);
+
+// `text` with what is between `before` and `after` done to it as well: each hunk of a unified diff where its old lines stand, exactly once.
+// Nothing: some do not.
+std::optional<std::string> with_edit(const std::string& text, const std::string& unified);
+
+class Unsaved {
+ public:
+  Unsaved(asio::any_io_executor io, Editor& editor, std::string root) : io_(io), editor_(editor), root_(std::move(root)) {}
+
+  void watch(const std::string& path);  // absolute; outside the repository it is not
+  // What the model is to be told; empty: nothing that it does not know.
+  asio::awaitable<std::string> notice(std::string session_id);
+  // A call has changed these files on disk. The error says where the editor's text is another now.
+  asio::awaitable<std::string> merge(std::string session_id, std::vector<protocol::FileChange> changes);
+
+ private:
+  asio::awaitable<Reply<std::string>> read(std::string session_id, std::string path);
+  asio::awaitable<Reply<Json>> ask(std::string method, Json params);
+
+  asio::any_io_executor io_;
+  Editor& editor_;
+  const std::string root_;
+  std::deque<std::string> watched_;           // the last used first
+  std::map<std::string, std::string> told_;   // path, as the repository calls it: the diff
+};
+
+}  // namespace lares::cli::acp

@@ -1,0 +1,444 @@
+"""`lares acp` from outside, with a scripted model behind the daemon. acp_test.py LARES SCRIPTED_DAEMON"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import unittest
+
+import cli_case
+from acp_client import Editor, Failed
+from cli_case import THINK, CliCase
+from client import Client, call
+
+SELECTED = {"outcome": {"outcome": "selected", "optionId": "once"}}
+
+
+def bash(command):
+    return THINK + call("bash", command=command)
+
+
+class AcpTest(CliCase):
+    def setUp(self):
+        super().setUp()
+        subprocess.run(["git", "init", "-q", self.root], check=True)
+        # A `lares` that starts a daemon with this script's model, as it starts laresd.
+        self.bin = os.path.join(self.home, "bin")
+        os.makedirs(self.bin)
+        shutil.copy(cli_case.LARES, self.bin)
+        self.script()
+        with open(os.path.join(self.bin, "laresd"), "w") as f:
+            f.write(f'#!/bin/sh\nexec "{cli_case.EXECUTABLE}" "$2" "$4" "{self.home}/script.json"\n')
+        os.chmod(f.name, 0o700)
+        self.editors = []
+
+    def tearDown(self):
+        for editor in self.editors:
+            editor.process.kill()
+            editor.close()
+        super().tearDown()
+
+    def script(self, *answers):
+        with open(os.path.join(self.home, "script.json"), "w", encoding="utf-8") as f:
+            json.dump([a if isinstance(a, dict) else {"text": a} for a in answers], f)
+
+    def editor(self, *args, **answers):
+        editor = Editor([os.path.join(self.bin, "lares"), "acp", *args], self.env(), self.home, **answers)
+        self.editors.append(editor)
+        return editor
+
+    def begin(self, *args, can=None, **answers):
+        """An editor with a session."""
+        editor = self.editor(*args, **answers)
+        editor.initialize(**(can or {}))
+        return editor, self.new(editor)["sessionId"]
+
+    def new(self, editor):
+        return editor.call("session/new", cwd=self.root, mcpServers=[])
+
+    def client(self):
+        client = Client(self.socket)
+        self.addCleanup(client.close)
+        return client
+
+    def shut_down(self):
+        """Ends the daemon; its process id."""
+        client = self.client()
+        client.send("server/shutdown", when="now")
+        while client.read():
+            pass
+        return client.greeting["pid"]
+
+    def socket_is_there(self):
+        return os.path.exists(self.socket)
+
+    def test_initialize_needs_no_daemon(self):
+        os.remove(os.path.join(self.bin, "laresd"))
+        editor = self.editor()
+        for asked in (1, 2, 0):
+            answer = editor.call("initialize", protocolVersion=asked, clientCapabilities={}, _meta={"x": 1})
+            self.assertEqual((answer["protocolVersion"], answer["authMethods"], answer["agentInfo"]["name"]), (1, [], "lares"))
+        self.assertTrue(answer["agentCapabilities"]["loadSession"])
+        self.assertEqual(set(answer["agentCapabilities"]["sessionCapabilities"]), {"list", "resume", "close"})
+        with self.assertRaisesRegex(Failed, "laresd belongs beside lares"):
+            self.new(editor)
+        self.assertEqual(editor.initialize()["protocolVersion"], 1)  # and goes on
+
+    def test_a_turn_that_edits_a_file(self):
+        self.script("hm</think>I change it." + self.edit(), THINK + "Done.")
+        editor, session = self.begin()
+        result = editor.answer(editor.prompt(session, "make it gamma"))
+        self.assertEqual(result, {"stopReason": "end_turn"})
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+        self.assertEqual((editor.text(), editor.text("agent_thought_chunk")), ("I change it.Done.", "hmhm"))
+        path = os.path.join(self.root, "a.txt")
+        begun = editor.updates("tool_call")
+        self.assertEqual([(u["toolCallId"], u["status"]) for u in begun], [(begun[0]["toolCallId"], "pending")])
+        runs, ends = [u for u in editor.updates("tool_call_update") if "status" in u]
+        self.assertEqual((runs["title"], runs["kind"], runs["status"]), ("Edit a.txt", "edit", "in_progress"))
+        self.assertEqual(runs["locations"], [{"path": path, "line": 2}])
+        self.assertEqual(runs["rawInput"]["old_str"], "beta")
+        self.assertEqual(runs["content"], [{"type": "diff", "path": path, "oldText": "beta", "newText": "gamma"}])
+        self.assertEqual((ends["status"], ends["locations"]), ("completed", [{"path": path, "line": 2}]))
+        self.assertEqual(ends["content"], [{"type": "diff", "path": path, "oldText": "alpha\nbeta\n", "newText": "alpha\ngamma\n"}])
+        usage = editor.updates("usage_update")
+        self.assertEqual((len(usage), usage[-1]["size"]), (2, 1 << 20))
+        self.assertEqual(editor.updates("session_info_update")[0]["title"], "make it gamma")
+        self.assertEqual(editor.updates("user_message_chunk"), [])  # the editor shows its own
+        self.assertEqual([c["name"] for c in editor.updates("available_commands_update")[0]["availableCommands"]], ["ask", "rewind", "undo"])
+
+    def test_commands_show_their_output(self):
+        self.script(bash("echo one; echo two; exit 3"), THINK + "ok")
+        editor, session = self.begin("--policy", "auto")
+        editor.answer(editor.prompt(session, "run"))
+        end = editor.updates("tool_call_update")[-1]
+        self.assertIn("two", end["content"][0]["content"]["text"])
+        self.assertIn("two", end["rawOutput"]["output"])
+        self.assertEqual(editor.until_update("tool_call_update", kind="execute")["title"], "echo one; echo two; exit 3")
+
+    def test_a_plan_is_a_plan_and_no_call(self):
+        steps = json.dumps([{"step": "look", "status": "done"}, {"step": "mend", "status": "in_progress"}, {"step": "test", "status": "pending"}])
+        self.script(THINK + call("plan", steps=steps).replace('string="true">[', 'string="false">['), THINK + "ok")
+        editor, session = self.begin()
+        editor.answer(editor.prompt(session, "plan it"))
+        self.assertEqual([(e["content"], e["status"]) for e in editor.updates("plan")[0]["entries"]],
+                         [("look", "completed"), ("mend", "in_progress"), ("test", "pending")])
+        self.assertEqual(editor.updates("tool_call"), [])
+
+    def test_links_and_embedded_text_reach_the_model(self):
+        self.script(THINK + "ok")
+        editor, session = self.begin()
+        editor.answer(editor.prompt(session, [
+            {"type": "text", "text": "Look at "}, {"type": "resource_link", "name": "a", "uri": f"file://{self.root}/a%2Etxt#L2"},
+            {"type": "resource", "resource": {"uri": f"file://{self.root}/b.txt", "text": "embedded\n"}}]))
+        sent = [e for e in self.client().call("session/history", sessionId=session)["events"] if e["method"] == "prompt/accepted"][0]["params"]["content"]
+        self.assertEqual(sent, 'Look at `a.txt#L2``b.txt`\n\n<attached name="b.txt">\nembedded\n</attached>')
+        for blocks in ([], [{"type": "image", "data": "", "mimeType": "image/png"}], [{"type": "text", "text": "  "}]):
+            with self.assertRaises(Failed) as failed:
+                editor.answer(editor.prompt(session, blocks))
+            self.assertEqual(failed.exception.code, -32602)
+
+    def test_permission_once_always_and_rejected(self):
+        self.script(bash("echo 1 > one"), THINK + "1", bash("echo 2 > two"), THINK + "2", bash("touch two"), THINK + "3", bash("rm two"), THINK + "4")
+        choices = iter(["once", "reject", "session"])
+        editor, session = self.begin("--policy", "ask", session_request_permission=lambda _: {"outcome": {"outcome": "selected", "optionId": next(choices)}})
+        editor.answer(editor.prompt(session, "one"))
+        asked = editor.asked[0]["params"]
+        self.assertEqual((asked["sessionId"], asked["toolCall"]["title"], asked["toolCall"]["kind"]), (session, "echo 1 > one", "execute"))
+        self.assertEqual({o["kind"] for o in asked["options"]} & {"allow_once", "reject_once"}, {"allow_once", "reject_once"})
+        self.assertEqual(editor.updates("tool_call")[0]["toolCallId"], asked["toolCall"]["toolCallId"])
+        self.assertEqual(self.read("one"), "1\n")
+        editor.answer(editor.prompt(session, "two"))
+        self.assertFalse(os.path.exists(os.path.join(self.root, "two")))
+        self.assertEqual(editor.updates("tool_call_update")[-1]["status"], "failed")
+        self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["state"], "denied")
+        always = editor.answer(editor.prompt(session, "three"))
+        self.assertEqual((always, self.read("two")), ({"stopReason": "end_turn"}, ""))
+        self.assertEqual([o["kind"] for o in editor.asked[2]["params"]["options"]], ["allow_once", "allow_always", "allow_always", "reject_once", "reject_always"])
+
+    def test_nobody_decided_is_no_denial(self):
+        self.script(bash("echo 1 > one"), THINK + "never")
+        editor, session = self.begin("--policy", "ask", session_request_permission={"outcome": {"outcome": "cancelled"}})
+        self.assertEqual(editor.answer(editor.prompt(session, "one")), {"stopReason": "cancelled"})
+        self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["state"], "cancelled")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "one")))
+
+    def test_a_call_answered_elsewhere_is_taken_back_from_the_editor(self):
+        self.script(bash("echo 1 > one"), THINK + "done")
+        editor, session = self.begin("--policy", "ask", session_request_permission=None)
+        n = editor.prompt(session, "one")
+        asked = editor.until_asked("session/request_permission")
+        item = asked["params"]["toolCall"]["toolCallId"]
+        self.client().call("approval/reply", sessionId=session, itemId=item, decision="allow")
+        self.assertEqual(editor.answer(n), {"stopReason": "end_turn"})
+        withdrawn = [m["params"]["requestId"] for m in editor.seen if m["method"] == "$/cancel_request"]
+        self.assertEqual(withdrawn, [asked["id"]])
+
+    def test_a_question_as_a_form(self):
+        self.script(THINK + call("ask_user", question="Which colour?"), THINK + "blue it is")
+        editor, session = self.begin(can={"elicitation": {"form": {}}}, elicitation_create={"action": "accept", "content": {"answer": "blue"}})
+        editor.answer(editor.prompt(session, "paint"))
+        self.assertEqual(editor.asked[0]["params"]["message"], "Which colour?")
+        self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["output"], "blue")
+
+    def test_a_question_as_text_is_answered_by_the_next_prompt(self):
+        self.script(THINK + call("ask_user", question="Which colour?"), THINK + "red it is")
+        editor, session = self.begin()
+        self.assertEqual(editor.answer(editor.prompt(session, "paint")), {"stopReason": "end_turn"})
+        self.assertIn("Which colour?", editor.text())
+        self.assertEqual(editor.answer(editor.prompt(session, "red")), {"stopReason": "end_turn"})
+        self.assertIn("red it is", editor.text())
+        self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["output"], "red")
+
+    def test_a_second_prompt_steers_the_turn(self):
+        self.script(bash("sleep 1"), THINK + "both")
+        editor, session = self.begin()
+        first = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        second = editor.prompt(session, "and this")
+        self.assertEqual([editor.answer(n) for n in (first, second)], [{"stopReason": "end_turn"}] * 2)
+        history = self.client().call("session/history", sessionId=session)["events"]
+        self.assertEqual([e["params"]["item"]["text"] for e in history if e["params"].get("item", {}).get("kind") == "user"], ["begin", "and this"])
+        self.assertEqual(len([e for e in history if e["method"] == "turn/started"]), 1)
+
+    def test_cancel_ends_the_turn_after_its_updates(self):
+        self.script(bash("sleep 600"), THINK + "never")
+        editor, session = self.begin()
+        first = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        waits = editor.prompt(session, "and this")
+        editor.notify("session/cancel", sessionId=session)
+        self.assertEqual([editor.answer(n) for n in (first, waits)], [{"stopReason": "cancelled"}] * 2)
+        self.assertEqual(editor.updates("tool_call_update")[-1]["status"], "failed")
+
+    def test_cancel_request_is_for_one_prompt(self):
+        self.script(bash("sleep 600"), THINK + "never")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        editor.notify("$/cancel_request", requestId=n)
+        self.assertEqual(editor.answer(n), {"stopReason": "cancelled"})
+
+    def test_modes_and_options(self):
+        editor = self.editor("--policy", "edits")
+        editor.initialize()
+        new = self.new(editor)
+        self.assertEqual(new["modes"]["currentModeId"], "edits")
+        self.assertEqual([m["id"] for m in new["modes"]["availableModes"]], ["auto", "edits", "ask", "plan", "read-only"])
+        self.assertEqual([(o["id"], o["category"], o["type"]) for o in new["configOptions"]], [("mode", "mode", "select"), ("thought_level", "thought_level", "select"), ("model", "model", "select")])
+        session = new["sessionId"]
+        self.assertEqual(editor.call("session/set_mode", sessionId=session, modeId="plan"), {})
+        self.assertEqual(editor.until_update("current_mode_update")["currentModeId"], "plan")
+        self.assertEqual(self.client().call("session/get", sessionId=session)["settings"]["policy"], "plan")
+        options = editor.call("session/set_config_option", sessionId=session, configId="mode", value="ask")["configOptions"]
+        self.assertEqual([o["currentValue"] for o in options], ["ask", "max", "scripted"])
+        self.client().call("session/policy", sessionId=session, policy="auto")  # from another client
+        self.assertEqual(editor.until_update("current_mode_update", currentModeId="auto")["currentModeId"], "auto")
+        for bad in ({"configId": "mode", "value": "yolo"}, {"configId": "model", "value": "another"}, {"configId": "x", "value": "y"}):
+            with self.assertRaisesRegex(Failed, "configOptions lists"):
+                editor.call("session/set_config_option", sessionId=session, **bad)
+
+    def test_load_replays_all_resume_nothing(self):
+        self.script(THINK + "I change it." + self.edit(), THINK + "Done.", THINK + "more")
+        editor, session = self.begin()
+        editor.answer(editor.prompt(session, "make it gamma"))
+        editor.close()
+        other = self.editor()
+        other.initialize()
+        other.call("session/load", sessionId=session, cwd=self.root, mcpServers=[])
+        self.assertEqual((other.text("user_message_chunk"), other.text()), ("make it gamma", "I change it.Done."))
+        self.assertEqual([(u["title"], u["status"]) for u in other.updates("tool_call")], [("Edit a.txt", "in_progress")])
+        self.assertEqual(other.updates("tool_call_update")[-1]["status"], "completed")
+        n = len(other.seen)
+        self.assertEqual(other.call("session/resume", sessionId=session, cwd=self.root, mcpServers=[])["modes"]["currentModeId"], "auto")
+        self.assertLessEqual({m["params"]["update"]["sessionUpdate"] for m in other.seen[n:]}, {"available_commands_update"})
+        other.answer(other.prompt(session, "go on"))
+        self.assertEqual(other.text(), "I change it.Done.more")
+
+    def test_load_leaves_out_what_was_gone_back_behind(self):
+        self.script(THINK + "one", THINK + self.edit(), THINK + "two", THINK + "three")
+        editor, session = self.begin()
+        editor.answer(editor.prompt(session, "first"))
+        editor.answer(editor.prompt(session, "second"))
+        editor.answer(editor.prompt(session, "/rewind"))
+        self.assertIn("changed `a.txt`", editor.text())
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+        editor.answer(editor.prompt(session, "/undo"))
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+        editor.answer(editor.prompt(session, "/rewind"))
+        editor.call("session/close", sessionId=session)
+        editor.seen.clear()
+        editor.call("session/load", sessionId=session, cwd=self.root, mcpServers=[])
+        self.assertEqual((editor.text("user_message_chunk"), editor.text()), ("first", "one"))
+
+    def test_list_pages_and_filters(self):
+        editor, session = self.begin()
+        client = self.client()
+        for i in range(52):
+            client.call("session/create", root=self.root, title=f"s{i}")
+        page = editor.call("session/list", cwd=self.root)
+        rest = editor.call("session/list", cwd=self.root, cursor=page["nextCursor"])
+        self.assertEqual((len(page["sessions"]), len(rest["sessions"]), "nextCursor" in rest), (50, 3, False))
+        ids = [s["sessionId"] for s in page["sessions"] + rest["sessions"]]
+        self.assertEqual((len(set(ids)), session in ids), (53, True))
+        self.assertRegex(page["sessions"][0]["updatedAt"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        self.assertEqual(page["sessions"][0]["cwd"], self.root)
+        self.assertEqual(editor.call("session/list", cwd=self.home)["sessions"], [])
+        self.assertEqual(len(editor.call("session/list")["sessions"]), 50)
+        with self.assertRaises(Failed) as failed:
+            editor.call("session/list", cursor="nothing")
+        self.assertEqual(failed.exception.code, -32602)
+
+    def test_close_cancels_and_leaves_the_session(self):
+        self.script(bash("sleep 600"), THINK + "never")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        self.assertEqual(editor.call("session/close", sessionId=session), {})
+        self.assertEqual(editor.answer(n), {"stopReason": "cancelled"})
+        with self.assertRaisesRegex(Failed, "is not open"):
+            editor.answer(editor.prompt(session, "more"))
+        self.assertIn(session, [s["sessionId"] for s in editor.call("session/list")["sessions"]])
+
+    def test_what_cannot_be_opened(self):
+        editor, session = self.begin()
+        outside = os.path.join(self.home, "outside")
+        os.makedirs(outside)
+        for method, params, code, why in (
+                ("session/new", {"cwd": "repo"}, -32602, "absolute path"),
+                ("session/new", {}, -32602, "cwd must be an absolute path, not missing"),
+                ("session/new", {"cwd": outside}, -32602, "is in no git repository"),
+                ("session/new", {"cwd": self.home + "/nowhere"}, -32602, "nowhere"),
+                ("session/load", {"cwd": self.root, "sessionId": "zzzz"}, -32002, "zzzz"),
+                ("session/load", {"cwd": self.root, "sessionId": session[:3]}, -32002, "there is no session"),
+                ("session/resume", {"cwd": self.root, "sessionId": ""}, -32002, "session"),
+                ("session/close", {"sessionId": "zzzz"}, -32002, "is not open"),
+                ("session/set_mode", {"sessionId": session, "modeId": "yolo"}, -32602, "there are auto, edits, ask"),
+                ("session/delete", {"sessionId": session}, -32601, "not deleted"),
+                ("authenticate", {"methodId": "x"}, -32601, "nobody to authenticate"),
+                ("session/fork", {"sessionId": session}, -32601, "no method session/fork")):
+            with self.subTest(method=method, params=params), self.assertRaisesRegex(Failed, why) as failed:
+                editor.call(method, **params)
+            self.assertEqual(failed.exception.code, code)
+        subprocess.run(["git", "init", "-q", outside], check=True)
+        with self.assertRaisesRegex(Failed, "is about"):
+            editor.call("session/load", sessionId=session, cwd=outside, mcpServers=[])
+
+    def test_garbage_is_answered_and_survived(self):
+        editor = self.editor()
+        with self.assertRaisesRegex(Failed, "initialize comes first"):
+            self.new(editor)
+        editor.initialize()
+        for line in (b"not json\n", b"[1,2]\n", b"{}\n", b'{"id":7}\n', b'{"id":{},"method":"x"}\n', b"\xff\xfe{\n", b"\x00\n"):
+            editor.raw(line)
+            answer = editor.step()
+            self.assertIn(answer["error"]["code"], (-32700, -32600), line)
+        editor.raw(b"\n  \r\n")
+        editor.raw(b'{"jsonrpc":"2.0","method":"unknown/thing"}\n{"jsonrpc":"2.0","id":99,"result":{}}\n')  # nobody asked
+        editor.raw(b'{"x":"' + b"a" * (33 << 20) + b'"}\n')
+        self.assertEqual(editor.step()["error"]["code"], -32700)
+        editor.results.clear()
+        for id in (None, "text", 1.5):
+            editor.post({"id": id, "method": "session/list", "params": {}})
+            self.assertEqual(editor.answer(id), {"sessions": []})
+
+    def test_it_ends_when_the_editor_hangs_up_or_says_so(self):
+        self.script(bash("echo 1 > one; sleep 1; echo 2 > one"), THINK + "done")
+        editor, session = self.begin()
+        editor.prompt(session, "run")
+        editor.until_update("tool_call_update", status="in_progress")
+        self.assertEqual(editor.close()[0], 0)
+        client = self.client()
+        client.call("session/subscribe", sessionId=session, after=0)
+        client.until("turn/ended")  # what was begun does not depend on the editor
+        self.assertEqual(self.read("one"), "2\n")
+        other = self.editor()
+        other.initialize()
+        other.process.send_signal(signal.SIGTERM)
+        self.assertEqual(other.close(), (0, ""))
+
+    def test_a_daemon_killed_in_a_turn_is_started_again(self):
+        self.script(bash("sleep 600"), THINK + "never")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        waits = editor.prompt(session, "then this")
+        until = self.client()
+        until.call("session/subscribe", sessionId=session, after=0)
+        until.until("prompt/accepted", content="then this")
+        self.script(THINK + "went on")
+        os.kill(until.greeting["pid"], signal.SIGKILL)
+        with self.assertRaisesRegex(Failed, "the daemon died during this turn"):
+            editor.answer(n)
+        self.assertEqual(editor.answer(waits), {"stopReason": "end_turn"})  # it was on disk: not lost
+        self.assertIn("went on", editor.text())
+        self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["state"], "interrupted")
+
+    def test_an_idle_editor_waits_for_a_daemon_and_starts_none(self):
+        editor, session = self.begin()
+        pid = self.shut_down()
+        while os.path.exists(f"/proc/{pid}/exe") and self.socket_is_there():
+            pass
+        self.start(THINK + "back")  # by hand, when it has ended
+        self.assertNotEqual(self.client().greeting["pid"], pid)
+        self.assertEqual(editor.answer(editor.prompt(session, "again")), {"stopReason": "end_turn"})
+        self.assertEqual(editor.text(), "back")
+
+    def test_a_prompt_finds_a_daemon_that_was_down(self):
+        editor, session = self.begin()
+        self.shut_down()
+        self.script(THINK + "started")
+        self.assertEqual(editor.answer(editor.prompt(session, "again")), {"stopReason": "end_turn"})
+        self.assertEqual(editor.text(), "started")
+
+    def test_a_model_that_cannot_be_loaded_fails_the_prompt(self):
+        self.script({"fail": "no such file"})
+        editor, session = self.begin()
+        with self.assertRaisesRegex(Failed, "no such file"):
+            editor.answer(editor.prompt(session, "hello"))
+
+    def test_unsaved_text_reaches_the_model_and_takes_its_edits(self):
+        self.script(THINK + self.edit(), THINK + "Done.", THINK + "again", THINK + "saved")
+        path = os.path.join(self.root, "a.txt")
+        buffers = {path: "// mine\nalpha\nbeta\n"}
+
+        def write(params):
+            buffers[params["path"]] = params["content"]
+            with open(params["path"], "w") as f:
+                f.write(params["content"])
+            return {}
+        editor, session = self.begin(can={"fs": {"readTextFile": True, "writeTextFile": True}}, fs_read_text_file=lambda p: {"content": buffers[p["path"]]}, fs_write_text_file=write)
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        editor.answer(editor.prompt(session, [{"type": "text", "text": "gamma in "}, link]))
+        history = self.client().call("session/history", sessionId=session)["events"]
+        sent = [e["params"]["content"] for e in history if e["method"] == "prompt/accepted"][0]
+        self.assertRegex(sent, r'(?s)^gamma in `a.txt`\n\n<unsaved-in-editor>\n.*not saved.*<changed path="a.txt">\n.*\+// mine\n.*</changed>\n</unsaved-in-editor>$')
+        editor.until_asked("fs/write_text_file")
+        self.assertEqual((buffers[path], self.read("a.txt")), ("// mine\nalpha\ngamma\n",) * 2)
+        editor.answer(editor.prompt(session, "more"))  # nothing is unsaved now
+        other = self.editor()
+        other.initialize()
+        other.call("session/load", sessionId=session, cwd=self.root, mcpServers=[])
+        self.assertEqual(other.text("user_message_chunk"), "gamma in `a.txt`more")
+
+    def test_an_edit_where_the_unsaved_text_differs_is_told(self):
+        self.script(THINK + self.edit(), THINK + "Done.")
+        path = os.path.join(self.root, "a.txt")
+        editor, session = self.begin(can={"fs": {"readTextFile": True, "writeTextFile": True}, "session": {"notices": {}}},
+                                     fs_read_text_file={"content": "alpha\nBETA\n"}, fs_write_text_file={})
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        editor.answer(editor.prompt(session, [link]))
+        self.assertIn("a.txt was edited on disk", editor.until_update("notice", severity="warning")["title"])
+        self.assertEqual([m for m in editor.asked if m["method"] == "fs/write_text_file"], [])
+
+    def test_other_clients_prompts_are_shown(self):
+        self.script(THINK + "hello")
+        editor, session = self.begin()
+        client = self.client()
+        client.call("prompt/send", sessionId=session, id="p1", content="from the terminal")
+        editor.until_update("agent_message_chunk")
+        self.assertEqual((editor.text("user_message_chunk"), editor.text()), ("from the terminal", "hello"))
+
+
+if __name__ == "__main__":
+    cli_case.main()
