@@ -263,7 +263,8 @@ tools::BuiltinOptions Session::builtin_options() const {
 void Session::make_toolbox() {
   if (!tools_.empty()) return;
   const tools::BuiltinOptions builtin = builtin_options();
-  tools_ = make_tools(world_.io, {builtin, world_.mcp_config}, [this](std::string question) { return ask(std::move(question)); });
+  const ToolboxOptions options{.builtin = builtin, .mcp_config = world_.mcp_config, .elicit = asking_for_servers()};
+  tools_ = make_tools(world_.io, options, [this](std::string question) { return ask(std::move(question)); });
 }
 
 // Edits of these need no view first: the model has their text before it.

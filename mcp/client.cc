@@ -7,6 +7,9 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <set>
 
+#include "mcp/http_transport.h"
+#include "mcp/stdio_transport.h"
+
 namespace lares::mcp {
 namespace {
 
@@ -14,67 +17,77 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
-constexpr const char* kProtocolVersion = "2025-06-18";
-constexpr std::size_t kPagesMax = 100, kToolsMax = 2'000;
-constexpr int kGraceMs = 300;
+constexpr std::size_t kPagesMax = 100, kToolsMax = 2'000, kResourcesMax = 500, kPromptsMax = 500;
+constexpr std::int64_t kFreshMaxMs = 24 * 3'600'000;
 
-bool speaks(const std::string& version) {
-  return version == kProtocolVersion || version == "2025-11-25" || version == "2025-03-26" ||
-         version == "2024-11-05";
+// Of the server's own words about its list. Absent: until it says that it changed.
+Clock::duration freshness(const json& page) {
+  const auto ttl = page.find("ttlMs");
+  if (ttl == page.end() || !ttl->is_number_integer()) return std::chrono::milliseconds(kFreshMaxMs);
+  return std::chrono::milliseconds(std::clamp<std::int64_t>(ttl->get<std::int64_t>(), 0, kFreshMaxMs));
 }
 
-std::string text_of(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+RemoteTool resource_offer(const json& resource, const char* address) {
+  return {kReadResource, text_at(resource, "name"), text_at(resource, "description"), json{{"uri", text_at(resource, address)}}, {}};
+}
+
+RemoteTool prompt_offer(const json& prompt) {
+  json arguments = json::object();
+  const auto listed = prompt.find("arguments");
+  if (listed != prompt.end() && listed->is_array()) {
+    for (const auto& one : *listed)
+      arguments[text_at(one, "name")] = text_at(one, "description") + (one.is_object() && one.value("required", json()) == true ? " (required)" : "");
+  }
+  return {kGetPrompt, text_at(prompt, "name"), text_at(prompt, "description"), json{{"name", text_at(prompt, "name")}, {"arguments", std::move(arguments)}}, {}};
 }
 
 }  // namespace
 
-Client::Client(asio::any_io_executor io, ServerConfig server, std::string root,
-               const Limits& limits)
-    : io_(io), server_(std::move(server)), root_(std::move(root)), limits_(limits), started_(io) {
+Client::Client(asio::any_io_executor io, ServerConfig server, std::string root, Elicit elicit, const Limits& limits)
+    : io_(io), server_(std::move(server)), root_(std::move(root)), elicit_(std::move(elicit)), limits_(limits), started_(io) {
   started_.expires_at(Clock::time_point::max());
 }
 
 Client::~Client() {
-  if (connection_) connection_->close("was ended", kGraceMs);
+  if (conversation_) conversation_->close("was ended");
 }
 
 void Client::note_end() {
   ++n_deaths_;
-  last_death_ = connection_ ? connection_->why_ended() : last_death_;
-  connection_ = nullptr;
+  last_death_ = conversation_ ? conversation_->why_ended() : last_death_;
+  conversation_ = nullptr;
   listed_ = false;
   if (n_deaths_ < 2) return;  // the first time it is simply started again
   const auto factor = 1ll << std::min(n_deaths_ - 2, 20);
-  not_before_ = Clock::now() + std::chrono::milliseconds(std::min<long long>(
-                                   limits_.backoff_ms * factor, limits_.backoff_max_ms));
+  not_before_ = Clock::now() + std::chrono::milliseconds(std::min<long long>(limits_.backoff_ms * factor, limits_.backoff_max_ms));
 }
 
-// The running connection; starts the server when there is none. One start at a time: who comes
-// meanwhile waits for it.
-asio::awaitable<Reply<std::shared_ptr<Connection>>> Client::connected() {
+// It lost our session, as a server that was restarted does: no death, and nothing of the request was done.
+void Client::forget_expired() {
+  if (conversation_) conversation_->close("forgot the session");
+  conversation_ = nullptr;
+  listed_ = false;
+}
+
+// The running conversation; starts the server when there is none. One start at a time: who comes meanwhile waits for it.
+asio::awaitable<Reply<Client::ConversationPtr>> Client::connected() {
   const auto self = shared_from_this();
   while (starting_) {
     auto [ec] = co_await started_.async_wait(kIo);
     if (starting_ && ec) {  // not the start's end: the caller was cancelled
-      Reply<std::shared_ptr<Connection>> stopped =
-          tl::unexpected(Failure{Failure::cancelled, "cancelled"});
+      Reply<ConversationPtr> stopped = tl::unexpected(Failure{Failure::cancelled, "cancelled"});
       co_return stopped;
     }
   }
-  if (connection_ && !connection_->alive()) note_end();
-  if (connection_) {
-    Reply<std::shared_ptr<Connection>> running = connection_;
+  if (conversation_ && !conversation_->alive()) note_end();
+  if (conversation_) {
+    Reply<ConversationPtr> running = conversation_;
     co_return running;
   }
   if (const auto wait = not_before_ - Clock::now(); wait > Clock::duration::zero()) {
     const auto seconds = std::chrono::duration<double>(wait).count();
-    Reply<std::shared_ptr<Connection>> later = tl::unexpected(Failure{
-        Failure::died,
-        fmt::format(
-            "is started again in {:.0f} s at the earliest: it ended {} times in a row; it {}",
-            std::max(1.0, seconds), n_deaths_, last_death_)});
+    Reply<ConversationPtr> later = tl::unexpected(Failure{
+        Failure::died, fmt::format("is started again in {:.0f} s at the earliest: it ended {} times in a row; it {}", std::max(1.0, seconds), n_deaths_, last_death_)});
     co_return later;
   }
   struct Guard {
@@ -87,7 +100,7 @@ asio::awaitable<Reply<std::shared_ptr<Connection>>> Client::connected() {
   starting_ = true;
   auto made = co_await connect();
   if (made) {
-    connection_ = *made;
+    conversation_ = *made;
   } else if (made.error().kind != Failure::cancelled) {
     last_death_ = made.error().why;
     note_end();
@@ -95,106 +108,185 @@ asio::awaitable<Reply<std::shared_ptr<Connection>>> Client::connected() {
   co_return made;
 }
 
-asio::awaitable<Reply<std::shared_ptr<Connection>>> Client::connect() {
+Reply<std::shared_ptr<Transport>> Client::make_transport() {
+  if (!server_.url.empty()) {
+    std::string why;
+    auto url = parse_url(server_.url, why);
+    if (!url) return tl::unexpected(Failure{Failure::refused, fmt::format("has an url that {}", why)});
+    return std::make_shared<HttpTransport>(io_, std::move(*url), server_.headers, limits_);
+  }
   auto child = start_child(server_, root_);
-  if (!child) {
-    Reply<std::shared_ptr<Connection>> failed =
-        tl::unexpected(Failure{Failure::died, "could not be started: " + child.error()});
+  if (!child) return tl::unexpected(Failure{Failure::died, "could not be started: " + child.error()});
+  return std::make_shared<StdioTransport>(io_, std::move(*child), limits_);
+}
+
+asio::awaitable<Reply<Client::ConversationPtr>> Client::connect() {
+  auto transport = make_transport();
+  if (!transport) {
+    Reply<ConversationPtr> failed = tl::unexpected(std::move(transport.error()));
     co_return failed;
   }
-  auto connection = std::make_shared<Connection>(io_, *child, limits_);
-  connection->start();
-  json params{{"protocolVersion", kProtocolVersion},
-              {"capabilities", json::object()},
-              {"clientInfo", {{"name", "lares"}, {"version", "0.1.0"}}}};
-  const auto answer =
-      co_await connection->request("initialize", std::move(params), limits_.start_timeout_ms);
-  if (!answer) {
-    connection->close("did not start", 0);
-    auto failure = answer.error();
-    if (failure.kind == Failure::refused) failure.why = "refused to start: " + failure.why;
-    Reply<std::shared_ptr<Connection>> failed = tl::unexpected(std::move(failure));
-    co_return failed;
+  const auto conversation = std::make_shared<Conversation>(io_, std::move(*transport), Host{server_.name, root_, elicit_}, limits_);
+  conversation->start();
+  auto opened = co_await conversation->open(opening_);
+  Reply<ConversationPtr> made = conversation;
+  if (opened) {
+    if (conversation->era() == Era::legacy) opening_ = Opening::legacy;
+    co_return made;
   }
-  const auto version = answer->is_object() ? text_of(*answer, "protocolVersion") : "";
-  if (!speaks(version)) {
-    connection->close("speaks another protocol", 0);
-    Reply<std::shared_ptr<Connection>> failed = tl::unexpected(Failure{
-        Failure::refused, fmt::format("speaks MCP version \"{}\", and this client {} and older",
-                                      version.substr(0, 40), kProtocolVersion)});
-    co_return failed;
-  }
-  connection->notify("notifications/initialized", json());
-  Reply<std::shared_ptr<Connection>> made = connection;
+  // Some legacy servers end when their first message is no handshake: the next start begins with one, and the one after it does not.
+  if (opening_ == Opening::legacy)
+    opening_ = Opening::negotiate;
+  else if (opening_ == Opening::negotiate && !conversation->alive())
+    opening_ = Opening::legacy;
+  conversation->close("did not start");
+  made = tl::unexpected(std::move(opened.error()));
   co_return made;
 }
 
-asio::awaitable<Reply<std::vector<RemoteTool>>> Client::list(
-    std::shared_ptr<Connection> connection) {
-  std::vector<RemoteTool> tools;
-  std::set<std::string> names;
-  json params = json::object();
+// All pages of one list, as one array under "all", and the first page's ttlMs.
+asio::awaitable<Reply<json>> Client::list(ConversationPtr conversation, std::string what) {
+  const std::string method = what == "resourceTemplates" ? "resources/templates/list" : what + "/list";
+  json all = json::array(), params = json::object();
+  std::set<std::string> cursors;
+  Clock::duration fresh{};
   for (std::size_t page = 0; page < kPagesMax; ++page) {
-    const auto answer = co_await connection->request("tools/list", params, limits_.list_timeout_ms);
-    if (!answer) {
-      Reply<std::vector<RemoteTool>> failed = tl::unexpected(answer.error());
-      co_return failed;
-    }
-    const auto listed = answer->is_object() ? answer->find("tools") : answer->end();
+    Asking asking{.timeout_ms = limits_.list_timeout_ms};
+    auto requesting = conversation->request(method, params, std::move(asking));
+    auto answer = co_await std::move(requesting);
+    if (!answer) co_return answer;
+    const auto listed = answer->is_object() ? answer->find(what) : answer->end();
     if (!answer->is_object() || listed == answer->end() || !listed->is_array()) {
-      Reply<std::vector<RemoteTool>> failed =
-          tl::unexpected(Failure{Failure::refused, "answered tools/list without \"tools\""});
-      co_return failed;
+      answer = tl::unexpected(Failure{Failure::refused, fmt::format("answered {} without \"{}\"", method, what)});
+      co_return answer;
     }
-    for (const auto& tool : *listed) {
-      if (!tool.is_object() || tools.size() == kToolsMax) continue;
-      RemoteTool entry{text_of(tool, "name"), text_of(tool, "description"),
-                       tool.value("inputSchema", json::object())};
-      if (!entry.name.empty() && names.insert(entry.name).second) tools.push_back(std::move(entry));
+    fresh = page == 0 ? freshness(*answer) : std::min(fresh, freshness(*answer));
+    for (auto& one : *listed) {
+      if (one.is_object() && all.size() < kToolsMax) all.push_back(std::move(one));
     }
-    const auto next =
-        answer->find("nextCursor");  // absent is the end; the empty string is a cursor
-    if (next == answer->end() || !next->is_string() || tools.size() == kToolsMax) break;
-    if (params.contains("cursor") && params["cursor"] == *next)
-      break;  // it would give the same page for ever
+    const auto next = answer->find("nextCursor");  // absent is the end; the empty string is a cursor
+    if (next == answer->end() || !next->is_string() || all.size() == kToolsMax) break;
+    if (!cursors.insert(next->get<std::string>()).second) break;  // it would give the same pages for ever
     params["cursor"] = *next;
   }
-  std::ranges::sort(tools, {}, &RemoteTool::name);
-  Reply<std::vector<RemoteTool>> done = std::move(tools);
+  fresh_until_ = std::min(fresh_until_, Clock::now() + fresh);
+  Reply<json> done = std::move(all);
   co_return done;
 }
 
-asio::awaitable<Reply<std::vector<RemoteTool>>> Client::tools() {
-  const auto self = shared_from_this();
-  const auto connection = co_await connected();
-  if (!connection) {
-    Reply<std::vector<RemoteTool>> failed = tl::unexpected(connection.error());
-    co_return failed;
+// Asks for what is offered, unless it is known.
+asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
+  bool changed = false;
+  for (const auto list : {Listed::tools, Listed::resources, Listed::prompts}) changed |= conversation->take_changed(list);
+  Reply<> done;
+  if (listed_ && !changed && Clock::now() < fresh_until_) co_return done;
+  fresh_until_ = Clock::now() + std::chrono::milliseconds(kFreshMaxMs);
+  std::vector<RemoteTool> offers;
+  std::map<std::string, std::string> unusable;
+  std::set<std::string> names;
+  // Servers that declare nothing at all are asked for tools, too.
+  if (conversation->can("tools") || !conversation->can("prompts")) {
+    auto listing = list(conversation, "tools");
+    auto tools = co_await std::move(listing);
+    if (!tools) {
+      done = tl::unexpected(std::move(tools.error()));
+      co_return done;
+    }
+    for (auto& tool : *tools) {
+      RemoteTool entry{text_at(tool, "name"), text_at(tool, "title"), text_at(tool, "description"), tool.value("inputSchema", json::object()), {}};
+      if (entry.name.empty() || !names.insert(entry.name).second) continue;
+      if (conversation->repeats_arguments()) {
+        auto headers = find_param_headers(entry.schema);
+        if (!headers) {
+          unusable[entry.name] = "its schema " + headers.error();
+          continue;
+        }
+        entry.headers = std::move(*headers);
+      }
+      offers.push_back(std::move(entry));
+    }
+    std::ranges::sort(offers, {}, &RemoteTool::name);
   }
-  if ((*connection)->take_tools_changed()) listed_ = false;
-  if (!listed_) {
-    auto listed = co_await list(*connection);
-    if (!listed) co_return listed;
-    if (connection_ == *connection) {
-      tools_ = std::move(*listed);
-      listed_ = true;
+  // Without these the server is still of use: their failure is nobody's concern.
+  if (conversation->can("resources")) {
+    for (const auto& [what, address] : {std::pair{"resources", "uri"}, {"resourceTemplates", "uriTemplate"}}) {
+      auto listing = list(conversation, what);
+      auto resources = co_await std::move(listing);
+      for (std::size_t i = 0; resources && i < std::min(resources->size(), kResourcesMax); ++i) offers.push_back(resource_offer((*resources)[i], address));
     }
   }
-  Reply<std::vector<RemoteTool>> known = tools_;
-  co_return known;
+  if (conversation->can("prompts")) {
+    auto listing = list(conversation, "prompts");
+    auto prompts = co_await std::move(listing);
+    for (std::size_t i = 0; prompts && i < std::min(prompts->size(), kPromptsMax); ++i) offers.push_back(prompt_offer((*prompts)[i]));
+  }
+  if (conversation_ == conversation) {
+    offers_ = std::move(offers);
+    unusable_ = std::move(unusable);
+    listed_ = true;
+  }
+  co_return done;
 }
 
-asio::awaitable<Reply<json>> Client::call(std::string tool, json arguments) {
+asio::awaitable<Reply<std::vector<RemoteTool>>> Client::offers() {
   const auto self = shared_from_this();
-  const auto connection = co_await connected();
-  if (!connection) {
-    Reply<json> failed = tl::unexpected(connection.error());
+  for (bool again = true;; again = false) {
+    const auto conversation = co_await connected();
+    if (!conversation) {
+      Reply<std::vector<RemoteTool>> failed = tl::unexpected(conversation.error());
+      co_return failed;
+    }
+    auto refreshed = co_await refresh(*conversation);
+    if (!refreshed && refreshed.error().kind == Failure::expired && again) {
+      forget_expired();
+      continue;
+    }
+    Reply<std::vector<RemoteTool>> known = offers_;
+    if (!refreshed) known = tl::unexpected(std::move(refreshed.error()));
+    co_return known;
+  }
+}
+
+asio::awaitable<Reply<json>> Client::call(std::string tool, json arguments, OnProgress on_progress) {
+  const auto self = shared_from_this();
+  for (bool again = true;; again = false) {
+    auto calling = call_once(tool, arguments, on_progress);
+    auto answer = co_await std::move(calling);
+    if (answer || answer.error().kind == Failure::refused) n_deaths_ = 0;
+    if (answer || !again) co_return answer;
+    if (answer.error().kind == Failure::expired)
+      forget_expired();
+    else if (answer.error().code == kHeaderMismatch)
+      listed_ = false;  // the tool's schema is no longer what it was
+    else
+      co_return answer;
+  }
+}
+
+asio::awaitable<Reply<json>> Client::call_once(std::string tool, json arguments, OnProgress on_progress) {
+  const auto conversation = co_await connected();
+  if (!conversation) {
+    Reply<json> failed = tl::unexpected(conversation.error());
     co_return failed;
   }
-  json params{{"name", std::move(tool)}, {"arguments", std::move(arguments)}};
-  auto answer =
-      co_await (*connection)->request("tools/call", std::move(params), limits_.call_timeout_ms);
-  if (answer || answer.error().kind == Failure::refused) n_deaths_ = 0;
+  Asking asking{limits_.call_timeout_ms, limits_.call_timeout_max_ms, std::move(on_progress), {}};
+  if ((*conversation)->repeats_arguments()) {
+    auto refreshed = co_await refresh(*conversation);
+    if (!refreshed) {
+      Reply<json> failed = tl::unexpected(std::move(refreshed.error()));
+      co_return failed;
+    }
+    if (const auto unusable = unusable_.find(tool); unusable != unusable_.end()) {
+      Reply<json> failed = tl::unexpected(Failure{Failure::refused, fmt::format("the tool cannot be used: {}", unusable->second)});
+      co_return failed;
+    }
+  }
+  const auto known = std::ranges::find(offers_, tool, &RemoteTool::name);
+  if (known != offers_.end()) asking.headers = param_headers(known->headers, arguments);
+  const bool reads = tool == kReadResource && (*conversation)->can("resources"), prompts = tool == kGetPrompt && (*conversation)->can("prompts");
+  json params = reads || prompts ? std::move(arguments) : json{{"name", tool}, {"arguments", std::move(arguments)}};
+  auto requesting = (*conversation)->request(reads || prompts ? tool : "tools/call", std::move(params), std::move(asking));
+  auto answer = co_await std::move(requesting);
   co_return answer;
 }
 

@@ -1,52 +1,74 @@
-// One configured server: started at the first use, restarted after its death, asked for its tools
-// and called.
+// One configured server: started at the first use, restarted after its death, asked for what it has, and called.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "mcp/connection.h"
+#include "mcp/conversation.h"
+#include "mcp/param_headers.h"
 
 namespace lares::mcp {
 
+// What mcp_call can reach: a tool, or a resource or a prompt under the method that gets it.
 struct RemoteTool {
-  std::string name, description;
-  nlohmann::json schema;
+  std::string name, title, description;
+  nlohmann::json schema;  // of the arguments; of a resource or a prompt: the arguments themselves
+  std::vector<ParamHeader> headers;
 };
+
+inline constexpr const char* kReadResource = "resources/read";
+inline constexpr const char* kGetPrompt = "prompts/get";
+
+using OnProgress = std::function<void(const nlohmann::json& params)>;
 
 class Client : public std::enable_shared_from_this<Client> {
  public:
-  Client(asio::any_io_executor io, ServerConfig server, std::string root, const Limits& limits);
+  Client(asio::any_io_executor io, ServerConfig server, std::string root, Elicit elicit, const Limits& limits);
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client();
 
   const std::string& name() const { return server_.name; }
-  // Sorted by name. Asked anew after a restart, and when the server said that they changed.
-  asio::awaitable<Reply<std::vector<RemoteTool>>> tools();
-  asio::awaitable<Reply<nlohmann::json>> call(std::string tool, nlohmann::json arguments);
+  // Tools by name, then resources and prompts. Asked anew after a restart, when the server said that they changed, and when the
+  // time is over for which it said that they stay.
+  asio::awaitable<Reply<std::vector<RemoteTool>>> offers();
+  asio::awaitable<Reply<nlohmann::json>> call(std::string tool, nlohmann::json arguments, OnProgress on_progress);
+  // For servers that do not know server/discover, and speak the modern era all the same.
+  void pin_modern() { opening_ = Opening::pinned; }
 
  private:
-  asio::awaitable<Reply<std::shared_ptr<Connection>>> connected();
-  asio::awaitable<Reply<std::shared_ptr<Connection>>> connect();
-  asio::awaitable<Reply<std::vector<RemoteTool>>> list(std::shared_ptr<Connection> connection);
+  using ConversationPtr = std::shared_ptr<Conversation>;
+
+  asio::awaitable<Reply<ConversationPtr>> connected();
+  asio::awaitable<Reply<ConversationPtr>> connect();
+  Reply<std::shared_ptr<Transport>> make_transport();
+  asio::awaitable<Reply<>> refresh(ConversationPtr conversation);
+  asio::awaitable<Reply<nlohmann::json>> list(ConversationPtr conversation, std::string what);
+  asio::awaitable<Reply<nlohmann::json>> call_once(std::string tool, nlohmann::json arguments, OnProgress on_progress);
   void note_end();
+  void forget_expired();
 
   asio::any_io_executor io_;
   ServerConfig server_;
   std::string root_;
+  Elicit elicit_;
   Limits limits_;
-  std::shared_ptr<Connection> connection_;
+  Opening opening_ = Opening::negotiate;
+  ConversationPtr conversation_;
   bool starting_ = false;
   asio::steady_timer started_;  // never expires; cancelled when `starting_` becomes false
-  std::vector<RemoteTool> tools_;
+  std::vector<RemoteTool> offers_;
+  std::map<std::string, std::string> unusable_;  // tools, and why
   bool listed_ = false;
+  std::chrono::steady_clock::time_point fresh_until_{};
   int n_deaths_ = 0;  // in a row, without an answered call between them
   std::string last_death_;
   std::chrono::steady_clock::time_point not_before_{};

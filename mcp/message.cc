@@ -11,6 +11,29 @@ using nlohmann::json;
 
 constexpr std::size_t kErrorBytesMax = 2'000;
 
+std::string describe_error(const json& error) {
+  if (!error.is_object()) return "error without a description";
+  const auto code = error.find("code");
+  const auto message = error.find("message");
+  auto text = fmt::format(
+      "error {}: {}",
+      code != error.end() && code->is_number_integer() ? code->dump() : "without a code",
+      message != error.end() && message->is_string() ? message->get<std::string>() : "no message");
+  if (text.size() > kErrorBytesMax) {
+    std::size_t n = kErrorBytesMax;
+    while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xc0) == 0x80) --n;
+    text.resize(n);
+    text += "...";
+  }
+  return text;
+}
+
+std::string line_of(const json& message) {
+  return dumped(message) + "\n";
+}
+
+}  // namespace
+
 bool nested_too_deep(std::string_view text) {
   int depth = 0;
   bool quoted = false;
@@ -32,29 +55,6 @@ bool nested_too_deep(std::string_view text) {
   return false;
 }
 
-std::string describe_error(const json& error) {
-  if (!error.is_object()) return "error without a description";
-  const auto code = error.find("code");
-  const auto message = error.find("message");
-  auto text = fmt::format(
-      "error {}: {}",
-      code != error.end() && code->is_number_integer() ? code->dump() : "without a code",
-      message != error.end() && message->is_string() ? message->get<std::string>() : "no message");
-  if (text.size() > kErrorBytesMax) {
-    std::size_t n = kErrorBytesMax;
-    while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xc0) == 0x80) --n;
-    text.resize(n);
-    text += "...";
-  }
-  return text;
-}
-
-std::string line_of(const json& message) {
-  return message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-}
-
-}  // namespace
-
 Message parse_message(std::string_view line) {
   Message out;
   if (nested_too_deep(line)) return out;
@@ -65,6 +65,8 @@ Message parse_message(std::string_view line) {
   if (method != root.end()) {
     if (!method->is_string()) return out;
     out.method = method->get<std::string>();
+    const auto params = root.find("params");
+    out.params = params != root.end() && params->is_object() ? std::move(*params) : json::object();
     if (id == root.end()) {
       out.kind = Message::notification;
     } else if (id->is_string() || id->is_number_integer()) {
@@ -78,6 +80,11 @@ Message parse_message(std::string_view line) {
   if (const auto error = root.find("error"); error != root.end()) {
     out.kind = Message::failure;
     out.error = describe_error(*error);
+    if (error->is_object()) {
+      const auto code = error->find("code"), data = error->find("data");
+      if (code != error->end() && code->is_number_integer()) out.code = code->get<int>();
+      if (data != error->end()) out.data = std::move(*data);
+    }
   } else if (const auto result = root.find("result"); result != root.end()) {
     out.kind = Message::reply;
     out.result = std::move(*result);
@@ -97,13 +104,21 @@ std::string notification_line(std::string_view method, json params) {
   return line_of(message);
 }
 
-std::string empty_reply_line(const json& id) {
-  return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"result", json::object()}});
+std::string reply_line(const json& id, json result) {
+  return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}});
 }
 
-std::string unknown_method_line(const json& id, std::string_view method) {
-  json error{{"code", -32601}, {"message", fmt::format("no method {}", method)}};
+std::string error_line(const json& id, int code, std::string_view message) {
+  json error{{"code", code}, {"message", message}};
   return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"error", std::move(error)}});
 }
+
+std::string text_at(const json& object, const char* key) {
+  if (!object.is_object()) return "";
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+std::string dumped(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 }  // namespace lares::mcp

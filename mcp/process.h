@@ -5,25 +5,38 @@
 
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
 
-#include "mcp/config.h"
+#include "mcp/mcp.h"
 
 namespace lares::mcp {
 
-struct Child {
-  pid_t pid = -1;
-  int in = -1, out = -1, err = -1;  // our ends, non-blocking: its stdin, stdout, stderr
-  int pidfd = -1;                   // readable when it has ended
+// A running process group. Whoever holds it last kills it.
+class Group {
+ public:
+  Group() = default;
+  Group(pid_t leader, pid_t watchdog, int watch) : leader_(leader), watchdog_(watchdog), watch_(watch) {}
+  Group(Group&& other) noexcept { *this = std::move(other); }
+  Group& operator=(Group&& other) noexcept;
+  ~Group() { kill(); }
+
+  void terminate() const;  // asks politely
+  // Kills the group and reaps its leader. Returns how the leader ended: "exit status 1", "killed by signal 9".
+  std::string kill();
+
+ private:
+  pid_t leader_ = -1, watchdog_ = -1;
+  int watch_ = -1;  // while it is open, the watchdog waits; it closes with this process, however that ends
 };
 
-// Starts it in `root` (or the server's own cwd, relative to `root`) with a short environment: HOME,
-// PATH and the like, and what the configuration adds. It is killed when the thread that started it
-// ends. The reason follows "start NAME: ".
-tl::expected<Child, std::string> start_child(const ServerConfig& server, const std::string& root);
+struct Child {
+  Group group;
+  int in = -1, out = -1, err = -1;  // our ends, non-blocking: its stdin, stdout, stderr
+  int pidfd = -1;                   // readable when the leader has ended
+};
 
-// Kills the group and reaps its leader. Before the leader is reaped, never after: then the number
-// may be another's. Asks politely first when `grace_ms` > 0. Returns how the leader ended: "exit
-// status 1", "killed by signal 9".
-std::string end_child(pid_t pid, int pidfd, int grace_ms);
+// Starts it in `root` (or the server's own cwd, relative to `root`) with a short environment: HOME, PATH and the like, and
+// what the configuration adds. The group ends with this process, even when that is killed. The reason follows "start NAME: ".
+tl::expected<Child, std::string> start_child(const ServerConfig& server, const std::string& root);
 
 }  // namespace lares::mcp

@@ -1,14 +1,28 @@
 // The two tools over a set of clients, for mcp.cc and for tests that need their own limits.
 #pragma once
 
-#include "mcp/config.h"
-#include "mcp/connection.h"
+#include "mcp/client.h"
 #include "mcp/mcp.h"
 
 namespace lares::mcp {
 
-std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io,
-                                                     const std::string& root, Config config,
-                                                     const Limits& limits);
+inline constexpr std::size_t kOutputBytesMax = 16'000;
+
+// Sorted by name. Both tools share it; servers live as long as the tools.
+struct Servers {
+  std::vector<std::shared_ptr<Client>> clients;
+  std::vector<std::string> problems;
+};
+
+std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const std::string& root, Config config, Elicit elicit, const Limits& limits);
+
+std::unique_ptr<tools::Tool> make_search_tool(asio::any_io_executor io, std::shared_ptr<Servers> servers);
+std::unique_ptr<tools::Tool> make_call_tool(std::shared_ptr<Servers> servers);
+
+// What both answer when there is nothing to search or call.
+std::string none_configured(const Servers& servers);
+
+// `text` with at most `n_max` bytes, whole characters, and a word about what is missing.
+std::string cut(std::string text, std::size_t n_max, std::string_view note);
 
 }  // namespace lares::mcp

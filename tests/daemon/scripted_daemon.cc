@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   options.socket = argv[1], options.state_dir = argv[2], options.model_directory = "scripted";
   options.sandbox_launcher = (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / "lares-sandbox").string();
   const char* const context = std::getenv("LARES_TEST_CONTEXT");
-  if (const char* config = std::getenv("LARES_TEST_CONFIG")) options.config_dir = config;
+  if (const char* config = std::getenv("LARES_TEST_CONFIG")) options.config_dir = config, options.mcp_config = options.config_dir + "/mcp.json";
   options.more_routes = daemon::add_test_routes;
   if (const char* http = std::getenv("LARES_TEST_HTTP"); http && std::string_view(http) == "quick") {
     using std::chrono::milliseconds;

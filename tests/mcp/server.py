@@ -56,8 +56,7 @@ def call(request):
     elif name == "long":
         reply(request, text("\u00e9" * 20000))
     elif name == "grow":
-        TOOLS.append(tool("grown", "Came later"))
-        send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        change_tools()
         reply(request, text("grown"))
     elif name == "die":
         sys.stderr.write("out of cheese\n")
@@ -65,6 +64,44 @@ def call(request):
         os._exit(3)
     elif name == "hang":
         log("hanging")
+    elif name == "progress":  # ten steps of 60 ms; the last two do not grow, and so are none
+        for i in (1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9):
+            send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {
+                "progressToken": request["params"]["_meta"]["progressToken"], "progress": i, "total": 9, "message": "step"}})
+            time.sleep(0.06)
+        reply(request, text("progressed"))
+    elif name == "stuck":  # progress for ever, which never grows
+        while True:
+            send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {
+                "progressToken": request["params"]["_meta"]["progressToken"], "progress": 1}})
+            time.sleep(0.02)
+    elif name == "racing":  # progress for ever
+        for i in range(1000000):
+            send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {
+                "progressToken": request["params"]["_meta"]["progressToken"], "progress": i}})
+            time.sleep(0.02)
+    elif name == "half":  # dies in the middle of its answer
+        sys.stdout.write('{"jsonrpc": "2.0", "id": %d, "result": {"cont' % request["id"])
+        sys.stdout.flush()
+        os._exit(4)
+    elif name == "mute":  # closes its output and lives on
+        os.close(1)
+        time.sleep(1000)
+    elif name == "big":
+        reply(request, text("x" * int(arguments["n"])))
+    elif name == "orphan":  # ends, while a child of it holds its output open
+        subprocess.Popen(["sleep", "1000"])
+        os._exit(5)
+    elif name == "elicit":
+        send({"jsonrpc": "2.0", "id": "e-1", "method": "elicitation/create", "params": {"message": "How many?", "requestedSchema": {
+            "type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}}})
+        if arguments.get("withdraw"):
+            send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "e-1"}})
+            return reply(request, text("withdrawn"))
+        reply(request, text(sys.stdin.readline()))
+    elif name == "roots":
+        send({"jsonrpc": "2.0", "id": "r-1", "method": "roots/list"})
+        reply(request, text(sys.stdin.readline()))
     elif name == "ask":
         send({"jsonrpc": "2.0", "id": "p-1", "method": "ping"})
         send({"jsonrpc": "2.0", "id": 77, "method": "sampling/createMessage", "params": {}})
@@ -73,6 +110,80 @@ def call(request):
         reply(request, text(json.dumps(answers)))
     else:
         send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32602, "message": "no such tool: " + name}})
+
+
+VERSION = "2026-07-28"
+META = "io.modelcontextprotocol/"
+listening = None
+asked = {}  # what was wanted of the client, by the state it brings back
+
+
+def change_tools():
+    TOOLS.append(tool("grown", "Came later"))
+    message = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {}}
+    if listening is not None:
+        message["params"]["_meta"] = {META + "subscriptionId": listening}
+    send(message)
+
+
+def complete(request, result, **more):
+    reply(request, {"resultType": "complete", **result, **more})
+
+
+def modern(request):
+    """Revision 2026-07-28: no handshake, and no requests to the client."""
+    global listening
+    method, params = request["method"], request.get("params", {})
+    meta = params.get("_meta", {})
+    if mode == "modern_versions" and not asked.setdefault("versions", False):
+        asked["versions"] = True
+        return send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32022, "message": "unsupported", "data": {
+            "supported": [VERSION], "requested": meta.get(META + "protocolVersion")}}})
+    if mode == "modern_future":
+        return send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32022, "message": "unsupported", "data": {
+            "supported": ["2999-01-01"], "requested": VERSION}}})
+    if meta.get(META + "protocolVersion") != VERSION or META + "clientCapabilities" not in meta:
+        return send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32602, "message": "no _meta"}})
+    if method == "server/discover":
+        complete(request, {"supportedVersions": [VERSION], "capabilities": {"tools": {"listChanged": True}, "resources": {}, "prompts": {}}}, ttlMs=0, cacheScope="private")
+    elif method == "subscriptions/listen":
+        listening = request["id"]
+        send({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {"_meta": {META + "subscriptionId": listening}}})
+    elif method == "tools/list":
+        complete(request, {"tools": TOOLS}, ttlMs=3600000, cacheScope="private")
+    elif method == "resources/list":
+        complete(request, {"resources": [{"uri": "memo://one", "name": "one", "description": "The first memo"}]}, ttlMs=3600000, cacheScope="private")
+    elif method == "resources/templates/list":
+        complete(request, {"resourceTemplates": [{"uriTemplate": "memo://{name}", "name": "any"}]}, ttlMs=3600000, cacheScope="private")
+    elif method == "prompts/list":
+        complete(request, {"prompts": [{"name": "greet", "arguments": [{"name": "who", "description": "whom", "required": True}]}]}, ttlMs=3600000, cacheScope="private")
+    elif method == "resources/read":
+        complete(request, {"contents": [{"uri": params["uri"], "text": "text of " + params["uri"]}]}, ttlMs=0, cacheScope="private")
+    elif method == "prompts/get":
+        complete(request, {"messages": [{"role": "user", "content": {"type": "text", "text": "hello " + params["arguments"]["who"]}}]})
+    elif method == "tools/call" and params["name"] == "grow":
+        change_tools()
+        complete(request, text("grown"))
+    elif method == "tools/call" and params["name"] == "form":
+        if "inputResponses" not in params:
+            asked[request["id"]] = True
+            return reply(request, {"resultType": "input_required", "requestState": f"state-{request['id']}", "inputRequests": {
+                "who": {"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {
+                    "type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}}},
+                "where": {"method": "roots/list"}}})
+        first = int(params["requestState"].removeprefix("state-"))
+        fresh = first in asked and first != request["id"]
+        complete(request, text(json.dumps({"fresh": fresh, "inputs": params["inputResponses"]}, sort_keys=True)))
+    elif method == "tools/call" and params["name"] == "endless":
+        reply(request, {"resultType": "input_required", "requestState": "again"})
+    elif method == "tools/call" and params["name"] == "sampling":
+        reply(request, {"resultType": "input_required", "inputRequests": {"x": {"method": "sampling/createMessage", "params": {}}}})
+    elif method == "tools/call" and params["name"] == "odd":
+        reply(request, {"resultType": "task", "taskId": "1"})
+    elif method == "tools/call":
+        call(request)
+    else:
+        send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "no method " + method}})
 
 
 def main():
@@ -93,6 +204,13 @@ def main():
         if "method" not in request or "id" not in request:
             continue
         method = request["method"]
+        if method == "server/discover" and mode == "shy":  # no word before a handshake
+            continue
+        if method == "server/discover" and mode == "fragile":
+            sys.exit(9)
+        if mode.startswith("modern"):
+            modern(request)
+            continue
         if mode == "garbage":
             sys.stdout.write("Starting up...\n\n{\"half\": \n[1]\n" + "\"text\"\n" + "{\"id\": {}, \"result\": 1}\n")
         if mode == "flood":
@@ -141,6 +259,9 @@ def main():
         else:
             send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "?"}})
     log("eof")
+    if mode == "tidy":
+        time.sleep(0.2)
+        log("tidied up")
 
 
 main()

@@ -1,0 +1,285 @@
+#include "mcp/http_transport.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+
+#include "mcp/deadline.h"
+
+namespace lares::mcp {
+namespace {
+
+constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
+constexpr int kNoticeTimeoutMs = 30'000;    // for what has no answer of its own to wait for
+constexpr int kFarewellTimeoutMs = 2'000;   // for the end of the session
+constexpr int kRetryMs = 1'000, kRetryMaxMs = 60'000;  // where the server names no time, and however long it names
+constexpr int kResumesMax = 100;            // of one answer
+constexpr std::size_t kErrorBodyBytesMax = 64 << 10;
+constexpr std::size_t kErrorShownBytesMax = 200;
+constexpr std::size_t kSessionBytesMax = 1'024;
+
+std::string media_type(const ResponseHead& head) {
+  std::string type = head.at("Content-Type");
+  type.resize(std::min(type.find(';'), type.size()));
+  std::erase(type, ' ');
+  std::ranges::transform(type, type.begin(), [](unsigned char c) { return std::tolower(c); });
+  return type;
+}
+
+asio::awaitable<void> pause(int ms) {
+  asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(ms));
+  co_await timer.async_wait(kIo);
+}
+
+// Says that the session is over. Nobody waits for it.
+asio::awaitable<void> say_farewell(asio::any_io_executor io, HttpRequest request) { co_await Exchange::begin(io, std::move(request)); }
+
+}  // namespace
+
+HttpTransport::HttpTransport(asio::any_io_executor io, Url url, Headers headers, const Limits& limits)
+    : io_(io), url_(std::move(url)), headers_(std::move(headers)), limits_(limits) {}
+
+HttpRequest HttpTransport::request(std::string method, std::string body, const Headers& more) const {
+  HttpRequest made{std::move(method), url_, headers_, std::move(body)};
+  const auto add = [&](const std::string& name, const std::string& value) { made.fields.emplace_back(name, value); };
+  add("Accept", "application/json, text/event-stream");
+  add("Accept-Encoding", "identity");
+  add("User-Agent", "lares/0.1.0");
+  if (made.method == "POST") add("Content-Type", "application/json");
+  if (!version_.empty()) add("MCP-Protocol-Version", version_);
+  if (!session_.empty()) add("Mcp-Session-Id", session_);
+  for (const auto& [name, value] : more) add(name, value);
+  return made;
+}
+
+void HttpTransport::send(Outgoing message) {
+  if (ended_) return;
+  if (holding_)
+    held_.push_back(std::move(message));
+  else
+    fly(std::move(message));
+}
+
+void HttpTransport::fly(Outgoing message) {
+  const auto flight = std::make_shared<Flight>();
+  const auto number = n_flights_++;
+  flight->id = message.id;
+  flights_[number] = flight;
+  const bool first = message.first;
+  holding_ = holding_ || first;
+  const auto landed = [self = shared_from_this(), flight, number, first](std::exception_ptr thrown) {
+    self->flights_.erase(number);
+    if (thrown) self->fail(flight, {Failure::died, "broke its connection"});
+    if (!first || self->ended_) return;
+    self->holding_ = false;
+    for (auto& held : std::exchange(self->held_, {})) self->fly(std::move(held));
+  };
+  asio::co_spawn(io_, post(flight, std::move(message)), asio::bind_cancellation_slot(flight->stop.slot(), landed));
+}
+
+asio::awaitable<void> HttpTransport::post(FlightPtr flight, Outgoing message) {
+  const auto self = shared_from_this();
+  std::optional<Deadline> deadline;  // a request's own is kept by whoever asked
+  if (!flight->id) deadline.emplace(io_, kNoticeTimeoutMs, [flight] { flight->stop.emit(asio::cancellation_type::terminal); });
+  auto beginning = Exchange::begin(io_, request("POST", std::move(message.line), message.headers));
+  auto response = co_await std::move(beginning);
+  if (!response) {
+    fail(flight, {Failure::died, response.error()});
+    co_return;
+  }
+  const auto& head = (*response)->head();
+  if (head.status < 200 || head.status > 299) {
+    co_await fail_by_status(flight, **response);
+    co_return;
+  }
+  if (const auto session = head.at("Mcp-Session-Id"); era_ == Era::legacy && session_.empty() && session.size() <= kSessionBytesMax) session_ = session;
+  if (!flight->id) co_return;
+  if (media_type(head) == "text/event-stream") {
+    auto reading = read_stream(flight, std::move(*response));
+    co_await std::move(reading);
+  } else {
+    co_await read_answer(flight, **response);
+  }
+}
+
+asio::awaitable<void> HttpTransport::read_answer(FlightPtr flight, Exchange& response) {
+  const auto body = co_await read_body(response, limits_.line_bytes);
+  if (!body) {
+    fail(flight, {Failure::refused, body.error()});
+    co_return;
+  }
+  auto message = parse_message(*body);
+  if (message.kind == Message::garbage)
+    fail(flight, {Failure::refused, fmt::format("answered with {} bytes that are no JSON-RPC (status {}, type {})", body->size(), response.head().status,
+                                                media_type(response.head()))});
+  else
+    receive(flight, std::move(message));
+  if (!flight->answered) fail(flight, {Failure::refused, "answered another request than the one it got"});
+}
+
+// A refusal may carry a JSON-RPC error, whose id need not be ours: it is the answer to this request all the same.
+asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& response) {
+  const auto& head = response.head();
+  const auto body = co_await read_body(response, kErrorBodyBytesMax);
+  auto message = body ? parse_message(*body) : Message{};
+  if (head.status == 404 && !session_.empty()) {
+    const std::string why = "forgot the session";
+    fail(flight, {Failure::expired, why, 0, 404, {}});
+    end(why);
+    co_return;
+  }
+  Failure failure{Failure::refused, fmt::format("answered HTTP {} {}", head.status, head.reason), 0, head.status, {}};
+  if (message.kind == Message::failure) {
+    failure.why = message.error, failure.code = message.code, failure.data = std::move(message.data);
+  } else if (head.status == 401 || head.status == 403) {
+    failure.why += "; give it credentials by \"headers\" in its configuration (a login by OAuth is not supported)";
+  } else if (head.status >= 300 && head.status < 400) {
+    failure.why += fmt::format("; it redirects to {}: configure that url", head.at("Location"));
+  } else if (body && !body->empty()) {
+    failure.why += ": " + dumped(body->substr(0, kErrorShownBytesMax));
+  }
+  fail(flight, std::move(failure));
+}
+
+SseParser HttpTransport::parser(FlightPtr flight) {
+  const auto on_event = [this, flight](const std::string& type, const std::string& data) {
+    if (data.empty() || (!type.empty() && type != "message")) return;
+    receive(flight, parse_message(data));
+  };
+  return SseParser(limits_.line_bytes, on_event);
+}
+
+// Until the answer, the end of the stream, or its fault, which is returned.
+asio::awaitable<std::optional<std::string>> HttpTransport::read_events(FlightPtr flight, SseParser& events, Exchange& response) {
+  std::optional<std::string> fault;
+  while (!flight->answered && !ended_) {
+    const auto part = co_await response.read();
+    if (!part || part->empty()) break;  // whether broken or ended: what is missing may be resumed
+    if (events.feed(*part)) continue;
+    fault = fmt::format("sent an event longer than {} bytes", limits_.line_bytes);
+    break;
+  }
+  co_return fault;
+}
+
+asio::awaitable<void> HttpTransport::read_stream(FlightPtr flight, std::unique_ptr<Exchange> response) {
+  auto events = parser(flight);
+  for (int n_resumes = 0;; ++n_resumes) {
+    auto fault = co_await read_events(flight, events, *response);
+    if (flight->answered || ended_) co_return;
+    // Only the legacy era resumes, and only where the server gave its events ids.
+    if (!fault && (era_ == Era::modern || events.last_id().empty() || n_resumes == kResumesMax)) fault = "closed its stream before the answer";
+    if (fault) {
+      fail(flight, {Failure::died, *fault});
+      co_return;
+    }
+    response.reset();
+    auto resuming = resume(events);
+    auto next = co_await std::move(resuming);
+    if (!next) {
+      fail(flight, std::move(next.error()));
+      co_return;
+    }
+    response = std::move(*next);
+  }
+}
+
+// Goes on after the last event that was had, when the server wants it.
+asio::awaitable<tl::expected<std::unique_ptr<Exchange>, Failure>> HttpTransport::resume(SseParser& events) {
+  events.restart();
+  co_await pause(std::min(events.retry_ms().value_or(kRetryMs), kRetryMaxMs));
+  Headers headers;
+  if (!events.last_id().empty()) headers.emplace_back("Last-Event-ID", events.last_id());
+  auto beginning = Exchange::begin(io_, request("GET", "", headers));
+  auto response = co_await std::move(beginning);
+  tl::expected<std::unique_ptr<Exchange>, Failure> resumed;
+  if (!response)
+    resumed = tl::unexpected(Failure{Failure::died, response.error()});
+  else if ((*response)->head().status != 200 || media_type((*response)->head()) != "text/event-stream")
+    resumed = tl::unexpected(Failure{Failure::died, fmt::format("closed its stream, and answered HTTP {} when asked to go on", (*response)->head().status)});
+  else
+    resumed = std::move(*response);
+  co_return resumed;
+}
+
+void HttpTransport::listen() {
+  if (ended_ || era_ != Era::legacy) return;
+  const auto flight = std::make_shared<Flight>();
+  const auto number = n_flights_++;
+  flights_[number] = flight;
+  const auto landed = [self = shared_from_this(), flight, number](std::exception_ptr) { self->flights_.erase(number); };
+  asio::co_spawn(io_, listen_loop(flight), asio::bind_cancellation_slot(flight->stop.slot(), landed));
+}
+
+// What the server sends unasked. A server may do without: 405.
+asio::awaitable<void> HttpTransport::listen_loop(FlightPtr flight) {
+  const auto self = shared_from_this();
+  auto events = parser(flight);
+  for (int backoff_ms = kRetryMs; !ended_; backoff_ms = std::min(2 * backoff_ms, kRetryMaxMs)) {
+    Headers headers;
+    if (!events.last_id().empty()) headers.emplace_back("Last-Event-ID", events.last_id());
+    auto beginning = Exchange::begin(io_, request("GET", "", headers));
+    auto response = co_await std::move(beginning);
+    if (response) {
+      const auto status = (*response)->head().status;
+      if (status >= 400 && status < 500) co_return;
+      if (status == 200 && media_type((*response)->head()) == "text/event-stream") {
+        backoff_ms = kRetryMs;
+        auto reading = read_events(flight, events, **response);
+        const auto fault = co_await std::move(reading);
+        if (fault) co_return;
+        events.restart();
+      }
+    }
+    co_await pause(std::max(backoff_ms, std::min(events.retry_ms().value_or(0), kRetryMaxMs)));
+  }
+}
+
+void HttpTransport::receive(const FlightPtr& flight, Message message) {
+  if (ended_ || message.kind == Message::garbage) return;
+  if (flight->id && (message.kind == Message::reply || message.kind == Message::failure)) flight->answered |= message.id == *flight->id;
+  if (events_.message) events_.message(std::move(message));
+}
+
+void HttpTransport::fail(const FlightPtr& flight, Failure failure) {
+  if (ended_ || !flight->id || std::exchange(flight->answered, true)) return;
+  if (events_.failed) events_.failed(*flight->id, std::move(failure));
+}
+
+bool HttpTransport::abandon(std::int64_t id) {
+  for (const auto& [number, flight] : flights_) {
+    if (flight->id != id) continue;
+    flight->answered = true;
+    flight->stop.emit(asio::cancellation_type::terminal);
+    break;
+  }
+  std::erase_if(held_, [id](const Outgoing& held) { return held.id == id; });
+  return era_ == Era::modern;
+}
+
+void HttpTransport::close(const std::string& why) {
+  if (ended_) return;
+  if (!session_.empty()) {
+    const auto stop = std::make_shared<asio::cancellation_signal>();
+    const auto deadline = std::make_shared<Deadline>(io_, kFarewellTimeoutMs, [stop] { stop->emit(asio::cancellation_type::terminal); });
+    const auto said = [stop, deadline](std::exception_ptr) { deadline->stop(); };
+    asio::co_spawn(io_, say_farewell(io_, request("DELETE", "", {})), asio::bind_cancellation_slot(stop->slot(), said));
+  }
+  end(why);
+}
+
+void HttpTransport::end(const std::string& why) {
+  if (std::exchange(ended_, true)) return;
+  why_ended_ = why;
+  held_.clear();
+  for (const auto& [number, flight] : flights_) flight->stop.emit(asio::cancellation_type::terminal);
+  if (events_.ended) events_.ended(why_ended_);
+}
+
+}  // namespace lares::mcp

@@ -1,0 +1,204 @@
+// mcp_search: what the configured servers offer, by words.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cctype>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "mcp/message.h"
+#include "mcp/tools.h"
+
+namespace lares::mcp {
+namespace {
+
+using nlohmann::json;
+using tools::Outcome;
+using tools::Result;
+
+constexpr std::size_t kDescriptionBytesMax = 400;
+constexpr std::size_t kSchemaBytesMax = 4'000;
+constexpr std::size_t kNamesBytesMax = 4'000;
+constexpr std::size_t kQueryBytesMax = 1'000;
+
+bool is_method(const RemoteTool& offer) { return offer.name == kReadResource || offer.name == kGetPrompt; }
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+// How many of the query's words occur; names count double.
+int score(const std::string& server, const RemoteTool& offer, const std::vector<std::string>& words) {
+  const auto name = lower(server + " " + offer.name + " " + offer.title);
+  const auto description = lower(offer.description + (is_method(offer) ? dumped(offer.schema) : ""));  // with the resource's address
+  int points = 0;
+  for (const auto& word : words) {
+    if (name.find(word) != std::string::npos)
+      points += 2;
+    else if (description.find(word) != std::string::npos)
+      points += 1;
+  }
+  return points;
+}
+
+std::vector<std::string> words_of(const std::string& query) {
+  std::vector<std::string> words(1);
+  for (const char c : lower(std::string_view(query).substr(0, kQueryBytesMax))) {
+    if (std::isalnum(static_cast<unsigned char>(c)) || static_cast<unsigned char>(c) >= 0x80)
+      words.back() += c;
+    else if (!words.back().empty())
+      words.emplace_back();
+  }
+  if (words.back().empty()) words.pop_back();
+  return words;
+}
+
+struct Offered {
+  std::string server;
+  Reply<std::vector<RemoteTool>> offers;
+};
+
+// All servers at once: each may take a second to start.
+asio::awaitable<std::optional<std::vector<Offered>>> ask_all(asio::any_io_executor io, std::shared_ptr<Servers> servers) {
+  struct Gathering {
+    explicit Gathering(const asio::any_io_executor& executor) : done(executor) {}
+    asio::steady_timer done;
+    std::vector<Offered> lists;
+    std::size_t n_open = 0;
+  };
+  const auto gathering = std::make_shared<Gathering>(io);
+  gathering->done.expires_at(std::chrono::steady_clock::time_point::max());
+  gathering->n_open = servers->clients.size();
+  gathering->lists.resize(servers->clients.size());
+  for (std::size_t i = 0; i < servers->clients.size(); ++i) {
+    const auto client = servers->clients[i];
+    gathering->lists[i].server = client->name();
+    asio::co_spawn(io, client->offers(), [gathering, client, i](std::exception_ptr thrown, Reply<std::vector<RemoteTool>> offers) {
+      if (thrown) offers = tl::unexpected(Failure{Failure::refused, "could not be asked"});
+      gathering->lists[i].offers = std::move(offers);
+      if (--gathering->n_open == 0) gathering->done.cancel();
+    });
+  }
+  while (gathering->n_open > 0) {
+    auto [ec] = co_await gathering->done.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (gathering->n_open > 0 && ec) co_return std::nullopt;  // the caller was cancelled
+  }
+  std::optional<std::vector<Offered>> all = std::move(gathering->lists);
+  co_return all;
+}
+
+std::string names_of(const std::vector<Offered>& lists) {
+  std::string text;
+  for (const auto& [server, offers] : lists) {
+    if (!offers) continue;
+    std::vector<std::string> names;
+    std::size_t n_resources = 0, n_prompts = 0;
+    for (const auto& offer : *offers) {
+      if (!is_method(offer)) names.push_back(offer.name);
+      n_resources += offer.name == kReadResource, n_prompts += offer.name == kGetPrompt;
+    }
+    if (n_resources) names.push_back(fmt::format("{} resources", n_resources));
+    if (n_prompts) names.push_back(fmt::format("{} prompts", n_prompts));
+    text += fmt::format("{}:{}{}\n", server, names.empty() ? "" : " ", fmt::join(names, ", "));
+  }
+  return cut(std::move(text), kNamesBytesMax, "");
+}
+
+std::string describe(const std::string& server, const RemoteTool& offer) {
+  const auto schema = dumped(offer.schema);
+  std::string about = is_method(offer) ? offer.title : offer.description;
+  if (is_method(offer) && !offer.description.empty()) about += ": " + offer.description;
+  return fmt::format("{} {}: {}\n  {}\n", server, offer.name, cut(std::move(about), kDescriptionBytesMax, ""),
+                     schema.size() <= kSchemaBytesMax ? schema : fmt::format("[a schema of {} bytes]", schema.size()));
+}
+
+std::string search(const std::vector<Offered>& lists, const std::vector<std::string>& problems, const std::string& query) {
+  const auto words = words_of(query);
+  struct Match {
+    int points;
+    const std::string* server;
+    const RemoteTool* offer;
+  };
+  std::vector<Match> matches;
+  std::string notes;
+  for (const auto& [server, offers] : lists) {
+    if (!offers) {
+      notes += fmt::format("[{} {}]\n", server, offers.error().why);
+      continue;
+    }
+    for (const auto& offer : *offers) {
+      const int points = words.empty() ? 1 : score(server, offer, words);
+      if (points > 0) matches.push_back({points, &server, &offer});
+    }
+  }
+  for (const auto& problem : problems) notes += fmt::format("[{}]\n", problem);
+  std::ranges::stable_sort(matches, std::greater<>(), &Match::points);  // ties stay in the order of names
+  if (matches.empty()) {
+    const auto names = names_of(lists);
+    if (names.empty()) return "no tool is available\n" + notes;
+    return fmt::format("no tool matches {}; there are\n{}{}", dumped(query), names, notes);
+  }
+  std::string text;
+  std::size_t n_shown = 0;
+  for (const auto& match : matches) {
+    const auto entry = describe(*match.server, *match.offer);
+    if (text.size() + entry.size() > kOutputBytesMax) break;
+    text += entry;
+    ++n_shown;
+  }
+  if (n_shown < matches.size()) text += fmt::format("[{} more match; narrow the query]\n", matches.size() - n_shown);
+  return text + notes;
+}
+
+class SearchTool final : public tools::Tool {
+ public:
+  SearchTool(asio::any_io_executor io, std::shared_ptr<Servers> servers) : io_(io), servers_(std::move(servers)) {}
+
+  const tools::Spec& spec() const override {
+    static const tools::Spec spec{"mcp_search", "Find tools of the configured MCP servers by words; shows how to call them.",
+                                  R"({"type":"object","properties":{"query":{"type":"string"}},"required":["query"]})"};
+    return spec;
+  }
+  bool mutates(const json&) const override { return false; }
+
+  asio::awaitable<Result<Outcome>> run(json args, tools::OnOutput) override {
+    Result<Outcome> done = Outcome{};
+    const auto query = args.is_object() ? args.find("query") : args.end();
+    const bool given = args.is_object() && query != args.end();
+    const auto servers = servers_;
+    if (given && !query->is_string()) {
+      done->text = "mcp_search: `query` must be a string", done->ok = false;
+      co_return done;
+    }
+    if (servers->clients.empty()) {
+      done->text = none_configured(*servers);
+      co_return done;
+    }
+    const auto words = given ? query->get<std::string>() : "";
+    auto asking = ask_all(io_, servers);
+    const auto lists = co_await std::move(asking);
+    if (lists)
+      done->text = search(*lists, servers->problems, words);
+    else
+      done = tl::unexpected(tools::Error{tools::Errc::cancelled, "cancelled"});
+    co_return done;
+  }
+
+ private:
+  asio::any_io_executor io_;
+  std::shared_ptr<Servers> servers_;
+};
+
+}  // namespace
+
+std::unique_ptr<tools::Tool> make_search_tool(asio::any_io_executor io, std::shared_ptr<Servers> servers) {
+  return std::make_unique<SearchTool>(io, std::move(servers));
+}
+
+}  // namespace lares::mcp

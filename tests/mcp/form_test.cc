@@ -1,0 +1,107 @@
+// Forms put to a person as questions: every kind of field, and every way to say no.
+#include "mcp/form.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <deque>
+#include <nlohmann/json.hpp>
+
+namespace lares::mcp {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+struct Person {
+  std::deque<std::string> answers;  // after the last nobody is there
+  std::vector<std::string> questions;
+
+  json fills(json params) {
+    const Elicit ask = [this](std::string question) -> boost::asio::awaitable<std::optional<std::string>> {
+      questions.push_back(std::move(question));
+      std::optional<std::string> answer;
+      if (!answers.empty()) answer = answers.front(), answers.pop_front();
+      co_return answer;
+    };
+    boost::asio::io_context io;
+    json result;
+    boost::asio::co_spawn(io, elicit("db", std::move(params), ask), [&](std::exception_ptr thrown, json r) {
+      if (thrown) std::rethrow_exception(thrown);
+      result = std::move(r);
+    });
+    io.run();
+    return result;
+  }
+};
+
+json form(const std::string& properties, const std::string& required = "[]") {
+  return json::parse(R"({"message": "Tell me", "requestedSchema": {"type": "object", "properties": )" + properties + R"(, "required": )" + required + "}}");
+}
+
+// The value of a field after this answer, or the action where it was not accepted.
+json field(const std::string& schema, const std::string& answer) {
+  Person person{{answer, answer, answer}, {}};
+  const auto result = person.fills(form(R"({"f": )" + schema + "}"));
+  return result["action"] == "accept" ? result["content"].value("f", json("nothing")) : result["action"];
+}
+
+TEST(Form, EveryKindOfFieldIsUnderstood) {
+  EXPECT_EQ(field(R"({"type": "string"})", " Ada \n"), "Ada");
+  EXPECT_EQ(field(R"({"type": "integer"})", "42"), 42);
+  EXPECT_EQ(field(R"({"type": "integer"})", "4.5"), "cancel");
+  EXPECT_EQ(field(R"({"type": "integer", "minimum": 1, "maximum": 9})", "0"), "cancel");
+  EXPECT_EQ(field(R"({"type": "integer", "minimum": 1, "maximum": 9})", "9"), 9);
+  EXPECT_EQ(field(R"({"type": "number"})", "4.5"), 4.5);
+  EXPECT_EQ(field(R"({"type": "boolean"})", "Yes"), true);
+  EXPECT_EQ(field(R"({"type": "boolean"})", "n"), false);
+  EXPECT_EQ(field(R"({"type": "boolean"})", "maybe"), "cancel");
+  EXPECT_EQ(field(R"({"type": "string", "enum": ["red", "blue"]})", "BLUE"), "blue");
+  EXPECT_EQ(field(R"({"type": "string", "enum": ["r", "b"], "enumNames": ["Red", "Blue"]})", "blue"), "b");
+  EXPECT_EQ(field(R"({"type": "string", "oneOf": [{"const": "r", "title": "Red"}]})", "Red"), "r");
+  EXPECT_EQ(field(R"({"type": "string", "enum": ["red"]})", "green"), "cancel");
+  EXPECT_EQ(field(R"({"type": "array", "items": {"enum": ["a", "b", "c"]}})", "c, a, c"), json::parse(R"(["c", "a"])"));
+  EXPECT_EQ(field(R"({"type": "array", "items": {"anyOf": [{"const": "a", "title": "An A"}]}, "minItems": 1})", "an a"), json::parse(R"(["a"])"));
+  EXPECT_EQ(field(R"({"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 1})", "a,b"), "cancel");
+  EXPECT_EQ(field(R"({"type": "string", "minLength": 3})", "\xc3\xa9\xc3\xa9"), "cancel");
+  EXPECT_EQ(field(R"({"type": "string", "maxLength": 2})", "\xc3\xa9\xc3\xa9"), "\xc3\xa9\xc3\xa9");
+}
+
+TEST(Form, AnEmptyAnswerIsTheDefaultOrLeavesOut) {
+  EXPECT_EQ(field(R"({"type": "integer", "default": 7})", ""), 7);
+  EXPECT_EQ(field(R"({"type": "integer"})", ""), "nothing");
+  Person person{{"", "", ""}, {}};
+  EXPECT_EQ(person.fills(form(R"({"f": {"type": "string"}})", R"(["f"])"))["action"], "cancel");
+  EXPECT_THAT(person.questions[1], HasSubstr("An answer is needed."));
+}
+
+TEST(Form, ThePersonSeesWhoAsksAndForWhat) {
+  Person person{{"b"}, {}};
+  person.fills(form(R"({"color": {"type": "string", "title": "Colour", "description": "of the car", "enum": ["r", "b"], "enumNames": ["Red", "b"], "default": "b"}})"));
+  EXPECT_EQ(person.questions.at(0), "The MCP server db asks: Tell me\nColour: of the car\none of: r (Red), b\nempty: b\n(or /decline, /cancel)");
+}
+
+TEST(Form, APersonMayDeclineOrBeAbsent) {
+  EXPECT_EQ(field(R"({"type": "string"})", "/decline"), "decline");
+  EXPECT_EQ(field(R"({"type": "string"})", "/cancel"), "cancel");
+  EXPECT_EQ(Person{}.fills(form(R"({"f": {"type": "string"}})")), json::parse(R"({"action": "cancel"})"));
+  EXPECT_EQ((Person{{"yes"}, {}}.fills(form("{}"))), json::parse(R"({"action": "accept", "content": {}})"));
+  EXPECT_EQ((Person{{"no"}, {}}.fills(form("{}")))["action"], "decline");
+  Person visitor{{"yes"}, {}};
+  EXPECT_EQ(visitor.fills(json::parse(R"({"mode": "url", "message": "Log in", "url": "https://example.org/login?x=1"})")), json::parse(R"({"action": "accept"})"));
+  EXPECT_THAT(visitor.questions.at(0), HasSubstr("https://example.org/login?x=1"));
+}
+
+TEST(Form, FormsWithoutSenseAreCancelled) {
+  for (const char* odd : {"{}", R"({"requestedSchema": 5})", R"({"requestedSchema": {"properties": 5}})", "[]", "5"}) EXPECT_EQ(Person{}.fills(json::parse(odd))["action"], "cancel") << odd;
+  json many = json::object();
+  for (int i = 0; i < 100; ++i) many[std::to_string(i)] = {{"type", "string"}};
+  Person person;
+  EXPECT_EQ(person.fills(form(many.dump()))["action"], "cancel");
+  EXPECT_TRUE(person.questions.empty());
+}
+
+}  // namespace
+}  // namespace lares::mcp

@@ -1,0 +1,246 @@
+// The MCP client over Streamable HTTP against a scripted server on a real socket, in both eras.
+#include "mcp/http_transport.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "mcp/process.h"
+#include "mcp/tools.h"
+
+namespace lares::mcp {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+using tools::Outcome;
+using tools::Result;
+
+class Http : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-http-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    dir_ = name;
+    limits_.start_timeout_ms = limits_.probe_timeout_ms = limits_.list_timeout_ms = limits_.call_timeout_ms = 20'000;
+    limits_.line_bytes = 1 << 20;
+    limits_.backoff_ms = 50;
+  }
+  void TearDown() override {
+    tools_.clear();
+    io_.restart();
+    io_.run_for(std::chrono::seconds(5));
+    std::filesystem::remove_all(dir_);
+  }
+  // Starts a server that misbehaves in this way, and the tools over it.
+  void use(const std::string& mode, Headers headers = {}, const std::string& host = "http://localhost", const std::string& certificate = "") {
+    ServerConfig process{"http", "python3", "", {LARES_SOURCE_DIR "/tests/mcp/http_server.py", mode, log_path()}, {}};
+    if (!certificate.empty()) process.args.push_back(certificate);
+    auto child = start_child(process, "/");
+    ASSERT_TRUE(child) << child.error();
+    char digits[16] = {};
+    while (::read(child->out, digits, sizeof digits - 1) <= 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    server_ = std::move(child->group);
+    ServerConfig remote{.name = "remote", .url = host + ":" + std::to_string(std::stoi(digits)) + "/mcp", .headers = std::move(headers)};
+    tools_ = make_tools(io_.get_executor(), dir_.string(), Config{{remote}, {}}, {}, limits_);
+  }
+
+  std::string log_path() const { return (dir_ / "log").string(); }
+  std::string log() const {
+    std::ifstream file(log_path());
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  int n_logged(const std::string& text) const {
+    const auto all = log();
+    int n = 0;
+    for (auto at = all.find(text); at != std::string::npos; at = all.find(text, at + 1)) ++n;
+    return n;
+  }
+  void wait_for_log(const std::string& text) {  // CTest's timeout ends a wait for what never comes
+    while (log().find(text) == std::string::npos) {
+      io_.restart();
+      io_.run_for(std::chrono::milliseconds(10));
+    }
+  }
+  Outcome run(tools::Tool& tool, json args, tools::OnOutput on_output = {}) {
+    std::optional<Result<Outcome>> result;
+    boost::asio::co_spawn(io_, tool.run(std::move(args), std::move(on_output)), [&](std::exception_ptr thrown, Result<Outcome> r) {
+      if (thrown) std::rethrow_exception(thrown);
+      result = std::move(r);
+    });
+    io_.restart();
+    while (!result && io_.run_one() > 0) {
+    }
+    if (!result) return {.text = "never finished", .ok = false, .changes = {}};
+    if (!*result) return {.text = "ERROR: " + result->error().message, .ok = false, .changes = {}};
+    return std::move(**result);
+  }
+  Outcome search(const std::string& query) { return run(*tools_[0], {{"query", query}}); }
+  std::string call(const std::string& tool, json arguments = json::object()) {
+    return run(*tools_[1], {{"server", "remote"}, {"tool", tool}, {"arguments", std::move(arguments)}}).text;
+  }
+
+  std::filesystem::path dir_;
+  Limits limits_;
+  boost::asio::io_context io_;
+  Group server_;
+  std::vector<std::unique_ptr<tools::Tool>> tools_;
+};
+
+TEST_F(Http, BothErasAreSpoken) {
+  for (const char* mode : {"modern", "legacy", "legacy_no_get", "modern_drip", "legacy_drip"}) {
+    SCOPED_TRACE(mode);
+    std::filesystem::remove(log_path());
+    use(mode, {{"X-Token", "t"}});
+    EXPECT_EQ(call("echo", {{"text", "hello"}}), "hello");
+    EXPECT_EQ(call("stream"), "streamed \xc3\xa9");
+    EXPECT_THAT(search("echo").text, HasSubstr("remote echo: echo"));
+    EXPECT_EQ(n_logged("POST initialize "), mode[0] == 'l');
+    EXPECT_THAT(log(), HasSubstr("\"x-token\": \"t\""));
+    EXPECT_THAT(log(), HasSubstr("\"accept\": \"application/json, text/event-stream\""));
+  }
+}
+
+TEST_F(Http, ModernArgumentsAreRepeatedInHeaders) {
+  use("modern");
+  EXPECT_EQ(call("headers", {{"region", "eu"}}), R"({"mcp-param-region": "eu"})");
+  EXPECT_EQ(call("headers", {{"region", "\xc3\xa9"}}), R"({"mcp-param-region": "=?base64?w6k=?="})");
+  EXPECT_EQ(call("headers"), "{}");
+  EXPECT_EQ(n_logged("POST tools/list "), 1);
+  EXPECT_THAT(search("broken").text, Not(HasSubstr("remote broken")));
+  EXPECT_THAT(call("broken"), HasSubstr("the tool cannot be used: its schema of \"region\" has an x-mcp-header on something other than"));
+}
+
+TEST_F(Http, ASchemaThatChangedIsAskedForAgain) {
+  use("modern_renamed");
+  EXPECT_EQ(call("headers", {{"region", "eu"}}), R"({"mcp-param-area": "eu"})");
+  EXPECT_EQ(n_logged("POST tools/list "), 2);
+}
+
+TEST_F(Http, ChangesAreHeardInBothEras) {
+  for (const char* mode : {"modern", "legacy"}) {
+    SCOPED_TRACE(mode);
+    std::filesystem::remove(log_path());
+    use(mode);
+    EXPECT_THAT(search("").text, Not(HasSubstr("grown")));
+    wait_for_log("listening");
+    EXPECT_EQ(call("grow"), "grown");
+    while (search("grown").text.find("remote grown: grown") == std::string::npos) {
+    }
+  }
+}
+
+TEST_F(Http, AClosedStreamCancelsAModernCall) {
+  use("modern");
+  search("");
+  boost::asio::cancellation_signal cancel;
+  std::optional<Result<Outcome>> result;
+  boost::asio::co_spawn(io_, tools_[1]->run({{"server", "remote"}, {"tool", "hang"}, {"arguments", json::object()}}, {}),
+                        boost::asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr thrown, Result<Outcome> r) {
+                          EXPECT_FALSE(thrown);
+                          result = std::move(r);
+                        }));
+  wait_for_log("hanging");
+  cancel.emit(boost::asio::cancellation_type::terminal);
+  wait_for_log("hung up on");
+  ASSERT_TRUE(result && !*result);
+  EXPECT_EQ(result->error().code, tools::Errc::cancelled);
+  EXPECT_THAT(log(), Not(HasSubstr("notifications/cancelled")));
+}
+
+TEST_F(Http, ALegacyCallIsCancelledByName) {
+  limits_.call_timeout_ms = 300;
+  use("legacy");
+  EXPECT_THAT(call("hang"), HasSubstr("did not answer tools/call within 0.3 s"));
+  wait_for_log("POST notifications/cancelled");
+  wait_for_log("hung up on");
+}
+
+TEST_F(Http, ALegacyStreamIsResumedWhereItEnded) {
+  use("legacy");
+  EXPECT_EQ(call("resume"), "resumed");
+  EXPECT_THAT(log(), HasSubstr("GET last=a-1 session=s1"));
+}
+
+TEST_F(Http, AForgottenSessionIsBegunAnew) {
+  use("legacy");
+  EXPECT_EQ(call("forget"), "forgotten");
+  EXPECT_EQ(call("echo", {{"text", "again"}}), "again");
+  EXPECT_EQ(n_logged("POST initialize "), 2);
+  EXPECT_EQ(call("forget"), "forgotten");
+  EXPECT_THAT(search("echo").text, HasSubstr("remote echo"));
+  EXPECT_EQ(n_logged("POST initialize "), 3);
+}
+
+TEST_F(Http, ALegacySessionIsEnded) {
+  use("legacy");
+  EXPECT_EQ(call("echo", {{"text", "hello"}}), "hello");
+  tools_.clear();
+  wait_for_log("DELETE s1");
+}
+
+TEST_F(Http, WhateverGoesWrongIsToldAndSurvived) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"cut", "the server closed its stream before the answer"},
+      {"reset", "the server closed its stream before the answer"},
+      {"garbage", "answered with 18 bytes that are no JSON-RPC (status 200, type text/html)"},
+      {"other", "answered another request than the one it got"},
+      {"no_http", "the server sent what is no HTTP response"},
+      {"silent", "the server closed the connection without an answer"},
+      {"long_head", "the server sent what is no HTTP response"},
+      {"huge", "sent an answer longer than 1048576 bytes"},
+      {"huge_event", "the server sent an event longer than 1048576 bytes"},
+      {"moved", "it redirects to http://localhost:1/elsewhere: configure that url"},
+      {"login", "answered HTTP 401 Unauthorized; give it credentials by \"headers\""},
+      {"busy", "answered HTTP 503 Service Unavailable: \"come back later\""},
+  };
+  for (const char* mode : {"modern", "legacy"}) {
+    use(mode);
+    for (const auto& [tool, why] : cases) EXPECT_THAT(call(tool), HasSubstr(why)) << mode << " " << tool;
+    EXPECT_EQ(call("until_close"), "no length") << mode;
+    EXPECT_EQ(call("echo", {{"text", "still here"}}), "still here") << mode;
+  }
+}
+
+TEST_F(Http, AServerThatIsNotThereIsNamed) {
+  ServerConfig nowhere{.name = "remote", .url = "http://127.0.0.1:1/mcp"};
+  tools_ = make_tools(io_.get_executor(), "/", Config{{nowhere}, {}}, {}, limits_);
+  EXPECT_EQ(call("x"), "mcp_call remote x: the server could not be reached: connect to 127.0.0.1:1: Connection refused");
+}
+
+TEST_F(Http, TlsIsCheckedAgainstTheSystemsCertificates) {
+  const auto make = [&](const std::string& name) {
+    const auto path = (dir_ / name).string();
+    const auto command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout " + path +
+                         " -out " + path + ".crt 2>/dev/null && cat " + path + ".crt >> " + path;
+    return std::system(command.c_str()) == 0 ? path : "";
+  };
+  const auto known = make("known"), unknown = make("unknown");
+  if (known.empty() || unknown.empty()) GTEST_SKIP() << "the program openssl is needed to make certificates";
+  ::setenv("SSL_CERT_FILE", (known + ".crt").c_str(), 1);  // in place of the system's
+  use("modern", {}, "https://localhost", known);
+  EXPECT_EQ(call("echo", {{"text", "sealed"}}), "sealed");
+  use("modern", {}, "https://127.0.0.1", known);
+  EXPECT_THAT(call("echo"), HasSubstr("could not be reached: connect to 127.0.0.1:"));
+  EXPECT_THAT(call("echo"), HasSubstr("certificate verify failed"));
+  use("modern", {}, "https://localhost", unknown);
+  EXPECT_THAT(call("echo"), HasSubstr("certificate verify failed"));
+  use("modern", {}, "https://localhost");  // which speaks no TLS
+  EXPECT_THAT(call("echo"), HasSubstr("TLS handshake: "));
+}
+
+}  // namespace
+}  // namespace lares::mcp
