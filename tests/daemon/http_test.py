@@ -310,8 +310,9 @@ class Peers(HttpCase):
 
     def test_one_that_hangs_up_is_noticed_though_nothing_is_written(self):
         with self.peer() as p:
-            p.send(get("/test/forever").replace(b"forever", b"stream?n=2&ms=60000"))
+            p.send(get("/test/stream?n=2&ms=60000"))
             p.head()
+            p.chunk()
         self.wait_until(lambda: self.n_gone() == 1, "the handler is told that the client left")
 
     def test_one_that_disappears_mid_stream(self):
