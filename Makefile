@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow fuzz test-clients bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan soak nano-train nano-eval format clean
 
 all: build
 
@@ -30,6 +30,20 @@ test-slow: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON
 	@ninja -C $(BUILD) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j 1 -L slow
+
+# Damaged checkpoints, answers, requests and frames, a minute each: never a crash, never half a meaning.
+fuzz: deps
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS)
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L fuzz
+
+# Other people's clients and servers against the daemon, from npm: each completes a turn in which its own tool writes a file. CLIENTS
+# names one of tests/clients/*_test.py without its ending.
+CLIENTS ?=
+test-clients: deps
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) lares laresd lares-sandbox lares_scripted_daemon
+	@tests/clients/run.sh $(BUILD) $(CLIENTS)
 
 asan: deps
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=ON

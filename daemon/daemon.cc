@@ -16,12 +16,15 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/completions/generator.h"
+#include "daemon/dialects/dialects.h"
 #include "daemon/http/api_token.h"
 #include "daemon/http/listen_address.h"
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
 #include "daemon/listener.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/prompt.h"
 #include "daemon/resident/unused_stores.h"
 #include "daemon/server.h"
 #include "daemon/service_manager.h"
@@ -102,15 +105,21 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults});
   sessions.load();
+  Generator generator(io.get_executor(), host, log,
+                      {.model = std::filesystem::path(options.model_directory).filename().string(),
+                       .words = {std::string(kGeneration), options.effort.empty() ? std::string(kEffort) : options.effort},
+                       .sampling = options.defaults.sampling, .think_tokens_max = options.defaults.think_tokens_max});
   Server server(io.get_executor(), disk, host, residents, sessions, worktrees, http, log,
                 {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
-                 .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher}});
+                 .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher},
+                 .ending = [&] { generator.end(); }});
   const HttpHandler health = [&](Exchange& exchange) -> asio::awaitable<void> {
     HttpReply reply{.body = server.health()};
     co_await exchange.reply(std::move(reply));
   };
   router.add("GET", "/health", health);
+  add_dialects(router, generator);
   if (options.more_routes) options.more_routes(router);
   host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });
   sessions.resume();

@@ -26,6 +26,7 @@ struct DaemonOptions {
   std::string listen;              // parse_listen_address() takes it; empty: no TCP
   bool listen_without_token = false;
   TurnSettings defaults;
+  std::string effort;              // of clients of the API dialects that ask for none; empty: the most
   std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens
   EngineHost::Load load;
   HttpLimits http_limits;

@@ -104,6 +104,7 @@ int run(int argc, char** argv) {
   options.network_allow = settings->list("network_allow");
   options.config_dir = config_dir();
   options.mcp_config = mcp_config(options.config_dir);
+  options.effort = settings->text("effort").value_or("");
   options.listen = listen, options.listen_without_token = without_token;
   options.load = [&](const engine::Progress& progress) {
     return engine::load({.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);

@@ -103,8 +103,10 @@ asio::awaitable<void> Server::stop(bool now) {
     if (c->initialized()) c->send(notification_line(state()));
   }
   if (now) sessions_.interrupt_all();
+  if (now && options_.ending) options_.ending();
   if (now) co_await http_.stop();
   co_await sessions_.all_ended();
+  if (options_.ending) options_.ending();
   co_await http_.stop();
   const auto all = connections_;
   for (const auto& c : all) c->close();

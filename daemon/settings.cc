@@ -30,6 +30,7 @@ constexpr Setting kSettings[] = {
     {"threads", "threads of the engine", "the CPUs the daemon may use", Kind::whole, 0, 1024, {}, true},
     {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
     {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
+    {"effort", "how hard the model thinks for clients of its HTTP APIs that do not say", "max", Kind::word, 0, 0, "low high max", true},
     {"socket", "where the daemon listens and lares connects", "", Kind::path, 0, 0, {}, true},
     {"listen", "where HTTP is served over TCP too, for clients that know no Unix sockets", "nowhere", Kind::address, 0, 0, {}, true},
     {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},

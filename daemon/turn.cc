@@ -1,24 +1,19 @@
 #include "daemon/turn.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <utility>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/error.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/system/system_error.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "daemon/answer.h"
+#include "daemon/prefill.h"
 #include "daemon/prompt.h"
-#include "daemon/repetition.h"
 #include "daemon/shorten.h"
+#include "daemon/turn_calls.h"
 #include "daemon/turn_items.h"
+#include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
 #include "engine/chat.h"
 
@@ -28,24 +23,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using protocol::Item;
 
-constexpr std::chrono::milliseconds kPrefillReportEvery{100};
 constexpr std::string_view kGoOn = "Go on with the next step.", kDoWhatWasAsked = "Now do what was asked last.";
-constexpr std::string_view kCancelledCall = "The user interrupted this call.";
 
 std::int64_t ms_since(Clock::time_point begin) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
-}
-
-// A tool reports what goes wrong; what it throws is a cancellation, or its bug.
-tools::Error stopped_by(std::exception_ptr thrown) {
-  try {
-    std::rethrow_exception(thrown);
-  } catch (const boost::system::system_error& e) {
-    if (e.code() == asio::error::operation_aborted) return {tools::Errc::cancelled, "cancelled"};
-    return {tools::Errc::broken, e.what()};
-  } catch (const std::exception& e) {
-    return {tools::Errc::broken, e.what()};
-  }
 }
 
 using Call = TurnItems::Call;
@@ -55,7 +36,7 @@ class Turn {
   Turn(EngineHost& host, const Tools& tools, Transcript& transcript, std::unique_ptr<engine::Timeline>& timeline,
        TurnEvents& events, TurnStop& stop, TurnInput input, std::shared_ptr<SharedBeginning> shared)
       : host_(host), engine_(*host.engine()), tools_(tools), transcript_(transcript), timeline_(timeline), events_(events),
-        stop_(stop), in_(std::move(input)), items_(events_, in_.turn_id), shared_(std::move(shared)) {}
+        stop_(stop), in_(std::move(input)), items_(events_, in_.turn_id), run_(tools_, events_, stop_, in_), shared_(std::move(shared)) {}
 
   asio::awaitable<TurnResult> run() {
     const auto began = Clock::now();
@@ -72,6 +53,7 @@ class Turn {
     }
     while (result_.reason.empty()) co_await step();
     result_.usage = total_;
+    result_.usage.tool_ms = run_.ran_ms();
     result_.usage.total_ms = ms_since(began);
     co_return result_;
   }
@@ -102,7 +84,7 @@ class Turn {
     } else if (reason == "end") {
       auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes on with it
       if (more.empty() && in_.at_end) {
-        auto asked = until_stopped(in_.at_end());
+        auto asked = until_stopped(stop_, in_.at_end());
         if (auto text = co_await std::move(asked); text && !text->empty()) {
           items_.complete({.kind = "note", .text = *text});
           more.push_back(std::move(*text));
@@ -136,7 +118,7 @@ class Turn {
 
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason.
   asio::awaitable<std::string> answer(int draw, bool last = false) {
-    auto filled = prefill(transcript_.ids);
+    auto filled = fill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
     auto sampling = in_.settings.sampling;
@@ -246,15 +228,14 @@ class Turn {
   // Where the timeline has been already.
   asio::awaitable<bool> go_back_to(std::vector<engine::Token> ids) {
     const protocol::Usage before = usage_;
-    auto filled = prefill(ids);
+    auto filled = fill(ids);
     const bool done = co_await std::move(filled);
     usage_.prompt = before.prompt, usage_.cached = before.cached;
     co_return done;
   }
 
   // Makes the timeline end with `ids`. False: failure_ says why.
-  asio::awaitable<bool> prefill(std::span<const engine::Token> ids) {
-    const EngineHost::Person waits(host_);
+  asio::awaitable<bool> fill(std::span<const engine::Token> ids) {
     const std::int64_t total = static_cast<std::int64_t>(ids.size());
     usage_.prompt = total;
     if (total + kClosingTokens >= context_limit()) {
@@ -262,61 +243,23 @@ class Turn {
       co_return false;
     }
     events_.state(host_.n_queued() > 0 ? "queued" : "prefill");
-    auto told = std::make_shared<Clock::time_point>();
-    const auto io = co_await asio::this_coro::executor;
-    // The callback outlives nothing: sync returns before this coroutine goes on, but what it posted may come later.
-    auto alive = std::make_shared<std::atomic<bool>>(true);
-    std::int64_t evaluated = 0;  // by the pieces before
-    const auto progress_of = [&](std::int64_t left) {
-      return [this, told, io, alive, step = total_.steps, evaluated, left](std::int64_t done, std::int64_t all) {
-        const auto now = Clock::now();
-        if (now - *told < kPrefillReportEvery && (done < all || left > 0)) return;
-        *told = now;
-        asio::post(io, [this, alive, step, done = evaluated + done, all = evaluated + all + left] {
-          if (*alive) events_.prefill(step, done, all);
-        });
-      };
-    };
-    // A chunk at a time, so that what others draw meanwhile waits for no more.
-    for (std::int64_t end = 0; end < total;) {
-      const auto asked = Clock::now();
-      const auto sync = [&] {
-        const auto began = Clock::now();
-        end = piece(ids);
-        auto done = timeline_->sync(ids.first(static_cast<std::size_t>(end)), stop_.engine.get_token(), progress_of(total - end));
-        if (done && shared_ && shared_->next_mark(ids, end - 1) == end) shared_->offer(timeline_->prefix(end));
-        return std::tuple(std::move(done), began - asked, Clock::now() - began);
-      };
-      auto [synced, waited, ran] = co_await host_.run(sync);
-      usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
-      prefill_ += ran;
-      if (!synced) {
-        *alive = false;
-        failure_ = synced.error().code == engine::Errc::cancelled  ? "cancelled"
-                   : synced.error().code == engine::Errc::too_long ? "context_full"
-                                                                   : "error";
-        failure_message_ = synced.error().message;
-        co_return false;
-      }
-      evaluated += *synced;
-      host_.evaluated(*synced, ran);
+    OnPrefill told = [this, step = total_.steps](std::int64_t done, std::int64_t all) { events_.prefill(step, done, all); };
+    auto filling = prefill(host_, timeline_, shared_, ids, stop_.engine.get_token(), std::move(told));
+    const Prefilled done = co_await std::move(filling);
+    usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(done.waited).count();
+    prefill_ += done.ran;
+    if (done.error) {
+      failure_ = done.error->code == engine::Errc::cancelled  ? "cancelled"
+                 : done.error->code == engine::Errc::too_long ? "context_full"
+                                                              : "error";
+      failure_message_ = done.error->message;
+      co_return false;
     }
-    *alive = false;
     usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();
-    usage_.prefilled += evaluated;
-    usage_.cached += total - evaluated;
-    if (shared_) shared_->count(total - evaluated, evaluated);
+    usage_.prefilled += done.n_evaluated;
+    usage_.cached += total - done.n_evaluated;
+    if (shared_) shared_->count(total - done.n_evaluated, done.n_evaluated);
     co_return true;
-  }
-
-  // Where the next piece of a prefill ends. On the engine's thread; makes the timeline.
-  std::int64_t piece(std::span<const engine::Token> ids) {
-    const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine_.info().n_chunk;
-    if (!timeline_) timeline_ = engine_.timeline(shared_ ? shared_->longest(ids) : nullptr);
-    if (chunk == 0) return total;
-    const auto held = timeline_->tokens();
-    const std::int64_t common = std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
-    return std::min({total, (common / chunk + 1) * chunk, shared_ ? shared_->next_mark(ids, common) : total});
   }
 
   void finish_step(const std::string& reason) {
@@ -335,19 +278,18 @@ class Turn {
 
   asio::awaitable<void> run_calls() {
     std::vector<std::string> results, reminders;
-    bool broken = false, stuck = false;
+    bool stuck = false;
     for (Call& call : items_.calls()) {
       if (call.rejected) {
         results.push_back(call.item.output);
         continue;
       }
-      if (stop_.requested() || broken) {
-        call.item.state = "cancelled", call.item.output = kCancelledCall;
-        events_.item_completed(call.item);
+      if (stop_.requested() || !run_.why_broken().empty()) {
+        run_.cancel(call.item);
         results.push_back(call.item.output);
         continue;
       }
-      const int n = co_await run_call(call, broken);
+      const int n = co_await run_.run(call.item);
       results.push_back(call.item.output);
       if (const auto reminder = call_reminder(call.item.name, n); !reminder.empty()) {
         items_.complete({.kind = "note", .text = reminder});
@@ -356,9 +298,9 @@ class Turn {
       stuck = stuck || n >= kCallsStop;
     }
     transcript_.results = results;
-    if (broken || stop_.requested()) {
+    if (const std::string& broken = run_.why_broken(); !broken.empty() || stop_.requested()) {
       append_ids({});  // the results wait for the next prompt
-      if (broken) end("error", failure_message_);
+      if (!broken.empty()) end("error", broken);
       else end("cancelled", "");
       co_return;
     }
@@ -377,7 +319,7 @@ class Turn {
       if (auto changes = co_await std::move(asked); !changes.empty()) out.push_back(std::move(changes));
     }
     for (const auto& tool : tools_) {
-      auto asked = until_stopped(tool->news());
+      auto asked = until_stopped(stop_, tool->news());
       const auto told = co_await std::move(asked);
       if (!told || told->empty()) continue;
       std::string news = valid_utf8(*told);
@@ -390,102 +332,6 @@ class Turn {
   // What the model may call.
   std::vector<engine::ToolSpec> declared() const {
     return must_answer_ || summing_up_ ? std::vector<engine::ToolSpec>() : declared_tools(tools_, in_.settings.tools);
-  }
-
-  // Returns how often this turn has made this very call.
-  asio::awaitable<int> run_call(Call& call, bool& broken) {
-    Item& item = call.item;
-    tools::Tool* const tool = find_tool(tools_, item.name);
-    const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-    if (!tool || !args.is_object()) {  // the parser only lets declared, well-formed calls through
-      item.state = "rejected", item.output = fmt::format("There is no tool {}.", item.name);
-      events_.item_completed(item);
-      co_return 1;
-    }
-    if (in_.settings.tools == ToolUse::reading && tool->mutates(args)) {
-      item.state = "rejected", item.output = fmt::format("{}: this turn answers a question and changes nothing.", item.name);
-      events_.item_completed(item);
-      co_return 1;
-    }
-    if (!co_await let_pass(item)) co_return 1;
-    const bool mutates = tool->mutates(args);
-    const int n = calls_made_.count(item.name, item.arguments, mutates);
-    if (mutates && in_.permit && !co_await permitted(item, args)) co_return n;
-    item.changes_untold = mutates && !tool->tells_changes(args);
-    item.state = item.name == kAskUser ? "waiting" : "running";
-    events_.state(item.name == kAskUser ? "waiting" : "tool");
-    events_.item_updated(item);
-    if (stop_.requested()) {  // that it begins could not be written down
-      item.changes_untold = false;
-      item.state = "cancelled", item.output = kCancelledCall;
-      events_.item_completed(item);
-      co_return n;
-    }
-    const auto began = Clock::now();
-    const auto io = co_await asio::this_coro::executor;
-    tools::OnOutput on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
-    // In steps, for g++ 12 destroys some temporaries of a co_await expression twice.
-    auto running = tool->run(args, std::move(on_output));
-    auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
-    auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(token));
-    if (thrown) outcome = tl::unexpected(stopped_by(thrown));
-    item.elapsed_ms = ms_since(began);
-    total_.tool_ms += item.elapsed_ms;
-    if (outcome) {
-      item.state = outcome->ok ? "done" : "failed";
-      item.output = valid_utf8(outcome->text);
-      for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after, change.shown});
-    } else if (outcome.error().code == tools::Errc::cancelled) {
-      item.state = "cancelled", item.output = kCancelledCall;
-    } else {
-      broken = true;
-      failure_message_ = fmt::format("the tool {} is broken: {}", item.name, outcome.error().message);
-      item.state = "failed", item.output = outcome.error().message;
-    }
-    if (item.changes_untold && in_.ran) {
-      auto noting = in_.ran(item);
-      co_await std::move(noting);
-    }
-    if (in_.after_call && item.state != "cancelled" && !broken) {
-      auto asked = until_stopped(in_.after_call(item));
-      if (auto more = co_await std::move(asked); more && !more->empty()) item.output += (item.output.ends_with('\n') || item.output.empty() ? "" : "\n") + valid_utf8(*more);
-    }
-    events_.item_completed(item);
-    co_return n;
-  }
-
-  // False: the item is complete, and says why it did not run.
-  asio::awaitable<bool> let_pass(Item& item) {
-    if (!in_.before_call) co_return true;
-    auto asked = until_stopped(in_.before_call(item));
-    const auto why_not = co_await std::move(asked);
-    if (why_not && !*why_not) co_return true;
-    does_not_run(item, why_not ? *why_not : std::nullopt);
-    co_return false;
-  }
-
-  // The same.
-  asio::awaitable<bool> permitted(Item& item, const nlohmann::json& args) {
-    auto asked = until_stopped(in_.permit(item, args));
-    const auto why_not = co_await std::move(asked);
-    if (why_not && !*why_not) co_return true;
-    does_not_run(item, why_not ? *why_not : std::nullopt);
-    co_return false;
-  }
-  void does_not_run(Item& item, const std::optional<std::string>& why) {  // no reason: the turn was stopped
-    item.state = why ? "denied" : "cancelled";
-    item.output = why ? valid_utf8(*why) : std::string(kCancelledCall);
-    events_.item_completed(item);
-  }
-
-  // What it comes to, or nullopt where the turn was stopped first.
-  template <class T>
-  asio::awaitable<std::optional<T>> until_stopped(asio::awaitable<T> what) {
-    const auto io = co_await asio::this_coro::executor;
-    auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
-    auto [thrown, result] = co_await asio::co_spawn(io, std::move(what), std::move(token));
-    if (thrown || stop_.requested()) co_return std::nullopt;
-    co_return std::optional<T>(std::move(result));
   }
 
   // Runs on the engine's thread; the session's tools do nothing meanwhile.
@@ -614,6 +460,7 @@ class Turn {
   TurnStop& stop_;
   TurnInput in_;
   TurnItems items_;
+  TurnCalls run_;
   std::shared_ptr<SharedBeginning> shared_;  // null: nothing is shared
   TurnResult result_;
   protocol::Usage total_, usage_;
@@ -621,7 +468,6 @@ class Turn {
   bool summing_up_ = false;
   Drawn drawn_;               // the present answer
   bool must_answer_ = false;  // it goes in circles: one answer more, without tools
-  CallCounter calls_made_;
   std::string failure_, failure_message_;
 };
 

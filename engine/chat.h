@@ -24,6 +24,10 @@ struct EncodeOptions {
 };
 // `messages` is a JSON array; `context` an already encoded prefix of it (may be an empty array).
 // Control tokens and our own wording come back trusted; what people, files and tools wrote does not. Key order matters.
+// An assistant message with a true "sampled" is not rendered: a trusted segment of its own stands for it, up to its end-of-sentence token,
+// where the caller puts the ids that were sampled.
+inline constexpr std::string_view kSampledWhole = "\x01";  // ... reasoning, </think> and what follows it
+inline constexpr std::string_view kSampledSaid = "\x02";   // ... what follows </think>, which is there already
 Result<std::vector<Segment>> encode_chat(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& context,
                                          const EncodeOptions& options);
 

@@ -37,6 +37,8 @@ struct GrammarOptions {
   bool thinking = true;         // the prompt ended with <think>
   ArgumentOracle oracle;        // may be empty
   int calls_max = 8;            // calls in one answer
+  bool call_required = false;   // behind the reasoning comes a call, and nothing before it
+  bool json = false;            // what is said is one JSON object; where there are tools, or calls
 };
 
 class Grammar {

@@ -22,10 +22,11 @@ struct Conversation {
   // "reasoning_content" and "tool_calls" [{"id", "type": "function", "function": {"name", "arguments"}}], a tool's with "tool_call_id".
   // What moves or changes between two requests of one conversation without meaning anything (cache marks, billing lines) is not in it.
   Json messages = Json::array();
-  // [{"type": "function", "function": {"name", "description", "parameters", "strict"?}}], in the client's order.
+  // [{"type": "function", "function": {"name", "description", "parameters", "strict"?}, "defer_loading"?}], deferred: a message defines it
   Json tools = Json::array();
   enum class Call { as_it_likes, never, some, named } call = Call::as_it_likes;
   std::string call_name;  // named
+  bool one_call = false;  // no others beside it
 
   bool thinking = true;
   std::string effort;  // "low", "high", "max", or empty: the default
@@ -42,7 +43,8 @@ struct Conversation {
 
 // Fill in the middle: no conversation, no thinking (SPEC section 5 has the tokens).
 struct Infill {
-  std::string prefix, suffix;
+  std::string prefix;
+  std::optional<std::string> suffix;  // none: the prefix is gone on with
   engine::Sampling sampling;
   std::int64_t tokens_max = 4096;
   std::vector<std::string> stop;

@@ -52,7 +52,7 @@ struct GenerationEnd {
 
 // Why a request is not answered at all; nothing was sampled.
 struct Refusal {
-  enum class Kind { invalid, too_long, not_ready, failed } kind = Kind::invalid;
+  enum class Kind { invalid, too_long, not_ready /* too many wait, or the daemon ends: later */, failed } kind = Kind::invalid;
   std::string message;          // one line
   std::string parameter = "";   // which field of the request, where it is one
 };
@@ -61,7 +61,8 @@ class Generation {
  public:
   virtual ~Generation() = default;
   virtual std::int64_t prompt_tokens() const = 0;
-  // What was said since the last call, waiting for some; empty: it has ended.
+  // What was said since the last call, waiting for some; empty: it has ended. Also after the stop token fired it is to be called until
+  // then, so that what was evaluated is kept.
   virtual asio::awaitable<std::vector<GenerationEvent>> next() = 0;
   virtual const GenerationEnd& end() const = 0;  // after that
 };
@@ -70,11 +71,14 @@ class Generation {
 class Generations {
  public:
   virtual ~Generations() = default;
-  // Encodes and queues; the prompt is evaluated during the first next(). Waits for the model to be loaded.
+  // Encodes and queues; the prompt is evaluated during the first next(). Waits for the model to be loaded. `stop` is requested on the io
+  // executor.
   virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token stop) = 0;
   virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token stop) = 0;
   virtual asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) = 0;
   virtual std::string model() const = 0;  // what the loaded checkpoint is called
+  // How it is sampled where a request says nothing else; the seed is another each time.
+  virtual engine::Sampling sampling() const { return {}; }
 };
 
 }  // namespace lares::daemon

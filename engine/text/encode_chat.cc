@@ -144,9 +144,10 @@ class Renderer {
     return tl::unexpected(Error{Errc::bad_argument, "encode the messages: " + std::move(why)});
   }
   void theirs(std::string_view text) { add(text, false); }
+  static bool stands_for_sampled(std::string_view text) { return text == kSampledWhole || text == kSampledSaid; }
   void add(std::string_view text, bool trusted) {
     if (text.empty()) return;
-    if (!out_.empty() && out_.back().trusted == trusted) {
+    if (!out_.empty() && out_.back().trusted == trusted && !(trusted && stands_for_sampled(out_.back().text))) {
       out_.back().text += text;
     } else {
       out_.push_back({std::string(text), trusted});
@@ -191,7 +192,12 @@ class Renderer {
   Result<> assistant(std::size_t i) {
     const Json& message = messages_[i];
     const bool after_task = i > 0 && present(messages_[i - 1], "task");
-    if (options_.thinking && !after_task && (!drop_ || std::ptrdiff_t(i) > last_user_)) {
+    const bool with_reasoning = options_.thinking && !after_task && (!drop_ || std::ptrdiff_t(i) > last_user_);
+    if (present(message, "sampled")) {
+      out_.push_back({std::string(with_reasoning ? kSampledWhole : kSampledSaid), true});
+      return {};
+    }
+    if (with_reasoning) {
       theirs(field(message, "reasoning_content"));
       ours(kThinkEnd);
     }

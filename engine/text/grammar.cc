@@ -71,8 +71,9 @@ class GrammarImpl final : public Grammar {
  public:
   GrammarImpl(const Tokenizer& tokenizer, GrammarOptions options)
       : tokenizer_(tokenizer), vocabulary_(tokenizer.vocabulary()), options_(std::move(options)),
-        phase_(options_.thinking ? Phase::thinking : Phase::content) {
+        phase_(Phase::thinking) {
     for (const ToolSpec& spec : options_.tools) tools_.push_back(declared(spec));
+    if (!options_.thinking) begin_content();
   }
 
   const TokenMask* mask() override {
@@ -93,14 +94,13 @@ class GrammarImpl final : public Grammar {
     const std::string_view bytes = tokenizer_.bytes(id);
     switch (phase_) {
       case Phase::thinking:
-        if (id == vocabulary_->think_end()) {
-          phase_ = Phase::content;
-          tail_.clear();
-        }
+        if (id == vocabulary_->think_end()) begin_content();
         return;
       case Phase::content:
         if (id == vocabulary_->dsml()) return open_block();
         return remember(bytes);
+      case Phase::json_content:
+        return say_json(bytes);
       case Phase::ways:
         if (id == vocabulary_->dsml()) return advance(std::string_view(&kMarker, 1));
         return advance(bytes);
@@ -125,11 +125,13 @@ class GrammarImpl final : public Grammar {
   }
 
   bool thinking() const override { return phase_ == Phase::thinking; }
-  bool in_calls() const override { return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::done; }
+  bool in_calls() const override {
+    return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::json_content && phase_ != Phase::done;
+  }
   bool done() const override { return phase_ == Phase::done; }
 
  private:
-  enum class Phase { thinking, content, ways, free_value, json_value, stretch_value, end, done };
+  enum class Phase { thinking, content, json_content, ways, free_value, json_value, stretch_value, end, done };
 
   // ---- masks
 
@@ -147,6 +149,13 @@ class GrammarImpl final : public Grammar {
         allow(mask_, vocabulary_->eos());
         if (!tools_.empty() && tail_.ends_with("\n\n<")) allow(mask_, vocabulary_->dsml());
         return;
+      case Phase::json_content:
+        if (json_.complete()) {
+          clear();
+          return allow(mask_, vocabulary_->eos());
+        }
+        json_text();
+        return walk_ways(ByteTrie::kRoot, 0, ways_.size(), 0);  // of calls, while nothing has been said
       case Phase::ways:
         clear();
         if (std::any_of(ways_.begin(), ways_.end(), [&](const Way& w) { return w.text[at_] == kMarker; })) {
@@ -221,6 +230,13 @@ class GrammarImpl final : public Grammar {
       if (json_closing_ == 2) return allow(mask_, vocabulary_->dsml());
       return allow_bytes("/");
     }
+    json_text();
+    if (json_.complete()) {
+      allow_bytes("<");
+      allow_bytes("</");
+    }
+  }
+  void json_text() {
     const std::string key = json_.key();
     if (const auto known = json_masks_.find(key); known != json_masks_.end()) {
       mask_ = known->second;
@@ -228,10 +244,6 @@ class GrammarImpl final : public Grammar {
     }
     clear();
     walk_json(ByteTrie::kRoot, json_);
-    if (json_.complete()) {
-      allow_bytes("<");
-      allow_bytes("</");
-    }
     if (json_masks_.size() < kJsonMasksMax) json_masks_.emplace(key, mask_);
   }
   void walk_json(std::uint32_t node, const JsonAutomaton& json) {
@@ -302,7 +314,8 @@ class GrammarImpl final : public Grammar {
   }
 
   void set_ways(std::vector<Way> ways) {
-    std::sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.text < b.text; });
+    std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.text < b.text; });
+    ways.erase(std::unique(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.text == b.text; }), ways.end());
     ways_ = std::move(ways);
     at_ = 0;
     phase_ = Phase::ways;
@@ -333,6 +346,30 @@ class GrammarImpl final : public Grammar {
         return after_invoke();
       case Way::Then::finish:
         phase_ = Phase::end;
+    }
+  }
+
+  void begin_content() {
+    tail_.clear();
+    phase_ = Phase::content;
+    n_calls_ = 0;
+    const bool must_call = options_.call_required && !tools_.empty();
+    if (!must_call && !options_.json) return;
+    set_ways(invokes(std::string("\n\n<") + kMarker + "tool_calls>\n<" + kMarker));
+    if (must_call) return;
+    json_ = JsonAutomaton(JsonKind::object);
+    phase_ = Phase::json_content;
+  }
+  void say_json(std::string_view bytes) {
+    if (!ways_.empty() && bytes.starts_with('\n')) {  // no JSON begins like this
+      phase_ = Phase::ways;
+      return advance(bytes);
+    }
+    ways_.clear();
+    for (const char c : bytes) {
+      if (json_.accept(std::uint8_t(c))) continue;
+      phase_ = Phase::content;  // what the answer goes on with, which others wrote, is none
+      return;
     }
   }
 

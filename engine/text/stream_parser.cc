@@ -46,6 +46,11 @@ std::size_t half_code_point(std::string_view text) {
   return 0;
 }
 
+// Discarded where it is none. (To nlohmann's lexer a NUL is the end of the input.)
+Json json_of(const std::string& text) {
+  if (text.find('\0') != std::string::npos) return Json(Json::value_t::discarded);
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
 std::string json_string(std::string_view text) {
   return Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -258,11 +263,13 @@ struct StreamParser::Impl {
 
   // ---- calls
 
+  static constexpr std::string_view kWhole = "whole";  // the arguments came as one object, and are said
   struct Call {
     int index = 0;
     std::string name, arguments, wrong;  // wrong: why it is rejected; the first reason counts
     std::vector<std::string> keys;
-    std::string wrapped;  // the object of a parameter `arguments` that the tool does not have
+    std::string wrapped;  // the object of a parameter `arguments` that the tool does not have, or kWhole
+    bool in_text = false;  // that belongs to nothing: it goes on to the next tag, whatever begins in it
     void reject(std::string why) {
       if (wrong.empty()) wrong = std::move(why);
     }
@@ -323,20 +330,22 @@ struct StreamParser::Impl {
 
   bool invoke() {
     if (!skip_blanks()) return false;
-    if (rest()[0] == '{' && call_->keys.empty()) {
+    if (rest()[0] == '{' && call_->keys.empty() && call_->wrapped.empty() && !call_->in_text) {
       buffer_.clear();
       state_ = State::body;
       return true;
     }
     if (rest()[0] != '<') {
       call_->reject("there is text between its parameters");
+      call_->in_text = true;
       return take(std::max<std::size_t>(1, std::min(rest().find('<'), rest().size()))), true;
     }
+    call_->in_text = false;
     std::size_t length = 0;
     bool wait = false;
     const auto tag = next_tag(length, wait);
     if (wait) return false;
-    if (!tag) return take(1), true;
+    if (!tag) return call_->in_text = true, take(1), true;
     if (tag->closing) {
       if (tag->word == "invoke") take(length);
       if (tag->word == "invoke" || is_block(*tag)) finish_call();
@@ -354,6 +363,7 @@ struct StreamParser::Impl {
       return true;
     }
     key_ = *tag->name;
+    if (call_->wrapped == kWhole) call_->reject("it has parameters beside an arguments object");
     if (std::find(call_->keys.begin(), call_->keys.end(), key_) != call_->keys.end()) {
       call_->reject(fmt::format("the parameter {} is given twice", key_));
     }
@@ -416,7 +426,7 @@ struct StreamParser::Impl {
 
   void end_value() {
     if (as_ == As::text) return emit("\"");
-    const Json json = Json::parse(buffer_, nullptr, /*allow_exceptions=*/false);
+    const Json json = json_of(buffer_);
     if (wrapping_ && json.is_object() && call_->keys.empty() && call_->wrapped.empty()) {
       call_->wrapped = buffer_;
       return;
@@ -443,7 +453,7 @@ struct StreamParser::Impl {
 
   // A whole arguments object at once.
   void unwrap(const std::string& text) {
-    Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    Json json = json_of(text);
     if (!json.is_object()) return call_->reject("its body is not a JSON object");
     for (const char* key : {"arguments", "input"}) {
       if (json.size() == 1 && json.contains(key) && json[key].is_object() && !property(key)) {
@@ -453,12 +463,12 @@ struct StreamParser::Impl {
     }
     for (const auto& [key, member] : json.items()) call_->keys.push_back(key);
     emit(json.dump(-1, ' ', false, Json::error_handler_t::replace));
-    call_->wrapped = "done";
+    call_->wrapped = kWhole;
   }
 
   void finish_call() {
     Call& call = *call_;
-    const bool whole = call.wrapped == "done";
+    const bool whole = call.wrapped == kWhole;
     if (!whole && !call.wrapped.empty()) {
       if (call.keys.empty()) unwrap(call.wrapped);
       else call.reject("it has parameters beside an arguments object");

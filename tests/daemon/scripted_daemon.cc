@@ -1,9 +1,11 @@
 // laresd with a scripted model: scripted_daemon SOCKET STATE_DIR SCRIPT. SCRIPT is a JSON array of answers:
-//   {"text": "...", "openEnded": false, "gate": "FIFO", "step": 0}
+//   {"text": "...", "openEnded": false, "failAt": -1, "gate": "FIFO", "step": 0}
 // gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1, whichever comes to it next; 0: any step
-// or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them. The
-// user's own configuration is in $LARES_TEST_CONFIG, the model's context in $LARES_TEST_CONTEXT. $LARES_TEST_HTTP=quick: HTTP's patience
-// is a second where it was a minute. It also answers what http_routes.h says. $LARES_TEST_LISTEN: as --listen.
+// or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them, or
+// "files": it writes the file that is asked for with whatever tool a client has (tests/clients/client_director.h).
+// In the environment: $LARES_TEST_CONFIG, the folder of the user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context;
+// $LARES_TEST_CHUNK: it evaluates prompts so many tokens at a time, and has prefixes; $LARES_TEST_HTTP=quick: HTTP's patience is a second
+// where it was a minute; $LARES_TEST_LISTEN: as --listen. It also answers what http_routes.h says.
 #include <unistd.h>
 
 #include <chrono>
@@ -16,6 +18,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/daemon.h"
+#include "tests/clients/client_director.h"
 #include "tests/daemon/http_routes.h"
 #include "tests/daemon/scripted_engine.h"
 
@@ -40,16 +43,19 @@ int main(int argc, char** argv) {
   options.listen_without_token = std::getenv("LARES_TEST_WITHOUT_TOKEN") != nullptr;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
+    if (script == "files") return std::make_unique<daemon::ScriptedEngine>(daemon::writes_file);
     std::deque<daemon::Play> plays;
     for (const auto& answer : script) {
       if (answer.contains("fail")) return tl::unexpected(engine::Error{engine::Errc::malformed, answer["fail"]});
-      daemon::Play play{.text = answer.at("text"), .open_ended = answer.value("openEnded", false), .step = answer.value("step", 0)};
+      daemon::Play play{.text = answer.at("text"), .open_ended = answer.value("openEnded", false), .step = answer.value("step", 0), .fail_at = answer.value("failAt", -1)};
       if (const std::string gate = answer.value("gate", ""); !gate.empty()) {
         play.at_sync = [gate] { std::ifstream(gate).get(); };
       }
       plays.push_back(std::move(play));
     }
-    return std::make_unique<daemon::ScriptedEngine>(std::move(plays), context ? std::atoll(context) : 1 << 20);
+    auto engine = std::make_unique<daemon::ScriptedEngine>(std::move(plays), context ? std::atoll(context) : 1 << 20);
+    if (const char* chunk = std::getenv("LARES_TEST_CHUNK")) engine->evaluate_in_chunks(std::atoll(chunk));
+    return engine;
   };
   return daemon::run_daemon(options, daemon::Log(STDERR_FILENO));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -17,7 +18,8 @@ namespace {
 using engine::Token;
 
 constexpr int kBytes = 256;
-constexpr std::array kAdded = {engine::kBos, engine::kEos, engine::kUser, engine::kAssistant, engine::kThink, engine::kThinkEnd, engine::kDsml};
+constexpr std::array<std::string_view, 10> kAdded = {engine::kBos, engine::kEos, engine::kUser, engine::kAssistant, engine::kThink, engine::kThinkEnd, engine::kDsml,
+                                                     "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"};
 
 class ByteTokenizer final : public engine::Tokenizer {
  public:
@@ -63,37 +65,55 @@ class ByteTokenizer final : public engine::Tokenizer {
 
 }  // namespace
 
+// Tokens alone.
+class ScriptedPrefix final : public engine::Prefix {
+ public:
+  explicit ScriptedPrefix(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
+  std::span<const Token> tokens() const override { return tokens_; }
+  std::int64_t n_pages() const override { return 0; }
+  std::span<const std::uint8_t> page(std::int64_t) const override { return {}; }
+  std::span<const std::uint8_t> frontier() const override { return {}; }
+
+ private:
+  std::vector<Token> tokens_;
+};
+
 class ScriptedTimeline final : public engine::Timeline {
  public:
-  explicit ScriptedTimeline(ScriptedEngine& engine) : engine_(engine) {}
+  explicit ScriptedTimeline(ScriptedEngine& engine, const engine::PrefixRef& from = nullptr) : engine_(engine) {
+    if (from) tokens_.assign(from->tokens().begin(), from->tokens().end());
+    evaluated_ = tokens_.size();
+  }
 
   std::span<const Token> tokens() const override { return tokens_; }
 
   engine::Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const engine::Progress& progress) override {
+    if (engine_.info_.n_chunk > 0) return evaluate(prompt, stop);
     const auto common = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin();
     tokens_.assign(prompt.begin(), prompt.end());
-    if (engine_.director_) {
-      play_ = engine_.director_(engine_.tokenizer().decode(tokens_));
-    } else {
-      const std::lock_guard lock(engine_.mutex_);
-      engine_.prompts_.push_back(engine_.tokenizer().decode(tokens_));
-      ++step_;
-      const auto next = std::ranges::find_if(engine_.plays_, [&](const Play& play) { return play.step == 0 || play.step == step_; });
-      if (next == engine_.plays_.end()) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script has no more answers"});
-      play_ = std::move(*next);
-      engine_.plays_.erase(next);
-    }
-    said_ = engine_.tokenizer().encode(play_.text, true);
-    at_ = 0;
-    if (play_.at_sync) play_.at_sync();
+    if (auto taken = take_play(); !taken) return tl::unexpected(std::move(taken.error()));
     if (play_.fail_sync >= 0) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
     if (stop.stop_requested()) return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
     const auto n = static_cast<std::int64_t>(prompt.size()) - common;
-    progress(n, n);
+    {
+      const std::lock_guard lock(engine_.mutex_);
+      engine_.n_evaluated_ += n;
+    }
+    progress_to(progress, n);
     return n;
   }
 
+  engine::PrefixRef prefix(std::int64_t n_tokens) const override {
+    const auto n = static_cast<std::size_t>(n_tokens);
+    if (engine_.info_.n_chunk == 0 || n_tokens <= 0 || n > evaluated_ || (n != evaluated_ && n % kReturnsTo != 0)) return nullptr;
+    return std::make_shared<ScriptedPrefix>(std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens));
+  }
+
   engine::Result<Token> next(const engine::Sampling&, const engine::TokenMask* mask) override {
+    if (!play_taken_) {
+      if (auto taken = take_play(); !taken) return tl::unexpected(std::move(taken.error()));
+    }
+    evaluated_ = tokens_.size();
     if (play_.before_token) play_.before_token(at_);
     if (at_ == play_.fail_at) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
     Token wanted = *engine_.tokenizer().added(engine::kEos);
@@ -113,11 +133,51 @@ class ScriptedTimeline final : public engine::Timeline {
   }
 
  private:
+  static constexpr std::size_t kReturnsTo = 128;
+  static void progress_to(const engine::Progress& progress, std::int64_t n) {
+    if (progress) progress(n, n);
+  }
+
+  engine::Result<std::int64_t> evaluate(std::span<const Token> prompt, const std::stop_token& stop) {
+    if (engine_.before_chunk_) engine_.before_chunk_(static_cast<std::int64_t>(prompt.size()));
+    if (stop.stop_requested()) return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
+    tokens_.resize(evaluated_);
+    const auto common = static_cast<std::size_t>(std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin());
+    const std::size_t begin = common == evaluated_ && common < prompt.size() ? common : std::min(common, prompt.size() - 1) / kReturnsTo * kReturnsTo;
+    tokens_.assign(prompt.begin(), prompt.end());
+    evaluated_ = tokens_.size();
+    play_taken_ = false;
+    const std::lock_guard lock(engine_.mutex_);
+    engine_.n_evaluated_ += static_cast<std::int64_t>(prompt.size() - begin);
+    return static_cast<std::int64_t>(prompt.size() - begin);
+  }
+
+  engine::Result<> take_play() {
+    play_taken_ = true;
+    if (engine_.director_) {
+      play_ = engine_.director_(engine_.tokenizer().decode(tokens_));
+    } else {
+      const std::lock_guard lock(engine_.mutex_);
+      engine_.prompts_.push_back(engine_.tokenizer().decode(tokens_));
+      ++step_;
+      const auto next = std::ranges::find_if(engine_.plays_, [&](const Play& play) { return play.step == 0 || play.step == step_; });
+      if (next == engine_.plays_.end()) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script has no more answers"});
+      play_ = std::move(*next);
+      engine_.plays_.erase(next);
+    }
+    said_ = engine_.tokenizer().encode(play_.text, true);
+    at_ = 0;
+    if (play_.at_sync) play_.at_sync();
+    return {};
+  }
+
   ScriptedEngine& engine_;
   std::vector<Token> tokens_, said_;
   Play play_;
   int step_ = 0;
   std::int64_t at_ = 0;
+  std::size_t evaluated_ = 0;  // in chunks: all but what was drawn last
+  bool play_taken_ = true;
 };
 
 ScriptedEngine::ScriptedEngine(std::deque<Play> plays, std::int64_t n_context)
@@ -149,6 +209,18 @@ Play said_by_prompt(std::string_view prompt) {
 }
 
 std::unique_ptr<engine::Timeline> ScriptedEngine::timeline() { return std::make_unique<ScriptedTimeline>(*this); }
+
+std::unique_ptr<engine::Timeline> ScriptedEngine::timeline(engine::PrefixRef from) { return std::make_unique<ScriptedTimeline>(*this, from); }
+
+void ScriptedEngine::evaluate_in_chunks(std::int64_t n_chunk, std::function<void(std::int64_t)> before_chunk) {
+  info_.n_chunk = n_chunk;
+  before_chunk_ = std::move(before_chunk);
+}
+
+std::int64_t ScriptedEngine::n_evaluated() const {
+  const std::lock_guard lock(mutex_);
+  return n_evaluated_;
+}
 
 std::vector<std::string> ScriptedEngine::prompts() const {
   const std::lock_guard lock(mutex_);

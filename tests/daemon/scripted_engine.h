@@ -44,8 +44,14 @@ class ScriptedEngine final : public engine::Engine {
   const engine::Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<engine::Timeline> timeline() override;
 
+  // As a real engine: prompts a chunk at a time, prefixes, and no way back but to multiples of 128. An answer is then taken with the first
+  // draw behind a prompt, and `before_chunk`, if there is one, is called before what ends at `end` is evaluated.
+  void evaluate_in_chunks(std::int64_t n_chunk, std::function<void(std::int64_t end)> before_chunk = {});
+  std::unique_ptr<engine::Timeline> timeline(engine::PrefixRef from) override;
+
   // ---- what a test looks at
   std::vector<std::string> prompts() const;  // the decoded text of every sync
+  std::int64_t n_evaluated() const;          // tokens of all syncs
   std::size_t n_left() const;
   int n_masked() const;  // tokens the script wanted and the grammar forbade
 
@@ -57,6 +63,8 @@ class ScriptedEngine final : public engine::Engine {
   std::deque<Play> plays_;
   Director director_;  // in place of plays; its prompts are not kept
   std::vector<std::string> prompts_;
+  std::function<void(std::int64_t)> before_chunk_;
+  std::int64_t n_evaluated_ = 0;
   int n_masked_ = 0;
 };
 

@@ -133,5 +133,25 @@ TEST(Encoding, EffortIsDataOfTheGeneration) {
   EXPECT_FALSE(encode_chat(Json::array(), Json::array(), {.reasoning_effort = "extreme"}));
 }
 
+// One segment for all that was sampled, wherever its neighbours are ours too.
+TEST(Encode, WhatWasSampledIsLeftToTheCaller) {
+  const auto json = [](const char* text) { return nlohmann::ordered_json::parse(text); };
+  const auto messages = json(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "sampled": true, "tool_calls": [{"id": "1"}, {"id": "2"}]},
+      {"role": "tool", "tool_call_id": "2", "content": "second"}, {"role": "tool", "tool_call_id": "1", "content": "first"}, {"role": "user", "content": "c"}])");
+  const auto text_of = [&](const nlohmann::ordered_json& all, bool thinking) {
+    const auto segments = encode_chat(all, nlohmann::ordered_json::array(), {.thinking = thinking});
+    std::string text;
+    for (const auto& s : segments.value()) text += (text.empty() ? "" : "|") + s.text;
+    return text;
+  };
+  EXPECT_EQ(text_of(messages, true), "<｜begin▁of▁sentence｜><｜User｜>|a|<｜Assistant｜></think>|\x02|<｜User｜>|<tool_result>first</tool_result>\n\n"
+                                     "<tool_result>second</tool_result>\n\nc|<｜Assistant｜><think>");
+  auto with_tools = messages;
+  with_tools.insert(with_tools.begin(), json(R"({"role": "system", "tools": [{"function": {"name": "f"}}]})"));
+  const std::string whole = text_of(with_tools, true);
+  EXPECT_NE(whole.find("|<｜Assistant｜><think>|\x01|<｜User｜>|"), std::string::npos) << whole;
+  EXPECT_NE(text_of(messages, false).find("</think>|\x02|<｜User｜>"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace lares::engine

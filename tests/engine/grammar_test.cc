@@ -215,6 +215,102 @@ TEST(Grammar, EveryStretchOfALongTextIsAllowedAndNothingElse) {
   for (const std::string value : {"", "r", "too", "</", "a"}) check(value);
 }
 
+// What a walk at random says that prefers `wanted` tokens where it may, as the parser reads it. Random bytes are no UTF-8: ASCII alone.
+Message random_answer(const Tokenizer& t, GrammarOptions options, unsigned seed) {
+  std::mt19937 random(seed);
+  const bool thinking = options.thinking;
+  const auto grammar = Grammar::make(t, std::move(options));
+  std::string text;
+  for (int i = 0; i < 20'000 && !grammar->done(); ++i) {
+    const TokenMask& mask = *grammar->mask();
+    std::vector<Token> allowed;
+    for (Token id = 0; id < t.vocab_size(); ++id) {
+      if (allows(mask, id) && (id >= 256 || id < 128)) allowed.push_back(id);
+    }
+    Token pick = allowed.at(random() % allowed.size());
+    for (const char c : {'"', '}', ']', '/', '<'}) {  // what ends things
+      if (allows(mask, Token(c)) && random() % 3 == 0) pick = Token(c);
+    }
+    for (const Token id : {*t.added(kThinkEnd), *t.added(kDsml), *t.added(kEos)}) {
+      if (allows(mask, id) && random() % 2) pick = id;
+    }
+    grammar->accept(pick);
+    text += t.bytes(pick);
+  }
+  EXPECT_TRUE(grammar->done()) << text.substr(0, 300);
+  const auto message = parse_strict(text, thinking);
+  EXPECT_TRUE(message) << text;
+  return message.value_or(Message{});
+}
+
+TEST(Grammar, WhereACallIsRequiredNothingElseIsSaid) {
+  const Bytes t;
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    const Message m = random_answer(t, {.tools = kTools, .thinking = seed % 2 == 0, .oracle = oracle, .calls_max = 2, .call_required = true}, seed);
+    EXPECT_EQ(m.content, "");
+    EXPECT_GE(m.calls.size(), 1u);
+    check(m);
+  }
+}
+
+TEST(Grammar, ACallCannotBeRequiredOfNoTools) {
+  const Bytes t;
+  const auto grammar = Grammar::make(t, {.thinking = false, .call_required = true});
+  EXPECT_TRUE(allows(*grammar->mask(), *t.added(kEos)));
+}
+
+TEST(Grammar, JsonIsOneObjectAndNothingElse) {
+  const Bytes t;
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    const Message m = random_answer(t, {.thinking = seed % 2 == 0, .json = true}, seed);
+    EXPECT_TRUE(nlohmann::json::parse(m.content, nullptr, false).is_object()) << m.content;
+  }
+}
+
+TEST(Grammar, JsonOrCallsWhereThereAreTools) {
+  const Bytes t;
+  int n_calls = 0, n_objects = 0;
+  for (unsigned seed = 0; seed < 120; ++seed) {
+    SCOPED_TRACE(seed);
+    const Message m = random_answer(t, {.tools = kTools, .thinking = false, .oracle = oracle, .calls_max = 1, .json = true}, seed);
+    n_calls += m.calls.empty() ? 0 : 1;
+    if (m.calls.empty()) {
+      EXPECT_TRUE(nlohmann::json::parse(m.content, nullptr, false).is_object()) << m.content;
+      ++n_objects;
+    } else {
+      EXPECT_EQ(m.content, "");
+    }
+  }
+  EXPECT_GT(n_calls, 10);
+  EXPECT_GT(n_objects, 10);
+}
+
+TEST(Grammar, JsonGoesOnWhereItWasBegunAndIsFreeBehindWhatIsNone) {
+  const Bytes t;
+  const auto grammar = Grammar::make(t, {.thinking = false, .json = true});
+  for (const char c : std::string("{\"a\": ")) grammar->accept(Token(c));
+  EXPECT_TRUE(allows(*grammar->mask(), Token('1')));
+  EXPECT_FALSE(allows(*grammar->mask(), Token('}')));
+  EXPECT_FALSE(allows(*grammar->mask(), *t.added(kEos)));
+  const auto other = Grammar::make(t, {.thinking = false, .json = true});
+  for (const char c : std::string("Here it is: ")) other->accept(Token(c));
+  EXPECT_TRUE(allows(*other->mask(), Token('x')));
+  EXPECT_TRUE(allows(*other->mask(), *t.added(kEos)));
+}
+
+// Clients' schemas are not always right.
+TEST(Grammar, AChoiceThatIsGivenTwiceCanBeMade) {
+  const Bytes t;
+  const std::vector<ToolSpec> tools = {{"f", "", R"({"type":"object","properties":{"k":{"type":"string","enum":["a","a"]}},"required":["k"]})"}};
+  for (unsigned seed = 0; seed < 10; ++seed) {
+    const Message m = random_answer(t, {.tools = tools, .thinking = false, .calls_max = 1, .call_required = true}, seed);
+    ASSERT_EQ(m.calls.size(), 1u);
+    EXPECT_EQ(nlohmann::json::parse(m.calls[0].arguments), nlohmann::json({{"k", "a"}}));
+  }
+}
+
 TEST(Grammar, ThinkingAllowsNoEndAndNoCall) {
   const Bytes t;
   auto grammar = Grammar::make(t, {.tools = kTools});

@@ -140,6 +140,15 @@ TEST(StreamParser, WhatCannotRunIsRejectedWithTheReason) {
   EXPECT_THAT(rejected(invoke("edit", "[1, 2]")), HasSubstr("text between its parameters"));
 }
 
+// What damaged answers brought to light (dsml_fuzz_test.cc).
+TEST(StreamParser, AnObjectAndMoreIsNoCall) {
+  for (const std::string more : {parameter("line", "2", "false"), parameter("text", "x"), std::string("{}")}) {
+    EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"path": "a"})" "</｜DSML｜parameter>" + more))).back(), HasSubstr("did not run")) << more;
+  }
+  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", "not {\"path\": 1}" + parameter("path", "a")))).back(), HasSubstr("text between its parameters"));
+  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", parameter("path", "a") + parameter("line", std::string("2\0 and more", 11), "false")))).back(), HasSubstr("not JSON"));
+}
+
 TEST(StreamParser, WhatWasCutOffNeverRuns) {
   const std::string all = "x</think>Hm." + block(invoke("edit", parameter("path", "a") + "\n" + parameter("text", "b")));
   const std::size_t name_known = all.find("edit\">") + 6, end = all.rfind("\n</｜DSML｜tool_calls>");

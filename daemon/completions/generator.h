@@ -1,0 +1,88 @@
+// Stateless generation over the engine: several at a time, each beginning with the longest prefix that an earlier one has left.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include "daemon/completions/generation.h"
+#include "daemon/completions/prefix_cache.h"
+#include "daemon/completions/queue.h"
+#include "daemon/completions/render.h"
+#include "daemon/completions/sampled.h"
+#include "daemon/engine_host.h"
+#include "daemon/log.h"
+
+namespace lares::daemon {
+
+inline constexpr std::size_t kRunningMax = kTogetherMax;  // each has a sequence's memory
+inline constexpr std::size_t kQueuedMax = 1024;           // and as many requests in memory at most; one more is told to come again
+
+struct GeneratorOptions {
+  std::string model;  // what the checkpoint is called
+  CheckpointWords words;
+  engine::Sampling sampling;
+  std::int64_t think_tokens_max = 0;  // then </think> is forced
+  std::size_t running_max = kRunningMax, queued_max = kQueuedMax;
+  std::uint64_t prefix_bytes_max = kPrefixBytesMax, sampled_bytes_max = kSampledBytesMax;
+};
+
+class Completion;  // completion.h
+
+// What generations share, and what may still be used by one that outlives the Generator: a coroutine that nobody resumes any more goes
+// with its executor, and a job on the engine's thread with that.
+struct GeneratorCore {
+  GeneratorCore(asio::any_io_executor executor, EngineHost& engine_host, const Log& to, GeneratorOptions given)
+      : io(executor), host(engine_host), log(to), options(std::move(given)), sampled(options.sampled_bytes_max), prefixes(options.prefix_bytes_max),
+        queue(executor, options.running_max, options.queued_max) {}
+
+  asio::any_io_executor io;
+  EngineHost& host;
+  const Log& log;
+  const GeneratorOptions options;
+  SampledAnswers sampled;
+  PrefixCache prefixes;  // on the engine's thread
+  Queue queue;
+  std::set<Completion*> running;
+  bool ending = false;
+  std::int64_t n_requests = 0, n_prompt = 0, n_cached = 0, n_completion = 0;
+};
+// What was answered begins the next request's prompt.
+asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core, std::unique_ptr<engine::Timeline> timeline);
+
+class Generator final : public Generations {
+ public:
+  Generator(asio::any_io_executor io, EngineHost& host, const Log& log, GeneratorOptions options);
+  ~Generator() override;
+
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token stop) override;
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token stop) override;
+  asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) override;
+  std::string model() const override { return core_->options.model; }
+  engine::Sampling sampling() const override;
+
+  // The daemon ends: what runs ends with GenerationEnd::Reason::ending, and nothing begins.
+  void end();
+
+  // Since the start, on the io executor. Of the prompts' tokens the cached ones were not evaluated.
+  struct Counts {
+    std::int64_t requests = 0, prompt = 0, cached = 0, completion = 0;
+    std::size_t running = 0, waiting = 0;
+  };
+  Counts counts() const;
+
+ private:
+  struct Asked;
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> start(std::shared_ptr<Asked> asked, std::stop_token stop);
+  asio::awaitable<tl::expected<Rendered, Refusal>> rendered(std::shared_ptr<Asked> asked);
+
+  const std::shared_ptr<GeneratorCore> core_;
+  asio::thread_pool rendering_{1};  // a prompt of a million tokens takes a second to encode
+};
+
+}  // namespace lares::daemon

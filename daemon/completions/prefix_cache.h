@@ -1,0 +1,42 @@
+// What was evaluated for one request and may begin another's prompt: prefixes, the least recently used ones given up when they hold too
+// many bytes. On the engine's thread.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace lares::daemon {
+
+inline constexpr std::uint64_t kPrefixBytesMax = std::uint64_t{2} << 30;  // pages that several have count once
+inline constexpr std::size_t kPrefixesMax = 1024;                         // each is compared with a prompt
+
+class PrefixCache {
+ public:
+  explicit PrefixCache(std::uint64_t bytes_max = kPrefixBytesMax) : bytes_max_(bytes_max) {}
+
+  struct Found {
+    engine::PrefixRef prefix;     // the longest that is a beginning of the prompt and not all of it; null: none
+    std::int64_t n_common = 0;    // tokens the prompt has in common with any; nothing can be gone on from there, unless the above ends there
+  };
+  Found find(std::span<const engine::Token> prompt);
+  void keep(engine::PrefixRef prefix);  // null: nothing happens
+
+  std::uint64_t bytes() const { return bytes_; }
+  std::size_t n_prefixes() const { return prefixes_.size(); }
+
+ private:
+  void count(const engine::Prefix& prefix, int change);
+  void give_up_last();
+
+  const std::uint64_t bytes_max_;
+  std::list<engine::PrefixRef> prefixes_;  // the latest use first
+  std::unordered_map<const std::uint8_t*, int> pages_;  // how many prefixes have each
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace lares::daemon

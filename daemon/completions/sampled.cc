@@ -1,0 +1,109 @@
+#include "daemon/completions/sampled.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace lares::daemon {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What clients trim, and the parser of answers before them.
+std::string_view trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+// FNV-1a. Nobody gains by a collision: what is found is compared.
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) { return (hash ^ value) * 0x100000001b3; }
+
+std::string key_of_text(std::string_view content) {
+  std::uint64_t hash = kHashOfNothing;
+  for (const char c : trimmed(content)) hash = mixed(hash, static_cast<unsigned char>(c));
+  return fmt::format("text {:016x} {}", hash, trimmed(content).size());
+}
+
+std::string text_of(const Json& object, const char* name) {
+  const auto it = object.find(name);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
+}
+
+// Keys in any order, numbers however they are spelt.
+bool same_arguments(const std::string& a, const std::string& b) {
+  if (a == b) return true;
+  const auto x = nlohmann::json::parse(a, nullptr, /*allow_exceptions=*/false), y = nlohmann::json::parse(b, nullptr, false);
+  return !x.is_discarded() && x == y;
+}
+
+bool says_the_same(const Sampled& answer, const Json& message, const Json* calls) {
+  if (trimmed(answer.content) != trimmed(text_of(message, "content"))) return false;
+  const std::size_t n = calls ? calls->size() : 0;
+  if (n != answer.calls.size()) return false;
+  for (std::size_t i = 0; i < n; ++i) {
+    const Json& call = (*calls)[i];
+    const auto function = call.find("function");
+    if (text_of(call, "id") != answer.calls[i].id || function == call.end() || !function->is_object()) return false;
+    if (text_of(*function, "name") != answer.calls[i].name || !same_arguments(text_of(*function, "arguments"), answer.calls[i].arguments)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::uint64_t hash_of(std::span<const engine::Token> ids, std::uint64_t before) {
+  for (const engine::Token id : ids) before = mixed(before, static_cast<std::uint64_t>(id));
+  return before;
+}
+
+void SampledAnswers::add(Sampled answer) {
+  std::uint64_t bytes = sizeof(Sampled) + sizeof(Entry) + answer.reasoning.size() + answer.content.size() +
+                        (answer.reasoning_ids.size() + answer.said_ids.size()) * sizeof(engine::Token);
+  for (const SampledCall& call : answer.calls) bytes += sizeof(SampledCall) + call.id.size() + call.name.size() + call.arguments.size();
+  std::string key = answer.calls.empty() ? key_of_text(answer.content) : answer.calls.front().id;
+  const std::lock_guard lock(mutex_);
+  entries_.push_front({std::make_shared<const Sampled>(std::move(answer)), key, bytes});
+  by_key_.emplace(std::move(key), entries_.begin());
+  bytes_ += bytes;
+  while (bytes_ > bytes_max_ && !entries_.empty()) {
+    const auto last = std::prev(entries_.end());
+    for (auto [it, end] = by_key_.equal_range(last->key); it != end; ++it) {
+      if (it->second != last) continue;
+      by_key_.erase(it);
+      break;
+    }
+    bytes_ -= last->bytes;
+    entries_.erase(last);
+  }
+}
+
+SampledRef SampledAnswers::find(const Json& message, std::uint64_t prompt) {
+  const auto at = message.find("tool_calls");
+  const Json* const calls = at != message.end() && at->is_array() && !at->empty() ? &*at : nullptr;
+  if (calls && !calls->front().is_object()) return nullptr;
+  const std::string key = calls ? text_of(calls->front(), "id") : key_of_text(text_of(message, "content"));
+  const std::string reasoning = text_of(message, "reasoning_content");
+  const auto fits = [&](const Sampled& answer) {
+    const bool same = trimmed(answer.reasoning) == trimmed(reasoning);
+    return (answer.prompt == prompt && (same || reasoning.empty()) ? 2 : 0) + (same ? 1 : 0);
+  };
+  const std::lock_guard lock(mutex_);
+  const auto [begin, end] = by_key_.equal_range(key);
+  auto best = end;
+  for (auto it = begin; it != end; ++it) {
+    const Sampled& answer = *it->second->answer;
+    if (says_the_same(answer, message, calls) && (best == end || fits(answer) > fits(*best->second->answer))) best = it;
+  }
+  if (best == end) return nullptr;
+  entries_.splice(entries_.begin(), entries_, best->second);
+  return best->second->answer;
+}
+
+std::uint64_t SampledAnswers::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
+}  // namespace lares::daemon

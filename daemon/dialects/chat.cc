@@ -1,0 +1,170 @@
+// OpenAI's Chat Completions as DeepSeek's API speaks it: reasoning_content beside content, cache hits in the usage.
+#include <memory>
+#include <utility>
+
+#include "daemon/dialects/chat_request.h"
+#include "daemon/dialects/dialects.h"
+#include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/sse.h"
+#include "daemon/http/router.h"
+
+namespace lares::daemon {
+namespace {
+
+// What all chunks of an answer, and the whole one, begin with.
+struct ChatHead {
+  std::string id, model, fingerprint;
+  std::int64_t created = 0;
+
+  WireJson object(std::string_view kind) const {
+    return {{"id", id}, {"object", kind}, {"created", created}, {"model", model}, {"system_fingerprint", fingerprint}};
+  }
+};
+
+WireJson call_json(int index, const std::string& id, const std::string& name, const std::string& arguments) {
+  return {{"index", index}, {"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", arguments}}}};
+}
+
+// ---- as a stream
+
+class ChatStream {
+ public:
+  ChatStream(ChatHead head, bool with_usage) : head_(std::move(head)), with_usage_(with_usage) {}
+
+  std::string begin(bool thinks) const {
+    WireJson delta = {{"role", "assistant"}, {"content", ""}};
+    if (thinks) delta["reasoning_content"] = "";
+    return chunk(std::move(delta));
+  }
+  std::string event(const GenerationEvent& event) const {
+    if (const auto* const reasoning = std::get_if<ReasoningText>(&event)) return chunk({{"reasoning_content", reasoning->text}});
+    if (const auto* const content = std::get_if<ContentText>(&event)) {
+      return chunk({{"content", content->text}}, content->logprobs.empty() ? WireJson() : openai_logprobs(content->logprobs));
+    }
+    if (const auto* const begun = std::get_if<CallBegun>(&event)) return chunk({{"tool_calls", WireJson::array({call_json(begun->index, begun->id, begun->name, "")})}});
+    if (const auto* const more = std::get_if<CallArguments>(&event)) {
+      const WireJson call = {{"index", more->index}, {"function", {{"arguments", more->json}}}};
+      return chunk({{"tool_calls", WireJson::array({call})}});
+    }
+    return "";  // a call that is done has been said
+  }
+  std::string end(const GenerationEnd& end) const {
+    std::string out = chunk(WireJson::object(), WireJson(), WireJson(finish_reason(end.reason)));
+    if (with_usage_) {
+      WireJson last = head_.object("chat.completion.chunk");
+      last["choices"] = WireJson::array();
+      last["usage"] = openai_usage(end.usage);
+      out += sse_data(last);
+    }
+    return out + std::string(kSseDone);
+  }
+
+ private:
+  std::string chunk(WireJson delta, WireJson logprobs = WireJson(), WireJson finish = WireJson()) const {
+    WireJson json = head_.object("chat.completion.chunk");
+    WireJson choice = {{"index", 0}, {"delta", std::move(delta)}, {"logprobs", std::move(logprobs)}, {"finish_reason", std::move(finish)}};
+    json["choices"] = WireJson::array();
+    json["choices"].push_back(std::move(choice));
+    if (with_usage_) json["usage"] = nullptr;
+    return sse_data(json);
+  }
+
+  const ChatHead head_;
+  const bool with_usage_;
+};
+
+asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, ChatStream chat, bool thinks) {
+  auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
+  co_await std::move(beginning);
+  std::string text = chat.begin(thinks);
+  for (;;) {
+    auto writing = reader.write(std::move(text));
+    co_await std::move(writing);
+    text.clear();
+    auto saying = generation.next();
+    const auto events = co_await std::move(saying);
+    if (events.empty()) break;
+    for (const GenerationEvent& event : events) text += chat.event(event);
+  }
+  auto writing = reader.write(chat.end(generation.end()));
+  co_await std::move(writing);
+  auto ending = exchange.end();
+  co_await std::move(ending);
+}
+
+// ---- whole
+
+struct ChatWhole {
+  std::string reasoning, content;
+  WireJson calls = WireJson::array();
+  std::vector<TokenLogprob> logprobs;
+
+  void hear(const GenerationEvent& event) {
+    if (const auto* const text = std::get_if<ReasoningText>(&event)) reasoning += text->text;
+    if (const auto* const text = std::get_if<ContentText>(&event)) {
+      content += text->text;
+      logprobs.insert(logprobs.end(), text->logprobs.begin(), text->logprobs.end());
+    }
+    if (const auto* const call = std::get_if<CallDone>(&event)) calls.push_back(call_json(call->index, call->id, call->name, call->arguments));
+  }
+  WireJson json(const ChatHead& head, const Conversation& asked, const GenerationEnd& end) && {
+    WireJson message = {{"role", "assistant"}, {"content", std::move(content)}};
+    if (asked.thinking) message["reasoning_content"] = std::move(reasoning);
+    if (!calls.empty()) message["tool_calls"] = std::move(calls);
+    WireJson choice = {{"index", 0}, {"message", std::move(message)}, {"logprobs", asked.n_logprobs >= 0 ? openai_logprobs(logprobs) : WireJson()},
+                       {"finish_reason", finish_reason(end.reason)}};
+    WireJson out = head.object("chat.completion");
+    out["choices"] = WireJson::array();
+    out["choices"].push_back(std::move(choice));
+    out["usage"] = openai_usage(end.usage);
+    return out;
+  }
+};
+
+asio::awaitable<HttpReply> whole(Generation& generation, const ChatHead& head, const Conversation& asked) {
+  ChatWhole answer;
+  for (;;) {
+    auto saying = generation.next();
+    const auto events = co_await std::move(saying);
+    if (events.empty()) break;
+    for (const GenerationEvent& event : events) answer.hear(event);
+  }
+  const GenerationEnd& end = generation.end();
+  if (finish_reason(end.reason) == "insufficient_system_resource") co_return openai_reply(error_of(end));
+  co_return json_reply(std::move(answer).json(head, asked, end));
+}
+
+asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, bool beta) {
+  const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
+  const auto body = body_of(exchange.request());
+  if (!body) co_return co_await refuse(body.error());
+  auto asked = read_chat(*body, generations.sampling(), beta);
+  if (!asked) co_return co_await refuse(asked.error());
+  Reader reader(exchange);
+  auto beginning = generations.begin(asked->conversation, reader.stop());
+  const auto generation = co_await std::move(beginning);
+  if (!generation) {
+    const WireError error = error_of(generation.error());
+    co_return co_await refuse(error);
+  }
+  ChatHead head{fresh_id("chatcmpl-"), asked->model, system_fingerprint(generations), seconds_since_1970()};
+  if (asked->stream) {
+    auto streaming = stream(exchange, reader, **generation, ChatStream(std::move(head), asked->with_usage), asked->conversation.thinking);
+    co_return co_await std::move(streaming);
+  }
+  auto answering = whole(**generation, head, asked->conversation);
+  HttpReply reply = co_await std::move(answering);
+  auto replying = exchange.reply(std::move(reply));
+  co_await std::move(replying);
+}
+
+}  // namespace
+
+void add_chat(Router& router, Generations& generations) {
+  for (const char* const path : {"/v1/chat/completions", "/chat/completions", "/beta/chat/completions", "/beta/v1/chat/completions"}) {
+    const bool beta = std::string_view(path).starts_with("/beta");
+    router.add("POST", path, [&generations, beta](Exchange& exchange) { return answer_chat(exchange, generations, beta); });
+  }
+}
+
+}  // namespace lares::daemon

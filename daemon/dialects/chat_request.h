@@ -1,0 +1,23 @@
+// A request of OpenAI's Chat Completions, with what DeepSeek's API adds, as a Conversation.
+#pragma once
+
+#include <string>
+
+#include <tl/expected.hpp>
+
+#include "daemon/completions/conversation.h"
+#include "daemon/dialects/wire.h"
+
+namespace lares::daemon {
+
+struct ChatRequest {
+  Conversation conversation;
+  std::string model;  // as it is called there
+  bool stream = false, with_usage = false;
+};
+
+// `defaults`: how is sampled where it says nothing. `beta`: asked of the endpoint where strict tools are held to what the hosted API takes;
+// elsewhere "strict" says nothing, as calls are well-formed anyway.
+tl::expected<ChatRequest, WireError> read_chat(const WireJson& body, const engine::Sampling& defaults, bool beta = false);
+
+}  // namespace lares::daemon

@@ -1,0 +1,164 @@
+// DeepSeek's FIM completion, in the shape of OpenAI's old Completions: what stands between a prompt and a suffix.
+#include <algorithm>
+#include <utility>
+
+#include "daemon/dialects/dialects.h"
+#include "daemon/dialects/fields.h"
+#include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/sse.h"
+#include "daemon/http/router.h"
+#include "daemon/utf8.h"
+
+namespace lares::daemon {
+namespace {
+
+constexpr std::int64_t kFimTokensMax = 4096;  // the hosted API's
+
+struct FimRequest {
+  Infill infill;
+  std::string model;
+  bool stream = false, with_usage = false;
+};
+
+tl::expected<FimRequest, WireError> read_fim(const WireJson& body, const engine::Sampling& defaults) {
+  Fields fields(body);
+  FimRequest out;
+  std::optional<WireError> error;
+  out.model = read_model(fields, error);
+  const auto prompt = fields.text("prompt");
+  if (!prompt) fields.refuse("prompt", "a string");
+  else out.infill.prefix = *prompt;
+  out.infill.suffix = fields.text("suffix");
+  out.infill.sampling = defaults;
+  read_sampling(fields, /*thinks=*/false, out.infill.sampling);
+  out.infill.tokens_max = fields.whole("max_tokens", 1, kFimTokensMax).value_or(kFimTokensMax);
+  out.infill.stop = read_stop(fields);
+  out.infill.echo = fields.flag("echo", false);
+  out.infill.n_logprobs = static_cast<int>(fields.whole("logprobs", 0, engine::kLogprobsMax).value_or(-1));
+  fields.whole("n", 1, 1);
+  out.stream = fields.flag("stream", false);
+  if (const WireJson* const options = fields.object("stream_options")) out.with_usage = field_of(*options, "include_usage") && (*options)["include_usage"] == true;
+  if (error) return tl::unexpected(*error);
+  if (fields.error()) return tl::unexpected(*fields.error());
+  return out;
+}
+
+std::size_t n_characters(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](unsigned char c) { return (c & 0xC0) != 0x80; }));
+}
+
+// What has been said, as the old format has it: logprobs in columns, each token with its place in the text.
+class FimAnswer {
+ public:
+  FimAnswer(const FimRequest& asked, std::string fingerprint)
+      : head_({{"id", fresh_id("cmpl-")}, {"object", "text_completion"}, {"created", seconds_since_1970()}, {"model", asked.model}, {"system_fingerprint", std::move(fingerprint)}}),
+        with_logprobs_(asked.infill.n_logprobs >= 0), offset_(asked.infill.echo ? n_characters(asked.infill.prefix) : 0) {}
+
+  WireJson piece(const std::string& text, const std::vector<TokenLogprob>& logprobs, WireJson finish = WireJson()) {
+    WireJson choice = {{"text", text}, {"index", 0}, {"logprobs", with_logprobs_ ? columns(logprobs) : WireJson()}, {"finish_reason", std::move(finish)}};
+    WireJson out = head_;
+    out["choices"] = WireJson::array();
+    out["choices"].push_back(std::move(choice));
+    return out;
+  }
+  WireJson usage(const GenerationUsage& usage) const {
+    WireJson out = head_;
+    out["choices"] = WireJson::array();
+    out["usage"] = openai_usage(usage);
+    return out;
+  }
+
+ private:
+  WireJson columns(const std::vector<TokenLogprob>& logprobs) {
+    WireJson tokens = WireJson::array(), values = WireJson::array(), tops = WireJson::array(), offsets = WireJson::array();
+    for (const TokenLogprob& one : logprobs) {
+      WireJson top = WireJson::object();
+      for (const auto& [token, logprob] : one.top) top[valid_utf8(token)] = logprob;
+      tokens.push_back(valid_utf8(one.token)), values.push_back(one.logprob), tops.push_back(std::move(top)), offsets.push_back(offset_);
+      offset_ += n_characters(one.token);
+    }
+    return {{"tokens", std::move(tokens)}, {"token_logprobs", std::move(values)}, {"top_logprobs", std::move(tops)}, {"text_offset", std::move(offsets)}};
+  }
+
+  const WireJson head_;
+  const bool with_logprobs_;
+  std::size_t offset_;  // characters
+};
+
+asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, const FimRequest& asked, FimAnswer answer) {
+  auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
+  co_await std::move(beginning);
+  std::string text;
+  if (asked.infill.echo) text = sse_data(answer.piece(asked.infill.prefix, {}));
+  for (;;) {
+    auto saying = generation.next();
+    const auto events = co_await std::move(saying);
+    if (events.empty()) break;
+    for (const GenerationEvent& event : events) {
+      if (const auto* const said = std::get_if<ContentText>(&event)) text += sse_data(answer.piece(said->text, said->logprobs));
+    }
+    auto writing = reader.write(std::exchange(text, ""));
+    co_await std::move(writing);
+  }
+  text += sse_data(answer.piece("", {}, finish_reason(generation.end().reason)));
+  if (asked.with_usage) text += sse_data(answer.usage(generation.end().usage));
+  auto writing = reader.write(text + std::string(kSseDone));
+  co_await std::move(writing);
+  auto ending = exchange.end();
+  co_await std::move(ending);
+}
+
+asio::awaitable<HttpReply> whole(Generation& generation, const FimRequest& asked, FimAnswer answer) {
+  std::string text = asked.infill.echo ? asked.infill.prefix : "";
+  std::vector<TokenLogprob> logprobs;
+  for (;;) {
+    auto saying = generation.next();
+    const auto events = co_await std::move(saying);
+    if (events.empty()) break;
+    for (const GenerationEvent& event : events) {
+      const auto* const said = std::get_if<ContentText>(&event);
+      if (!said) continue;
+      text += said->text;
+      logprobs.insert(logprobs.end(), said->logprobs.begin(), said->logprobs.end());
+    }
+  }
+  const GenerationEnd& end = generation.end();
+  if (finish_reason(end.reason) == "insufficient_system_resource") co_return openai_reply(error_of(end));
+  WireJson out = answer.piece(text, logprobs, finish_reason(end.reason));
+  out["usage"] = openai_usage(end.usage);
+  co_return json_reply(out);
+}
+
+asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
+  const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
+  const auto body = body_of(exchange.request());
+  if (!body) co_return co_await refuse(body.error());
+  const auto asked = read_fim(*body, generations.sampling());
+  if (!asked) co_return co_await refuse(asked.error());
+  Reader reader(exchange);
+  auto beginning = generations.begin(asked->infill, reader.stop());
+  const auto generation = co_await std::move(beginning);
+  if (!generation) {
+    const WireError error = error_of(generation.error());
+    co_return co_await refuse(error);
+  }
+  FimAnswer answer(*asked, system_fingerprint(generations));
+  if (asked->stream) {
+    auto streaming = stream(exchange, reader, **generation, *asked, std::move(answer));
+    co_return co_await std::move(streaming);
+  }
+  auto answering = whole(**generation, *asked, std::move(answer));
+  HttpReply reply = co_await std::move(answering);
+  auto replying = exchange.reply(std::move(reply));
+  co_await std::move(replying);
+}
+
+}  // namespace
+
+void add_fim(Router& router, Generations& generations) {
+  for (const char* const path : {"/beta/completions", "/beta/v1/completions", "/v1/completions"}) {
+    router.add("POST", path, [&generations](Exchange& exchange) { return answer_fim(exchange, generations); });
+  }
+}
+
+}  // namespace lares::daemon

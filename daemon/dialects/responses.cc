@@ -1,0 +1,64 @@
+// OpenAI Responses over HTTP: POST /v1/responses and /responses. Nothing is stored: what would read a response later is told so.
+#include <utility>
+
+#include "daemon/dialects/dialects.h"
+#include "daemon/dialects/responses_answer.h"
+#include "daemon/dialects/responses_request.h"
+#include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/sse.h"
+#include "daemon/http/router.h"
+
+namespace lares::daemon {
+namespace {
+
+tl::expected<ResponsesRequest, WireError> request_of(const Exchange& exchange, const Generations& generations) {
+  const auto body = body_of(exchange.request());
+  if (!body) return tl::unexpected(body.error());
+  return read_responses_request(*body, generations.sampling());
+}
+
+asio::awaitable<void> answer_responses(Generations& generations, Exchange& exchange) {
+  auto request = request_of(exchange, generations);
+  if (!request) {
+    HttpReply refusal = openai_reply(request.error());
+    co_return co_await exchange.reply(std::move(refusal));
+  }
+  Reader reader(exchange);
+  const auto generation = co_await generations.begin(std::move(request->conversation), reader.stop());
+  if (!generation) {
+    HttpReply refusal = openai_reply(error_of(generation.error()));
+    co_return co_await exchange.reply(std::move(refusal));
+  }
+  ResponsesAnswer answer(fresh_id("resp_"), request->model, seconds_since_1970(),
+                         std::move(request->tools), std::move(request->echo));
+  if (request->stream) {
+    HttpReply head = sse_head();
+    std::string keep_alive(kSseKeepAlive);
+    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head), std::move(keep_alive));
+  }
+  const auto whole = co_await whole_answer(exchange, **generation, answer);
+  HttpReply reply = whole ? json_reply(*whole) : openai_reply(whole.error());
+  co_await exchange.reply(std::move(reply));
+}
+
+// Codex asks with GET whether there is a WebSocket, and goes on with POST.
+asio::awaitable<void> nothing_stored(Exchange& exchange) {
+  const WireError error{.status = 404,
+                        .message = "read a response: none is stored here; send POST /v1/responses with the whole conversation as input",
+                        .code = "not_found"};
+  HttpReply refusal = openai_reply(error);
+  co_await exchange.reply(std::move(refusal));
+}
+
+}  // namespace
+
+void add_responses(Router& router, Generations& generations) {
+  const HttpHandler answers = [&generations](Exchange& exchange) { return answer_responses(generations, exchange); };
+  for (const std::string path : {"/v1/responses", "/responses"}) {
+    router.add("POST", path, answers);
+    router.add("GET", path, nothing_stored);
+    for (const char* method : {"GET", "DELETE"}) router.add(method, path + "/{id}", nothing_stored);
+  }
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,153 @@
+#include "daemon/dialects/responses_answer.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/dialects/sse.h"
+#include "daemon/dialects/thoughts.h"
+
+namespace lares::daemon {
+namespace {
+
+using Kind = Part::Kind;
+constexpr std::string_view kIdPrefix = "resp_";
+
+// The one part of a text item.
+WireJson text_part(const Part& part) {
+  if (part.kind == Kind::reasoning) return {{"type", "reasoning_text"}, {"text", part.text}};
+  return {{"type", "output_text"}, {"text", part.text}, {"annotations", WireJson::array()}, {"logprobs", WireJson::array()}};
+}
+
+WireJson usage_of(const GenerationUsage& usage) {
+  return {{"input_tokens", usage.prompt},
+          {"input_tokens_details", {{"cached_tokens", usage.cached}}},
+          {"output_tokens", usage.completion},
+          {"output_tokens_details", {{"reasoning_tokens", usage.reasoning}}},
+          {"total_tokens", usage.prompt + usage.completion}};
+}
+
+const char* status_of(const GenerationEnd& end) {
+  if (!is_answer(end)) return "failed";
+  return end.reason == GenerationEnd::Reason::length ? "incomplete" : "completed";
+}
+
+}  // namespace
+
+ResponsesAnswer::ResponsesAnswer(std::string id, std::string model, std::int64_t created_at, ResponsesTools tools, WireJson echo)
+    : id_(std::move(id)), model_(std::move(model)), created_at_(created_at), tools_(std::move(tools)), echo_(std::move(echo)) {}
+
+WireJson ResponsesAnswer::response(const char* status) const {
+  WireJson response = {{"id", id_},       {"object", "response"},         {"created_at", created_at_}, {"status", status},
+                       {"error", nullptr}, {"incomplete_details", nullptr}, {"model", model_},           {"output", output_},
+                       {"usage", nullptr}, {"user", nullptr}};
+  response.update(echo_);
+  return response;
+}
+
+ResponsesTool ResponsesAnswer::tool_of(const Part& part) const {
+  const auto at = tools_.find(part.name);
+  return at == tools_.end() ? ResponsesTool{.name = part.name} : at->second;
+}
+
+WireJson ResponsesAnswer::item(const Part& part, const char* status) const {
+  const auto id = [&](const char* prefix) { return fmt::format("{}_{}_{}", prefix, std::string_view(id_).substr(kIdPrefix.size()), part.index); };
+  const bool begins = part.text.empty();
+  switch (part.kind) {
+    case Kind::reasoning: {
+      WireJson item = {{"id", id("rs")}, {"type", "reasoning"}, {"status", status}, {"summary", WireJson::array()}, {"content", WireJson::array()}};
+      if (!begins) item["content"].push_back(text_part(part));
+      if (!begins) item["encrypted_content"] = sealed_thought(part.text);
+      return item;
+    }
+    case Kind::content: {
+      WireJson item = {{"id", id("msg")}, {"type", "message"}, {"status", status}, {"role", "assistant"}, {"content", WireJson::array()}};
+      if (!begins) item["content"].push_back(text_part(part));
+      return item;
+    }
+    case Kind::call: break;
+  }
+  const ResponsesTool tool = tool_of(part);
+  WireJson item = {{"id", id(tool.custom ? "ctc" : "fc")}, {"type", tool.custom ? "custom_tool_call" : "function_call"}, {"status", status}, {"call_id", part.id}};
+  if (!tool.space.empty()) item["namespace"] = tool.space;
+  item["name"] = tool.name;
+  if (tool.custom) item["input"] = begins ? "" : custom_input(part.text);
+  else item["arguments"] = part.text;
+  return item;
+}
+
+void ResponsesAnswer::event(const char* type, WireJson fields) {
+  WireJson event = {{"type", type}, {"sequence_number", n_events_++}};
+  event.update(fields);
+  out_ += sse_event(type, event);
+}
+
+void ResponsesAnswer::told(const Part& part, const char* type, WireJson fields) {
+  WireJson event = {{"item_id", item_id_}, {"output_index", part.index}};
+  if (part.kind != Kind::call) event["content_index"] = 0;
+  event.update(fields);
+  this->event(type, std::move(event));
+}
+
+void ResponsesAnswer::begin(std::int64_t /*prompt_tokens*/) {
+  for (const char* type : {"response.created", "response.in_progress"}) event(type, {{"response", response("in_progress")}});
+}
+
+void ResponsesAnswer::opened(const Part& part) {
+  const WireJson begun = item(part, "in_progress");
+  item_id_ = begun["id"].get<std::string>();
+  event("response.output_item.added", {{"output_index", part.index}, {"item", begun}});
+  if (part.kind != Kind::call) told(part, "response.content_part.added", {{"part", text_part(part)}});
+}
+
+void ResponsesAnswer::extended(const Part& part, std::string_view piece) {
+  switch (part.kind) {
+    case Kind::reasoning: return told(part, "response.reasoning_text.delta", {{"delta", piece}});
+    case Kind::content: return told(part, "response.output_text.delta", {{"delta", piece}, {"logprobs", WireJson::array()}});
+    case Kind::call: break;
+  }
+  // A custom tool's text is inside a JSON string, which is read when it is whole.
+  if (!tool_of(part).custom) told(part, "response.function_call_arguments.delta", {{"delta", piece}});
+}
+
+void ResponsesAnswer::closed(const Part& part) {
+  if (part.kind == Kind::call) call_closed(part);
+  else text_closed(part);
+}
+
+void ResponsesAnswer::text_closed(const Part& part) {
+  if (part.kind == Kind::reasoning) told(part, "response.reasoning_text.done", {{"text", part.text}});
+  else told(part, "response.output_text.done", {{"text", part.text}, {"logprobs", WireJson::array()}});
+  told(part, "response.content_part.done", {{"part", text_part(part)}});
+  output_.push_back(item(part, part.whole ? "completed" : "incomplete"));
+  event("response.output_item.done", {{"output_index", part.index}, {"item", output_.back()}});
+}
+
+void ResponsesAnswer::call_closed(const Part& part) {
+  if (!part.whole) return;  // cut off: clients run whatever item is done
+  WireJson done = item(part, "completed");
+  if (tool_of(part).custom) {
+    told(part, "response.custom_tool_call_input.delta", {{"delta", done["input"]}});
+    told(part, "response.custom_tool_call_input.done", {{"input", done["input"]}});
+  } else {
+    told(part, "response.function_call_arguments.done", {{"name", done["name"]}, {"arguments", part.text}});
+  }
+  event("response.output_item.done", {{"output_index", part.index}, {"item", done}});
+  output_.push_back(std::move(done));
+}
+
+WireJson ResponsesAnswer::whole(const GenerationEnd& end) const {
+  WireJson response = this->response(status_of(end));
+  response["usage"] = usage_of(end.usage);
+  if (end.reason == GenerationEnd::Reason::length) response["incomplete_details"] = {{"reason", "max_output_tokens"}};
+  if (!is_answer(end)) response["error"] = {{"code", "server_error"}, {"message", error_of_end(end).message}};
+  return response;
+}
+
+void ResponsesAnswer::end(const GenerationEnd& end) {
+  // Of an answer that failed, what is open stays open, and is no part of the output.
+  if (is_answer(end)) close(end.reason != GenerationEnd::Reason::length);
+  event(fmt::format("response.{}", status_of(end)).c_str(), {{"response", whole(end)}});
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,42 @@
+// OpenAI Responses: an answer, as a stream of events or as one response.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/dialects/parts.h"
+#include "daemon/dialects/responses_request.h"
+
+namespace lares::daemon {
+
+class ResponsesAnswer : public DialectAnswer {
+ public:
+  // `id` is "resp_" and what its items are called by, too.
+  ResponsesAnswer(std::string id, std::string model, std::int64_t created_at, ResponsesTools tools, WireJson echo);
+  void begin(std::int64_t prompt_tokens) override;
+  void end(const GenerationEnd& end) override;
+  WireJson whole(const GenerationEnd& end) const override;
+
+ protected:
+  void opened(const Part& part) override;
+  void extended(const Part& part, std::string_view piece) override;
+  void closed(const Part& part) override;
+
+ private:
+  WireJson response(const char* status) const;
+  WireJson item(const Part& part, const char* status) const;
+  void event(const char* type, WireJson fields);
+  void told(const Part& part, const char* type, WireJson fields);  // of an item, or of the one part in it
+  void text_closed(const Part& part);
+  void call_closed(const Part& part);
+  ResponsesTool tool_of(const Part& part) const;
+
+  std::string id_, model_;
+  std::string item_id_;  // of the part that is open, or was last
+  std::int64_t created_at_;
+  ResponsesTools tools_;
+  WireJson echo_, output_ = WireJson::array();
+  std::int64_t n_events_ = 0;
+};
+
+}  // namespace lares::daemon

@@ -1,0 +1,83 @@
+#include "daemon/dialects/responses_tools.h"
+
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/dialects/conversation_builder.h"
+
+namespace lares::daemon {
+namespace {
+
+// The grammar is not enforced: it tells the model what the text must look like, as the description alone often does not.
+WireJson custom_parameters(const WireJson& tool) {
+  std::string description = "The tool's whole input, as plain text.";
+  if (const WireJson* format = field_of(tool, "format")) {
+    const std::string_view syntax = string_field(*format, "syntax"), definition = string_field(*format, "definition");
+    if (!definition.empty()) description += fmt::format(" It follows this grammar ({}):\n{}", syntax.empty() ? "EBNF" : syntax, definition);
+  }
+  const WireJson input = {{"type", "string"}, {"description", std::move(description)}};
+  return {{"type", "object"},
+          {"properties", {{std::string(kCustomInput), input}}},
+          {"required", WireJson::array({kCustomInput})},
+          {"additionalProperties", false}};
+}
+
+class ToolsReader {
+ public:
+  explicit ToolsReader(Conversation& conversation) : conversation_(conversation) {}
+
+  // `about`: what the namespace says of itself, told once.
+  void read(const WireJson& tools, std::string_view space, std::string_view about) {
+    for (const WireJson& tool : tools) {
+      const std::string_view type = string_field(tool, "type");
+      if (type == "namespace" && space.empty()) {
+        const WireJson* inner = field_of(tool, "tools");
+        if (inner && inner->is_array()) read(*inner, string_field(tool, "name"), string_field(tool, "description"));
+      } else if (type == "function" || type == "custom") {
+        add(tool, type == "custom", space, std::exchange(about, {}));
+      }
+    }
+  }
+  ResponsesTools take() { return std::move(tools_); }
+
+ private:
+  void add(const WireJson& tool, bool custom, std::string_view space, std::string_view about) {
+    const std::string name(string_field(tool, "name"));
+    std::string flat = name.empty() ? "" : flat_name(space, name), description(about);
+    if (!about.empty()) description += "\n\n";
+    description += string_field(tool, "description");
+    const WireJson text = custom ? custom_parameters(tool) : WireJson();
+    OfferedTool offered{.name = flat,
+                        .description = std::move(description),
+                        .parameters = custom ? &text : field_of(tool, "parameters"),
+                        .strict = is_true(tool, "strict")};
+    if (add_tool(conversation_, names_, std::move(offered))) tools_.emplace(std::move(flat), ResponsesTool{custom, std::string(space), name});
+  }
+
+  Conversation& conversation_;
+  std::set<std::string> names_;
+  ResponsesTools tools_;
+};
+
+}  // namespace
+
+std::string flat_name(std::string_view space, std::string_view name) {
+  return space.empty() ? std::string(name) : fmt::format("{}__{}", space, name);
+}
+
+std::string custom_arguments(std::string_view input) { return wire_text({{std::string(kCustomInput), input}}); }
+
+std::string custom_input(std::string_view arguments) {
+  const WireJson parsed = WireJson::parse(arguments, nullptr, /*allow_exceptions=*/false);
+  return std::string(string_field(parsed, kCustomInput));
+}
+
+ResponsesTools read_tools(const WireJson& tools, Conversation& conversation) {
+  ToolsReader reader(conversation);
+  reader.read(tools, "", "");
+  return reader.take();
+}
+
+}  // namespace lares::daemon

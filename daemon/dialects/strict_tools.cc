@@ -1,0 +1,63 @@
+#include "daemon/dialects/strict_tools.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace lares::daemon {
+namespace {
+
+constexpr std::array<std::string_view, 4> kUnsupported = {"minLength", "maxLength", "minItems", "maxItems"};
+
+// Depth is the body's, which has a bound. `property`: the keys of `schema` are names, not keywords.
+std::optional<WireError> wrong_schema(const WireJson& schema, const std::string& at, bool property = false) {
+  if (schema.is_array()) {
+    for (std::size_t i = 0; i < schema.size(); ++i) {
+      if (auto wrong = wrong_schema(schema[i], fmt::format("{}[{}]", at, i))) return wrong;
+    }
+  }
+  if (!schema.is_object()) return std::nullopt;
+  if (!property) {
+    for (const std::string_view keyword : kUnsupported) {
+      if (schema.contains(keyword)) return invalid(fmt::format("{}.{}", at, keyword), fmt::format("read {}.{}: strict tools cannot use it; leave it out", at, keyword));
+    }
+    if (const WireJson* const properties = field_of(schema, "properties"); properties && properties->is_object()) {
+      const WireJson* const closed = field_of(schema, "additionalProperties");
+      if (!closed || *closed != false) return invalid(at + ".additionalProperties", fmt::format("read {}.additionalProperties: it must be false in a strict tool", at));
+      const WireJson* const required = field_of(schema, "required");
+      for (const auto& [name, value] : properties->items()) {
+        if (required && required->is_array() && std::find(required->begin(), required->end(), name) != required->end()) continue;
+        return invalid(at + ".required", fmt::format("read {}.required: a strict tool requires all its properties; '{}' is missing", at, name));
+      }
+    }
+  }
+  for (const auto& [name, value] : schema.items()) {
+    if (!property && (name == "enum" || name == "const" || name == "default" || name == "required")) continue;
+    const bool names = !property && (name == "properties" || name == "$defs" || name == "$def" || name == "definitions");
+    if (auto wrong = wrong_schema(value, fmt::format("{}.{}", at, name), names)) return wrong;
+  }
+  return std::nullopt;
+}
+
+bool strict(const WireJson& tool) {
+  const WireJson* const value = field_of(tool.at("function"), "strict");
+  return value && *value == true;
+}
+
+}  // namespace
+
+std::optional<WireError> wrong_strict_tools(const WireJson& tools) {
+  if (std::none_of(tools.begin(), tools.end(), strict)) return std::nullopt;
+  for (std::size_t i = 0; i < tools.size(); ++i) {
+    const std::string at = fmt::format("tools[{}].function", i);
+    if (!strict(tools[i])) return invalid(at + ".strict", fmt::format("read {}.strict: it must be true, for other tools are strict", at));
+    const WireJson* const parameters = field_of(tools[i]["function"], "parameters");
+    if (!parameters) continue;
+    if (auto wrong = wrong_schema(*parameters, at + ".parameters")) return wrong;
+  }
+  return std::nullopt;
+}
+
+}  // namespace lares::daemon

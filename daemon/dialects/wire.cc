@@ -1,0 +1,115 @@
+#include "daemon/dialects/wire.h"
+
+#include <chrono>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "daemon/state_dir.h"
+
+namespace lares::daemon {
+namespace {
+
+constexpr std::size_t kIdDigits = 24;
+constexpr std::string_view kRetryAfter_s = "5";
+
+// Before it is parsed: a body deep enough to exhaust the stack of what walks it, or with an object that takes minutes to build.
+std::optional<std::string> too_much(std::string_view text) {
+  std::vector<std::size_t> n_members;  // of what is open
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      n_members.push_back(c == '{' ? 0 : text.size());
+      if (n_members.size() > kBodyDepthMax) return fmt::format("it is nested deeper than {} levels", kBodyDepthMax);
+    } else if ((c == '}' || c == ']') && !n_members.empty()) {
+      n_members.pop_back();
+    } else if (c == ':' && !n_members.empty() && ++n_members.back() == kBodyMembersMax + 1) {
+      return fmt::format("an object in it has more than {} members", kBodyMembersMax);
+    }
+  }
+  return std::nullopt;
+}
+
+std::string_view anthropic_type(unsigned status) {
+  switch (status) {
+    case 400: case 422: return "invalid_request_error";
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 413: return "request_too_large";
+    case 503: return "overloaded_error";
+    default: return "api_error";
+  }
+}
+
+HttpReply reply_with(const WireError& error, WireJson body) {
+  HttpReply reply{.status = error.status, .body = wire_text(body)};
+  if (error.status == 503) reply.headers.emplace_back("Retry-After", kRetryAfter_s);
+  return reply;
+}
+
+}  // namespace
+
+std::string wire_text(const WireJson& json) { return json.dump(-1, ' ', false, WireJson::error_handler_t::replace); }
+
+std::string fresh_id(std::string_view prefix) { return std::string(prefix) + random_hex(kIdDigits); }
+
+std::int64_t seconds_since_1970() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+WireError invalid(std::string parameter, std::string message) {
+  return {.message = std::move(message), .parameter = std::move(parameter)};
+}
+
+WireError error_of(const Refusal& refusal) {
+  switch (refusal.kind) {
+    case Refusal::Kind::invalid: return {.message = refusal.message, .parameter = refusal.parameter};
+    case Refusal::Kind::too_long: return {.message = refusal.message, .parameter = refusal.parameter, .code = "context_length_exceeded"};
+    case Refusal::Kind::not_ready: return {.status = 503, .kind = "server_error", .message = refusal.message, .code = "overloaded"};
+    case Refusal::Kind::failed: break;
+  }
+  return {.status = 500, .kind = "server_error", .message = refusal.message};
+}
+
+WireError error_of(const GenerationEnd& end) {
+  if (end.reason == GenerationEnd::Reason::ending) return {.status = 503, .kind = "server_error", .message = "generate: the daemon ends; ask again when it is back", .code = "overloaded"};
+  return {.status = 500, .kind = "server_error", .message = end.what.empty() ? "generate: the engine failed; the daemon's log says why" : end.what};
+}
+
+WireJson openai_body(const WireError& error) {
+  const WireJson parameter = error.parameter.empty() ? WireJson() : WireJson(error.parameter);
+  return {{"error", {{"message", error.message}, {"type", error.kind}, {"param", parameter}, {"code", error.code.empty() ? error.kind : error.code}}}};
+}
+
+WireJson anthropic_body(const WireError& error) {
+  return {{"type", "error"}, {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}};
+}
+
+HttpReply openai_reply(const WireError& error) { return reply_with(error, openai_body(error)); }
+HttpReply anthropic_reply(const WireError& error) { return reply_with(error, anthropic_body(error)); }
+HttpReply json_reply(const WireJson& json) { return {.body = wire_text(json)}; }
+
+tl::expected<WireJson, WireError> body_of(const HttpRequest& request) {
+  if (const auto why = too_much(request.body)) return tl::unexpected(invalid("", "read the request's body: " + *why));
+  WireJson json = WireJson::parse(request.body, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return tl::unexpected(invalid("", "read the request's body: it is no JSON"));
+  if (!json.is_object()) return tl::unexpected(invalid("", "read the request's body: it is no JSON object"));
+  return json;
+}
+
+const WireJson* field_of(const WireJson& object, std::string_view name) {
+  if (!object.is_object()) return nullptr;
+  const auto it = object.find(name);
+  return it == object.end() || it->is_null() ? nullptr : &*it;
+}
+
+}  // namespace lares::daemon

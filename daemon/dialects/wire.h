@@ -1,0 +1,52 @@
+// What the dialects share on the wire: bodies, ids, errors.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+#include <tl/expected.hpp>
+
+#include "daemon/completions/generation.h"
+#include "daemon/http/exchange.h"
+
+namespace lares::daemon {
+
+using WireJson = nlohmann::ordered_json;
+
+inline constexpr std::size_t kBodyDepthMax = 128;       // of nested arrays and objects
+inline constexpr std::size_t kBodyMembersMax = 16'384;  // of one object: each is compared with those before it
+
+// One line, UTF-8 whatever the model or the client sent.
+std::string wire_text(const WireJson& json);
+
+// Unguessable: "chatcmpl-" and the like, and 24 hexadecimal digits.
+std::string fresh_id(std::string_view prefix);
+std::int64_t seconds_since_1970();
+
+// Why a request was not, or not wholly, answered. `kind` is OpenAI's type; Anthropic's follows from the status.
+struct WireError {
+  unsigned status = 400;
+  std::string kind = "invalid_request_error";
+  std::string message;         // one line
+  std::string parameter = {};  // the field at fault, where there is one
+  std::string code = {};       // empty: kind
+};
+WireError invalid(std::string parameter, std::string message);
+WireError error_of(const Refusal& refusal);
+WireError error_of(const GenerationEnd& end);  // failed or ending
+
+// With Retry-After where another try makes sense.
+HttpReply openai_reply(const WireError& error);     // {"error": {message, type, param, code}}
+HttpReply anthropic_reply(const WireError& error);  // {"type": "error", "error": {type, message}}
+WireJson openai_body(const WireError& error);       // the same without the reply around it, for a stream
+WireJson anthropic_body(const WireError& error);
+HttpReply json_reply(const WireJson& json);
+
+// The request's body, an object.
+tl::expected<WireJson, WireError> body_of(const HttpRequest& request);
+
+// A field of an object; null: it is absent, or null, which says the same.
+const WireJson* field_of(const WireJson& object, std::string_view name);
+
+}  // namespace lares::daemon

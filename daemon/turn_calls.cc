@@ -1,0 +1,135 @@
+#include "daemon/turn_calls.h"
+
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "daemon/until_stopped.h"
+#include "daemon/utf8.h"
+
+namespace lares::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using protocol::Item;
+
+// A tool reports what goes wrong; what it throws is a cancellation, or its bug.
+tools::Error stopped_by(std::exception_ptr thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const boost::system::system_error& e) {
+    if (e.code() == asio::error::operation_aborted) return {tools::Errc::cancelled, "cancelled"};
+    return {tools::Errc::broken, e.what()};
+  } catch (const std::exception& e) {
+    return {tools::Errc::broken, e.what()};
+  }
+}
+
+}  // namespace
+
+asio::awaitable<int> TurnCalls::run(Item& item) {
+  tools::Tool* const tool = find_tool(tools_, item.name);
+  const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  if (!tool || !args.is_object()) {  // the parser only lets declared, well-formed calls through
+    reject(item, fmt::format("There is no tool {}.", item.name));
+    co_return 1;
+  }
+  if (in_.settings.tools == ToolUse::reading && tool->mutates(args)) {
+    reject(item, fmt::format("{}: this turn answers a question and changes nothing.", item.name));
+    co_return 1;
+  }
+  if (!co_await let_pass(item)) co_return 1;
+  const bool mutates = tool->mutates(args);
+  const int n = made_.count(item.name, item.arguments, mutates);
+  if (mutates && in_.permit && !co_await permitted(item, args)) co_return n;
+  item.changes_untold = mutates && !tool->tells_changes(args);
+  item.state = item.name == kAskUser ? "waiting" : "running";
+  events_.state(item.name == kAskUser ? "waiting" : "tool");
+  events_.item_updated(item);
+  if (stop_.requested()) {  // that it begins could not be written down
+    item.changes_untold = false;
+    cancel(item);
+    co_return n;
+  }
+  auto running = run_tool(*tool, item, args);
+  co_await std::move(running);
+  auto telling = tell_afterwards(item);
+  co_await std::move(telling);
+  events_.item_completed(item);
+  co_return n;
+}
+
+asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const nlohmann::json& args) {
+  const auto began = Clock::now();
+  const auto io = co_await asio::this_coro::executor;
+  tools::OnOutput on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
+  auto running = tool.run(args, std::move(on_output));
+  auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
+  auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(token));
+  if (thrown) outcome = tl::unexpected(stopped_by(thrown));
+  item.elapsed_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began).count();
+  ran_ms_ += item.elapsed_ms;
+  if (outcome) {
+    item.state = outcome->ok ? "done" : "failed";
+    item.output = valid_utf8(outcome->text);
+    for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after, change.shown});
+  } else if (outcome.error().code == tools::Errc::cancelled) {
+    item.state = "cancelled", item.output = kCancelledCall;
+  } else {
+    why_broken_ = fmt::format("the tool {} is broken: {}", item.name, outcome.error().message);
+    item.state = "failed", item.output = outcome.error().message;
+  }
+}
+
+asio::awaitable<void> TurnCalls::tell_afterwards(Item& item) {
+  if (item.changes_untold && in_.ran) {
+    auto noting = in_.ran(item);
+    co_await std::move(noting);
+  }
+  if (!in_.after_call || item.state == "cancelled" || !why_broken_.empty()) co_return;
+  auto asked = until_stopped(stop_, in_.after_call(item));
+  const auto more = co_await std::move(asked);
+  if (more && !more->empty()) item.output += (item.output.ends_with('\n') || item.output.empty() ? "" : "\n") + valid_utf8(*more);
+}
+
+// False: the item is complete, and says why it did not run.
+asio::awaitable<bool> TurnCalls::let_pass(Item& item) {
+  if (!in_.before_call) co_return true;
+  auto asked = until_stopped(stop_, in_.before_call(item));
+  co_return may_run(item, co_await std::move(asked));
+}
+
+// The same.
+asio::awaitable<bool> TurnCalls::permitted(Item& item, const nlohmann::json& args) {
+  auto asked = until_stopped(stop_, in_.permit(item, args));
+  co_return may_run(item, co_await std::move(asked));
+}
+
+// By what whoever was asked said; nothing at all: the turn was stopped meanwhile.
+bool TurnCalls::may_run(Item& item, const std::optional<std::optional<std::string>>& why_not) {
+  if (why_not && !*why_not) return true;
+  if (!why_not) {
+    cancel(item);
+  } else {
+    item.state = "denied", item.output = valid_utf8(**why_not);
+    events_.item_completed(item);
+  }
+  return false;
+}
+
+void TurnCalls::cancel(Item& item) {
+  item.state = "cancelled", item.output = kCancelledCall;
+  events_.item_completed(item);
+}
+
+void TurnCalls::reject(Item& item, std::string why) {
+  item.state = "rejected", item.output = std::move(why);
+  events_.item_completed(item);
+}
+
+}  // namespace lares::daemon

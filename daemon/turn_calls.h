@@ -1,0 +1,48 @@
+// The calls of a turn: each is let pass or not by those who are asked, runs, and is told as an item until it is complete.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <nlohmann/json_fwd.hpp>
+
+#include "daemon/protocol.h"
+#include "daemon/repetition.h"
+#include "daemon/turn.h"
+
+namespace lares::daemon {
+
+inline constexpr std::string_view kCancelledCall = "The user interrupted this call.";
+
+class TurnCalls {
+ public:
+  // All outlive it.
+  TurnCalls(const Tools& tools, TurnEvents& events, TurnStop& stop, const TurnInput& in) : tools_(tools), events_(events), stop_(stop), in_(in) {}
+
+  // Runs it, or says in its output why not. Returns how often this turn has made this very call.
+  asio::awaitable<int> run(protocol::Item& item);
+  void cancel(protocol::Item& item);
+
+  const std::string& why_broken() const { return why_broken_; }  // a tool is, and the turn ends; empty: none
+  std::int64_t ran_ms() const { return ran_ms_; }                // all of them
+
+ private:
+  asio::awaitable<bool> let_pass(protocol::Item& item);
+  asio::awaitable<bool> permitted(protocol::Item& item, const nlohmann::json& args);
+  asio::awaitable<void> run_tool(tools::Tool& tool, protocol::Item& item, const nlohmann::json& args);
+  asio::awaitable<void> tell_afterwards(protocol::Item& item);
+  void reject(protocol::Item& item, std::string why);
+  bool may_run(protocol::Item& item, const std::optional<std::optional<std::string>>& why_not);
+
+  const Tools& tools_;
+  TurnEvents& events_;
+  TurnStop& stop_;
+  const TurnInput& in_;
+  CallCounter made_;
+  std::string why_broken_;
+  std::int64_t ran_ms_ = 0;
+};
+
+}  // namespace lares::daemon

@@ -1,0 +1,177 @@
+"""Chat Completions from outside, over the Unix socket, with a scripted model. chat_test.py SCRIPTED_DAEMON"""
+import http.client
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+from client import Daemon, call, remove_home  # noqa: E402
+
+EXECUTABLE = ""
+TOOL = {"type": "function", "function": {"name": "write", "description": "Writes a file.", "parameters": {
+    "type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}}, "required": ["path"]}}}
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self.path)
+
+
+class ChatTest(unittest.TestCase):
+    def setUp(self):
+        self.home = tempfile.mkdtemp(prefix="lares-chat-")
+        os.environ["LARES_TEST_CHUNK"] = "1024"
+        self.daemon = None
+
+    def tearDown(self):
+        if self.daemon:
+            self.daemon.stop()
+        remove_home(self.home)
+
+    def start(self, *answers):
+        self.daemon = Daemon(EXECUTABLE, self.home, list(answers))
+
+    def ask(self, method, path, body=None):
+        connection = UnixConnection(self.daemon.socket)
+        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+        return connection, connection.getresponse()
+
+    def chat(self, path="/v1/chat/completions", **body):
+        connection, response = self.ask("POST", path, body)
+        result = response.status, json.loads(response.read())
+        connection.close()
+        return result
+
+    def stream(self, **body):
+        """The payloads of a stream; the last must be [DONE]."""
+        connection, response = self.ask("POST", "/v1/chat/completions", dict(body, stream=True))
+        self.assertEqual(response.status, 200)
+        events = [line[6:] for line in response.read().decode().split("\n") if line.startswith("data: ")]
+        connection.close()
+        self.assertEqual(events[-1], "[DONE]")
+        return [json.loads(event) for event in events[:-1]]
+
+    def logged(self):
+        with open(os.path.join(self.home, "log"), encoding="utf-8") as f:
+            return [line for line in f.read().splitlines() if "generation.end" in line]
+
+    def wait_for_ends(self, n):
+        """Of so many generations."""
+        for _ in range(n):
+            self.daemon.wait_for_log("generation.end", self.daemon.process)
+
+    def test_a_second_turn_evaluates_what_is_new(self):
+        said = "I write it." + call("write", path="a", text="x")
+        self.start({"text": "hm</think>" + said}, {"text": "ok</think>Done."})
+        messages = [{"role": "system", "content": "s" * 2000}, {"role": "user", "content": "Write."}]
+        status, first = self.chat(messages=messages, tools=[TOOL])
+        self.assertEqual(status, 200, first)
+        message = first["choices"][0]["message"]
+        self.assertEqual(first["choices"][0]["finish_reason"], "tool_calls")
+        self.assertEqual((message["reasoning_content"], message["content"]), ("hm", "I write it."))
+        asked = message["tool_calls"][0]
+        self.assertEqual(json.loads(asked["function"]["arguments"]), {"path": "a", "text": "x"})
+        # As clients do: arguments written anew, reasoning left out.
+        again = {"role": "assistant", "content": message["content"], "tool_calls": [
+            {"id": asked["id"], "type": "function", "function": {"name": "write", "arguments": json.dumps({"text": "x", "path": "a"}, separators=(",", ":"))}}]}
+        status, second = self.chat(messages=messages + [again, {"role": "tool", "tool_call_id": asked["id"], "content": "done"}], tools=[TOOL])
+        self.assertEqual(status, 200, second)
+        self.assertEqual(second["choices"][0]["message"]["content"], "Done.")
+        usage = first["usage"]
+        self.assertEqual(usage["prompt_cache_hit_tokens"], 0)
+        self.assertEqual(second["usage"]["prompt_cache_hit_tokens"], usage["prompt_tokens"] + usage["completion_tokens"] - 1)
+        self.assertEqual(second["usage"]["prompt_tokens_details"]["cached_tokens"] + second["usage"]["prompt_cache_miss_tokens"], second["usage"]["prompt_tokens"])
+
+    def test_a_stream_says_what_a_whole_answer_does(self):
+        answer = {"text": "hm</think>Über.\n" + call("write", path="a", text="\n\"ü\"")}
+        self.start(answer, answer)
+        body = {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL], "model": "deepseek-v4-pro"}
+        _, whole = self.chat(**body)
+        chunks = self.stream(stream_options={"include_usage": True}, **body)
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+        message = whole["choices"][0]["message"]
+        self.assertEqual("".join(delta.get("reasoning_content") or "" for delta in deltas), message["reasoning_content"])
+        self.assertEqual("".join(delta.get("content") or "" for delta in deltas), message["content"])
+        arguments = "".join(piece["function"]["arguments"] for delta in deltas for piece in delta.get("tool_calls", []))
+        self.assertEqual(arguments, message["tool_calls"][0]["function"]["arguments"])
+        self.assertEqual(chunks[-2]["choices"][0]["finish_reason"], whole["choices"][0]["finish_reason"])
+        self.assertEqual(chunks[-1]["usage"]["completion_tokens"], whole["usage"]["completion_tokens"])
+        self.assertEqual({chunk["model"] for chunk in chunks}, {"deepseek-v4-pro"})
+        self.assertEqual(len({chunk["id"] for chunk in chunks}), 1)
+
+    def test_who_hangs_up_stops_the_decode_and_keeps_the_prefill(self):
+        self.start({"text": "x", "openEnded": True}, {"text": "Done."})
+        body = {"messages": [{"role": "user", "content": "x" * 3000}], "thinking": {"type": "disabled"}}
+        connection, response = self.ask("POST", "/v1/chat/completions", dict(body, stream=True))
+        while b'"content":"x' not in response.fp.readline():
+            pass
+        response.close()
+        connection.close()
+        self.wait_for_ends(1)
+        self.assertIn("stop=cancelled", self.logged()[0])
+        _, again = self.chat(**body)
+        usage = again["usage"]
+        self.assertEqual(usage["prompt_cache_hit_tokens"], (usage["prompt_tokens"] - 1) // 128 * 128)
+
+    def test_a_stream_ends_whatever_happens(self):
+        self.start({"text": "abcdef", "failAt": 3})
+        chunks = self.stream(messages=[{"role": "user", "content": "x"}], thinking={"type": "disabled"})
+        self.assertEqual("".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks), "abc")
+        self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "insufficient_system_resource")
+        status, failed = self.chat(messages=[{"role": "user", "content": "x"}])
+        self.assertEqual((status, failed["error"]["type"]), (500, "server_error"))
+
+    def test_a_stream_ends_with_the_daemon(self):
+        self.start({"text": "xy", "openEnded": True})
+        connection, response = self.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stream": True, "thinking": {"type": "disabled"}})
+        while b'"content":"x' not in response.fp.readline():
+            pass
+        self.daemon.process.terminate()
+        rest = response.read().decode()
+        connection.close()
+        self.assertTrue(rest.endswith("data: [DONE]\n\n"), rest[-300:])
+        self.assertIn('"finish_reason":"insufficient_system_resource"', rest)
+        self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+
+    def test_many_at_once(self):
+        n = 40
+        self.start(*[{"text": "0123456789" * 20}] * n)
+        answers = []
+
+        def one(i):
+            chunks = self.stream(messages=[{"role": "user", "content": f"{i}" * 50}], thinking={"type": "disabled"})
+            answers.append("".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks))
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, ["0123456789" * 20] * n)
+
+    def test_what_is_wrong_is_said(self):
+        self.start({"text": "x"})
+        status, wrong = self.chat(messages=[{"role": "user", "content": "x"}], max_tokens=0)
+        self.assertEqual((status, wrong["error"]["param"], wrong["error"]["type"]), (400, "max_tokens", "invalid_request_error"))
+        status, gone = self.chat(path="/chat/completions", messages=[{"role": "user", "content": "x"}], model="deepseek-chat")
+        self.assertEqual((status, gone["error"]["code"]), (404, "model_not_found"))
+        connection, response = self.ask("GET", "/v1/models")
+        self.assertEqual([model["id"] for model in json.loads(response.read())["data"]], ["deepseek-v4-flash", "deepseek-v4-pro"])
+        connection.close()
+
+
+if __name__ == "__main__":
+    EXECUTABLE = sys.argv.pop(1)
+    unittest.main()

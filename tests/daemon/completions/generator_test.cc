@@ -1,0 +1,502 @@
+// Stateless generation over a scripted model: what it is given, what is said of it, and what the next request need not evaluate again.
+#include "daemon/completions/generator.h"
+
+#include <functional>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <gtest/gtest.h>
+
+#include "daemon/utf8.h"
+#include "tests/daemon/scripted_engine.h"
+
+namespace lares::daemon {
+namespace {
+
+using Json = Conversation::Json;
+using Reason = GenerationEnd::Reason;
+
+struct Answered {
+  std::string reasoning, content, arguments;  // arguments: of all calls, as they came in pieces
+  std::vector<CallDone> calls;
+  std::size_t n_begun = 0, n_logprobs = 0;
+  std::optional<Refusal> refusal;
+  GenerationEnd end;
+};
+
+asio::awaitable<Answered> read(std::unique_ptr<Generation> generation) {
+  Answered out;
+  for (;;) {
+    auto saying = generation->next();
+    const auto events = co_await std::move(saying);
+    if (events.empty()) break;
+    for (const auto& event : events) {
+      if (const auto* const e = std::get_if<ReasoningText>(&event)) out.reasoning += e->text;
+      if (const auto* const e = std::get_if<ContentText>(&event)) {
+        EXPECT_EQ(valid_utf8(e->text), e->text);
+        out.content += e->text, out.n_logprobs += e->logprobs.size();
+      }
+      if (std::holds_alternative<CallBegun>(event)) ++out.n_begun;
+      if (const auto* const e = std::get_if<CallArguments>(&event)) out.arguments += e->json;
+      if (const auto* const e = std::get_if<CallDone>(&event)) out.calls.push_back(*e);
+    }
+  }
+  out.end = generation->end();
+  co_return out;
+}
+
+class GeneratorTest : public ::testing::Test {
+ protected:
+  // Runs `body` on an engine that says `plays`, one after the other.
+  using Body = std::function<asio::awaitable<void>(Generator&)>;
+  void run(std::deque<Play> plays, Body body) {
+    asio::io_context io;
+    EngineHost host(io.get_executor());
+    auto owned = std::make_unique<ScriptedEngine>(std::move(plays), n_context);
+    engine_ = owned.get();
+    if (n_chunk > 0) engine_->evaluate_in_chunks(n_chunk, before_chunk);
+    host.start([&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> { return std::move(owned); }, [](const protocol::ServerState&) {});
+    const Log log(-1);
+    Generator generator(io.get_executor(), host, log, options);
+    asio::co_spawn(io, body(generator), [](std::exception_ptr e) {
+      if (e) std::rethrow_exception(e);
+    });
+    io.run();
+    prompts = engine_->prompts();
+    n_evaluated = engine_->n_evaluated();
+    n_masked = engine_->n_masked();
+  }
+
+  template <class What>
+  static asio::awaitable<Answered> ask(Generator& generator, What what, std::stop_token stop = {}) {
+    auto beginning = generator.begin(std::move(what), stop);
+    auto generation = co_await std::move(beginning);
+    if (!generation) {
+      Answered out;
+      out.refusal = generation.error();
+      co_return out;
+    }
+    auto reading = read(std::move(*generation));
+    co_return co_await std::move(reading);
+  }
+
+  static Conversation user(const std::string& text) {
+    Conversation c;
+    c.messages.push_back({{"role", "user"}, {"content", text}});
+    return c;
+  }
+  static Conversation with_tool(Conversation c) {
+    c.tools.push_back(Json::parse(R"({"type": "function", "function": {"name": "read", "description": "Reads.", "parameters": {"type": "object",
+                                     "properties": {"path": {"type": "string"}}, "required": ["path"]}}})"));
+    return c;
+  }
+
+  std::int64_t n_context = 1 << 20, n_chunk = 0;
+  std::function<void(std::int64_t)> before_chunk;
+  GeneratorOptions options{.model = "scripted", .words = {}, .sampling = {}, .think_tokens_max = 1000};
+  ScriptedEngine* engine_ = nullptr;
+  std::vector<std::string> prompts;
+  std::int64_t n_evaluated = 0;
+  int n_masked = 0;
+};
+
+TEST_F(GeneratorTest, WhatIsThoughtAndSaidIsToldApart) {
+  run({{.text = "I think.</think>Über alles: gut."}}, [](Generator& g) -> asio::awaitable<void> {
+    auto asking = ask(g, user("How?"));
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.reasoning, "I think.");
+    EXPECT_EQ(a.content, "Über alles: gut.");
+    EXPECT_EQ(a.end.reason, Reason::stop);
+    EXPECT_EQ(a.end.usage.reasoning, 9);   // bytes, and </think>
+    EXPECT_EQ(a.end.usage.completion, 27); // and the end
+    EXPECT_EQ(a.end.usage.cached, 0);
+  });
+  ASSERT_EQ(prompts.size(), 1u);
+  EXPECT_TRUE(prompts[0].starts_with("<｜begin▁of▁sentence｜>Reasoning Effort: Absolute maximum")) << prompts[0].substr(0, 100);
+  EXPECT_TRUE(prompts[0].ends_with("<｜User｜>How?<｜Assistant｜><think>")) << prompts[0];
+}
+
+TEST_F(GeneratorTest, WithoutThinkingItAnswersAtOnce) {
+  run({{.text = "Gut."}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("How?");
+    c.thinking = false;
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.content, "Gut.");
+    EXPECT_EQ(a.end.usage.reasoning, 0);
+  });
+  EXPECT_EQ(prompts.at(0), "<｜begin▁of▁sentence｜><｜User｜>How?<｜Assistant｜></think>");
+}
+
+TEST_F(GeneratorTest, CallsComeInPiecesAndWhole) {
+  run({{.text = "hm</think>I look." + scripted_calls({scripted_call("read", {{"path", "a \"b\""}}), scripted_call("read", {{"path", "c"}})})}},
+      [](Generator& g) -> asio::awaitable<void> {
+        auto asking = ask(g, with_tool(user("Look.")));
+        const Answered a = co_await std::move(asking);
+        EXPECT_EQ(a.content, "I look.");
+        EXPECT_EQ(a.end.reason, Reason::calls);
+        EXPECT_EQ(a.n_begun, 2u);
+        EXPECT_EQ(a.calls.size(), 2u);
+        if (a.calls.size() != 2) co_return;
+        EXPECT_EQ(Json::parse(a.calls[0].arguments), Json({{"path", "a \"b\""}}));
+        EXPECT_EQ(a.arguments, a.calls[0].arguments + a.calls[1].arguments);
+        EXPECT_TRUE(a.calls[0].id.starts_with("call_"));
+        EXPECT_NE(a.calls[0].id, a.calls[1].id);
+      });
+}
+
+// A client writes the arguments its own way, and leaves the reasoning out: the prompt is the tokens that were, and no more are evaluated.
+TEST_F(GeneratorTest, ATurnThatGoesOnEvaluatesWhatIsNew) {
+  n_chunk = 1024;
+  const std::string said = "hm</think>I look." + scripted_calls({scripted_call("read", {{"path", "a"}})});
+  run({{.text = said}, {.text = "aha</think>Done."}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = with_tool(user("Look." + std::string(3000, 'x')));
+    auto first_asking = ask(g, c);
+    const Answered first = co_await std::move(first_asking);
+    if (first.calls.size() != 1) co_return ADD_FAILURE();
+    c.messages.push_back({{"role", "assistant"}, {"content", "I look."}, {"tool_calls", Json::array()}});
+    c.messages.back()["tool_calls"].push_back({{"id", first.calls[0].id}, {"type", "function"}, {"function", {{"name", "read"}, {"arguments", "{\"path\":\"a\"}"}}}});
+    c.messages.push_back({{"role", "tool"}, {"tool_call_id", first.calls[0].id}, {"content", "text"}});
+    auto second_asking = ask(g, c);
+    const Answered second = co_await std::move(second_asking);
+    EXPECT_EQ(second.content, "Done.");
+    EXPECT_EQ(second.end.usage.cached, first.end.usage.prompt + first.end.usage.completion - 1);  // the end-of-sentence token was not evaluated
+  });
+  ASSERT_EQ(prompts.size(), 2u);
+  EXPECT_EQ(prompts[1], prompts[0] + said + "<｜end▁of▁sentence｜><｜User｜><tool_result>text</tool_result><｜Assistant｜><think>");
+}
+
+TEST_F(GeneratorTest, WhatAClientChangedIsWhatThePromptHas) {
+  run({{.text = "hm</think>I look."}, {.text = "</think>Done."}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = with_tool(user("Look."));
+    auto first = ask(g, c);
+    co_await std::move(first);
+    c.messages.push_back({{"role", "assistant"}, {"content", "I looked."}});
+    c.messages.push_back({{"role", "user"}, {"content", "And?"}});
+    auto second = ask(g, c);
+    co_await std::move(second);
+  });
+  EXPECT_TRUE(prompts.at(1).ends_with("<think></think>I looked.<｜end▁of▁sentence｜><｜User｜>And?<｜Assistant｜><think>")) << prompts.at(1);
+}
+
+TEST_F(GeneratorTest, ReasoningIsPutBackWhereItWasThoughtAndNowhereElse) {
+  run({{.text = "a secret</think>Done."}, {.text = "</think>x"}, {.text = "</think>x"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = with_tool(user("One."));
+    auto asking = ask(g, c);
+    co_await std::move(asking);
+    for (const char* const task : {"One.", "Two."}) {
+      Conversation other = with_tool(user(task));
+      other.messages.push_back({{"role", "assistant"}, {"content", "Done."}});
+      other.messages.push_back({{"role", "user"}, {"content", "And?"}});
+      auto going_on = ask(g, other);
+      co_await std::move(going_on);
+    }
+  });
+  EXPECT_NE(prompts.at(1).find("<think>a secret</think>Done."), std::string::npos) << prompts.at(1);
+  EXPECT_NE(prompts.at(2).find("<think></think>Done."), std::string::npos) << prompts.at(2);
+}
+
+TEST_F(GeneratorTest, AStopSequenceEndsTheContentAndNoReasoning) {
+  run({{.text = "END</think>one ENEND two", .open_ended = true}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.stop = {"###", "END"};
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.reasoning, "END");
+    EXPECT_EQ(a.content, "one EN");
+    EXPECT_EQ(a.end.reason, Reason::sequence);
+    EXPECT_EQ(a.end.what, "END");
+    EXPECT_EQ(a.end.usage.completion, 13);  // none behind it
+  });
+}
+
+TEST_F(GeneratorTest, AnAnswerEndsWhereItsTokensDo) {
+  run({{.text = "abcdefgh"}, {.text = "x</think>" + scripted_calls({scripted_call("read", {{"path", "abcdefgh"}})})}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false, c.tokens_max = 3;
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.content, "abc");
+    EXPECT_EQ(a.end.reason, Reason::length);
+    Conversation calls = with_tool(user("x"));
+    calls.tokens_max = 80;
+    auto cut = ask(g, calls);
+    const Answered b = co_await std::move(cut);
+    EXPECT_EQ(b.end.reason, Reason::length);
+    EXPECT_TRUE(b.calls.empty());
+  });
+}
+
+TEST_F(GeneratorTest, AnAnswerThatWasCutIsGoneOnFromInItsTokens) {
+  n_chunk = 1024;
+  run({{.text = "I think.</think>Über alles"}, {.text = "</think>x"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = with_tool(user("x"));
+    c.tokens_max = 15;
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.content, "Über ");
+    c.messages.push_back({{"role", "assistant"}, {"content", a.content}, {"reasoning_content", a.reasoning}});
+    c.messages.push_back({{"role", "user"}, {"content", "And?"}});
+    auto going_on = ask(g, c);
+    const Answered b = co_await std::move(going_on);
+    EXPECT_EQ(b.end.usage.cached, a.end.usage.prompt + 14);
+  });
+}
+
+TEST_F(GeneratorTest, WhoHangsUpStopsTheDecodeAndFindsThePromptAgain) {
+  n_chunk = 1024;
+  std::stop_source stop;
+  std::int64_t n_drawn = 0;
+  Play play{.text = "x", .open_ended = true};
+  play.before_token = [&](std::int64_t at) {
+    n_drawn = at;
+    if (at == 20) stop.request_stop();
+  };
+  run({play, {.text = "Done."}}, [&](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user(std::string(2000, 'x'));
+    c.thinking = false;
+    auto asking = ask(g, c, stop.get_token());
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.end.reason, Reason::cancelled);
+    EXPECT_LE(n_drawn, 21);
+    auto again = ask(g, c);
+    const Answered b = co_await std::move(again);
+    EXPECT_EQ(b.content, "Done.");
+    EXPECT_EQ(b.end.usage.cached, (b.end.usage.prompt - 1) / 128 * 128);
+  });
+}
+
+TEST_F(GeneratorTest, AnInterruptedPromptGoesOnWhereItWas) {
+  n_chunk = 1024;
+  std::stop_source stop;
+  before_chunk = [&](std::int64_t end) {
+    if (end == 3072) stop.request_stop();
+  };
+  run({{.text = "Done."}}, [&](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user(std::string(5000, 'x'));
+    c.thinking = false;
+    auto asking = ask(g, c, stop.get_token());
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.end.reason, Reason::cancelled);
+    auto again = ask(g, c);
+    const Answered b = co_await std::move(again);
+    EXPECT_EQ(b.end.reason, Reason::stop);
+    EXPECT_EQ(b.end.usage.cached, 2048);
+  });
+}
+
+TEST_F(GeneratorTest, ConversationsShareTheirInstructions) {
+  n_chunk = 1024;
+  run({{.text = "a"}, {.text = "b"}, {.text = "c"}}, [](Generator& g) -> asio::awaitable<void> {
+    const auto conversation = [](const std::string& text) {
+      Conversation c;
+      c.thinking = false;
+      c.messages.push_back({{"role", "system"}, {"content", std::string(1500, 's')}});
+      c.messages.push_back({{"role", "user"}, {"content", text}});
+      return c;
+    };
+    auto one = ask(g, conversation("one"));
+    EXPECT_EQ((co_await std::move(one)).end.usage.cached, 0);
+    auto two = ask(g, conversation("two" + std::string(3000, 'x') + "y"));
+    EXPECT_EQ((co_await std::move(two)).end.usage.cached, 1501);  // and the beginning of the sentence
+    // What two have in common beyond that is found with the second, and of use from the third on.
+    auto three = ask(g, conversation("two" + std::string(3000, 'x') + "z"));
+    EXPECT_GE((co_await std::move(three)).end.usage.cached, 1501);
+    auto four = ask(g, conversation("two" + std::string(3000, 'x') + "w"));
+    const Answered a = co_await std::move(four);
+    EXPECT_TRUE(a.end.reason == Reason::failed) << "the script has three answers";
+    EXPECT_EQ(a.end.usage.cached, 4480);  // 35 * 128 of 4505
+  });
+}
+
+TEST_F(GeneratorTest, AFailureOfTheEngineIsSaid) {
+  run({{.text = "abcdef", .fail_at = 3}, {.text = "x", .fail_sync = 0}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false;
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.content, "abc");
+    EXPECT_EQ(a.end.reason, Reason::failed);
+    EXPECT_EQ(a.end.what, "the script fails here");
+    auto again = ask(g, c);
+    EXPECT_EQ((co_await std::move(again)).end.reason, Reason::failed);
+  });
+}
+
+TEST_F(GeneratorTest, OneAfterTheOtherAndNoMoreThanMayWait) {
+  options.running_max = 1, options.queued_max = 1;
+  run({{.text = "one"}, {.text = "two"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false;
+    auto b1 = g.begin(c, {});
+    auto first = co_await std::move(b1);
+    std::stop_source stop;
+    auto b2 = g.begin(c, stop.get_token());
+    auto second = co_await std::move(b2);
+    auto b3 = g.begin(c, {});
+    const auto third = co_await std::move(b3);
+    if (!first || !second) co_return ADD_FAILURE();
+    EXPECT_TRUE(!third && third.error().kind == Refusal::Kind::not_ready);
+    EXPECT_EQ(g.counts().waiting, 1u);
+    const auto io = co_await asio::this_coro::executor;
+    auto waiting = asio::co_spawn(io, read(std::move(*second)), asio::use_awaitable);  // begins when it is awaited
+    auto r1 = read(std::move(*first));
+    EXPECT_EQ((co_await std::move(r1)).content, "one");
+    EXPECT_EQ((co_await std::move(waiting)).content, "two");
+    EXPECT_EQ(g.counts().running, 0u);
+  });
+}
+
+TEST_F(GeneratorTest, WhoWaitsAndHangsUpLeavesTheQueue) {
+  options.running_max = 1;
+  run({{.text = "one"}, {.text = "three"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false;
+    auto b1 = g.begin(c, {});
+    auto first = co_await std::move(b1);
+    std::stop_source stop;
+    auto b2 = g.begin(c, stop.get_token());
+    auto second = co_await std::move(b2);
+    if (!first || !second) co_return ADD_FAILURE();
+    stop.request_stop();
+    auto r2 = read(std::move(*second));
+    EXPECT_EQ((co_await std::move(r2)).end.reason, Reason::cancelled);
+    EXPECT_EQ(g.counts().waiting, 0u);
+    auto r1 = read(std::move(*first));
+    EXPECT_EQ((co_await std::move(r1)).content, "one");
+    auto third = ask(g, c);
+    EXPECT_EQ((co_await std::move(third)).content, "three");
+  });
+}
+
+TEST_F(GeneratorTest, WhenTheDaemonEndsEveryAnswerDoes) {
+  run({{.text = "x", .open_ended = true}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false;
+    auto beginning = g.begin(c, {});
+    auto generation = co_await std::move(beginning);
+    if (!generation) co_return ADD_FAILURE();
+    auto saying = (*generation)->next();
+    EXPECT_FALSE((co_await std::move(saying)).empty());
+    g.end();
+    auto rest = read(std::move(*generation));
+    EXPECT_EQ((co_await std::move(rest)).end.reason, Reason::ending);
+    auto late = ask(g, c);
+    const Answered a = co_await std::move(late);
+    EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::not_ready);
+  });
+}
+
+TEST_F(GeneratorTest, ARequiredCallIsMade) {
+  run({{.text = "hm</think>" + scripted_calls({scripted_call("read", {{"path", "a"}})})}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = with_tool(user("x"));
+    c.call = Conversation::Call::named, c.call_name = "read";
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.calls.size(), 1u);
+    c.call_name = "write";
+    auto wrong = ask(g, c);
+    const Answered b = co_await std::move(wrong);
+    EXPECT_TRUE(b.refusal && b.refusal->parameter == "tool_choice");
+  });
+  EXPECT_EQ(n_masked, 0);
+}
+
+TEST_F(GeneratorTest, WithoutCallsToolsAreNotShown) {
+  run({{.text = "hm</think>Done."}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = with_tool(user("x"));
+    c.call = Conversation::Call::never;
+    auto asking = ask(g, c);
+    co_await std::move(asking);
+  });
+  EXPECT_EQ(prompts.at(0).find("## Tools"), std::string::npos);
+}
+
+TEST_F(GeneratorTest, JsonIsAskedForInThePromptAndOfTheGrammar) {
+  run({{.text = "{\"a\": 1}"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false, c.format = Conversation::Format::json_schema, c.schema = {{"type", "object"}};
+    auto asking = ask(g, c);
+    EXPECT_EQ((co_await std::move(asking)).content, "{\"a\": 1}");
+  });
+  EXPECT_NE(prompts.at(0).find("## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n{\"type\": \"object\"}"), std::string::npos) << prompts.at(0);
+}
+
+TEST_F(GeneratorTest, AnAnswerGoesOnWhereTheClientBeganIt) {
+  run({{.text = "\n2\n"}, {.text = " more</think>3"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("Count.");
+    c.messages.push_back({{"role", "assistant"}, {"content", "1"}, {"reasoning_content", "hm"}});
+    c.continues_last = true;
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.content, "\n2\n");
+    EXPECT_EQ(a.reasoning, "");
+    EXPECT_EQ(a.end.usage.completion, 4);
+    c.messages.back()["content"] = "";
+    auto thinking = ask(g, c);
+    const Answered b = co_await std::move(thinking);
+    EXPECT_EQ(b.reasoning, " more");
+    EXPECT_EQ(b.content, "3");
+  });
+  EXPECT_TRUE(prompts.at(0).ends_with("<｜Assistant｜><think>hm</think>1")) << prompts.at(0);
+  EXPECT_TRUE(prompts.at(1).ends_with("<｜Assistant｜><think>hm")) << prompts.at(1);
+}
+
+TEST_F(GeneratorTest, TheMiddleIsFilledIn) {
+  run({{.text = "\n  return a;\n"}, {.text = "x"}}, [](Generator& g) -> asio::awaitable<void> {
+    auto asking = ask(g, Infill{.prefix = "int f() {", .suffix = "}", .sampling = {}, .stop = {}});
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.content, "\n  return a;\n");
+    EXPECT_EQ(a.end.reason, Reason::stop);
+    auto plain = ask(g, Infill{.prefix = "int f", .suffix = std::nullopt, .sampling = {}, .stop = {}});
+    co_await std::move(plain);
+  });
+  EXPECT_EQ(prompts.at(0), "<｜begin▁of▁sentence｜><｜fim▁begin｜>int f() {<｜fim▁hole｜>}<｜fim▁end｜>");
+  EXPECT_EQ(prompts.at(1), "<｜begin▁of▁sentence｜>int f");
+}
+
+TEST_F(GeneratorTest, SystemMessagesStandAtTheFrontOrAreTheUsers) {
+  run({{.text = "x"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c;
+    c.thinking = false;
+    for (const auto& [role, text] : {std::pair("developer", "a"), std::pair("system", "b"), std::pair("user", "c"), std::pair("system", "d")}) {
+      c.messages.push_back({{"role", role}, {"content", text}});
+    }
+    auto asking = ask(g, c);
+    co_await std::move(asking);
+  });
+  EXPECT_EQ(prompts.at(0), "<｜begin▁of▁sentence｜>a\n\nb<｜User｜>c\n\nd<｜Assistant｜></think>");
+}
+
+TEST_F(GeneratorTest, LogprobsAreOfTheContent) {
+  run({{.text = "hm</think>Done."}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.n_logprobs = 2;
+    auto asking = ask(g, c);
+    EXPECT_EQ((co_await std::move(asking)).n_logprobs, 5u);
+  });
+}
+
+TEST_F(GeneratorTest, WhatCannotBeAnsweredIsRefused) {
+  n_context = 100;
+  run({}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation none, last = user("x"), twice = with_tool(with_tool(user("x"))), quoted = with_tool(user("x"));
+    last.messages.push_back({{"role", "assistant"}, {"content", "y"}});
+    quoted.tools[0]["function"]["name"] = "a\"b";
+    for (const Conversation& c : {none, last, twice, quoted}) {
+      auto asking = ask(g, c);
+      const Answered a = co_await std::move(asking);
+      EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::invalid && !a.refusal->parameter.empty());
+    }
+    auto asking = ask(g, user(std::string(100, 'x')));
+    const Answered a = co_await std::move(asking);
+    EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::too_long);
+    auto counting = g.count_tokens(user("x"));
+    const auto n = co_await std::move(counting);
+    EXPECT_TRUE(n && *n > 10);
+  });
+}
+
+}  // namespace
+}  // namespace lares::daemon

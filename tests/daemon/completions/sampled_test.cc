@@ -1,0 +1,73 @@
+#include "daemon/completions/sampled.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace lares::daemon {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Sampled call(std::string id, std::string arguments) {
+  return {.prompt = 1, .reasoning = "hm", .content = "I look.", .calls = {{std::move(id), "read", std::move(arguments)}}, .reasoning_ids = {7}, .said_ids = {8, 9}};
+}
+Json message(const std::string& content, const std::string& id = "", const std::string& arguments = "") {
+  Json out = {{"role", "assistant"}, {"content", content}};
+  if (!id.empty()) out["tool_calls"] = Json::array({Json{{"id", id}, {"function", {{"name", "read"}, {"arguments", arguments}}}}});
+  return out;
+}
+
+TEST(SampledAnswers, ACallIsFoundByItsIdHoweverItsArgumentsAreSpelt) {
+  SampledAnswers answers;
+  answers.add(call("call_1", R"({"path": "a", "line": 1.0})"));
+  const auto found = answers.find(message("I look.\n", "call_1", R"({"line":1,"path":"a"})"));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->said_ids, (std::vector<engine::Token>{8, 9}));
+}
+
+TEST(SampledAnswers, WhatTheClientChangedIsNotWhatWasSampled) {
+  SampledAnswers answers;
+  answers.add(call("call_1", R"({"path": "a"})"));
+  EXPECT_FALSE(answers.find(message("I look.", "call_1", R"({"path": "b"})")));
+  EXPECT_FALSE(answers.find(message("You look.", "call_1", R"({"path": "a"})")));
+  EXPECT_FALSE(answers.find(message("I look.", "call_2", R"({"path": "a"})")));
+  EXPECT_FALSE(answers.find(message("I look.")));
+  EXPECT_TRUE(answers.find(message("I look.", "call_1", R"({"path": "a"})")));
+}
+
+TEST(SampledAnswers, OfSeveralWithOneTextTheOneThatAnsweredThePromptComesFirstThenTheReasoning) {
+  SampledAnswers answers;
+  for (const auto& [prompt, reasoning] : {std::pair(1, "one"), std::pair(2, "two"), std::pair(3, "three")}) {
+    answers.add({.prompt = static_cast<std::uint64_t>(prompt), .reasoning = reasoning, .content = "Done.", .calls = {}, .reasoning_ids = {}, .said_ids = {prompt}});
+  }
+  const Json plain = message("Done.");
+  Json thought = plain;
+  thought["reasoning_content"] = "two\n";
+  EXPECT_EQ(answers.find(plain, 3)->prompt, 3u);
+  EXPECT_EQ(answers.find(plain, 1)->prompt, 1u);
+  EXPECT_EQ(answers.find(thought)->prompt, 2u);
+  EXPECT_EQ(answers.find(thought, 3)->prompt, 2u);  // another's reasoning
+}
+
+TEST(SampledAnswers, TheLeastRecentlyUsedIsGivenUp) {
+  const std::string big(1000, 'x');
+  SampledAnswers answers(3500);
+  for (const char* const id : {"call_1", "call_2"}) answers.add(call(id, "{\"path\": \"" + big + "\"}"));
+  const Json first = message("I look.", "call_1", "{\"path\": \"" + big + "\"}"), second = message("I look.", "call_2", "{\"path\": \"" + big + "\"}");
+  EXPECT_TRUE(answers.find(first));
+  answers.add(call("call_3", "{\"path\": \"" + big + "\"}"));
+  EXPECT_TRUE(answers.find(first));
+  EXPECT_FALSE(answers.find(second));
+  EXPECT_LE(answers.bytes(), 3500u);
+}
+
+TEST(SampledAnswers, MessagesOfAnyShapeAreRead) {
+  SampledAnswers answers;
+  answers.add(call("call_1", "{}"));
+  for (const char* const text : {R"({})", R"({"tool_calls": [1]})", R"({"content": 1, "tool_calls": [{"id": "call_1"}]})", R"({"content": "I look.", "tool_calls": [{"id": "call_1", "function": 1}]})"}) {
+    EXPECT_FALSE(answers.find(Json::parse(text))) << text;
+  }
+}
+
+}  // namespace
+}  // namespace lares::daemon

@@ -1,0 +1,416 @@
+// Chat Completions as clients see it: what of a request is understood, and every byte of an answer.
+#include <functional>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "daemon/dialects/chat_request.h"
+#include "daemon/dialects/dialects.h"
+#include "daemon/http/router.h"
+
+namespace lares::daemon {
+namespace {
+
+using Call = Conversation::Call;
+using Format = Conversation::Format;
+
+// ---- what is understood
+
+ChatRequest read(const char* json, bool beta = false) {
+  const auto asked = read_chat(WireJson::parse(json), {}, beta);
+  EXPECT_TRUE(asked) << (asked ? "" : asked.error().message);
+  return asked.value_or(ChatRequest{});
+}
+WireError refused(const std::string& json, bool beta = false) {
+  auto asked = read_chat(WireJson::parse(json), {}, beta);
+  EXPECT_FALSE(asked) << json;
+  return asked ? WireError{} : asked.error();
+}
+// A request that says `fields` and what it has to say.
+std::string with(const std::string& fields) { return R"({"messages": [{"role": "user", "content": "x"}], )" + fields + "}"; }
+
+TEST(ChatRequest, LittleIsNeeded) {
+  const ChatRequest r = read(R"({"messages": [{"role": "user", "content": "x"}]})");
+  EXPECT_EQ(r.model, "deepseek-v4-flash");
+  EXPECT_FALSE(r.stream);
+  EXPECT_TRUE(r.conversation.thinking);
+  EXPECT_EQ(r.conversation.effort, "");
+  EXPECT_EQ(r.conversation.call, Call::as_it_likes);
+  EXPECT_EQ(r.conversation.n_logprobs, -1);
+}
+
+TEST(ChatRequest, PartsAreOneText) {
+  const ChatRequest r = read(R"({"messages": [
+      {"role": "developer", "content": [{"type": "text", "text": "a"}]},
+      {"role": "user", "content": [{"type": "text", "text": "b"}, {"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "text", "text": "c"}]},
+      {"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+      {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "d"}]}]})");
+  EXPECT_EQ(r.conversation.messages, WireJson::parse(R"([{"role": "developer", "content": "a"}, {"role": "user", "content": "b\n\n[Unsupported image_url]\n\nc"},
+      {"role": "assistant", "content": "", "reasoning_content": "r", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+      {"role": "tool", "content": "d", "tool_call_id": "1"}])"));
+}
+
+TEST(ChatRequest, EffortsAndThinking) {
+  struct Case {
+    const char* fields;
+    bool thinking;
+    const char* effort;
+  };
+  for (const Case& c : {Case{R"("reasoning_effort": "none")", false, ""}, Case{R"("reasoning_effort": "minimal")", true, "low"}, Case{R"("reasoning_effort": "medium")", true, "high"},
+                        Case{R"("reasoning_effort": "xhigh")", true, "high"}, Case{R"("reasoning_effort": "ultra")", true, "max"}, Case{R"("thinking": {"type": "enabled"})", true, ""},
+                        Case{R"("thinking": {"type": "adaptive"}, "reasoning_effort": "low")", true, "low"},
+                        Case{R"("thinking": {"type": "disabled"}, "reasoning_effort": "max")", false, ""}}) {
+    const ChatRequest r = read(with(c.fields).c_str());
+    EXPECT_EQ(r.conversation.thinking, c.thinking) << c.fields;
+    EXPECT_EQ(r.conversation.effort, c.effort) << c.fields;
+  }
+}
+
+TEST(ChatRequest, ReasoningIsSampledAsItWasTrained) {
+  const ChatRequest thinking = read(with(R"("temperature": 0, "top_p": 0.5, "seed": 7)").c_str());
+  EXPECT_EQ(thinking.conversation.sampling.temperature, 1.0f);
+  EXPECT_EQ(thinking.conversation.sampling.top_p, 1.0f);
+  EXPECT_EQ(thinking.conversation.sampling.seed, 7u);
+  const ChatRequest other = read(with(R"("temperature": 0, "top_p": 0.5, "presence_penalty": 1, "thinking": {"type": "disabled"})").c_str());
+  EXPECT_EQ(other.conversation.sampling.temperature, 0.0f);
+  EXPECT_EQ(other.conversation.sampling.top_p, 0.5f);
+  EXPECT_EQ(other.conversation.sampling.presence_penalty, 1.0f);
+}
+
+TEST(ChatRequest, ToolsAndHowTheyAreCalled) {
+  const std::string tools = R"("tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}], )";
+  EXPECT_EQ(read(with(tools + R"("tool_choice": "none")").c_str()).conversation.call, Call::never);
+  EXPECT_EQ(read(with(tools + R"("tool_choice": "required")").c_str()).conversation.call, Call::some);
+  const ChatRequest named = read(with(tools + R"("tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false)").c_str());
+  EXPECT_EQ(named.conversation.call, Call::named);
+  EXPECT_EQ(named.conversation.call_name, "f");
+  EXPECT_TRUE(named.conversation.one_call);
+  EXPECT_EQ(named.conversation.tools, WireJson::parse(R"([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}])"));
+}
+
+TEST(ChatRequest, LimitsFormatsAndStreams) {
+  const ChatRequest r = read(with(R"("max_completion_tokens": 5, "stop": ["a", "b"], "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+      "logprobs": true, "top_logprobs": 3, "n": 1, "stream": true, "stream_options": {"include_usage": true}, "store": false, "metadata": {"x": 1}, "user": null)").c_str());
+  EXPECT_EQ(r.conversation.tokens_max, 5);
+  EXPECT_EQ(r.conversation.stop, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(r.conversation.format, Format::json_schema);
+  EXPECT_EQ(r.conversation.n_logprobs, 3);
+  EXPECT_TRUE(r.stream && r.with_usage);
+  EXPECT_EQ(read(with(R"("response_format": {"type": "json_object"})").c_str()).conversation.format, Format::json_object);
+  EXPECT_TRUE(read(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "prefix": true}]})").conversation.continues_last);
+}
+
+TEST(ChatRequest, WhatIsWrongIsNamed) {
+  for (const auto& [json, parameter] : {std::pair(std::string("{}"), "messages"), std::pair(std::string(R"({"messages": []})"), "messages"),
+                                        std::pair(std::string(R"({"messages": [1]})"), "messages[0]"), std::pair(std::string(R"({"messages": [{"role": "king"}]})"), "messages[0].role"),
+                                        std::pair(std::string(R"({"messages": [{"role": "user", "content": 1}]})"), "messages[0].content"),
+                                        std::pair(std::string(R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})"), "messages[0].content"),
+                                        std::pair(std::string(R"({"messages": [{"role": "tool", "content": "x"}]})"), "messages[0].tool_call_id"),
+                                        std::pair(std::string(R"({"messages": [{"role": "assistant", "tool_calls": [{}]}]})"), "messages[0].tool_calls[0]"),
+                                        std::pair(with(R"("max_tokens": 0)"), "max_tokens"), std::pair(with(R"("max_tokens": 393217)"), "max_tokens"),
+                                        std::pair(with(R"("temperature": 3)"), "temperature"), std::pair(with(R"("top_p": "x")"), "top_p"), std::pair(with(R"("n": 2)"), "n"),
+                                        std::pair(with(R"("stop": [1])"), "stop"), std::pair(with(R"("stream": 1)"), "stream"), std::pair(with(R"("stream_options": 1)"), "stream_options"),
+                                        std::pair(with(R"("tools": [{"type": "function"}])"), "tools[0]"), std::pair(with(R"("tool_choice": "maybe")"), "tool_choice"),
+                                        std::pair(with(R"("reasoning_effort": "huge")"), "reasoning_effort"), std::pair(with(R"("thinking": {"type": "x"})"), "thinking.type"),
+                                        std::pair(with(R"("response_format": {"type": "xml"})"), "response_format.type"), std::pair(with(R"("top_logprobs": 21, "logprobs": true)"), "top_logprobs"),
+                                        std::pair(with(R"("top_logprobs": 2)"), "top_logprobs"), std::pair(with(R"("seed": 1.5)"), "seed")}) {
+    const WireError error = refused(json);
+    EXPECT_EQ(error.parameter, parameter) << json << ": " << error.message;
+    EXPECT_EQ(error.status, 400u);
+  }
+}
+
+TEST(ChatRequest, RetiredModelsSayWhatToUse) {
+  const WireError error = refused(with(R"("model": "deepseek-reasoner")"));
+  EXPECT_EQ(error.status, 404u);
+  EXPECT_EQ(error.code, "model_not_found");
+  EXPECT_NE(error.message.find("deepseek-v4-flash"), std::string::npos);
+  EXPECT_EQ(read(with(R"("model": "claude-opus")").c_str()).model, "claude-opus");
+}
+
+TEST(ChatRequest, StrictToolsAreHeldToTheirRulesOnBetaAlone) {
+  const auto tool = [](const std::string& schema, const char* strict) { return R"({"type": "function", "function": {"name": "f", "strict": )" + std::string(strict) + R"(, "parameters": )" + schema + "}}"; };
+  const std::string good = R"({"type": "object", "properties": {"minLength": {"type": "string", "enum": ["a"]}}, "required": ["minLength"], "additionalProperties": false})";
+  const std::string open = R"({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]})";
+  const std::string loose = R"({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false})";
+  const std::string bound = R"({"type": "object", "properties": {"a": {"type": "string", "minLength": 1}}, "required": ["a"], "additionalProperties": false})";
+  const auto asked = [&](const std::string& tools) { return with(R"("tools": [)" + tools + "]"); };
+  read(asked(tool(good, "true")).c_str(), true);
+  EXPECT_EQ(refused(asked(tool(open, "true")), true).parameter, "tools[0].function.parameters.additionalProperties");
+  EXPECT_EQ(refused(asked(tool(loose, "true")), true).parameter, "tools[0].function.parameters.required");
+  EXPECT_EQ(refused(asked(tool(bound, "true")), true).parameter, "tools[0].function.parameters.properties.a.minLength");
+  EXPECT_EQ(refused(asked(tool(good, "true") + "," + tool(good, "false")), true).parameter, "tools[1].function.strict");
+  read(asked(tool(bound, "true")).c_str(), false);
+  read(asked(tool(bound, "false")).c_str(), true);
+}
+
+// ---- what is answered
+
+class FakeExchange final : public Exchange {
+ public:
+  FakeExchange(std::string method, std::string path, std::string body = "") : request_{std::move(method), std::move(path), "", {}, std::move(body)} {}
+  const HttpRequest& request() const override { return request_; }
+  asio::awaitable<void> reply(HttpReply reply) override {
+    replied = std::move(reply);
+    co_return;
+  }
+  asio::awaitable<void> begin(HttpReply head, std::string alive) override {
+    replied = std::move(head), keep_alive = std::move(alive);
+    co_return;
+  }
+  asio::awaitable<bool> write(std::string bytes) override {
+    written += bytes;
+    ++n_writes;
+    co_return n_writes < hangs_up_after;
+  }
+  asio::awaitable<void> end() override {
+    ended = true;
+    co_return;
+  }
+  std::stop_token gone() const override { return stop.get_token(); }
+
+  HttpReply replied;
+  std::string written, keep_alive;
+  int n_writes = 0, hangs_up_after = 1000;
+  bool ended = false;
+  std::stop_source stop;
+
+ private:
+  HttpRequest request_;
+};
+
+class FakeGeneration final : public Generation {
+ public:
+  FakeGeneration(std::vector<std::vector<GenerationEvent>> events, GenerationEnd end, std::stop_token stop) : events_(std::move(events)), end_(std::move(end)), stop_(std::move(stop)) {}
+  std::int64_t prompt_tokens() const override { return end_.usage.prompt; }
+  asio::awaitable<std::vector<GenerationEvent>> next() override {
+    if (stop_.stop_requested()) end_.reason = GenerationEnd::Reason::cancelled;
+    if (stop_.stop_requested() || at_ == events_.size()) co_return std::vector<GenerationEvent>();
+    co_return events_[at_++];
+  }
+  const GenerationEnd& end() const override { return end_; }
+
+ private:
+  std::vector<std::vector<GenerationEvent>> events_;
+  std::size_t at_ = 0;
+  GenerationEnd end_;
+  std::stop_token stop_;
+};
+
+class FakeGenerations final : public Generations {
+ public:
+  using Begun = tl::expected<std::unique_ptr<Generation>, Refusal>;
+  asio::awaitable<Begun> begin(Conversation conversation, std::stop_token stop) override {
+    asked = std::move(conversation), last_stop = stop;
+    if (refusal) co_return tl::unexpected(*refusal);
+    std::unique_ptr<Generation> out = std::make_unique<FakeGeneration>(events, end, stop);
+    co_return std::move(out);
+  }
+  asio::awaitable<Begun> begin(Infill infill, std::stop_token stop) override {
+    infilled = std::move(infill);
+    std::unique_ptr<Generation> out = std::make_unique<FakeGeneration>(events, end, stop);
+    co_return std::move(out);
+  }
+  asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation) override { co_return 1; }
+  std::string model() const override { return "nano"; }
+
+  std::vector<std::vector<GenerationEvent>> events;
+  GenerationEnd end;
+  std::optional<Refusal> refusal;
+  Conversation asked;
+  Infill infilled;
+  std::stop_token last_stop;
+};
+
+// What does not change from one run to the next.
+std::string settled(std::string text) {
+  for (const auto& [name, n_quotes] : {std::pair(std::string("\"id\":\"chatcmpl-"), 1), std::pair(std::string("\"id\":\"cmpl-"), 1), std::pair(std::string("\"created\":"), 0)}) {
+    for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + name.size())) {
+      const std::size_t begin = at + name.size();
+      text.replace(begin, text.find_first_of(n_quotes ? "\"" : ",", begin) - begin, "0");
+    }
+  }
+  return text;
+}
+
+class ChatTest : public ::testing::Test {
+ protected:
+  void exchange(FakeExchange& exchange) {
+    Router router;
+    add_chat(router, generations);
+    add_models(router, generations);
+    add_fim(router, generations);
+    const auto found = router.find(exchange.request().method, exchange.request().path);
+    ASSERT_TRUE(found.handler) << exchange.request().path;
+    asio::io_context io;
+    asio::co_spawn(io, (*found.handler)(exchange), [](std::exception_ptr e) {
+      if (e) std::rethrow_exception(e);
+    });
+    io.run();
+  }
+  std::string stream(const std::string& fields) {
+    FakeExchange ex("POST", "/v1/chat/completions", with("\"stream\": true, \"model\": \"m\"" + fields));
+    exchange(ex);
+    EXPECT_EQ(ex.replied.content_type, "text/event-stream; charset=utf-8");
+    EXPECT_EQ(ex.keep_alive, ": keep-alive\n\n");
+    EXPECT_TRUE(ex.ended);
+    return settled(ex.written);
+  }
+  HttpReply whole(const std::string& fields, const char* path = "/v1/chat/completions") {
+    FakeExchange ex("POST", path, with("\"model\": \"m\"" + fields));
+    exchange(ex);
+    return ex.replied;
+  }
+  void says_and_calls() {
+    generations.events = {{ReasoningText{"hm"}}, {ContentText{"I look."}, CallBegun{0, "call_1", "f"}, CallArguments{0, "{\"a\": "}}, {CallArguments{0, "1}"}, CallDone{0, "call_1", "f", "{\"a\": 1}"}}};
+    generations.end = {.reason = GenerationEnd::Reason::calls, .what = "", .usage = {.prompt = 10, .cached = 7, .completion = 5, .reasoning = 2}};
+  }
+  FakeGenerations generations;
+};
+
+std::string chunk(const std::string& choices, const std::string& usage = "") {
+  return R"(data: {"id":"chatcmpl-0","object":"chat.completion.chunk","created":0,"model":"m","system_fingerprint":"lares_nano","choices":[)" + choices + "]" + usage + "}\n\n";
+}
+std::string delta(const std::string& fields, const std::string& finish = "null", const std::string& logprobs = "null") {
+  return R"({"index":0,"delta":{)" + fields + R"(},"logprobs":)" + logprobs + R"(,"finish_reason":)" + finish + "}";
+}
+
+TEST_F(ChatTest, EveryByteOfAStream) {
+  says_and_calls();
+  EXPECT_EQ(stream(""), chunk(delta(R"("role":"assistant","content":"","reasoning_content":"")")) + chunk(delta(R"("reasoning_content":"hm")")) + chunk(delta(R"("content":"I look.")")) +
+                            chunk(delta(R"("tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}])")) +
+                            chunk(delta(R"("tool_calls":[{"index":0,"function":{"arguments":"{\"a\": "}}])")) + chunk(delta(R"("tool_calls":[{"index":0,"function":{"arguments":"1}"}}])")) +
+                            chunk(delta("", "\"tool_calls\"")) + "data: [DONE]\n\n");
+}
+
+TEST_F(ChatTest, UsageComesLastWhereItIsAskedForAndIsNullBefore) {
+  says_and_calls();
+  generations.events.resize(1);
+  const std::string none = R"(,"usage":null)";
+  EXPECT_EQ(stream(R"(, "stream_options": {"include_usage": true}, "thinking": {"type": "disabled"})"),
+            chunk(delta(R"("role":"assistant","content":"")"), none) + chunk(delta(R"("reasoning_content":"hm")"), none) + chunk(delta("", "\"tool_calls\""), none) +
+                chunk("", R"(,"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":7},"completion_tokens_details":{"reasoning_tokens":2},)"
+                          R"("prompt_cache_hit_tokens":7,"prompt_cache_miss_tokens":3})") +
+                "data: [DONE]\n\n");
+}
+
+TEST_F(ChatTest, EveryStreamEndsWithItsReasonAndDone) {
+  using Reason = GenerationEnd::Reason;
+  for (const auto& [reason, word] : {std::pair(Reason::stop, "stop"), std::pair(Reason::sequence, "stop"), std::pair(Reason::length, "length"), std::pair(Reason::calls, "tool_calls"),
+                                     std::pair(Reason::failed, "insufficient_system_resource"), std::pair(Reason::ending, "insufficient_system_resource"),
+                                     std::pair(Reason::cancelled, "insufficient_system_resource")}) {
+    generations.events = {{ContentText{"x"}}};
+    generations.end.reason = reason;
+    const std::string text = stream("");
+    EXPECT_TRUE(text.ends_with(chunk(delta("", "\"" + std::string(word) + "\"")) + "data: [DONE]\n\n")) << text;
+  }
+}
+
+TEST_F(ChatTest, WhoReadsNoMoreStopsTheGeneration) {
+  generations.events = {{ContentText{"a"}}, {ContentText{"b"}}, {ContentText{"c"}}};
+  FakeExchange ex("POST", "/v1/chat/completions", with(R"("stream": true)"));
+  ex.hangs_up_after = 2;
+  exchange(ex);
+  EXPECT_TRUE(generations.last_stop.stop_requested());
+  EXPECT_EQ(ex.written.find("\"b\""), std::string::npos);
+}
+
+TEST_F(ChatTest, AWholeAnswer) {
+  says_and_calls();
+  const HttpReply reply = whole("");
+  EXPECT_EQ(reply.status, 200u);
+  EXPECT_EQ(settled(reply.body),
+            R"({"id":"chatcmpl-0","object":"chat.completion","created":0,"model":"m","system_fingerprint":"lares_nano","choices":[{"index":0,"message":{"role":"assistant","content":"I look.",)"
+            R"("reasoning_content":"hm","tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]},"logprobs":null,"finish_reason":"tool_calls"}],)"
+            R"("usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":7},"completion_tokens_details":{"reasoning_tokens":2},)"
+            R"("prompt_cache_hit_tokens":7,"prompt_cache_miss_tokens":3}})");
+}
+
+TEST_F(ChatTest, LogprobsOfATokenThatIsHalfACharacter) {
+  generations.events = {{ContentText{"é", {{"\xC3", -1.5f, {{"\xC3", -1.5f}}}, {"\xA9", 0.0f, {}}}}}};
+  const std::string expected = R"({"content":[{"token":"�","logprob":-1.5,"bytes":[195],"top_logprobs":[{"token":"�","logprob":-1.5,"bytes":[195]}]},{"token":"�","logprob":0.0,"bytes":[169],"top_logprobs":[]}]})";
+  EXPECT_NE(stream(R"(, "logprobs": true, "top_logprobs": 1)").find(chunk(delta(R"("content":"é")", "null", expected))), std::string::npos);
+  EXPECT_NE(whole(R"(, "logprobs": true, "top_logprobs": 1)").body.find("\"logprobs\":" + expected), std::string::npos);
+}
+
+TEST_F(ChatTest, WhatIsNotAnsweredSaysWhy) {
+  generations.refusal = Refusal{Refusal::Kind::too_long, "too long", "messages"};
+  EXPECT_EQ(whole("").body, R"({"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}})");
+  generations.refusal = Refusal{Refusal::Kind::not_ready, "later", ""};
+  const HttpReply later = whole("");
+  EXPECT_EQ(later.status, 503u);
+  EXPECT_EQ(later.headers, (HttpHeaders{{"Retry-After", "5"}}));
+  generations.refusal.reset();
+  generations.end = {.reason = GenerationEnd::Reason::failed, .what = "the engine broke", .usage = {}};
+  const HttpReply failed = whole("");
+  EXPECT_EQ(failed.status, 500u);
+  EXPECT_EQ(failed.body, R"({"error":{"message":"the engine broke","type":"server_error","param":null,"code":"server_error"}})");
+  for (const char* const body : {"", "[]", "{", "\"\xff\"", R"({"messages": "\ud800"})"}) {
+    FakeExchange ex("POST", "/chat/completions", body);
+    exchange(ex);
+    EXPECT_EQ(ex.replied.status, 400u) << body;
+  }
+}
+
+TEST_F(ChatTest, ABodyWithoutMeasureIsNotParsed) {
+  FakeExchange deep("POST", "/chat/completions", std::string(1 << 20, '['));
+  exchange(deep);
+  EXPECT_NE(deep.replied.body.find("nested deeper than 128"), std::string::npos) << deep.replied.body;
+  std::string wide = "{\"metadata\": {";
+  for (int i = 0; i < 20'000; ++i) wide += fmt::format("\"{}\": 1, ", i);
+  FakeExchange many("POST", "/chat/completions", wide + "\"x\": 1}}");
+  exchange(many);
+  EXPECT_NE(many.replied.body.find("more than 16384 members"), std::string::npos) << many.replied.body;
+}
+
+TEST_F(ChatTest, ModelsAreOneListForBothFamilies) {
+  for (const char* const path : {"/v1/models", "/models", "/anthropic/v1/models"}) {
+    FakeExchange ex("GET", path);
+    exchange(ex);
+    const auto json = WireJson::parse(ex.replied.body);
+    EXPECT_EQ(json["object"], "list");
+    EXPECT_EQ(json["has_more"], false);
+    EXPECT_EQ(json["data"][0]["id"], json["first_id"]);
+    EXPECT_EQ(json["data"][1]["id"], "deepseek-v4-pro");
+    EXPECT_EQ(json["data"][1]["type"], "model");
+  }
+  FakeExchange any("GET", "/v1/models/claude-x");
+  exchange(any);
+  EXPECT_EQ(WireJson::parse(any.replied.body)["id"], "claude-x");
+  FakeExchange gone("GET", "/v1/models/deepseek-chat");
+  exchange(gone);
+  EXPECT_EQ(gone.replied.status, 404u);
+  EXPECT_EQ(WireJson::parse(gone.replied.body)["error"]["code"], "model_not_found");
+  FakeExchange theirs("GET", "/anthropic/v1/models/deepseek-chat");
+  exchange(theirs);
+  EXPECT_EQ(WireJson::parse(theirs.replied.body)["error"]["type"], "not_found_error");
+}
+
+TEST_F(ChatTest, FimFillsTheMiddle) {
+  generations.events = {{ContentText{"b", {{"b", -1, {{"b", -1.0f}}}}}}};
+  generations.end = {.reason = GenerationEnd::Reason::stop, .what = "", .usage = {.prompt = 3, .cached = 0, .completion = 2, .reasoning = 0}};
+  FakeExchange ex("POST", "/beta/completions", R"({"model": "m", "prompt": "a", "suffix": "c", "echo": true, "logprobs": 1, "stop": "x"})");
+  exchange(ex);
+  EXPECT_EQ(generations.infilled.suffix, "c");
+  EXPECT_EQ(generations.infilled.tokens_max, 4096);
+  EXPECT_EQ(settled(ex.replied.body), R"({"id":"cmpl-0","object":"text_completion","created":0,"model":"m","system_fingerprint":"lares_nano","choices":[{"text":"ab","index":0,)"
+                                      R"("logprobs":{"tokens":["b"],"token_logprobs":[-1.0],"top_logprobs":[{"b":-1.0}],"text_offset":[1]},"finish_reason":"stop"}],)"
+                                      R"("usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0},)"
+                                      R"("prompt_cache_hit_tokens":0,"prompt_cache_miss_tokens":3}})");
+  FakeExchange streamed("POST", "/v1/completions", R"({"model": "m", "prompt": "a", "stream": true})");
+  exchange(streamed);
+  const std::string head = R"(data: {"id":"cmpl-0","object":"text_completion","created":0,"model":"m","system_fingerprint":"lares_nano","choices":[)";
+  EXPECT_EQ(settled(streamed.written), head + R"({"text":"b","index":0,"logprobs":null,"finish_reason":null}]})" "\n\n" + head +
+                                           R"({"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]})" "\n\ndata: [DONE]\n\n");
+  EXPECT_FALSE(generations.infilled.suffix);
+  for (const char* const body : {R"({"suffix": "x"})", R"({"prompt": "x", "max_tokens": 4097})", R"({"prompt": "x", "logprobs": 21})"}) {
+    FakeExchange wrong("POST", "/beta/completions", body);
+    exchange(wrong);
+    EXPECT_EQ(wrong.replied.status, 400u) << body;
+  }
+}
+
+}  // namespace
+}  // namespace lares::daemon
