@@ -13,6 +13,8 @@
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
+#include "daemon/mcp/door.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -28,11 +30,14 @@ Connection::Connection(Server& server, Listener::Protocol::socket socket)
   room_.open();
 }
 
+Connection::~Connection() = default;
+
 asio::awaitable<void> Connection::run() {
   const auto self = shared_from_this();
   asio::co_spawn(server_.io(), [self] { return self->write_lines(); }, asio::detached);
   asio::co_spawn(server_.io(), [self] { return self->watch(); }, asio::detached);
   co_await read_lines();
+  if (mcp_) mcp_->left();
   close();
   co_await written_.wait();
   server_.left(self);
@@ -67,6 +72,12 @@ asio::awaitable<void> Connection::read_lines() {
 
 void Connection::line_received(std::string_view line) {
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
+  if (!mcp_ && !initialized_ && server_.mcp() && is_mcp(line)) {
+    mcp_ = server_.mcp()->stream([weak = weak_from_this()](std::string answer) {
+      if (const auto self = weak.lock()) self->send(std::move(answer));
+    });
+  }
+  if (mcp_) return mcp_->line(line);
   protocol::Id id;
   auto message = protocol::parse_line(line, id);
   if (!message) {

@@ -16,9 +16,13 @@
 
 namespace lares::daemon {
 
+class McpStream;
+
 class Connection final : public Subscriber, public std::enable_shared_from_this<Connection> {
  public:
   Connection(Server& server, Listener::Protocol::socket socket);
+
+  ~Connection() override;
 
   asio::awaitable<void> run();  // until the client leaves or is evicted
   void close();
@@ -56,6 +60,7 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
 
   Server& server_;
   Listener::Protocol::socket socket_;
+  std::unique_ptr<McpStream> mcp_;  // an MCP client: it has said so with its first line
   std::string role_ = "control";
   bool initialized_ = false, closed_ = false;
   std::deque<std::string> outbox_;

@@ -23,6 +23,7 @@
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
 #include "daemon/listener.h"
+#include "daemon/mcp/door.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/resident/unused_stores.h"
@@ -102,13 +103,17 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                                   .store_of = [&](const std::string& root) { return records.store_of(root); },
                                   .keep = [&](const tools::Snapshot& snapshot) { return records.needs(snapshot); }});
   Worktrees worktrees(trees, checkpoints, records);
+  McpDoor* told = nullptr;
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
-                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults});
+                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults,
+                     .changed = [&] { if (told) told->sessions_changed(); }});
   sessions.load();
   Generator generator(io.get_executor(), host, log,
                       {.model = std::filesystem::path(options.model_directory).filename().string(),
                        .words = {std::string(kGeneration), options.effort.empty() ? std::string(kEffort) : options.effort},
                        .sampling = options.defaults.sampling, .think_tokens_max = options.defaults.think_tokens_max});
+  McpDoor mcp(io.get_executor(), sessions, trees);
+  told = &mcp;
   Server server(io.get_executor(), disk, host, residents, sessions, worktrees, http, log,
                 {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
                  .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
@@ -120,6 +125,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   };
   router.add("GET", "/health", health);
   add_dialects(router, generator);
+  for (const char* method : {"POST", "GET", "DELETE"}) router.add(method, "/mcp", [&](Exchange& exchange) { return mcp.http(exchange); });
+  server.lead_to(mcp);
   if (options.more_routes) options.more_routes(router);
   host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });
   sessions.resume();

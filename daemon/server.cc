@@ -14,6 +14,7 @@
 
 #include "daemon/connection.h"
 #include "daemon/http/server.h"
+#include "daemon/mcp/door.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
@@ -106,6 +107,7 @@ asio::awaitable<void> Server::stop(bool now) {
   if (now && options_.ending) options_.ending();
   if (now) co_await http_.stop();
   co_await sessions_.all_ended();
+  if (mcp_) co_await mcp_->settled();
   if (options_.ending) options_.ending();
   co_await http_.stop();
   const auto all = connections_;

@@ -20,6 +20,7 @@ namespace lares::daemon {
 
 class Connection;
 class HttpServer;
+class McpDoor;
 
 struct ServerOptions {
   std::string socket, state_dir, model_directory, version;
@@ -39,6 +40,9 @@ class Server {
   asio::awaitable<void> stop(bool now);
   void engine_changed(const protocol::ServerState& state);
 
+  // Connections that speak MCP are led there.
+  void lead_to(McpDoor& mcp) { mcp_ = &mcp; }
+
   // ---- for connections
   asio::awaitable<Reply<protocol::Json>> call(Connection& from, const std::string& method, const protocol::Json& params);
   protocol::InitializeResult greeting() const;
@@ -48,6 +52,7 @@ class Server {
   void left(const std::shared_ptr<Connection>& connection);
   asio::any_io_executor io() const { return io_; }
   const Log& log() const { return log_; }
+  McpDoor* mcp() const { return mcp_; }
 
  private:
   asio::awaitable<void> tell_apart(Listener::Protocol::socket socket);
@@ -63,6 +68,7 @@ class Server {
   Residents& residents_;
   Sessions& sessions_;
   Worktrees& worktrees_;
+  McpDoor* mcp_ = nullptr;
   HttpServer& http_;
   const Log& log_;
   ServerOptions options_;

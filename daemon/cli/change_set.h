@@ -23,4 +23,7 @@ struct ChangeSet {
 // they parted, as a pull request shows it. `only`: paths in the repository; empty: all.
 Result<ChangeSet> change_set(const std::string& root, const std::string& range, const std::vector<std::string>& only);
 
+// How a model is asked for findings in it.
+std::string review_prompt(const ChangeSet& changes);
+
 }  // namespace lares::cli

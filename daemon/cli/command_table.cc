@@ -1,6 +1,7 @@
 #include "daemon/cli/command_table.h"
 
 #include "daemon/cli/commands.h"
+#include "daemon/cli/mcp_command.h"
 #include "daemon/cli/worktrees_command.h"
 
 namespace lares::cli {
@@ -25,6 +26,7 @@ constexpr Command kCommands[] = {
     {"import", "a session from a file", import_command, /*seldom=*/true},
     {"replay", "whether a session's answers come out the same again", replay_command, /*seldom=*/true},
     {"title", "call a session something else", title_command, /*seldom=*/true},
+    {"mcp", "an MCP server on stdin and stdout", mcp_command, /*seldom=*/true},
     {"rules", "what may run unasked, must be asked for, or may not", rules_command},
     {"config", "settings: each value, where it comes from, setting it", config_command},
     {"doctor", "what this host gives, and what is in the way", doctor_command},

@@ -30,6 +30,7 @@ constexpr Example kExamples[] = {
     {"lares prefix", "lares prefix --files | sort -rn | head"},
     {"lares sessions", "lares sessions --all"},
     {"lares log", "lares log --thinking        lares log --session m9bq > log.txt"},
+    {"lares mcp", "lares mcp --root ~/src/project"},
     {"lares diff", "lares diff | git apply --reverse"},
     {"lares rewind", "lares rewind -n        lares rewind 3 --keep-files"},
     {"lares fork", "lares fork --before 3 --title \"another way\""},

@@ -45,6 +45,11 @@ constexpr Note kNotes[] = {
     {"lares config",
      "The settings are listed below. A value that makes no sense is refused, here and in the file; the daemon does not start with a file it does\n"
      "not understand.\n"},
+    {"lares mcp",
+     "For MCP clients of any protocol version since 2024\\-11\\-05, 2026\\-07\\-28 included. Its tools are ask_repo, run_task, review, task_status and\n"
+     "task_cancel; sessions and what they changed are resources. Whoever cancels a call stops its turn; a task whose client merely goes away runs\n"
+     "on. What a task asks is asked of the client\\(aqs user where the client can; else what would need permission does not run, and is listed. The\n"
+     "same server answers on the daemon\\(aqs HTTP at /mcp?root=DIR.\n"},
     {"lares rules", "A pattern is held against every command of a script, a path, or SERVER/TOOL; * is anything.\n"},
     {"lares bench",
      "A floor is the time the same work takes at the ceilings measured in the same run: the larger of bytes / read bandwidth and flops / peak. In\n"

@@ -23,26 +23,6 @@ namespace {
 
 constexpr std::size_t kNamesShownMax = 5;
 
-// The diff stands in the prompt rather than behind a call of the git tool: so what is reviewed is what was asked for, to the byte,
-// and no step goes into fetching it.
-std::string prompt_of(const ChangeSet& changes) {
-  std::string prompt = fmt::format(
-      "Review {}.\n\n"
-      "Find what is wrong: bugs, edge cases and error paths that break, data that is lost, races, holes in security, behaviour that "
-      "callers rely on and no longer get, tests that are missing or cannot fail. Before you claim something, read the code around the "
-      "change and its callers; claim only what the code shows. Change nothing.\n\n"
-      "Answer with the findings alone, the worst first, one paragraph each, in this form:\n\n"
-      "[critical|major|minor] path:line: what is wrong, when it shows, and what to do about it\n\n"
-      "The line is one of the file as it is after the change. No praise, and no summary of the change. If nothing is wrong, answer: no findings.\n",
-      changes.what);
-  if (!changes.log.empty()) prompt += "\nWhat its authors say of it:\n\n" + changes.log;
-  if (!changes.left_out.empty()) {
-    prompt += "\nAlso changed, and not shown below because it would be too long; look at it with the git tool:\n";
-    for (const auto& path : changes.left_out) prompt += fmt::format("  {}\n", path);
-  }
-  return prompt + "\nThe change:\n\n```diff\n" + changes.diff + "```\n";
-}
-
 void tell_left_out(const ChangeSet& changes) {
   std::string names;
   for (std::size_t i = 0; i < changes.left_out.size() && i < kNamesShownMax; ++i) names += fmt::format("{}{}", i > 0 ? ", " : "", one_line(changes.left_out[i]));
@@ -84,7 +64,7 @@ int review_command(int argc, const char* const* argv) {
   if (!changes) return fail(changes.error(), daemon.json);
   if (changes->diff.empty() && changes->left_out.empty()) return nothing(*changes, daemon.json);
   if (!changes->left_out.empty() && !daemon.json) tell_left_out(*changes);
-  return run_turn(daemon, turn, /*worktree=*/false, "ask", prompt_of(*changes));
+  return run_turn(daemon, turn, /*worktree=*/false, "ask", review_prompt(*changes));
 }
 
 }  // namespace lares::cli

@@ -1,0 +1,113 @@
+#include "daemon/mcp/door.h"
+
+#include <chrono>
+#include <map>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "daemon/mcp/http.h"
+#include "daemon/mcp/provider.h"
+#include "daemon/repository.h"
+
+namespace lares::daemon {
+
+namespace rpc = mcp::server;
+
+namespace {
+
+constexpr std::chrono::milliseconds kSettleWithin{300}, kSettleStep{5};
+
+class LineOutlet final : public rpc::Outlet {
+ public:
+  explicit LineOutlet(std::function<void(std::string)> send) : send_(std::move(send)) {}
+  void send(std::string message) override { send_(std::move(message) + "\n"); }
+  void finish(std::string message, int) override {
+    if (!message.empty()) send(std::move(message));
+  }
+
+ private:
+  const std::function<void(std::string)> send_;
+};
+
+// The top of the worktree that a client says it is in; what is none is told when something is asked about it.
+std::string resolved(std::string root) {
+  const auto found = root.empty() ? tl::unexpected(std::string()) : repository_root(root);
+  return found ? found->root : root;
+}
+
+class Stream final : public McpStream {
+ public:
+  Stream(std::shared_ptr<rpc::Peer> peer, std::function<void(std::string)> send) : peer_(std::move(peer)), out_(std::make_shared<LineOutlet>(std::move(send))) { peer_->aside(out_); }
+
+  void line(std::string_view line) override {
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
+    const auto message = rpc::parse(line);
+    if (!message) return out_->finish(rpc::error_text(nullptr, message.error()), 0);
+    if (message->contains("method") && (*message)["method"] == kMcpRootNotification) {
+      const auto& params = (*message)["params"];
+      if (params.is_object() && params.contains("root") && params["root"].is_string()) peer_->set_root(resolved(params["root"].get<std::string>()));
+      return;
+    }
+    peer_->receive(*message, out_);
+  }
+  void left() override { peer_->left(); }
+
+ private:
+  const std::shared_ptr<rpc::Peer> peer_;
+  const std::shared_ptr<LineOutlet> out_;
+};
+
+}  // namespace
+
+struct McpDoor::Parts {
+  Parts(asio::any_io_executor io, Sessions& all, asio::thread_pool& disk) : sessions(all), provider(all, disk), endpoint(io, provider), http(endpoint) {}
+
+  Sessions& sessions;
+  McpProvider provider;
+  rpc::Endpoint endpoint;
+  McpHttp http;
+  std::map<std::string, std::int64_t> n_turns_ended;  // of each session, as was told last
+};
+
+bool is_mcp(std::string_view line) {
+  const auto message = rpc::parse(line);
+  if (!message || !message->contains("method")) return false;
+  if ((*message)["method"] == kMcpRootNotification || !rpc::modern_version(*message).empty()) return true;
+  // The native protocol counts its versions; MCP dates them.
+  return message->contains("params") && (*message)["params"].contains("protocolVersion") && (*message)["params"]["protocolVersion"].is_string();
+}
+
+McpDoor::McpDoor(asio::any_io_executor io, Sessions& sessions, asio::thread_pool& disk) : parts_(std::make_unique<Parts>(io, sessions, disk)) {}
+McpDoor::~McpDoor() = default;
+
+std::unique_ptr<McpStream> McpDoor::stream(std::function<void(std::string)> send) { return std::make_unique<Stream>(parts_->endpoint.peer(""), std::move(send)); }
+
+asio::awaitable<void> McpDoor::http(Exchange& exchange) { return parts_->http.handle(exchange); }
+
+void McpDoor::sessions_changed() {
+  if (!parts_->endpoint.has_peers()) return;
+  bool list_changed = false;
+  for (const auto& info : parts_->sessions.list("", /*closed=*/true)) {
+    const std::int64_t ended = info.n_turns - (info.turn_id != 0 ? 1 : 0);
+    const auto [at, fresh] = parts_->n_turns_ended.try_emplace(info.session_id, ended);
+    list_changed = list_changed || fresh;
+    if (at->second == ended) continue;
+    at->second = ended;
+    parts_->endpoint.resource_updated("lares://sessions/" + info.session_id);
+    parts_->endpoint.resource_updated("lares://sessions/" + info.session_id + "/diff");
+  }
+  if (list_changed) parts_->endpoint.resources_changed();
+}
+
+asio::awaitable<void> McpDoor::settled() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  const auto until = std::chrono::steady_clock::now() + kSettleWithin;
+  while (parts_->endpoint.n_running() > 0 && std::chrono::steady_clock::now() < until) {
+    timer.expires_after(kSettleStep);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,50 @@
+// The daemon's MCP server with its ways in: a stream of lines on the Unix socket, and HTTP.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+namespace lares::daemon {
+
+namespace asio = boost::asio;
+
+class Exchange;
+class Sessions;
+
+// How `lares mcp` says, before its client says anything, which repository it was started in: a notification {"root": "/..."}.
+inline constexpr std::string_view kMcpRootNotification = "notifications/lares/root";
+
+// Whether a connection's first line is one of MCP, and not of the native protocol.
+bool is_mcp(std::string_view line);
+
+// One client that speaks in lines.
+class McpStream {
+ public:
+  virtual ~McpStream() = default;
+  virtual void line(std::string_view line) = 0;
+  virtual void left() = 0;  // tasks go on
+};
+
+class McpDoor {
+ public:
+  McpDoor(asio::any_io_executor io, Sessions& sessions, asio::thread_pool& disk);
+  ~McpDoor();
+
+  std::unique_ptr<McpStream> stream(std::function<void(std::string)> send);  // lines, with their newlines
+  asio::awaitable<void> http(Exchange& exchange);
+  void sessions_changed();  // some session is another than it was
+  // Until what was asked is answered: every turn has ended. Not longer than a moment.
+  asio::awaitable<void> settled();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace lares::daemon

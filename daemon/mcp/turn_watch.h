@@ -1,0 +1,59 @@
+// One turn of a session, followed from inside the daemon: what it does, what it asks, how it ended.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+#include "daemon/gate.h"
+#include "daemon/session.h"
+
+namespace lares::daemon {
+
+class TurnWatch final : public Subscriber {
+ public:
+  // `answers`: there is somebody whom the session may ask.
+  TurnWatch(asio::any_io_executor io, std::shared_ptr<Session> session, bool answers);
+  ~TurnWatch() override { session_->unsubscribe(this); }
+  TurnWatch(const TurnWatch&) = delete;
+  TurnWatch& operator=(const TurnWatch&) = delete;
+
+  void follow(std::int64_t turn_id);  // what was seen of it before counts
+  // Until something below is another than at the last call, or wake().
+  asio::awaitable<void> changed();
+  void wake() { news_.open(); }
+
+  bool ended() const { return ended_; }
+  const std::optional<protocol::Item>& asking() const { return asking_; }  // a call that waits for its permission, or for an answer
+  void answered() { asking_.reset(); }
+  std::int64_t step() const { return step_; }
+  const std::string& doing() const { return doing_; }  // in a few words
+
+  // Subscriber
+  void notify(const std::string& session_id, const std::string& line, Weight weight) override;
+  bool interactive(const std::string&) const override { return answers_; }
+
+ private:
+  void seen(const protocol::Message& message);
+  void item(const protocol::Item& item);
+  void say(std::string doing);
+
+  std::shared_ptr<Session> session_;
+  const bool answers_;
+  Gate news_;
+  std::int64_t turn_id_ = 0, ended_turn_ = 0, step_ = 0;
+  bool ended_ = false;
+  std::optional<protocol::Item> asking_;
+  std::string doing_;
+};
+
+// "bash: make test": a call in one line.
+std::string call_in_words(const protocol::Item& item);
+// A string among a call's arguments; empty: there is none of that name.
+std::string argument_of(const protocol::Item& item, const char* name);
+
+}  // namespace lares::daemon

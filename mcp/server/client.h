@@ -1,0 +1,96 @@
+// What one client said of itself, and one request of its while it is worked on.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "mcp/server.h"
+
+namespace lares::mcp::server {
+
+inline constexpr int kLogNothing = 99;
+int log_level(std::string_view name);  // debug 0 ... emergency 7; -1: no such
+
+struct ClientSays {
+  Json capabilities = Json::object();
+  int log_level = 0;  // and above are told
+};
+
+// A question that waits for the client's answer.
+struct Waiting {
+  explicit Waiting(const asio::any_io_executor& io) : wake(io) {}
+  asio::steady_timer wake;
+  bool over = false;
+  Asked asked;
+  void settle(Asked with) {
+    if (over) return;
+    over = true, asked = std::move(with);
+    wake.cancel();
+  }
+};
+
+// Where questions of the legacy era are registered until they are answered.
+class Questions {
+ public:
+  std::shared_ptr<Waiting> open(const asio::any_io_executor& io, std::string& id);
+  void close(const std::string& id) { open_.erase(id); }
+  void answer(const Json& message);
+  void drop_all();
+
+ private:
+  std::map<std::string, std::shared_ptr<Waiting>> open_;
+  std::int64_t n_ = 0;
+};
+
+class Request final : public Call {
+ public:
+  Request(asio::any_io_executor io, Questions& questions, Json message, bool modern, ClientSays client, std::string root, std::shared_ptr<Outlet> out);
+
+  // Call
+  const std::string& root() const override { return root_; }
+  bool can_be_asked(std::string_view capability) const override;
+  void progress(double done, double total, const std::string& message) override;
+  bool wants_progress() const override { return !token_.is_null(); }
+  void log(std::string_view level, const Json& data) override;
+  asio::awaitable<Asked> ask(std::string key, std::string method, Json params) override;
+  const Json& kept() const override { return kept_; }
+  void keep(Json state) override { keep_ = std::move(state); }
+  void let_go() override;
+  std::stop_token ended() const override { return stop_.get_token(); }
+  bool cancelled() const override { return cancelled_; }
+
+  // ---- for the peer
+  const Json& id() const { return id_; }
+  const std::string& method() const { return method_; }
+  const Json& params() const { return params_; }
+  bool modern() const { return modern_; }
+  std::optional<Refusal> open_state(const std::string& key);  // what an earlier round kept, and the answers of this one
+  // The result, or where questions are pending what asks them.
+  void finish(const Answer<>& answer, const std::string& key);
+  void end(bool cancelled);  // nobody hears of it any more
+  void say(std::string text);  // on the request's own stream
+
+ private:
+  asio::any_io_executor io_;
+  Questions* questions_;
+  const Json id_;
+  const std::string method_;
+  const Json params_;
+  const bool modern_;
+  const ClientSays client_;
+  const std::string root_;
+  std::shared_ptr<Outlet> out_;
+  const Json token_;
+  double progress_ = -1;
+  std::map<std::string, std::shared_ptr<Waiting>> waiting_;
+  Json kept_ = nullptr, keep_ = nullptr;
+  Json responses_ = Json::object(), pending_ = Json::object();
+  std::stop_source stop_;
+  bool cancelled_ = false;
+};
+
+}  // namespace lares::mcp::server

@@ -1,0 +1,96 @@
+// What is answered without asking anybody but the provider's lists.
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "mcp/server/peer.h"
+#include "mcp/server/rpc.h"
+
+namespace lares::mcp::server {
+namespace {
+
+constexpr std::size_t kCompletionsMax = 100;  // the protocol's own bound
+constexpr int kCatalogueTtlMs = 60'000;       // of what changes with the program, not with its data
+
+Refusal invalid(std::string why) { return {kInvalidParams, std::move(why)}; }
+
+asio::awaitable<Answer<>> nothing_there(std::string what) {
+  const Refusal refusal = invalid(std::move(what));
+  co_return tl::unexpected(refusal);
+}
+
+}  // namespace
+
+Json Provider::resources(const std::string&) { return Json::array(); }
+Json Provider::resource_templates() { return Json::array(); }
+asio::awaitable<Answer<>> Provider::read_resource(Call&, std::string uri) { return nothing_there("there is no resource " + uri); }
+Json Provider::prompts() { return Json::array(); }
+asio::awaitable<Answer<>> Provider::get_prompt(Call&, std::string name, Json) { return nothing_there("there is no prompt " + name); }
+Answer<> Provider::complete(const Json&, const std::string&, const std::string&) { return Json::array(); }
+
+Json server_info(const Info& info) { return {{"name", info.name}, {"title", info.title}, {"version", info.version}}; }
+
+Json capabilities(Provider& provider, bool modern) {
+  Json out = {{"tools", {{"listChanged", true}}}};
+  if (provider.has_resources()) out["resources"] = {{"subscribe", true}, {"listChanged", true}};
+  if (provider.has_prompts()) out["prompts"] = {{"listChanged", true}};
+  if (provider.completes()) out["completions"] = Json::object();
+  if (provider.logs()) out["logging"] = Json::object();
+  (void)modern;
+  return out;
+}
+
+Answer<> discover(Provider& provider) {
+  const Info info = provider.info();
+  Json result = {{"supportedVersions", Json::array({kModern})}, {"capabilities", capabilities(provider, /*modern=*/true)}};
+  if (!info.instructions.empty()) result["instructions"] = info.instructions;
+  return result;
+}
+
+Answer<> page(std::string_view what, const Json& all, const Json& params) {
+  std::size_t from = 0;
+  if (const Json& cursor = member(params, "cursor"); !cursor.is_null()) {
+    const std::string text = cursor.is_string() ? cursor.get<std::string>() : "";
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), from);
+    if (text.empty() || error != std::errc() || end != text.data() + text.size() || from > all.size() || from % kPageItemsMax != 0) {
+      return tl::unexpected(invalid(fmt::format("cursor is none that {} gave out; list anew, without one", what)));
+    }
+  }
+  const std::size_t to = std::min(all.size(), from + kPageItemsMax);
+  Json items = Json::array();
+  for (std::size_t i = from; i < to; ++i) items.push_back(all[i]);
+  Json result = Json::object();
+  result[std::string(what)] = std::move(items);
+  if (to < all.size()) result["nextCursor"] = std::to_string(to);
+  return result;
+}
+
+Answer<> complete(Provider& provider, const Json& params) {
+  const Json &ref = member(params, "ref"), &argument = member(params, "argument");
+  const std::string kind = string_member(ref, "type");
+  if (kind != "ref/prompt" && kind != "ref/resource") return tl::unexpected(invalid("ref.type must be ref/prompt or ref/resource"));
+  if (!member(argument, "name").is_string() || !member(argument, "value").is_string()) return tl::unexpected(invalid("argument must have a name and a value, both strings"));
+  auto values = provider.complete(ref, string_member(argument, "name"), string_member(argument, "value"));
+  if (!values) return values;
+  const std::size_t total = values->size();
+  if (total > kCompletionsMax) values->erase(values->begin() + kCompletionsMax, values->end());
+  Json result;
+  result["completion"] = {{"values", std::move(*values)}, {"total", total}, {"hasMore", total > kCompletionsMax}};
+  return result;
+}
+
+void add_cache_hints(std::string_view method, Json& result) {
+  const bool catalogue = method == "server/discover" || method == "tools/list" || method == "prompts/list" || method == "resources/templates/list";
+  if (!catalogue && method != "resources/list" && method != "resources/read") return;
+  result["ttlMs"] = catalogue ? kCatalogueTtlMs : 0;
+  result["cacheScope"] = "private";
+}
+
+Refusal unknown_method(const std::string& method) { return {kUnknownMethod, "there is no method " + method}; }
+
+bool speaks_legacy(std::string_view version) {
+  return version == kNewestLegacy || version == "2025-06-18" || version == "2025-03-26" || version == "2024-11-05";
+}
+
+}  // namespace lares::mcp::server

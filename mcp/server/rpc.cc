@@ -1,0 +1,101 @@
+#include "mcp/server/rpc.h"
+
+#include <fmt/format.h>
+
+namespace lares::mcp::server {
+namespace {
+
+bool nested_too_deep(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      else if (c == '"') quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kDepthMax) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+bool is_id(const Json& id) { return id.is_number_integer() || (id.is_string() && id.get_ref<const std::string&>().size() <= kIdBytesMax); }
+
+tl::unexpected<Refusal> no(int code, std::string why) { return tl::unexpected(Refusal{code, std::move(why)}); }
+
+}  // namespace
+
+const Json& member(const Json& object, std::string_view key) {
+  static const Json kNull = nullptr;
+  if (!object.is_object()) return kNull;
+  const auto found = object.find(key);
+  return found == object.end() ? kNull : *found;
+}
+
+std::string string_member(const Json& object, std::string_view key) {
+  const Json& value = member(object, key);
+  return value.is_string() ? value.get<std::string>() : "";
+}
+
+const Json& meta(const Json& params, std::string_view name) { return member(member(params, "_meta"), std::string(kMetaPrefix) + std::string(name)); }
+
+Answer<> parse(std::string_view text) {
+  if (nested_too_deep(text)) return no(kParseError, fmt::format("the message is nested more than {} levels deep", kDepthMax));
+  Json message = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (message.is_discarded()) return no(kParseError, "the message is not JSON in UTF-8");
+  if (message.is_array()) return no(kInvalidRequest, "batches are not part of the protocol; send one message at a time");
+  if (!message.is_object() || member(message, "jsonrpc") != "2.0") return no(kInvalidRequest, "the message is no JSON-RPC 2.0: jsonrpc must be \"2.0\"");
+  const bool has_id = message.contains("id"), has_method = message.contains("method");
+  if (has_id && !is_id(message["id"])) return no(kInvalidRequest, fmt::format("id must be an integer, or a string of at most {} bytes", kIdBytesMax));
+  if (has_method && !message["method"].is_string()) return no(kInvalidRequest, "method must be a string");
+  if (!has_method && !(has_id && (message.contains("result") || message.contains("error")))) return no(kInvalidRequest, "the message is neither a request nor an answer");
+  if (has_method && message.contains("params") && !message["params"].is_object()) return no(kInvalidRequest, "params must be an object");
+  return message;
+}
+
+Json id_of(const Json& message) {
+  const Json& id = member(message, "id");
+  return is_id(id) ? id : Json(nullptr);
+}
+
+bool is_request(const Json& message) { return message.contains("method") && message.contains("id"); }
+
+std::string modern_version(const Json& message) {
+  return string_member(member(member(message, "params"), "_meta"), "io.modelcontextprotocol/protocolVersion");
+}
+
+std::string text_of(const Json& message) { return message.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+std::string result_text(const Json& id, Json result) {
+  Json message = {{"jsonrpc", "2.0"}, {"id", id}};
+  message["result"] = std::move(result);
+  return text_of(message);
+}
+
+std::string error_text(const Json& id, const Refusal& refusal) {
+  Json error = {{"code", refusal.code}, {"message", refusal.message}};
+  if (!refusal.data.is_null()) error["data"] = refusal.data;
+  Json message = {{"jsonrpc", "2.0"}};
+  if (!id.is_null()) message["id"] = id;  // the modern schema knows no null
+  message["error"] = std::move(error);
+  return text_of(message);
+}
+
+std::string notification_text(std::string_view method, Json params) {
+  Json message = {{"jsonrpc", "2.0"}, {"method", method}};
+  if (!params.is_null()) message["params"] = std::move(params);
+  return text_of(message);
+}
+
+std::string request_text(const Json& id, std::string_view method, Json params) {
+  Json message = {{"jsonrpc", "2.0"}, {"id", id}, {"method", method}};
+  message["params"] = params.is_null() ? Json::object() : std::move(params);
+  return text_of(message);
+}
+
+}  // namespace lares::mcp::server
