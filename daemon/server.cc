@@ -58,13 +58,13 @@ asio::awaitable<void> Server::serve(Listener& listener) {
   for (;;) {
     auto [ec, socket] = co_await acceptor_->async_accept(asio::as_tuple(asio::use_awaitable));
     if (!acceptor_->is_open()) break;
-    if (stopping_) continue;  // nobody is served any more, and who is has not had the last words yet
     if (ec) {  // out of descriptors: those that are there go on
       log_.event("accept_failed", {{"why", ec.message()}});
       asio::steady_timer pause(io_, std::chrono::milliseconds(100));
       co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
       continue;
     }
+    if (stopping_) continue;  // nobody is served any more, and who is has not had the last words yet
     const long uid = peer_uid(socket);
     if (uid != static_cast<long>(::geteuid()) && uid != 0) {
       log_.event("client_refused", {{"uid", uid}});

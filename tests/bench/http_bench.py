@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What the daemon adds to a model that takes no time, over HTTP: the first byte (p50), a streamed token; then 64 clients that stream at once.
+"""What the daemon adds to a model that takes no time, over HTTP: the first token (p50), a streamed one; then 64 clients that stream at once.
 Fails beyond the bars, and where the daemon grows. http_bench.py SCRIPTED_DAEMON [--seconds N]"""
 import argparse
 import json
 import os
 import pathlib
+import random
 import re
 import selectors
 import socket
@@ -27,9 +28,14 @@ def get(path):
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
-def chat(text, us=0):
+def text_of(n):
+    """Letters that do not repeat themselves: a model that does is stopped."""
+    return "".join(random.Random(n).choices("abcdefghijklmnopqrstuvwxyz", k=n))
+
+
+def chat(n):
     """A streamed answer of the scripted model, which says a byte a token."""
-    say = json.dumps([{"text": "</think>" + text, "us": us} if us else "</think>" + text])
+    say = json.dumps(["</think>" + text_of(n)])
     body = json.dumps({"model": "scripted", "stream": True, "messages": [{"role": "user", "content": f"[[say {say}]]\n"}]}).encode()
     return f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -40,8 +46,8 @@ def connect(path):
     return s
 
 
-def streamed(s, request):
-    """Milliseconds to the first event behind the head, to the end of the stream, and what came."""
+def streamed(s, request, token=b"data: "):
+    """Milliseconds to the first token, to the end of the stream, and what came."""
     began = time.perf_counter()
     s.sendall(request)
     data, first = b"", None
@@ -52,9 +58,15 @@ def streamed(s, request):
             raise EOFError("the daemon hung up")
         parts.append(part)
         data = (data + part)[-4096:]
-        if first is None and b"data: " in data:
+        if first is None and token in data:
             first = time.perf_counter()
     return (first - began) * 1e3, (time.perf_counter() - began) * 1e3, b"".join(parts)
+
+
+def said(data):
+    """The content of a stream's chunks."""
+    deltas = (json.loads(line[6:])["choices"][0]["delta"] for line in data.splitlines() if line.startswith(b"data: {"))
+    return "".join(delta.get("content") or "" for delta in deltas)
 
 
 class Client:
@@ -133,21 +145,22 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lares-bench-") as home:
         daemon = Daemon(os.path.abspath(options.daemon), home, "prompts")
         has_chat = b" 404 " not in streamed_head(daemon.socket)
-        kinds = [("the server alone", lambda n: get(f"/test/stream?n={n}&bytes=180"), b"data: done")]
+        kinds = [("the server alone", lambda n: get(f"/test/stream?n={n}&bytes=180"), b"data: done", b"data: ")]
         if has_chat:
-            kinds.append(("chat completions", lambda n: chat("x" * n), b"data: [DONE]"))
-        for name, request, last in kinds:
+            kinds.append(("chat completions", chat, b"data: [DONE]", b'"delta":{"content"'))
+        for name, request, last, token in kinds:
             s = connect(daemon.socket)
-            firsts = [streamed(s, request(1))[0] for _ in range(N_FIRST)]
-            row(f"{name}: first byte, p50 of {N_FIRST}", statistics.median(firsts), "ms", FIRST_MS_MAX)
+            firsts = [streamed(s, request(1), token)[0] for _ in range(N_FIRST)]
+            row(f"{name}: first token, p50 of {N_FIRST}", statistics.median(firsts), "ms", FIRST_MS_MAX)
             runs = []
             for _ in range(N_RUNS):
-                first, whole, data = streamed(s, request(N_TOKENS))
+                first, whole, data = streamed(s, request(N_TOKENS), token)
                 assert last in data[-200:], data[-200:]
+                assert name == "the server alone" or said(data) == text_of(N_TOKENS), f"only {len(said(data))} of {N_TOKENS} tokens came"
                 runs.append((whole - first) * 1e3 / N_TOKENS)
             row(f"{name}: a token of {N_TOKENS}, median of {N_RUNS} runs", statistics.median(runs), "us", TOKEN_US_MAX)
             s.close()
-        name, request, last = kinds[-1]
+        name, request, last, _ = kinds[-1]
         many(daemon.socket, request(200), last, min(2, options.seconds))
         before = status(daemon, "VmRSS"), status(daemon, "Threads"), fds(daemon, N_FDS)
         began = time.monotonic()

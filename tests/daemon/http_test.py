@@ -198,7 +198,7 @@ class Requests(HttpCase):
             status, body = p.answer()
             self.assertEqual((status, p.headers["allow"]), (405, "GET, HEAD"))
             self.assertIn("error", json.loads(body))
-            p.send(post("/nowhere", b"x" * 10))  # with a body that nobody will read
+            p.send(post("/nowhere", b"x" * 3_000_000))  # with a body that nobody will use, and that can be sent nevertheless
             self.assertEqual(p.answer()[0], 404)
             self.assertEqual(p.headers["connection"], "close")
             self.assertTrue(p.is_closed())
@@ -310,8 +310,9 @@ class Peers(HttpCase):
 
     def test_one_that_hangs_up_is_noticed_though_nothing_is_written(self):
         with self.peer() as p:
-            p.send(get("/test/forever").replace(b"forever", b"stream?n=2&ms=60000"))
+            p.send(get("/test/stream?n=2&ms=60000"))
             p.head()
+            p.chunk()
         self.wait_until(lambda: self.n_gone() == 1, "the handler is told that the client left")
 
     def test_one_that_disappears_mid_stream(self):
@@ -543,6 +544,59 @@ class Tcp(HttpCase):
             del os.environ["LARES_TEST_LISTEN"]
         self.assertEqual(self.read_token(), self.token)
         self.assertEqual(self.ask(get("/health", f"x-api-key: {self.token}"))[0], 200)
+
+
+class Doors(HttpCase):
+    """All dialects beside each other, with what is no matter of theirs."""
+    SAY = '[[say ["hm</think>Done."]]]\n'
+    ENVIRONMENT = {"LARES_TEST_LISTEN": "127.0.0.1:0"}
+    GENERATING = ("/v1/chat/completions", "/v1/messages", "/anthropic/v1/messages", "/v1/responses")
+
+    def script(self):
+        return "prompts"
+
+    def request(self, path, **fields):
+        asked = {"input": self.SAY} if path.endswith("responses") else {"messages": [{"role": "user", "content": self.SAY}], "max_tokens": 1000}
+        return post(path, json.dumps({"model": "scripted", **asked, **fields}).encode(), "Content-Type: application/json")
+
+    def test_all_of_them_over_one_connection(self):
+        with self.peer() as p:
+            for _ in range(2):
+                for path in self.GENERATING:
+                    for stream in (False, True):
+                        p.send(self.request(path, stream=stream))
+                        status, body = p.answer()
+                        self.assertEqual(status, 200, body)
+                        self.assertIn(b"Done.", body.replace(b'","', b""), path)
+                p.send(get("/v1/models") + get("/health"))
+                self.assertEqual([p.answer()[0], p.answer()[0]], [200, 200])
+
+    def test_bodies_that_are_no_json_in_utf_8(self):
+        with self.peer() as p:
+            for path in self.GENERATING:
+                for body in (b"", b"{", b"[]", b"null", b'{"model": "\xff\xfe", "messages": [], "input": ""}', b'{"messages": [{"role": "user", "content": "\xed\xa0\x80"}]}', b"[" * 100_000,
+                             b"\xff" * 1000, b'{"model": "scripted"' + b" " * 1_000_000):
+                    p.send(post(path, body))
+                    status, answer = p.answer()
+                    self.assertEqual(status, 400, (path, body[:40], answer))
+                    self.assertTrue(json.loads(answer)["error"]["message"], (path, body[:40]))
+
+    def test_a_conversation_of_16_mb_is_answered(self):
+        before = self.status("Threads")
+        for path in self.GENERATING[:2]:
+            status, body = self.ask(self.request(path, unknown="x" * (16 << 20)))  # a field that nobody reads
+            self.assertEqual(status, 200, body[:200])
+        self.assertEqual(self.status("Threads"), before)
+
+    def test_a_client_without_the_token_is_told_so_in_its_own_words(self):
+        with open(os.path.join(self.home, "log"), encoding="utf-8") as f:
+            self.address = ("127.0.0.1", int(re.search(r"http_listens address=127\.0\.0\.1:(\d+)", f.read())[1]))
+        for path in self.GENERATING:
+            status, body = self.ask(self.request(path))
+            self.assertEqual(status, 401)
+            error = json.loads(body)
+            self.assertEqual(error["error"]["type"], "authentication_error", path)
+            self.assertEqual(error.get("type"), "error" if "messages" in path else None, path)
 
 
 class Open(HttpCase):

@@ -101,11 +101,8 @@ TEST(HttpRequestFuzz, DamageIsRefusedOrGivesRequests) {
     std::string bytes;
     for (auto left = 1 + random() % 3; left-- > 0;) bytes += mutated(kSeeds[random() % std::size(kSeeds)], random);
     const auto whole = parse(bytes, 1 << 20, random, router), cut = parse(bytes, 1 + random() % 40, random, router);
+    // The statuses may differ: what is wrong twice is refused for what is seen first.
     EXPECT_EQ(whole.requests, cut.requests) << testing::PrintToString(bytes);
-    // What is wrong in headers that do not end may be seen at once, or not before they end.
-    if (whole.refused != 0 && cut.refused != 0) {
-      EXPECT_EQ(whole.refused, cut.refused) << testing::PrintToString(bytes);
-    }
     n_refused += whole.refused != 0, n_requests += whole.requests.size(), ++n;
   }
   std::printf("%zu mutations: %zu refused, %zu requests\n", n, n_refused, n_requests);
