@@ -23,6 +23,7 @@
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
 #include "daemon/listener.h"
+#include "daemon/nano_directory.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/resident/unused_stores.h"
@@ -44,6 +45,13 @@ constexpr std::chrono::hours kCleanEvery{24};
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
   return 1;
+}
+
+// What API clients are told.
+std::string name_of_model(const std::string& directory) {
+  std::error_code ec;
+  if (std::filesystem::equivalent(directory, nano_directory(), ec)) return "nano";
+  return std::filesystem::path(directory).filename().string();
 }
 
 // As sessions' roots are named: without links.
@@ -106,7 +114,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults});
   sessions.load();
   Generator generator(io.get_executor(), host, log,
-                      {.model = std::filesystem::path(options.model_directory).filename().string(),
+                      {.model = name_of_model(options.model_directory),
                        .words = {std::string(kGeneration), options.effort.empty() ? std::string(kEffort) : options.effort},
                        .sampling = options.defaults.sampling, .think_tokens_max = options.defaults.think_tokens_max});
   Server server(io.get_executor(), disk, host, residents, sessions, worktrees, http, log,
