@@ -24,6 +24,7 @@
 #include "daemon/http/server.h"
 #include "daemon/listener.h"
 #include "daemon/mcp/door.h"
+#include "daemon/nano_directory.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/resident/unused_stores.h"
@@ -45,6 +46,13 @@ constexpr std::chrono::hours kCleanEvery{24};
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
   return 1;
+}
+
+// What API clients are told.
+std::string name_of_model(const std::string& directory) {
+  std::error_code ec;
+  if (std::filesystem::equivalent(directory, nano_directory(), ec)) return "nano";
+  return std::filesystem::path(directory).filename().string();
 }
 
 // As sessions' roots are named: without links.
@@ -109,7 +117,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                      .changed = [&] { if (told) told->sessions_changed(); }});
   sessions.load();
   Generator generator(io.get_executor(), host, log,
-                      {.model = std::filesystem::path(options.model_directory).filename().string(),
+                      {.model = name_of_model(options.model_directory),
                        .words = {std::string(kGeneration), options.effort.empty() ? std::string(kEffort) : options.effort},
                        .sampling = options.defaults.sampling, .think_tokens_max = options.defaults.think_tokens_max});
   McpDoor mcp(io.get_executor(), sessions, trees);

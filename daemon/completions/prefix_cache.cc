@@ -1,42 +1,58 @@
 #include "daemon/completions/prefix_cache.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
+#include <vector>
+
+#include "daemon/completions/sampled.h"
 
 namespace lares::daemon {
 
 PrefixCache::Found PrefixCache::find(std::span<const engine::Token> prompt) {
+  std::map<std::size_t, std::vector<std::list<Entry>::iterator>> by_length;
+  for (auto it = prefixes_.begin(); it != prefixes_.end(); ++it) by_length[it->prefix->tokens().size()].push_back(it);
   Found found;
   auto longest = prefixes_.end();
-  for (auto it = prefixes_.begin(); it != prefixes_.end(); ++it) {
-    const auto tokens = (*it)->tokens();
+  std::uint64_t hash = kHashOfNothing;
+  std::size_t n_hashed = 0;
+  for (const auto& [n, entries] : by_length) {
+    if (n >= prompt.size()) break;  // what follows its last token is not part of a prefix
+    hash = hash_of(prompt.subspan(n_hashed, n - n_hashed), hash);
+    n_hashed = n;
+    for (const auto it : entries) {
+      if (it->hash == hash) longest = it;
+    }
+  }
+  if (longest != prefixes_.end() && std::ranges::equal(longest->prefix->tokens(), prompt.first(longest->prefix->tokens().size()))) {
+    prefixes_.splice(prefixes_.begin(), prefixes_, longest);
+    found.prefix = longest->prefix;
+  }
+  std::size_t n_compared = 0;
+  for (auto it = prefixes_.begin(); it != prefixes_.end() && n_compared < kComparedMax; ++it, ++n_compared) {
+    const auto tokens = it->prefix->tokens();
     const auto common = std::mismatch(tokens.begin(), tokens.end(), prompt.begin(), prompt.end()).first - tokens.begin();
     found.n_common = std::max<std::int64_t>(found.n_common, common);
-    const auto n = static_cast<std::ptrdiff_t>(tokens.size());
-    if (common < n || tokens.size() >= prompt.size()) continue;  // what follows the last token is not part of a prefix
-    if (longest == prefixes_.end() || tokens.size() > (*longest)->tokens().size()) longest = it;
   }
-  if (longest == prefixes_.end()) return found;
-  prefixes_.splice(prefixes_.begin(), prefixes_, longest);
-  found.prefix = prefixes_.front();
   return found;
 }
 
 void PrefixCache::keep(engine::PrefixRef prefix) {
   if (!prefix || prefix->tokens().empty()) return;
   const auto tokens = prefix->tokens();
-  const auto same = std::ranges::find_if(prefixes_, [&](const engine::PrefixRef& p) { return std::ranges::equal(p->tokens(), tokens); });
+  const std::uint64_t hash = hash_of(tokens);
+  const auto same = std::ranges::find_if(prefixes_, [&](const Entry& e) { return e.hash == hash && std::ranges::equal(e.prefix->tokens(), tokens); });
   if (same != prefixes_.end()) {
     prefixes_.splice(prefixes_.begin(), prefixes_, same);
     return;
   }
   count(*prefix, +1);
-  prefixes_.push_front(std::move(prefix));
+  prefixes_.push_front({std::move(prefix), hash});
   while (!prefixes_.empty() && (bytes_ > bytes_max_ || prefixes_.size() > kPrefixesMax)) give_up_last();
 }
 
 void PrefixCache::give_up_last() {
-  const engine::PrefixRef last = std::move(prefixes_.back());
+  const engine::PrefixRef last = std::move(prefixes_.back().prefix);
   prefixes_.pop_back();
   count(*last, -1);
 }

@@ -13,7 +13,8 @@
 namespace lares::daemon {
 
 inline constexpr std::uint64_t kPrefixBytesMax = std::uint64_t{2} << 30;  // pages that several have count once
-inline constexpr std::size_t kPrefixesMax = 1024;                         // each is compared with a prompt
+inline constexpr std::size_t kPrefixesMax = 1024;
+inline constexpr std::size_t kComparedMax = 16;  // of them, the latest used, with a prompt that they are not a beginning of
 
 class PrefixCache {
  public:
@@ -21,7 +22,8 @@ class PrefixCache {
 
   struct Found {
     engine::PrefixRef prefix;     // the longest that is a beginning of the prompt and not all of it; null: none
-    std::int64_t n_common = 0;    // tokens the prompt has in common with any; nothing can be gone on from there, unless the above ends there
+    // Tokens the prompt has in common with any of the latest used; nothing can be gone on from there, unless the above ends there.
+    std::int64_t n_common = 0;
   };
   Found find(std::span<const engine::Token> prompt);
   void keep(engine::PrefixRef prefix);  // null: nothing happens
@@ -30,11 +32,15 @@ class PrefixCache {
   std::size_t n_prefixes() const { return prefixes_.size(); }
 
  private:
+  struct Entry {
+    engine::PrefixRef prefix;
+    std::uint64_t hash;  // hash_of() its tokens: a conversation's prefixes begin alike for a million tokens, and are many
+  };
   void count(const engine::Prefix& prefix, int change);
   void give_up_last();
 
   const std::uint64_t bytes_max_;
-  std::list<engine::PrefixRef> prefixes_;  // the latest use first
+  std::list<Entry> prefixes_;  // the latest use first
   std::unordered_map<const std::uint8_t*, int> pages_;  // how many prefixes have each
   std::uint64_t bytes_ = 0;
 };

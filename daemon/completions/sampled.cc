@@ -1,5 +1,7 @@
 #include "daemon/completions/sampled.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -64,19 +66,27 @@ void SampledAnswers::add(Sampled answer) {
   for (const SampledCall& call : answer.calls) bytes += sizeof(SampledCall) + call.id.size() + call.name.size() + call.arguments.size();
   std::string key = answer.calls.empty() ? key_of_text(answer.content) : answer.calls.front().id;
   const std::lock_guard lock(mutex_);
+  const auto [begin, end] = by_key_.equal_range(key);
+  const auto same = std::find_if(begin, end, [&](const auto& known) {
+    const Sampled& other = *known.second->answer;
+    return answer.calls.empty() && other.prompt == answer.prompt && other.reasoning_ids == answer.reasoning_ids && other.said_ids == answer.said_ids;
+  });
+  if (same != end) return entries_.splice(entries_.begin(), entries_, same->second);
+  if (static_cast<std::size_t>(std::distance(begin, end)) >= kSameTextMax) give_up(begin);
   entries_.push_front({std::make_shared<const Sampled>(std::move(answer)), key, bytes});
   by_key_.emplace(std::move(key), entries_.begin());
   bytes_ += bytes;
   while (bytes_ > bytes_max_ && !entries_.empty()) {
     const auto last = std::prev(entries_.end());
-    for (auto [it, end] = by_key_.equal_range(last->key); it != end; ++it) {
-      if (it->second != last) continue;
-      by_key_.erase(it);
-      break;
-    }
-    bytes_ -= last->bytes;
-    entries_.erase(last);
+    const auto [from, to] = by_key_.equal_range(last->key);
+    give_up(std::find_if(from, to, [&](const auto& known) { return known.second == last; }));
   }
+}
+
+void SampledAnswers::give_up(Keys::iterator which) {
+  bytes_ -= which->second->bytes;
+  entries_.erase(which->second);
+  by_key_.erase(which);
 }
 
 SampledRef SampledAnswers::find(const Json& message, std::uint64_t prompt) {

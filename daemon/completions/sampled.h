@@ -19,6 +19,7 @@
 namespace lares::daemon {
 
 inline constexpr std::uint64_t kSampledBytesMax = 256u << 20;
+inline constexpr std::size_t kSameTextMax = 64;  // answers with one text: each is looked at
 
 struct SampledCall {
   std::string id, name, arguments;  // arguments: a JSON object, as clients got it
@@ -55,11 +56,13 @@ class SampledAnswers {
     std::uint64_t bytes;
   };
   using Entries = std::list<Entry>;  // the latest use first
+  using Keys = std::unordered_multimap<std::string, Entries::iterator>;
+  void give_up(Keys::iterator which);
 
   const std::uint64_t bytes_max_;
   mutable std::mutex mutex_;
   Entries entries_;
-  std::unordered_multimap<std::string, Entries::iterator> by_key_;
+  Keys by_key_;
   std::uint64_t bytes_ = 0;
 };
 

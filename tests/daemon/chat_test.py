@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import random
 import socket
 import sys
 import tempfile
@@ -14,6 +15,7 @@ sys.dont_write_bytecode = True
 from client import Daemon, call, remove_home  # noqa: E402
 
 EXECUTABLE = ""
+NOISE = "".join(random.Random(1).choices("abcdefghij", k=3000))  # what repeats itself sooner ends by itself
 TOOL = {"type": "function", "function": {"name": "write", "description": "Writes a file.", "parameters": {
     "type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}}, "required": ["path"]}}}
 
@@ -62,6 +64,10 @@ class ChatTest(unittest.TestCase):
         connection.close()
         self.assertEqual(events[-1], "[DONE]")
         return [json.loads(event) for event in events[:-1]]
+
+    def wait_for_text(self, response):
+        while b'"delta":{"content":"' not in response.fp.readline():
+            pass
 
     def logged(self):
         with open(os.path.join(self.home, "log"), encoding="utf-8") as f:
@@ -112,11 +118,10 @@ class ChatTest(unittest.TestCase):
         self.assertEqual(len({chunk["id"] for chunk in chunks}), 1)
 
     def test_who_hangs_up_stops_the_decode_and_keeps_the_prefill(self):
-        self.start({"text": "x", "openEnded": True}, {"text": "Done."})
+        self.start({"text": NOISE, "openEnded": True}, {"text": "Done."})
         body = {"messages": [{"role": "user", "content": "x" * 3000}], "thinking": {"type": "disabled"}}
         connection, response = self.ask("POST", "/v1/chat/completions", dict(body, stream=True))
-        while b'"content":"x' not in response.fp.readline():
-            pass
+        self.wait_for_text(response)
         response.close()
         connection.close()
         self.wait_for_ends(1)
@@ -134,20 +139,19 @@ class ChatTest(unittest.TestCase):
         self.assertEqual((status, failed["error"]["type"]), (500, "server_error"))
 
     def test_a_stream_ends_with_the_daemon(self):
-        self.start({"text": "xy", "openEnded": True})
+        self.start({"text": NOISE, "openEnded": True})
         connection, response = self.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stream": True, "thinking": {"type": "disabled"}})
-        while b'"content":"x' not in response.fp.readline():
-            pass
+        self.wait_for_text(response)
         self.daemon.process.terminate()
-        rest = response.read().decode()
+        rest = response.fp.read()  # with its chunks' frames: the last is empty
         connection.close()
-        self.assertTrue(rest.endswith("data: [DONE]\n\n"), rest[-300:])
-        self.assertIn('"finish_reason":"insufficient_system_resource"', rest)
+        self.assertTrue(rest.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"), rest[-300:])
+        self.assertIn(b'"finish_reason":"insufficient_system_resource"', rest)
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
 
     def test_many_at_once(self):
         n = 40
-        self.start(*[{"text": "0123456789" * 20}] * n)
+        self.start(*[{"text": NOISE}] * n)
         answers = []
 
         def one(i):
@@ -159,7 +163,7 @@ class ChatTest(unittest.TestCase):
             thread.start()
         for thread in threads:
             thread.join()
-        self.assertEqual(answers, ["0123456789" * 20] * n)
+        self.assertEqual(answers, [NOISE] * n)
 
     def test_what_is_wrong_is_said(self):
         self.start({"text": "x"})

@@ -61,6 +61,18 @@ TEST(SampledAnswers, TheLeastRecentlyUsedIsGivenUp) {
   EXPECT_LE(answers.bytes(), 3500u);
 }
 
+TEST(SampledAnswers, TheSameAnswerToTheSamePromptIsKeptOnceAndFewWithOneText) {
+  SampledAnswers answers;
+  const auto done = [](std::uint64_t prompt) { return Sampled{.prompt = prompt, .reasoning = "", .content = "Done.", .calls = {}, .reasoning_ids = {}, .said_ids = {1}}; };
+  answers.add(done(1));
+  const std::uint64_t one = answers.bytes();
+  answers.add(done(1));
+  EXPECT_EQ(answers.bytes(), one);
+  for (std::uint64_t prompt = 2; prompt < 3 * kSameTextMax; ++prompt) answers.add(done(prompt));
+  EXPECT_EQ(answers.bytes(), kSameTextMax * one);
+  EXPECT_EQ(answers.find(message("Done."), 3 * kSameTextMax - 1)->prompt, 3 * kSameTextMax - 1);
+}
+
 TEST(SampledAnswers, MessagesOfAnyShapeAreRead) {
   SampledAnswers answers;
   answers.add(call("call_1", "{}"));
