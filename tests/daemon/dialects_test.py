@@ -69,9 +69,16 @@ def events_of(stream):
 
 
 def until(response, piece):
-    """Reads a stream until a line has `piece`."""
+    """Reads a stream, as it is on the wire, until a line has `piece`."""
     while piece not in response.fp.readline():
         pass
+
+
+def last_words(response):
+    """The last event of what is left on the wire; the body must have its proper end."""
+    rest = response.fp.read()
+    assert rest.endswith(b"\r\n0\r\n\r\n"), rest[-300:]
+    return json.loads(rest.decode().rsplit("data: ", 1)[1].split("\n", 1)[0])
 
 
 class Messages(Case):
@@ -84,7 +91,7 @@ class Messages(Case):
         system = [billing, {"type": "text", "text": "s" * 2000}]
         user = {"role": "user", "content": [{"type": "text", "text": "Write.", **CACHE}]}
         date = {"role": "system", "content": "It is Thursday."}
-        status, first = self.whole(self.PATH, max_tokens=100, system=system, messages=[user, date], tools=self.TOOLS)
+        status, first = self.whole(self.PATH, max_tokens=4000, system=system, messages=[user, date], tools=self.TOOLS)
         self.assertEqual(status, 200, first)
         self.assertEqual([block["type"] for block in first["content"]], ["thinking", "text", "tool_use"])
         self.assertEqual(first["stop_reason"], "tool_use")
@@ -94,7 +101,7 @@ class Messages(Case):
         system = [dict(billing, text="x-anthropic-billing-header: cc_version=2.1.330.777;"), dict(system[1], **CACHE)]
         result = {"type": "tool_result", "tool_use_id": asked["id"], "content": "done", **CACHE}
         again = dict(asked, input={"text": "x", "path": "a"})
-        status, second = self.whole(self.PATH, max_tokens=100, system=system, tools=self.TOOLS, messages=[
+        status, second = self.whole(self.PATH, max_tokens=4000, system=system, tools=self.TOOLS, messages=[
             dict(user, content="Write."), date, {"role": "assistant", "content": [thought, said, again]}, {"role": "user", "content": [result]}])
         self.assertEqual(status, 200, second)
         self.assertEqual([block.get("text") for block in second["content"]], [None, "Done."])
@@ -133,8 +140,7 @@ class Messages(Case):
         response = self.ask("POST", self.PATH, {"messages": [{"role": "user", "content": "x"}], "stream": True, "thinking": {"type": "disabled"}})
         until(response, b'"text":"x')
         self.daemon.process.terminate()
-        rest = response.read().decode()
-        self.assertEqual(json.loads(rest.strip().rsplit("data: ", 1)[1])["error"]["type"], "overloaded_error", rest[-300:])
+        self.assertEqual(last_words(response)["error"]["type"], "overloaded_error")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
 
     def test_tokens_are_counted_and_mistakes_named(self):
@@ -194,8 +200,7 @@ class Responses(Case):
         response = self.ask("POST", self.PATH, {"input": "x", "stream": True, "reasoning": {"effort": "none"}})
         until(response, b'"delta":"x')
         self.daemon.process.terminate()
-        rest = response.read().decode()
-        self.assertEqual(json.loads(rest.strip().rsplit("data: ", 1)[1])["type"], "response.failed", rest[-300:])
+        self.assertEqual(last_words(response)["type"], "response.failed")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
 
     def test_mistakes_are_named(self):
