@@ -128,5 +128,10 @@ class OverStdio(McpClient):
             self.process.stdin.close()
         self.process.wait(timeout=30)
         err = self.process.stderr.read().decode()
-        self.process.stderr.close()
         return self.process.returncode, err
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            pipe.close()

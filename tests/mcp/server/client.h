@@ -114,7 +114,7 @@ struct Client {
     params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = std::move(capabilities);
     return ask(method, std::move(params));
   }
-  std::string said(const Json& answer) { return answer["result"]["content"][0]["text"]; }
+  std::string said(const Json& answer) { return answer.contains("result") && answer["result"].contains("content") ? answer["result"]["content"][0]["text"].get<std::string>() : answer.dump(); }
 };
 
 }  // namespace lares::mcp::server::test
