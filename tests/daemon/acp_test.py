@@ -374,6 +374,27 @@ class AcpTest(CliCase):
         self.assertIn("went on", editor.text())
         self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["state"], "interrupted")
 
+    def test_a_prompt_that_is_lost_for_good_fails(self):
+        self.script(bash("sleep 600"), THINK + "never")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        pid = self.client().greeting["pid"]
+        os.remove(os.path.join(self.bin, "laresd"))
+        os.kill(pid, signal.SIGKILL)
+        with self.assertRaisesRegex(Failed, "the daemon was lost: .*laresd belongs beside lares"):
+            editor.answer(n)
+
+    def test_loading_a_session_again_does_not_stop_its_turn(self):
+        self.script(bash("sleep 1"), THINK + "went on")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        editor.call("session/resume", sessionId=session, cwd=self.root, mcpServers=[])
+        self.assertEqual(editor.answer(n), {"stopReason": "cancelled"})  # nobody waits for it any more
+        editor.until_update("agent_message_chunk")
+        self.assertEqual(editor.text(), "went on")
+
     def test_an_idle_editor_waits_for_a_daemon_and_starts_none(self):
         editor, session = self.begin()
         pid = self.shut_down()

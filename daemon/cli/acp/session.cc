@@ -342,7 +342,6 @@ asio::awaitable<Reply<>> Session::set_mode(std::string mode) {
 }
 
 void Session::leave(const Fault& why) {
-  cancel();
   while (!open_.empty()) {
     if (why.code == kCancelled) stop_reason(OpenRef(open_.front()), "cancelled");
     else close(OpenRef(open_.front()), tl::unexpected(why));
