@@ -230,8 +230,9 @@ class AcpTest(CliCase):
         self.assertEqual(editor.call("session/set_mode", sessionId=session, modeId="plan"), {})
         self.assertEqual(editor.until_update("current_mode_update")["currentModeId"], "plan")
         self.assertEqual(self.client().call("session/get", sessionId=session)["settings"]["policy"], "plan")
-        options = editor.call("session/set_config_option", sessionId=session, configId="mode", value="ask")["configOptions"]
-        self.assertEqual([o["currentValue"] for o in options], ["ask", "max", "scripted"])
+        options = editor.call("session/set_config_option", sessionId=session, configId="mode", value="edits")["configOptions"]
+        self.assertEqual([o["currentValue"] for o in options], ["edits", "max", "scripted"])
+        self.assertEqual([u["configOptions"] for u in editor.updates("config_option_update")][-1], options)
         self.client().call("session/policy", sessionId=session, policy="auto")  # from another client
         self.assertEqual(editor.until_update("current_mode_update", currentModeId="auto")["currentModeId"], "auto")
         for bad in ({"configId": "mode", "value": "yolo"}, {"configId": "model", "value": "another"}, {"configId": "x", "value": "y"}):
@@ -368,7 +369,7 @@ class AcpTest(CliCase):
         until.until("prompt/accepted", content="then this")
         self.script(THINK + "went on")
         os.kill(until.greeting["pid"], signal.SIGKILL)
-        with self.assertRaisesRegex(Failed, "the daemon died during this turn"):
+        with self.assertRaisesRegex(Failed, "the daemon died during this turn; what it did is kept"):
             editor.answer(n)
         self.assertEqual(editor.answer(waits), {"stopReason": "end_turn"})  # it was on disk: not lost
         self.assertIn("went on", editor.text())
