@@ -1,4 +1,5 @@
 // lares acp: the Agent Client Protocol on stdin and stdout, for editors.
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -30,6 +31,7 @@ int acp_command(int argc, const char* const* argv) {
   if (!settings) return fail(settings.error(), /*json=*/false);
   if (options.policy.empty()) options.policy = settings->text("policy").value_or(daemon::protocol::SessionSettings{}.policy);
 
+  if (::isatty(STDIN_FILENO) == 1) fmt::print(stderr, "lares acp: an editor is to start this and speak JSON-RPC with it; at a terminal, `lares` is what you want (Ctrl-D ends this)\n");
   std::signal(SIGPIPE, SIG_IGN);
   boost::asio::io_context io(1);
   boost::asio::signal_set signals(io, SIGINT, SIGTERM, SIGHUP);

@@ -230,8 +230,9 @@ class AcpTest(CliCase):
         self.assertEqual(editor.call("session/set_mode", sessionId=session, modeId="plan"), {})
         self.assertEqual(editor.until_update("current_mode_update")["currentModeId"], "plan")
         self.assertEqual(self.client().call("session/get", sessionId=session)["settings"]["policy"], "plan")
-        options = editor.call("session/set_config_option", sessionId=session, configId="mode", value="ask")["configOptions"]
-        self.assertEqual([o["currentValue"] for o in options], ["ask", "max", "scripted"])
+        options = editor.call("session/set_config_option", sessionId=session, configId="mode", value="edits")["configOptions"]
+        self.assertEqual([o["currentValue"] for o in options], ["edits", "max", "scripted"])
+        self.assertEqual([u["configOptions"] for u in editor.updates("config_option_update")][-1], options)
         self.client().call("session/policy", sessionId=session, policy="auto")  # from another client
         self.assertEqual(editor.until_update("current_mode_update", currentModeId="auto")["currentModeId"], "auto")
         for bad in ({"configId": "mode", "value": "yolo"}, {"configId": "model", "value": "another"}, {"configId": "x", "value": "y"}):
@@ -368,11 +369,32 @@ class AcpTest(CliCase):
         until.until("prompt/accepted", content="then this")
         self.script(THINK + "went on")
         os.kill(until.greeting["pid"], signal.SIGKILL)
-        with self.assertRaisesRegex(Failed, "the daemon died during this turn"):
+        with self.assertRaisesRegex(Failed, "the daemon died during this turn; what it did is kept"):
             editor.answer(n)
         self.assertEqual(editor.answer(waits), {"stopReason": "end_turn"})  # it was on disk: not lost
         self.assertIn("went on", editor.text())
         self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["state"], "interrupted")
+
+    def test_a_prompt_that_is_lost_for_good_fails(self):
+        self.script(bash("sleep 600"), THINK + "never")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        pid = self.client().greeting["pid"]
+        os.remove(os.path.join(self.bin, "laresd"))
+        os.kill(pid, signal.SIGKILL)
+        with self.assertRaisesRegex(Failed, "the daemon was lost: .*laresd belongs beside lares"):
+            editor.answer(n)
+
+    def test_loading_a_session_again_does_not_stop_its_turn(self):
+        self.script(bash("sleep 1"), THINK + "went on")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        editor.call("session/resume", sessionId=session, cwd=self.root, mcpServers=[])
+        self.assertEqual(editor.answer(n), {"stopReason": "cancelled"})  # nobody waits for it any more
+        editor.until_update("agent_message_chunk")
+        self.assertEqual(editor.text(), "went on")
 
     def test_an_idle_editor_waits_for_a_daemon_and_starts_none(self):
         editor, session = self.begin()

@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/nano_directory.h"
 #include "daemon/repository.h"
 #include "daemon/version.h"
 
@@ -20,6 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 
 Fault invalid(std::string message) { return {kInvalidParams, std::move(message)}; }
+
+std::string model_name(const std::string& directory) {
+  return directory == daemon::nano_directory() ? "nano" : fs::path(directory).filename().string();
+}
 
 void log(const std::string& line) { fmt::print(stderr, "lares acp: {}\n", line); }
 
@@ -34,6 +39,7 @@ Bridge::Bridge(asio::any_io_executor io, const BridgeOptions& options, int in, i
                  const auto it = sessions_.find(string_at(message.params, "sessionId"));
                  if (it != sessions_.end()) SessionRef(it->second)->notified(message);
                },
+               .gave_up = [this](const Fault& why) { for (const auto& [id, session] : sessions_) session->leave({kInternal, "session/prompt: the daemon was lost: " + why.message}); },
                .wanted = [this] { return std::any_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s.second->busy(); }); },
                .may_go_on = [this] { return editor_.drained(); }}),
       world_{.io = io, .editor = &editor_, .daemon = &daemon_, .can = {}, .log = log} {}
@@ -168,7 +174,7 @@ asio::awaitable<Reply<Bridge::SessionRef>> Bridge::adopt(protocol::SessionInfo i
   Choices choices{.mode = info.settings.policy};
   auto asking = daemon_.call(protocol::ServerStatus{});
   if (const auto answer = co_await std::move(asking))
-    if (const auto status = protocol::from_json<protocol::ServerStatusResult>(*answer)) choices.model = fs::path(status->model.directory).filename().string();
+    if (const auto status = protocol::from_json<protocol::ServerStatusResult>(*answer)) choices.model = model_name(status->model.directory);
   if (choices.model.empty()) choices.model = "default";
   const std::string id = info.session_id;
   const auto session = std::make_shared<Session>(world_, std::move(info), std::move(choices));
@@ -265,6 +271,7 @@ asio::awaitable<Reply<Json>> Bridge::list(Json params) {
 asio::awaitable<Reply<Json>> Bridge::close(Json params) {
   const auto session = find(params);
   if (!session) co_return tl::unexpected(Fault{kNotFound, fmt::format("session/close: session {} is not open", string_at(params, "sessionId"))});
+  session->cancel();
   session->leave({kCancelled, "closed"});
   sessions_.erase(session->id());
   protocol::SessionUnsubscribe request;

@@ -27,6 +27,7 @@ constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
 // After a loss and between attempts, doubled each time: a daemon that is restarted is there again at once, one that cannot be had costs
 // nothing.
 constexpr std::chrono::milliseconds kPauseMin{50}, kPauseMax{2000};
+constexpr int kAttemptsMax = 5;  // to have one that is wanted
 constexpr int kHangupsMax = 8;  // of somebody that takes connections: then those who wait are told
 
 Fault lost_fault(std::string_view method) {
@@ -149,6 +150,7 @@ void DaemonLink::settle(Reply<> attempt) {
   n_failed_ = up_ ? 0 : n_failed_ + 1;
   last_attempt_ = std::move(attempt);
   std::exchange(attempt_, std::make_shared<daemon::Gate>(io_))->open();
+  if (!up_ && n_failed_ >= kAttemptsMax && events_.wanted()) events_.gave_up(last_attempt_.error());
 }
 
 void DaemonLink::lose() {

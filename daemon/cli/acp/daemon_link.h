@@ -29,6 +29,7 @@ class DaemonLink {
     std::function<asio::awaitable<void>()> up;  // connected, again: before any call that waits for it is made
     std::function<void()> down;
     std::function<void(const protocol::Message&)> notified;
+    std::function<void(const Fault&)> gave_up;          // it is wanted, and cannot be had
     std::function<bool()> wanted;                       // somebody waits for what only a daemon can do: start one where none runs
     std::function<asio::awaitable<void>()> may_go_on;   // before more is read from it
   };

@@ -298,8 +298,9 @@ asio::awaitable<void> Session::withdraw(std::string prompt_id) {
 
 asio::awaitable<void> Session::interrupt() {
   const auto self = shared_from_this();
+  if (turn_id_ == 0) co_return;
   protocol::TurnInterrupt request;
-  request.session_id = id();
+  request.session_id = id(), request.turn_id = turn_id_;  // not one that begins meanwhile
   auto asking = insist(std::string(protocol::TurnInterrupt::kMethod), protocol::to_json(request));
   const auto answer = co_await std::move(asking);
   if (!answer) world_.log(fmt::format("session {}: {}", id(), answer.error().message));
@@ -342,7 +343,6 @@ asio::awaitable<Reply<>> Session::set_mode(std::string mode) {
 }
 
 void Session::leave(const Fault& why) {
-  cancel();
   while (!open_.empty()) {
     if (why.code == kCancelled) stop_reason(OpenRef(open_.front()), "cancelled");
     else close(OpenRef(open_.front()), tl::unexpected(why));

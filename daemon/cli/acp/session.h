@@ -57,7 +57,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   bool cancel_prompt(const Json& request_id);  // false: none of that id is open
   asio::awaitable<Reply<>> set_mode(std::string mode);
   void offer_commands();
-  void leave(const Fault& why);  // answers what is open; nothing more is shown
+  void leave(const Fault& why);  // answers what is open; its turn goes on
 
  private:
   struct Open {
