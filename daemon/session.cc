@@ -260,11 +260,21 @@ tools::BuiltinOptions Session::builtin_options() const {
   return builtin;
 }
 
+// Holds the session while a question is open: a server may ask after the turn that began with it.
+static asio::awaitable<std::optional<std::string>> ask_while_it_lives(std::weak_ptr<Session> session, std::string question,
+                                                                      asio::awaitable<std::optional<std::string>> (Session::*ask)(std::string)) {
+  std::optional<std::string> answer;
+  if (const auto self = session.lock()) {
+    auto asking = (self.get()->*ask)(std::move(question));
+    answer = co_await std::move(asking);
+  }
+  co_return answer;
+}
+
 void Session::make_toolbox() {
   if (!tools_.empty()) return;
   const tools::BuiltinOptions builtin = builtin_options();
-  const ToolboxOptions options{.builtin = builtin, .mcp_config = world_.mcp_config, .elicit = asking_for_servers()};
-  tools_ = make_tools(world_.io, options, [this](std::string question) { return ask(std::move(question)); });
+  tools_ = make_tools(world_.io, {builtin, world_.mcp_config}, [session = weak_from_this()](std::string question) { return ask_while_it_lives(session, std::move(question), &Session::ask); });
 }
 
 // Edits of these need no view first: the model has their text before it.
@@ -486,18 +496,40 @@ bool Session::somebody_is_there() const {
   return std::any_of(subscribers_.begin(), subscribers_.end(), [&](Subscriber* s) { return s->interactive(info_.session_id); });
 }
 
-asio::awaitable<std::optional<std::string>> Session::ask(std::string) {
+// An ask_user call is an item that waits already. A question of an MCP server, beside the call that it belongs to, becomes one: whoever
+// can answer the one can answer the other. One at a time.
+asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
   if (!somebody_is_there()) co_return std::nullopt;
+  std::string waiting;
+  for (const auto& [id, item] : open_) {
+    if (item.state == "waiting") waiting = id;
+  }
+  if (!turn_ || (!waiting.empty() && waiting == waiting_item_)) co_return std::nullopt;
+  std::optional<protocol::Item> own;
+  if (waiting.empty()) {
+    own = protocol::Item{.id = fmt::format("{}.q{}", info_.turn_id, journal_.size()), .turn_id = info_.turn_id, .kind = "note", .name = std::string(kAskUser), .state = "waiting"};
+    own->arguments = protocol::dump({{"question", question}});
+    waiting = own->id;
+    state("waiting");
+    item_updated(*own);
+  }
   answered_ = std::make_unique<Gate>(world_.io);
   answer_.reset();
-  for (const auto& [id, item] : open_) {
-    if (item.state == "waiting") waiting_item_ = id;
+  waiting_item_ = waiting;
+  asked_ = std::make_shared<Asked>(world_.io, waiting);
+  try {
+    co_await answered_->wait();
+  } catch (const std::exception&) {  // the call was stopped, or the server took its question back
+    if (!own) throw;
   }
-  asked_ = std::make_shared<Asked>(world_.io, waiting_item_);
-  co_await answered_->wait();
-  answered_ = nullptr;
-  waiting_item_.clear();
-  co_return std::exchange(answer_, std::nullopt);
+  if (waiting_item_ == waiting) answered_ = nullptr, waiting_item_.clear();
+  auto answer = std::exchange(answer_, std::nullopt);
+  if (!own || !turn_ || info_.turn_id != own->turn_id) co_return answer;
+  own->state = answer ? "done" : "cancelled";
+  own->text = question + (answer ? "\n> " + *answer : "\n(not answered)");
+  item_completed(*own);
+  state("tool");
+  co_return answer;
 }
 
 asio::awaitable<Reply<>> Session::reply(std::string item_id, std::string text) {

@@ -186,8 +186,6 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void forget_what_was_shown();
   void forked();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);
-  mcp::Elicit asking_for_servers();
-  asio::awaitable<std::optional<std::string>> ask_for_server(std::string question);
   tools::BuiltinOptions builtin_options() const;
   void make_toolbox();
   void with_hooks(TurnInput& input, HookConfig config);
@@ -223,8 +221,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::unique_ptr<Running> turn_;
   std::map<std::int64_t, std::string> step_outputs_;  // read back: of the last answer's calls that ran or were rejected, by their items' numbers
   std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id
-  std::string waiting_item_;                    // the ask_user call that waits, or the question of an MCP server
-  int n_server_questions_ = 0;
+  std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;
   std::unique_ptr<Gate> answered_;
   std::shared_ptr<Asked> asked_;  // the call that asks or waits; shared with those who answer it

@@ -42,46 +42,6 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   co_return refused_text(item.name, reply->message);
 }
 
-// A question of an MCP server's, beside the call that it belongs to: an item that waits as an ask_user call does, so that whoever can answer
-// the one can answer the other. One at a time; nobody is asked after the turn.
-asio::awaitable<std::optional<std::string>> Session::ask_for_server(std::string question) {
-  if (!turn_ || answered_ || !somebody_is_there()) co_return std::nullopt;
-  protocol::Item item{.id = fmt::format("{}.q{}", info_.turn_id, ++n_server_questions_), .turn_id = info_.turn_id, .kind = "note", .name = std::string(kAskUser), .state = "waiting"};
-  item.arguments = protocol::dump({{"question", question}});
-  state("waiting");
-  item_updated(item);
-  std::optional<std::string> answer;
-  try {
-    auto asking = ask(question);
-    answer = co_await std::move(asking);
-  } catch (const std::exception&) {  // the call was stopped, or the server took its question back
-    answered_ = nullptr;
-    waiting_item_.clear();
-  }
-  if (!turn_ || info_.turn_id != item.turn_id) co_return std::nullopt;
-  item.state = answer ? "done" : "cancelled";
-  item.text = question + (answer ? "\n> " + *answer : "\n(not answered)");
-  item_completed(item);
-  state("tool");
-  co_return answer;
-}
-
-namespace {
-// Holds the session while a question is open: the server's process may end after everything else of it.
-asio::awaitable<std::optional<std::string>> ask_while_it_lives(std::weak_ptr<Session> session, std::string question, asio::awaitable<std::optional<std::string>> (Session::*how)(std::string)) {
-  std::optional<std::string> answer;
-  if (const auto self = session.lock()) {
-    auto asking = (self.get()->*how)(std::move(question));
-    answer = co_await std::move(asking);
-  }
-  co_return answer;
-}
-}  // namespace
-
-mcp::Elicit Session::asking_for_servers() {
-  return [session = weak_from_this()](std::string question) { return ask_while_it_lives(session, std::move(question), &Session::ask_for_server); };
-}
-
 // Where it fails the call runs all the same, and people are told that it cannot be taken back.
 asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::* into) {
   auto taking = world_.checkpoints->take(info_.root, fmt::format("{} {}", info_.session_id, item.id));

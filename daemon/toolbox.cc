@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "mcp/mcp.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -74,7 +76,7 @@ class Plan final : public tools::Tool {
 Tools make_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask) {
   Tools tools = tools::make_builtin_tools(io, options.builtin);
   const mcp::Options servers{.root = options.builtin.root, .config_path = options.mcp_config, .repository_config_path = options.builtin.root + "/.mcp.json",
-                             .servers = options.mcp_servers, .elicit = options.elicit};
+                             .servers = {}, .elicit = ask};
   for (auto& tool : mcp::make_mcp_tools(io, servers)) {
     tools.push_back(std::move(tool));
   }

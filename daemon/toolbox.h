@@ -10,7 +10,6 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
-#include "mcp/mcp.h"
 #include "tools/builtin.h"
 #include "tools/tool.h"
 
@@ -29,8 +28,6 @@ using Ask = std::function<asio::awaitable<std::optional<std::string>>(std::strin
 struct ToolboxOptions {
   tools::BuiltinOptions builtin;
   std::string mcp_config;  // the user's own .mcp.json; empty: no servers
-  std::vector<mcp::ServerConfig> mcp_servers;  // of this session's client, before those of the file
-  mcp::Elicit elicit;                          // how an MCP server asks the user; null: it cannot
 };
 
 Tools make_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask);

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "mcp/message.h"
+#include "mcp/tools.h"
 
 namespace lares::mcp {
 namespace {
@@ -12,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kBlocksMax = 10'000;
+constexpr int kLeavesMax = 1'000;
 
 // Of a picture, a sound or a file: what it is and how long, for its bytes are nothing to read.
 std::string described(std::string_view kind, const json& block, const char* data) {
@@ -42,11 +45,18 @@ std::string block_text(const json& block) {
   return described(type, block, "data");
 }
 
+// Whether each string, number and truth of `value` stands in the text. Those too many to look for do not.
+bool says(const std::string& text, const json& value, int& n_left) {
+  if (--n_left < 0) return false;
+  if (value.is_string()) return text.find(value.get_ref<const std::string&>()) != std::string::npos;
+  if (value.is_number() || value.is_boolean()) return text.find(value.dump()) != std::string::npos;
+  return std::ranges::all_of(value, [&](const json& part) { return !value.is_structured() || says(text, part, n_left); });
+}
+
 }  // namespace
 
 std::string result_text(const json& result) {
   std::string text;
-  bool structured_said = false;
   const auto structured = result.find("structuredContent");
   const auto add = [&](const std::string& more) { text += (text.empty() || more.empty() || text.ends_with('\n') ? "" : "\n") + more; };
   const auto list = [&](const char* key) {
@@ -54,18 +64,18 @@ std::string result_text(const json& result) {
     return found != result.end() && found->is_array() && found->size() <= kBlocksMax ? *found : json::array();
   };
   for (const auto& block : list("content")) {
-    if (!block.is_object()) continue;
-    add(block_text(block));
-    if (structured == result.end() || structured_said || text_at(block, "type") != "text") continue;
-    const auto said = text_at(block, "text");
-    structured_said = !nested_too_deep(said) && json::parse(said, nullptr, false) == *structured;
+    if (block.is_object()) add(block_text(block));
   }
   for (const auto& resource : list("contents")) add(resource_text(resource));
   for (const auto& message : list("messages")) {
     if (message.is_object()) add(fmt::format("{}: {}", text_at(message, "role"), block_text(message.value("content", json::object()))));
   }
-  // Most servers repeat it as text; the model reads it once.
-  if (structured != result.end() && !structured_said) add(dumped(*structured));
+  if (structured == result.end()) return text;
+  // Most servers say it as text, too, as JSON or in their own words: the model reads it once. Of a long text it would see nothing more.
+  int n_left = kLeavesMax;
+  const bool said = text.size() >= kOutputBytesMax || (!text.empty() && says(text, *structured, n_left)) ||
+                    (!nested_too_deep(text) && json::parse(text, nullptr, false) == *structured);
+  if (!said) add(dumped(*structured));
   return text;
 }
 

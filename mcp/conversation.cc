@@ -130,9 +130,12 @@ asio::awaitable<Reply<>> Conversation::discover(std::string version) {
   era_ = Era::modern, version_ = version;
   transport_->speak(era_, version_);
   Asking asking{.timeout_ms = std::min(limits_.probe_timeout_ms, limits_.start_timeout_ms)};
-  auto found = co_await ask_once("server/discover", json::object(), asking);
-  if (!found && found.error().code == kUnsupportedVersion && supports(found.error(), kModernVersion))
-    found = co_await ask_once("server/discover", json::object(), asking);  // refused by one of several behind the same address
+  auto discovering = ask_once("server/discover", json::object(), asking);
+  auto found = co_await std::move(discovering);
+  if (!found && found.error().code == kUnsupportedVersion && supports(found.error(), kModernVersion)) {
+    auto again = ask_once("server/discover", json::object(), asking);  // refused by one of several behind the same address
+    found = co_await std::move(again);
+  }
   Reply<> opened;
   if (!found)
     opened = tl::unexpected(std::move(found.error()));
@@ -148,7 +151,8 @@ asio::awaitable<Reply<>> Conversation::initialize() {
   transport_->speak(era_, version_);
   json params{{"protocolVersion", kLegacyVersion}, {"capabilities", our_capabilities()}, {"clientInfo", client_info()}};
   Asking asking{.timeout_ms = limits_.start_timeout_ms};
-  auto answered = co_await ask_once("initialize", std::move(params), asking);
+  auto asking_once = ask_once("initialize", std::move(params), std::move(asking));
+  auto answered = co_await std::move(asking_once);
   Reply<> opened;
   if (!answered) {
     opened = tl::unexpected(std::move(answered.error()));

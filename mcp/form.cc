@@ -154,6 +154,18 @@ std::string describe(const std::string& name, const json& schema, bool required)
   return text;
 }
 
+// What is needed comes first, in the server's own order; of the rest the parser has kept none.
+std::vector<std::string> in_order(const json& fields, const json& required) {
+  std::vector<std::string> names;
+  for (const auto& name : required) {
+    if (name.is_string() && fields.contains(name.get<std::string>())) names.push_back(name.get<std::string>());
+  }
+  for (const auto& [name, field] : fields.items()) {
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
 json action(std::string_view name) { return {{"action", name}}; }
 
 // What stands above every question, so that nobody takes it for the agent's own.
@@ -223,7 +235,8 @@ asio::awaitable<json> elicit(std::string server, json params, Elicit ask) {
   }
   result = {{"action", "accept"}, {"content", json::object()}};
   const json required = schema.value("required", json::array());
-  for (const auto& [name, field] : fields.items()) {
+  for (const auto& name : in_order(fields, required)) {
+    const json field = fields[name];
     if (!field.is_object()) continue;
     const bool needed = std::ranges::find(required, json(name)) != required.end();
     auto asking = ask_field(heading(server, message), name, field, needed, ask, result);

@@ -61,7 +61,8 @@ asio::ssl::context& tls() {
 asio::awaitable<Result<std::unique_ptr<Link>>> shake_hands(TlsStream stream, std::string host) {
   boost::system::error_code ignored;
   stream.set_verify_callback(asio::ssl::host_name_verification(host), ignored);
-  SSL_set_tlsext_host_name(stream.native_handle(), host.c_str());
+  asio::ip::make_address(host, ignored);
+  if (ignored) SSL_set_tlsext_host_name(stream.native_handle(), host.c_str());  // a name: TLS has no such field for addresses
   const auto hang_up = [&] {
     boost::system::error_code unheard;
     stream.next_layer().close(unheard);

@@ -38,7 +38,10 @@ asio::awaitable<void> pause(int ms) {
 }
 
 // Says that the session is over. Nobody waits for it.
-asio::awaitable<void> say_farewell(asio::any_io_executor io, HttpRequest request) { co_await Exchange::begin(io, std::move(request)); }
+asio::awaitable<void> say_farewell(asio::any_io_executor io, HttpRequest request) {
+  auto saying = Exchange::begin(io, std::move(request));
+  const auto said = co_await std::move(saying);
+}
 
 }  // namespace
 

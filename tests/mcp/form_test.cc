@@ -83,6 +83,15 @@ TEST(Form, ThePersonSeesWhoAsksAndForWhat) {
   EXPECT_EQ(person.questions.at(0), "The MCP server db asks: Tell me\nColour: of the car\none of: r (Red), b\nempty: b\n(or /decline, /cancel)");
 }
 
+TEST(Form, WhatIsNeededIsAskedFirst) {
+  Person person{{"1", "2", "3"}, {}};
+  person.fills(form(R"({"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}})", R"(["c", "b", "nothing", 5])"));
+  ASSERT_EQ(person.questions.size(), 3u);
+  EXPECT_THAT(person.questions[0], HasSubstr("\nc\n"));
+  EXPECT_THAT(person.questions[1], HasSubstr("\nb\n"));
+  EXPECT_THAT(person.questions[2], HasSubstr("\na\n"));
+}
+
 TEST(Form, APersonMayDeclineOrBeAbsent) {
   EXPECT_EQ(field(R"({"type": "string"})", "/decline"), "decline");
   EXPECT_EQ(field(R"({"type": "string"})", "/cancel"), "cancel");
