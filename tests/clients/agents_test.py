@@ -19,7 +19,7 @@ class Agents(DoorCase):
             CLAUDE_CODE_SUBAGENT_MODEL="deepseek-v4-flash", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", DISABLE_AUTOUPDATER="1",
             DISABLE_TELEMETRY="1", DISABLE_ERROR_REPORTING="1", **env)
         self.assert_written(p)
-        self.assertIn("The file is written.", json.loads(self.said[self.said.index("{"):].splitlines()[0])["result"])
+        self.assertIn("The file is written.", self.said)
 
     @have("@anthropic-ai/claude-code")
     def test_claude_code(self):

