@@ -236,7 +236,7 @@ TEST_F(GeneratorTest, AnAnswerThatWasCutIsGoneOnFromInItsTokens) {
     auto asking = ask(g, c);
     const Answered a = co_await std::move(asking);
     EXPECT_EQ(a.content, "Über ");
-    c.messages.push_back({{"role", "assistant"}, {"content", a.content}, {"reasoning_content", a.reasoning}});
+    c.messages.push_back({{"role", "assistant"}, {"content", a.content}});  // without its reasoning, which only who sampled it knows
     c.messages.push_back({{"role", "user"}, {"content", "And?"}});
     auto going_on = ask(g, c);
     const Answered b = co_await std::move(going_on);
