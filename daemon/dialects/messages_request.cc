@@ -42,7 +42,10 @@ std::string failure(std::string text) {
 
 class MessagesReader {
  public:
-  MessagesReader(const WireJson& body, const engine::Sampling& defaults, bool to_count) : body_(body), fields_(body), to_count_(to_count) { out_.conversation.sampling = defaults; }
+  MessagesReader(const WireJson& body, const engine::Sampling& defaults, bool to_count)
+      : body_(body), fields_(body), to_count_(to_count) {
+    out_.conversation.sampling = defaults;
+  }
 
   tl::expected<MessagesRequest, WireError> read() {
     std::optional<WireError> wrong_model;

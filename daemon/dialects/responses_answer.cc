@@ -68,7 +68,10 @@ WireJson ResponsesAnswer::item(const Part& part, const char* status) const {
     case Kind::call: break;
   }
   const ResponsesTool tool = tool_of(part);
-  WireJson item = {{"id", id(tool.custom ? "ctc" : "fc")}, {"type", tool.custom ? "custom_tool_call" : "function_call"}, {"status", status}, {"call_id", part.id}};
+  WireJson item = {{"id", id(tool.custom ? "ctc" : "fc")},
+                   {"type", tool.custom ? "custom_tool_call" : "function_call"},
+                   {"status", status},
+                   {"call_id", part.id}};
   if (!tool.space.empty()) item["namespace"] = tool.space;
   item["name"] = tool.name;
   if (tool.custom) item["input"] = begins ? "" : custom_input(part.text);
