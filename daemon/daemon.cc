@@ -134,6 +134,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   router.add("GET", "/health", health);
   add_dialects(router, generator);
   for (const char* method : {"POST", "GET", "DELETE"}) router.add(method, "/mcp", [&](Exchange& exchange) { return mcp.http(exchange); });
+  router.shape_errors("/mcp", [](unsigned, std::string_view message) { return McpDoor::refusal_body(message); });
   server.lead_to(mcp);
   if (options.more_routes) options.more_routes(router);
   host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });

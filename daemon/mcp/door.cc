@@ -86,6 +86,8 @@ std::unique_ptr<McpStream> McpDoor::stream(std::function<void(std::string)> send
 
 asio::awaitable<void> McpDoor::http(Exchange& exchange) { return parts_->http.handle(exchange); }
 
+std::string McpDoor::refusal_body(std::string_view message) { return rpc::error_text(nullptr, {rpc::kInvalidRequest, std::string(message)}); }
+
 void McpDoor::sessions_changed() {
   if (!parts_->endpoint.has_peers()) return;
   bool list_changed = false;

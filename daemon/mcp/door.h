@@ -38,6 +38,7 @@ class McpDoor {
 
   std::unique_ptr<McpStream> stream(std::function<void(std::string)> send);  // lines, with their newlines
   asio::awaitable<void> http(Exchange& exchange);
+  static std::string refusal_body(std::string_view message);  // of a request that never gets there
   void sessions_changed();  // some session is another than it was
   // Until what was asked is answered: every turn has ended. Not longer than a moment.
   asio::awaitable<void> settled();

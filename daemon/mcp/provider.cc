@@ -15,6 +15,7 @@
 #include "daemon/state_dir.h"
 #include "daemon/utf8.h"
 #include "daemon/version.h"
+#include "daemon/worktrees.h"
 
 namespace lares::daemon {
 
@@ -90,9 +91,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::call_tool(Call& call, std::str
     co_return tl::unexpected(refusal);
   }
   if (const std::string wrong = wrong_argument(name, arguments); !wrong.empty()) co_return tool_failed(wrong);
-  if (name == "task_status") co_return task_status(arguments);
   auto calling = name == "ask_repo" ? ask_repo(call, std::move(arguments)) : name == "review" ? review(call, std::move(arguments))
-               : name == "run_task" ? run_task(call, std::move(arguments)) : task_cancel(std::move(arguments));
+               : name == "run_task" ? run_task(call, std::move(arguments)) : name == "task_status" ? task_status(std::move(arguments)) : task_cancel(std::move(arguments));
   co_return co_await std::move(calling);
 }
 
@@ -276,12 +276,14 @@ rpc::Json McpProvider::task_result(const Session& session, std::int64_t turn_id,
   return structured;
 }
 
-McpProvider::Answer McpProvider::task_status(const Json& arguments) {
+asio::awaitable<McpProvider::Answer> McpProvider::task_status(Json arguments) {
   const auto session = sessions_.find(arguments["session"].get<std::string>());
-  if (!session) return tool_failed(session.error());
+  if (!session) co_return tool_failed(session.error());
+  auto looking = sessions_.world().worktrees->find((*session)->info().root);
+  const auto worktree = co_await std::move(looking);
   std::string text;
-  Json structured = task_result(**session, 0, "", text);
-  return tool_result(std::move(text), std::move(structured));
+  Json structured = task_result(**session, 0, worktree ? worktree->branch : "", text);
+  co_return tool_result(std::move(text), std::move(structured));
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::task_cancel(Json arguments) {

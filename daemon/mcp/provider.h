@@ -45,7 +45,7 @@ class McpProvider final : public mcp::server::Provider {
   asio::awaitable<Answer> ask_repo(mcp::server::Call& call, Json arguments);
   asio::awaitable<Answer> review(mcp::server::Call& call, Json arguments);
   asio::awaitable<Answer> run_task(mcp::server::Call& call, Json arguments);
-  Answer task_status(const Json& arguments);
+  asio::awaitable<Answer> task_status(Json arguments);
   asio::awaitable<Answer> task_cancel(Json arguments);
 
   std::string root_for(const mcp::server::Call& call, const Json& arguments) const;

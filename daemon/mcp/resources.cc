@@ -9,6 +9,7 @@
 #include "daemon/mcp/catalogue.h"
 #include "daemon/mcp/provider.h"
 #include "daemon/mcp/turn_report.h"
+#include "daemon/repository.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
@@ -45,7 +46,9 @@ std::string diff_text(const Session& session) {
 
 }  // namespace
 
-rpc::Json McpProvider::resources(const std::string& root) {
+rpc::Json McpProvider::resources(const std::string& said) {
+  const auto top = said.empty() ? tl::unexpected(std::string()) : repository_root(said);
+  const std::string& root = top ? top->root : said;
   Json list = Json::array();
   const std::string worktrees = sessions_.world().state_dir + "/worktrees/";  // of whichever repository
   std::size_t n = 0;

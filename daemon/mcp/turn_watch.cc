@@ -11,6 +11,7 @@ namespace lares::daemon {
 namespace {
 
 constexpr int kCallColumnsMax = 100;
+constexpr std::string_view kPrefill = "\"method\":\"turn/prefill\"";
 
 std::string state_in_words(const std::string& state) {
   if (state == "loading") return "waits for the model to load";
@@ -61,7 +62,7 @@ void TurnWatch::say(std::string doing) {
 }
 
 void TurnWatch::notify(const std::string&, const std::string& line, Weight weight) {
-  if (weight == Weight::delta) return;
+  if (weight == Weight::delta && line.find(kPrefill) == std::string::npos) return;  // of those that clients may lose only this one counts
   protocol::Id id;
   if (const auto message = protocol::parse_line(line, id)) seen(*message);
 }

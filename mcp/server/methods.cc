@@ -31,19 +31,18 @@ Answer<> Provider::complete(const Json&, const std::string&, const std::string&)
 
 Json server_info(const Info& info) { return {{"name", info.name}, {"title", info.title}, {"version", info.version}}; }
 
-Json capabilities(Provider& provider, bool modern) {
+Json capabilities(Provider& provider) {
   Json out = {{"tools", {{"listChanged", true}}}};
   if (provider.has_resources()) out["resources"] = {{"subscribe", true}, {"listChanged", true}};
   if (provider.has_prompts()) out["prompts"] = {{"listChanged", true}};
   if (provider.completes()) out["completions"] = Json::object();
   if (provider.logs()) out["logging"] = Json::object();
-  (void)modern;
   return out;
 }
 
 Answer<> discover(Provider& provider) {
   const Info info = provider.info();
-  Json result = {{"supportedVersions", Json::array({kModern})}, {"capabilities", capabilities(provider, /*modern=*/true)}};
+  Json result = {{"supportedVersions", Json::array({kModern})}, {"capabilities", capabilities(provider)}};
   if (!info.instructions.empty()) result["instructions"] = info.instructions;
   return result;
 }

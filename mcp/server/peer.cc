@@ -196,7 +196,7 @@ Answer<> PeerOf::initialize(const Json& params) {
   if (member(params, "capabilities").is_object()) client_.capabilities = params["capabilities"];
   Provider& provider = endpoint_.provider();
   const Info info = provider.info();
-  Json result = {{"protocolVersion", version_}, {"capabilities", capabilities(provider, /*modern=*/false)}, {"serverInfo", server_info(info)}};
+  Json result = {{"protocolVersion", version_}, {"capabilities", capabilities(provider)}, {"serverInfo", server_info(info)}};
   if (!info.instructions.empty()) result["instructions"] = info.instructions;
   return result;
 }

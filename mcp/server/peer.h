@@ -60,7 +60,7 @@ class PeerOf final : public Peer {
 // ---- methods.cc
 
 Json server_info(const Info& info);
-Json capabilities(Provider& provider, bool modern);
+Json capabilities(Provider& provider);
 Answer<> discover(Provider& provider);
 // A slice of a list as a result: {"tools": [...], "nextCursor"?}.
 Answer<> page(std::string_view what, const Json& all, const Json& params);

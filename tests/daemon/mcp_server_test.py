@@ -103,6 +103,20 @@ class McpServerTest(CliCase):
         status = self.client(modern=True).tool("task_status", session=done["session"][:6])
         self.assertEqual({**done, "state": "finished"}, status["structuredContent"])
 
+    def test_a_task_in_a_worktree_says_where_it_worked(self):
+        git = ["git", "-C", self.root, "-c", "user.name=A", "-c", "user.email=a@b"]
+        os.rmdir(os.path.join(self.root, ".git"))
+        for args in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "begin"]):
+            cli_case.subprocess.run([*git, *args], check=True)
+        self.start(THINK + "Done.")
+        c = self.client()
+        result = c.tool("run_task", prompt="tidy up", worktree=True)
+        done = result["structuredContent"]
+        self.assertNotEqual(done["root"], self.root)
+        self.assertTrue(done["branch"].startswith("lares/tidy-up-"), done)
+        self.assertIn(f"lares apply {done['session']}", self.text(result))
+        self.assertEqual(c.tool("task_status", session=done["session"])["structuredContent"], done)
+
     def test_sessions_and_diffs_are_resources_the_newest_first(self):
         self.start(THINK + self.edit(), THINK + "Done.", THINK + "An answer.")
         c = self.client()
