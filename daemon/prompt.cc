@@ -30,6 +30,12 @@ void open_answer(std::vector<engine::Segment>& out) {
   out.push_back({std::string(engine::kAssistant) + std::string(engine::kThink), true});
 }
 
+std::string results_text(const std::vector<std::string>& results) {
+  std::string text;
+  for (const auto& result : results) text += (text.empty() ? "<tool_result>" : "\n\n<tool_result>") + result + "</tool_result>";
+  return text;
+}
+
 }  // namespace
 
 std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task, const std::string& asked) {
@@ -40,13 +46,17 @@ std::vector<engine::Segment> begin_session(const std::string& changes, const std
 }
 
 std::vector<engine::Segment> continue_session(const std::vector<std::string>& results, const std::vector<std::string>& said) {
-  std::string text;
-  const auto part = [&](const std::string& s) { text += (text.empty() ? "" : "\n\n") + s; };
-  for (const auto& result : results) part("<tool_result>" + result + "</tool_result>");
-  for (const auto& s : said) part(s);
+  std::string text = results_text(results);
+  for (const auto& s : said) text += (text.empty() ? "" : "\n\n") + s;
   std::vector<engine::Segment> out{{std::string(engine::kUser), true}, {text, false}};
   open_answer(out);
   return out;
+}
+
+std::vector<engine::Segment> begin_result(const std::vector<std::string>& results, std::string_view so_far) {
+  std::string text = results_text(results);
+  text += (text.empty() ? "<tool_result>" : "\n\n<tool_result>") + std::string(so_far);
+  return {{std::string(engine::kUser), true}, {text, false}};
 }
 
 }  // namespace lares::daemon

@@ -34,4 +34,7 @@ std::vector<engine::Segment> begin_session(const std::string& changes, const std
 // texts for the model behind them: what the user wrote meanwhile, reminders, or the next task.
 std::vector<engine::Segment> continue_session(const std::vector<std::string>& results, const std::vector<std::string>& said);
 
+// What continue_session() begins with when `results` are the first ones and the next is going to begin with `so_far`.
+std::vector<engine::Segment> begin_result(const std::vector<std::string>& results, std::string_view so_far);
+
 }  // namespace lares::daemon

@@ -2,20 +2,24 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <utility>
 
+#include <boost/asio/this_coro.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "daemon/answer.h"
 #include "daemon/prefill.h"
 #include "daemon/prompt.h"
+#include "daemon/read_ahead.h"
 #include "daemon/shorten.h"
 #include "daemon/turn_calls.h"
 #include "daemon/turn_items.h"
 #include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
 #include "engine/chat.h"
+#include "tools/builtin.h"
 
 namespace lares::daemon {
 namespace {
@@ -256,9 +260,10 @@ class Turn {
       co_return false;
     }
     usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();
-    usage_.prefilled += done.n_evaluated;
-    usage_.cached += total - done.n_evaluated;
-    if (shared_) shared_->count(total - done.n_evaluated, done.n_evaluated);
+    const std::int64_t n_evaluated = std::min(total, done.n_evaluated + std::exchange(n_read_ahead_, 0));
+    usage_.prefilled += n_evaluated;
+    usage_.cached += total - n_evaluated;
+    if (shared_) shared_->count(total - n_evaluated, n_evaluated);
     co_return true;
   }
 
@@ -289,7 +294,8 @@ class Turn {
         results.push_back(call.item.output);
         continue;
       }
-      const int n = co_await run_.run(call.item);
+      auto running = run_call(call.item, results);
+      const int n = co_await std::move(running);
       results.push_back(call.item.output);
       if (const auto reminder = call_reminder(call.item.name, n); !reminder.empty()) {
         items_.complete({.kind = "note", .text = reminder});
@@ -309,6 +315,29 @@ class Turn {
     for (auto& text : hear(events_.steering())) reminders.push_back(std::move(text));
     auto going_on = go_on(results, reminders, /*with_task=*/false);
     co_await std::move(going_on);
+  }
+
+  // Returns how often this turn has made this very call. `results`: of the answer's calls before it.
+  asio::awaitable<int> run_call(Item& item, const std::vector<std::string>& results) {
+    const auto io = co_await asio::this_coro::executor;
+    ReadAhead ahead(io, host_, timeline_, transcript_.ids, results);
+    const tools::OnOutput heard = [&](const std::string& piece) {
+      if (item.name == tools::kBashTool) ahead.hear(piece);
+    };
+    int n = 0;
+    std::exception_ptr thrown;
+    try {
+      auto running = run_.run(item, heard);
+      n = co_await std::move(running);
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+    auto ending = ahead.end();
+    const Prefilled spent = co_await std::move(ending);
+    n_read_ahead_ += spent.n_evaluated;
+    prefill_ += spent.ran;
+    if (thrown) std::rethrow_exception(thrown);
+    co_return n;
   }
 
   // Since the model last heard of it: what others changed, what its jobs did.
@@ -465,6 +494,7 @@ class Turn {
   TurnResult result_;
   protocol::Usage total_, usage_;
   Clock::duration decode_{}, prefill_{};
+  std::int64_t n_read_ahead_ = 0;  // tokens of the next prompt, evaluated while a command ran
   bool summing_up_ = false;
   Drawn drawn_;               // the present answer
   bool must_answer_ = false;  // it goes in circles: one answer more, without tools

@@ -32,7 +32,7 @@ tools::Error stopped_by(std::exception_ptr thrown) {
 
 }  // namespace
 
-asio::awaitable<int> TurnCalls::run(Item& item) {
+asio::awaitable<int> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
   tools::Tool* const tool = find_tool(tools_, item.name);
   const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   if (!tool || !args.is_object()) {  // the parser only lets declared, well-formed calls through
@@ -56,7 +56,7 @@ asio::awaitable<int> TurnCalls::run(Item& item) {
     cancel(item);
     co_return n;
   }
-  auto running = run_tool(*tool, item, args);
+  auto running = run_tool(*tool, item, args, heard);
   co_await std::move(running);
   auto telling = tell_afterwards(item);
   co_await std::move(telling);
@@ -64,10 +64,14 @@ asio::awaitable<int> TurnCalls::run(Item& item) {
   co_return n;
 }
 
-asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const nlohmann::json& args) {
+asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const nlohmann::json& args, const tools::OnOutput& heard) {
   const auto began = Clock::now();
   const auto io = co_await asio::this_coro::executor;
-  tools::OnOutput on_output = [this, id = item.id](const std::string& piece) { events_.item_delta(id, "output", valid_utf8(piece), 0); };
+  tools::OnOutput on_output = [this, id = item.id, &heard](const std::string& piece) {
+    const std::string text = valid_utf8(piece);
+    events_.item_delta(id, "output", text, 0);
+    heard(text);
+  };
   auto running = tool.run(args, std::move(on_output));
   auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
   auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(token));

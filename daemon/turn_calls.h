@@ -22,7 +22,8 @@ class TurnCalls {
   TurnCalls(const Tools& tools, TurnEvents& events, TurnStop& stop, const TurnInput& in) : tools_(tools), events_(events), stop_(stop), in_(in) {}
 
   // Runs it, or says in its output why not. Returns how often this turn has made this very call.
-  asio::awaitable<int> run(protocol::Item& item);
+  // `heard`: what it says meanwhile.
+  asio::awaitable<int> run(protocol::Item& item, const tools::OnOutput& heard);
   void cancel(protocol::Item& item);
 
   const std::string& why_broken() const { return why_broken_; }  // a tool is, and the turn ends; empty: none
@@ -31,7 +32,7 @@ class TurnCalls {
  private:
   asio::awaitable<bool> let_pass(protocol::Item& item);
   asio::awaitable<bool> permitted(protocol::Item& item, const nlohmann::json& args);
-  asio::awaitable<void> run_tool(tools::Tool& tool, protocol::Item& item, const nlohmann::json& args);
+  asio::awaitable<void> run_tool(tools::Tool& tool, protocol::Item& item, const nlohmann::json& args, const tools::OnOutput& heard);
   asio::awaitable<void> tell_afterwards(protocol::Item& item);
   void reject(protocol::Item& item, std::string why);
   bool may_run(protocol::Item& item, const std::optional<std::optional<std::string>>& why_not);

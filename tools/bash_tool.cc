@@ -21,6 +21,8 @@
 namespace lares::tools {
 namespace {
 
+static_assert(kStreamedBytesKept <= kHeadBytes);
+
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kCommandBytesMax = 1 << 20;
 constexpr int kPipeBytes = 1 << 20;  // what background jobs may print while no command runs

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -15,6 +16,10 @@ struct NetworkDecision;
 }
 
 namespace lares::tools {
+
+// Of what `bash` says while a command runs, its result begins with as many bytes, whatever comes after them.
+inline constexpr std::string_view kBashTool = "bash";
+inline constexpr std::size_t kStreamedBytesKept = 10'000;
 
 struct BuiltinOptions {
   std::string root;              // the worktree, absolute, no symlinks

@@ -91,8 +91,13 @@ class ScriptedTimeline final : public engine::Timeline {
     if (engine_.info_.n_chunk > 0) return evaluate(prompt, stop);
     const auto common = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin();
     tokens_.assign(prompt.begin(), prompt.end());
-    if (auto taken = take_play(); !taken) return tl::unexpected(std::move(taken.error()));
-    if (play_.fail_sync >= 0) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+    // Behind anything but these nobody is asked to speak yet: the prompt goes on.
+    const std::string_view last = prompt.empty() ? "" : engine_.tokenizer().bytes(prompt.back());
+    play_taken_ = last == engine::kThink || last == engine::kThinkEnd;
+    if (play_taken_) {
+      if (auto taken = take_play(); !taken) return tl::unexpected(std::move(taken.error()));
+    }
+    if (play_taken_ && play_.fail_sync >= 0) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
     if (stop.stop_requested()) return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
     const auto n = static_cast<std::int64_t>(prompt.size()) - common;
     {

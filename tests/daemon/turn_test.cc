@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -39,7 +40,7 @@ struct Heard final : TurnEvents {
   }
   void item_updated(const Item& item) override { updated.push_back(item); }
   void item_completed(const Item& item) override { items.push_back(item); }
-  void step(std::int64_t, const std::string& reason, const protocol::Usage&) override { reasons.push_back(reason); }
+  void step(std::int64_t, const std::string& reason, const protocol::Usage& usage) override { reasons.push_back(reason), usages.push_back(usage); }
   void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) override {
     recorded.insert(recorded.end(), ids.begin(), ids.end());
     pending = results;
@@ -62,6 +63,7 @@ struct Heard final : TurnEvents {
   std::map<std::string, Item> live;
   std::vector<Item> items, updated;
   std::vector<std::string> reasons, pending;
+  std::vector<protocol::Usage> usages;  // of the steps
   std::vector<engine::Token> recorded;
   std::vector<Transcript> before;  // it was shortened
   std::vector<Said> steer;
@@ -89,6 +91,7 @@ class TurnTest : public ::testing::Test {
   TurnResult turn(std::deque<Play> plays, TurnSettings settings = {}, const std::string& task = "Do it.") {
     auto owned = std::make_unique<ScriptedEngine>(std::move(plays), n_context_);
     script_ = owned.get();
+    if (n_chunk_ > 0) script_->evaluate_in_chunks(n_chunk_, before_chunk_);
     timeline_ = nullptr;
     asio::io_context io;
     EngineHost host(io.get_executor());
@@ -144,6 +147,8 @@ class TurnTest : public ::testing::Test {
   std::function<asio::awaitable<std::string>()> changes_, at_end_;
   std::function<asio::awaitable<std::optional<std::string>>(const Item&)> before_call_;
   std::function<asio::awaitable<std::string>(const Item&)> after_call_;
+  std::int64_t n_chunk_ = 0;
+  std::function<void(std::int64_t)> before_chunk_;
   std::int64_t n_context_ = 1 << 20, n_turns_ = 0;
   bool can_shorten_ = false;
   Heard heard_;
@@ -173,6 +178,27 @@ TEST_F(TurnTest, AnAnswerWithoutCallsEndsTheTurn) {
                                     ".\n\nDo it.<｜Assistant｜><think>"));
   EXPECT_EQ(result.usage.steps, 1);
   EXPECT_EQ(result.usage.context, static_cast<std::int64_t>(transcript_.ids.size()));
+}
+
+TEST_F(TurnTest, WhatACommandSaysIsReadWhileItRuns) {
+  std::vector<std::int64_t> read;  // where what was evaluated ended
+  n_chunk_ = 256;
+  before_chunk_ = [&](std::int64_t end) {
+    read.push_back(end);
+    if (script_->prompts().size() == 1) write("read", "");  // the first answer has been drawn
+  };
+  // It ends when some of what it said is being read.
+  const std::string calls = scripted_calls({scripted_call("bash", {{"command", "echo first"}}), scripted_call("bash", {{"command", "seq 1000 1400; until [ -e read ]; do sleep 0.02; done; echo end"}})});
+  const auto result = turn({{"I count.</think>" + calls}, {"Done.</think>That is all."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  ASSERT_EQ(prompts_.size(), 2u);
+  EXPECT_THAT(prompts_[1], HasSubstr("<tool_result>first\n</tool_result>\n\n<tool_result>1000\n1001\n"));
+  EXPECT_THAT(prompts_[1], HasSubstr("1400\nend\n</tool_result>"));
+  EXPECT_TRUE(std::ranges::is_sorted(read)) << "something was evaluated twice";
+  // All of it counts as evaluated for the step that reads it, and nothing twice.
+  ASSERT_EQ(heard_.usages.size(), 2u);
+  EXPECT_EQ(heard_.usages[1].cached, heard_.usages[0].prompt + heard_.usages[0].generated);
+  EXPECT_EQ(heard_.usages[1].prefilled, heard_.usages[1].prompt - heard_.usages[1].cached);
 }
 
 TEST_F(TurnTest, CallsRunAndTheirResultsAreRead) {
