@@ -15,6 +15,7 @@
 #include "daemon/connection.h"
 #include "daemon/http/server.h"
 #include "daemon/mcp/door.h"
+#include "daemon/mcp_wire.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
@@ -42,7 +43,7 @@ bool changes_something(const std::string& method) {
          method == SessionRewind::kMethod || method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
          method == WorktreeRemove::kMethod || method == WorktreeApply::kMethod || method == SessionTest::kMethod ||
          method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
-         method == SessionExport::kMethod || method == SessionImport::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
+         method == SessionExport::kMethod || method == SessionImport::kMethod || method == kSessionMcpServers || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
 }  // namespace
@@ -289,6 +290,13 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     session->close();
     co_await session->ended();
     co_return ok(Nothing{});
+  }
+  if (method == kSessionMcpServers) {
+    const auto given = params.find("servers");
+    if (given == params.end() || !given->is_structured()) co_return no(Code::invalid_params, method + ": servers must be an object or an array");
+    mcp::Config config = mcp::parse_servers(nlohmann::json(*given), method);
+    if (const auto used = session->use_servers(std::move(config.servers)); !used) co_return tl::unexpected(used.error());
+    co_return Json{{"problems", config.problems}};
   }
   if (method == SessionSubscribe::kMethod) {
     SessionSubscribe request;

@@ -273,8 +273,22 @@ static asio::awaitable<std::optional<std::string>> ask_while_it_lives(std::weak_
 
 void Session::make_toolbox() {
   if (!tools_.empty()) return;
-  const tools::BuiltinOptions builtin = builtin_options();
-  tools_ = make_tools(world_.io, {builtin, world_.mcp_config}, [session = weak_from_this()](std::string question) { return ask_while_it_lives(session, std::move(question), &Session::ask); });
+  tools_ = make_tools(world_.io, toolbox_options(), asker());
+}
+
+ToolboxOptions Session::toolbox_options() const { return {.builtin = builtin_options(), .mcp_config = world_.mcp_config, .mcp_servers = servers_}; }
+
+Ask Session::asker() {
+  return [session = weak_from_this()](std::string question) { return ask_while_it_lives(session, std::move(question), &Session::ask); };
+}
+
+Reply<> Session::use_servers(std::vector<mcp::ServerConfig> servers) {
+  if (turn_) {
+    return tl::unexpected(protocol::Error{.code = protocol::Code::busy, .message = fmt::format("MCP servers of session {}: a turn runs; they can be brought when it has ended", info_.session_id)});
+  }
+  servers_ = std::move(servers);
+  if (!tools_.empty()) use_mcp_servers(tools_, world_.io, toolbox_options(), asker());
+  return {};
 }
 
 // Edits of these need no view first: the model has their text before it.

@@ -84,6 +84,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool running() const { return turn_ != nullptr; }
   bool rewinding() const { return rewinding_; }
   const std::string& failure() const { return failure_; }
+  Reply<> use_servers(std::vector<mcp::ServerConfig> servers);  // of MCP, beside the user's own
   bool awake() const { return timeline_ != nullptr; }
   void sleep();  // gives its KV cache back; the next turn evaluates the transcript again
 
@@ -188,6 +189,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);
   tools::BuiltinOptions builtin_options() const;
   void make_toolbox();
+  ToolboxOptions toolbox_options() const;
+  Ask asker();
   void with_hooks(TurnInput& input, HookConfig config);
   void note_shown(const View& view, const tools::Workspace& files);
   void record_shown();
@@ -206,6 +209,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   protocol::SessionInfo info_;
   Transcript transcript_;
   Tools tools_;
+  std::vector<mcp::ServerConfig> servers_;  // that a client brought
   std::unique_ptr<engine::Timeline> timeline_;
   std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: the daemon that knew has died
   std::shared_ptr<Resident> resident_;  // while a turn runs

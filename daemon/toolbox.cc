@@ -1,5 +1,6 @@
 #include "daemon/toolbox.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -71,15 +72,24 @@ class Plan final : public tools::Tool {
   }
 };
 
+Tools mcp_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask) {
+  const mcp::Options servers{.root = options.builtin.root, .config_path = options.mcp_config, .repository_config_path = options.builtin.root + "/.mcp.json",
+                             .servers = options.mcp_servers, .elicit = std::move(ask)};
+  return mcp::make_mcp_tools(io, servers);
+}
+
 }  // namespace
+
+void use_mcp_servers(Tools& tools, asio::any_io_executor io, const ToolboxOptions& options, Ask ask) {
+  for (auto& tool : mcp_tools(io, options, std::move(ask))) {
+    const auto same = std::ranges::find_if(tools, [&](const auto& t) { return t->spec().name == tool->spec().name; });
+    if (same != tools.end()) *same = std::move(tool);
+  }
+}
 
 Tools make_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask) {
   Tools tools = tools::make_builtin_tools(io, options.builtin);
-  const mcp::Options servers{.root = options.builtin.root, .config_path = options.mcp_config, .repository_config_path = options.builtin.root + "/.mcp.json",
-                             .servers = {}, .elicit = ask};
-  for (auto& tool : mcp::make_mcp_tools(io, servers)) {
-    tools.push_back(std::move(tool));
-  }
+  for (auto& tool : mcp_tools(io, options, ask)) tools.push_back(std::move(tool));
   tools.push_back(std::make_unique<AskUser>(std::move(ask)));
   tools.push_back(std::make_unique<Plan>());
   return tools;

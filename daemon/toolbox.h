@@ -10,6 +10,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include "mcp/mcp.h"
 #include "tools/builtin.h"
 #include "tools/tool.h"
 
@@ -28,9 +29,13 @@ using Ask = std::function<asio::awaitable<std::optional<std::string>>(std::strin
 struct ToolboxOptions {
   tools::BuiltinOptions builtin;
   std::string mcp_config;  // the user's own .mcp.json; empty: no servers
+  std::vector<mcp::ServerConfig> mcp_servers;  // given by a client for this session; before those
 };
 
 Tools make_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask);
+
+// Other MCP servers from now on; those that ran end. Everything else of the session's tools stays as it is, the shell included.
+void use_mcp_servers(Tools& tools, asio::any_io_executor io, const ToolboxOptions& options, Ask ask);
 
 // nullptr when the catalogue has no such tool.
 tools::Tool* find_tool(const Tools& tools, const std::string& name);

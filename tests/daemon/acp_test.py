@@ -72,6 +72,19 @@ class AcpTest(CliCase):
     def socket_is_there(self):
         return os.path.exists(self.socket)
 
+    def test_the_editors_mcp_servers_are_the_sessions(self):
+        server = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mcp", "server.py")
+        servers = [{"name": "probe", "command": sys.executable, "args": [server, "good"], "env": []}, {"name": "odd", "type": "carrier-pigeon"}]
+        self.script(THINK + call("mcp_search", query="probe"), THINK + "Found.", THINK + call("mcp_search", query="probe"), THINK + "Found again.")
+        editor = self.editor()
+        editor.initialize()
+        session = editor.call("session/new", cwd=self.root, mcpServers=servers)["sessionId"]
+        for _ in range(2):
+            seen = len(editor.seen)
+            self.assertEqual(editor.call("session/prompt", sessionId=session, prompt=[{"type": "text", "text": "Look."}])["stopReason"], "end_turn")
+            self.assertIn("Adds two numbers", json.dumps(editor.seen[seen:]))
+            self.shut_down()  # another daemon hears of them again
+
     def test_initialize_needs_no_daemon(self):
         os.remove(os.path.join(self.bin, "laresd"))
         editor = self.editor()

@@ -168,7 +168,7 @@ asio::awaitable<Reply<std::string>> Bridge::root_of(std::string cwd, std::string
   co_return tl::unexpected(invalid(fmt::format("{}: {} is in no git repository; open a folder of one, or `git init` this one{}", what, cwd, known)));
 }
 
-asio::awaitable<Reply<Bridge::SessionRef>> Bridge::adopt(protocol::SessionInfo info, bool replays) {
+asio::awaitable<Reply<Bridge::SessionRef>> Bridge::adopt(protocol::SessionInfo info, Json servers, bool replays) {
   if (sessions_.size() >= kSessionsMax && !sessions_.contains(info.session_id))
     co_return tl::unexpected(Fault{kInternal, fmt::format("open session {}: {} are open already; session/close one", info.session_id, kSessionsMax)});
   Choices choices{.mode = info.settings.policy};
@@ -178,6 +178,7 @@ asio::awaitable<Reply<Bridge::SessionRef>> Bridge::adopt(protocol::SessionInfo i
   if (choices.model.empty()) choices.model = "default";
   const std::string id = info.session_id;
   const auto session = std::make_shared<Session>(world_, std::move(info), std::move(choices));
+  if (servers.is_array()) session->bring_servers(std::move(servers));
   if (const auto before = sessions_.find(id); before != sessions_.end()) before->second->leave({kCancelled, "opened again"});
   sessions_.erase(id);
   if (replays) {
@@ -200,14 +201,12 @@ asio::awaitable<Reply<Json>> Bridge::create(Json params) {
   protocol::SessionCreate create;
   create.root = *root;
   create.settings.policy = options_.policy;
-  Json request = protocol::to_json(create);
-  if (const Json& servers = at(params, "mcpServers"); servers.is_array() && !servers.empty()) request["mcpServers"] = servers;
-  auto creating = daemon_.call(std::string(protocol::SessionCreate::kMethod), std::move(request));
+  auto creating = daemon_.call(std::move(create));
   const auto answer = co_await std::move(creating);
   if (!answer) co_return tl::unexpected(answer.error());
   auto info = protocol::from_json<protocol::SessionInfo>(*answer);
   if (!info) co_return tl::unexpected(Fault{kInternal, "session/create: the daemon's answer makes no sense: " + info.error()});
-  auto adopting = adopt(std::move(*info), /*replays=*/false);
+  auto adopting = adopt(std::move(*info), at(params, "mcpServers"), /*replays=*/false);
   const auto session = co_await std::move(adopting);
   if (!session) co_return tl::unexpected(session.error());
   Json out = {{"sessionId", (*session)->id()}};
@@ -229,7 +228,7 @@ asio::awaitable<Reply<Json>> Bridge::open(Json params, bool replays) {
   if (!info || info->session_id != id) co_return tl::unexpected(Fault{kNotFound, fmt::format("{}: there is no session {}; session/list names those there are", what, id)});
   if (info->root != *root) co_return tl::unexpected(invalid(fmt::format("{}: session {} is about {}, not {}", what, id, info->root, *root)));
   if (info->closed && !replays) co_return tl::unexpected(Fault{kNotFound, fmt::format("{}: session {} is closed; session/load still shows it", what, id)});
-  auto adopting = adopt(std::move(*info), replays);
+  auto adopting = adopt(std::move(*info), at(params, "mcpServers"), replays);
   const auto session = co_await std::move(adopting);
   if (!session) co_return tl::unexpected(session.error());
   co_return opened(**session);

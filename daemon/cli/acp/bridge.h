@@ -57,7 +57,7 @@ class Bridge {
   asio::awaitable<Reply<Json>> set_mode(Json params);
   asio::awaitable<Reply<Json>> set_option(Json params);
   asio::awaitable<Reply<std::string>> root_of(std::string cwd, std::string what);  // of the repository that a session is about
-  asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, bool replays);
+  asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, Json servers, bool replays);  // servers: of MCP
   SessionRef find(const Json& params) const;
   Json opened(const Session& session) const;
   asio::awaitable<void> up();

@@ -11,6 +11,7 @@
 
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/text.h"
+#include "daemon/mcp_wire.h"
 
 namespace lares::cli::acp {
 namespace {
@@ -111,7 +112,19 @@ asio::awaitable<Reply<>> Session::replay() {
   co_return Reply<>();
 }
 
+void Session::tell_problems(const Reply<Json>& used) {
+  if (!used) return view_.notice("warning", used.error().message);
+  for (const Json& problem : used->value("problems", Json::array())) {
+    if (problem.is_string()) view_.notice("warning", problem.get<std::string>());
+  }
+}
+
 asio::awaitable<Reply<>> Session::follow() {
+  if (!servers_.empty()) {
+    auto bringing = world_.daemon->call(std::string(protocol::kSessionMcpServers), Json{{"sessionId", id()}, {"servers", servers_}});
+    const Reply<Json> used = co_await std::move(bringing);
+    tell_problems(used);
+  }
   protocol::SessionSubscribe request;
   request.session_id = id(), request.after = last_seq_, request.interactive = true;
   auto calling = world_.daemon->call(std::move(request));
@@ -122,6 +135,10 @@ asio::awaitable<Reply<>> Session::follow() {
 
 asio::awaitable<void> Session::again() {
   const auto self = shared_from_this();
+  if (!servers_.empty()) {  // another daemon has not heard of them; the same one refuses while a turn runs, and has them
+    auto bringing = world_.daemon->call_now(std::string(protocol::kSessionMcpServers), Json{{"sessionId", id()}, {"servers", servers_}});
+    co_await std::move(bringing);
+  }
   protocol::SessionSubscribe request;
   request.session_id = id(), request.after = last_seq_, request.interactive = true;
   auto calling = world_.daemon->call_now(std::move(request));

@@ -48,6 +48,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   asio::awaitable<Reply<>> replay();
   // Follows the session from behind what was shown. After a loss, on the new connection: what was asked and is not answered goes on.
   asio::awaitable<Reply<>> follow();
+  void bring_servers(Json servers) { servers_ = std::move(servers); }  // of MCP, as the editor names them; before follow()
   asio::awaitable<void> again();
   void lost();
   void notified(const protocol::Message& message);
@@ -92,8 +93,12 @@ class Session final : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> question(protocol::Item item);
   asio::awaitable<void> reply_question(OpenRef open, Prompt prompt);
 
+  // Says which of them the daemon does not use.
+  void tell_problems(const Reply<Json>& used);
+
   const World& world_;
   protocol::SessionInfo info_;
+  Json servers_ = Json::array();
   Choices choices_;
   SessionView view_;
   Unsaved unsaved_;
