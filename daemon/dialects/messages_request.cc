@@ -212,7 +212,7 @@ class MessagesReader {
   }
 
   void last_message(const WireJson& messages) {
-    if (messages.empty()) return fields_.refuse("messages", "an array of at least one message");
+    if (messages.empty() || builder_.empty()) return fields_.refuse("messages", "an array of at least one message that says something");
     if (to_count_) {
       if (builder_.ends_with_assistant()) builder_.user("");
       return;

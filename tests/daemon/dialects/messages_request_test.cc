@@ -199,6 +199,7 @@ TEST(MessagesRequest, WhatMakesNoSenseIsRefusedByName) {
   const Wrong rows[] = {
       {R"({})", "messages"},
       {R"({"messages":[]})", "messages"},
+      {R"({"messages":[{"role":"assistant"}]})", "messages"},
       {R"({"messages":"hi"})", "messages"},
       {R"({"messages":[{"role":"wizard","content":"x"}]})", "messages[0].role"},
       {R"({"messages":[{"role":"user","content":5}]})", "messages[0].content"},
