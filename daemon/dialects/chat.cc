@@ -152,6 +152,7 @@ asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, 
     auto streaming = stream(exchange, reader, **generation, ChatStream(std::move(head), asked->with_usage), asked->conversation.thinking);
     co_return co_await std::move(streaming);
   }
+  exchange.takes_long();
   auto answering = whole(**generation, head, asked->conversation);
   HttpReply reply = co_await std::move(answering);
   auto replying = exchange.reply(std::move(reply));

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/completions/effort.h"
+#include "daemon/dialects/conversation_builder.h"
 #include "daemon/dialects/fields.h"
 #include "daemon/dialects/strict_tools.h"
 
@@ -111,7 +112,7 @@ class ChatReader {
       if (!name || !name->is_string() || (id && !id->is_string())) return message.refuse(fmt::format("tool_calls[{}]", i), "an object with id and function.name"), out;
       std::string text = !arguments ? "{}" : arguments->is_string() ? arguments->get<std::string>() : wire_text(*arguments);
       if (text.empty()) text = "{}";
-      out.push_back({{"id", id ? id->get<std::string>() : ""}, {"type", "function"}, {"function", {{"name", *name}, {"arguments", std::move(text)}}}});
+      out.push_back({{"id", id ? id->get<std::string>() : ""}, {"type", "function"}, {"function", {{"name", *name}, {"arguments", arguments_object(text)}}}});
     }
     return out;
   }

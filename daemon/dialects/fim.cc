@@ -147,6 +147,7 @@ asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
     auto streaming = stream(exchange, reader, **generation, *asked, std::move(answer));
     co_return co_await std::move(streaming);
   }
+  exchange.takes_long();
   auto answering = whole(**generation, *asked, std::move(answer));
   HttpReply reply = co_await std::move(answering);
   auto replying = exchange.reply(std::move(reply));

@@ -52,6 +52,21 @@ TEST(ChatRequest, PartsAreOneText) {
       {"role": "tool", "content": "d", "tool_call_id": "1"}])"));
 }
 
+TEST(ChatRequest, ArgumentsThatNoPromptCanHoldAreText) {
+  const auto arguments = [](const std::string& given) {
+    WireJson body = WireJson::parse(R"({"messages": [{"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]}, {"role": "tool", "tool_call_id": "1", "content": "d"}]})");
+    body["messages"][1]["tool_calls"][0]["function"]["arguments"] = given;
+    const auto asked = read_chat(body, {}, false);
+    EXPECT_TRUE(asked);
+    return asked ? asked->conversation.messages[1]["tool_calls"][0]["function"]["arguments"].get<std::string>() : "";
+  };
+  EXPECT_EQ(arguments(R"({"a":  1})"), R"({"a":  1})");
+  for (const std::string& text : {std::string("[1]"), std::string("{"), R"({"a": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}"}) {
+    EXPECT_EQ(WireJson::parse(arguments(text)), (WireJson{{"arguments", text}})) << text.substr(0, 20);
+  }
+}
+
 TEST(ChatRequest, EffortsAndThinking) {
   struct Case {
     const char* fields;
