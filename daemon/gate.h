@@ -13,7 +13,7 @@ namespace asio = boost::asio;
 
 class Gate {
  public:
-  explicit Gate(asio::any_io_executor io) : timer_(io) {}
+  explicit Gate(asio::any_io_executor io) : timer_(io, asio::steady_timer::time_point::max()) {}
 
   bool is_open() const { return open_; }
   void open() {
@@ -22,10 +22,8 @@ class Gate {
   }
   void close() { open_ = false; }
   asio::awaitable<void> wait() {
-    while (!open_) {
-      timer_.expires_at(asio::steady_timer::time_point::max());
-      co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
-    }
+    // Its expiry is never set again: that would wake all who wait, each of whom would do the same.
+    while (!open_) co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
   }
 
  private:

@@ -98,11 +98,33 @@ std::string notification_line(std::string_view method, const Json& params) {
   return line(j);
 }
 
+bool nested_too_deep(std::string_view json) {
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kNestingMax) return true;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
 tl::expected<Message, Error> parse_line(std::string_view text, Id& id_out) {
   id_out = nullptr;
   const auto invalid = [](std::string why) {
     return tl::unexpected(Error{Code::invalid_request, "read a request: " + std::move(why), "send JSON-RPC 2.0, one object per line", 0});
   };
+  if (nested_too_deep(text)) {
+    return tl::unexpected(Error{Code::parse_error, "read a request: the line is nested deeper than " + std::to_string(kNestingMax) + " levels", "send one JSON object per line", 0});
+  }
   Json j = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (j.is_discarded())
     return tl::unexpected(Error{Code::parse_error, "read a request: the line is not JSON", "send one JSON object per line, UTF-8", 0});

@@ -527,12 +527,14 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
     state("waiting");
     item_updated(*own);
   }
-  answered_ = std::make_unique<Gate>(world_.io);
+  const auto answered = std::make_shared<Gate>(world_.io);  // held here: another question may take its place
+  if (answered_) answered_->open();                          // one of a server whose call ended without it
+  answered_ = answered;
   answer_.reset();
   waiting_item_ = waiting;
   asked_ = std::make_shared<Asked>(world_.io, waiting);
   try {
-    co_await answered_->wait();
+    co_await answered->wait();
   } catch (const std::exception&) {  // the call was stopped, or the server took its question back
     if (!own) throw;
   }

@@ -227,7 +227,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id
   std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;
-  std::unique_ptr<Gate> answered_;
+  std::shared_ptr<Gate> answered_;
   std::shared_ptr<Asked> asked_;  // the call that asks or waits; shared with those who answer it
   Permissions permissions_;
   TurnLog turn_log_;

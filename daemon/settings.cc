@@ -30,16 +30,16 @@ constexpr Setting kSettings[] = {
     {"threads", "threads of the engine", "the CPUs the daemon may use", Kind::whole, 0, 1024, {}, true},
     {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
     {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
-    {"effort", "how hard the model thinks for clients of its HTTP APIs that do not say", "max", Kind::word, 0, 0, "low high max", true},
+    {"effort", "how hard it thinks for clients over HTTP", "max", Kind::word, 0, 0, "low high max", true},
     {"socket", "where the daemon listens and lares connects", "", Kind::path, 0, 0, {}, true},
-    {"listen", "where HTTP is served over TCP too, for clients that know no Unix sockets", "nowhere", Kind::address, 0, 0, {}, true},
+    {"listen", "where HTTP is served over TCP too", "nowhere", Kind::address, 0, 0, {}, true},
     {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},
     {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
     {"network_allow", "hosts that commands may reach by HTTP(S)", "none", Kind::hosts, 0, 0, {}, true},
     {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0, "auto edits ask plan read-only"},
     {"temperature", "of sampling, in new sessions; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},
     {"steps", "answers of the model in a turn, at most", "200", Kind::whole, 1, 1e6},
-    {"hide_thinking", "lares run, ask, review and attach show no thinking", "false", Kind::flag},
+    {"hide_thinking", "lares run and the like show no thinking", "false", Kind::flag},
 };
 
 std::string environment(const char* name) {

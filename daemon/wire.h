@@ -319,4 +319,8 @@ struct Message {
 // Error: not JSON (parse_error), or not a JSON-RPC 2.0 message (invalid_request). `id_out` is the id if one could be read.
 tl::expected<Message, Error> parse_line(std::string_view line, Id& id_out);
 
+// Asked before JSON of others is parsed: whoever walks, copies or writes it goes down with it.
+inline constexpr std::size_t kNestingMax = 128;
+bool nested_too_deep(std::string_view json);
+
 }  // namespace lares::daemon::protocol

@@ -180,6 +180,7 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
   for (const auto list : {Listed::tools, Listed::resources, Listed::prompts}) changed |= conversation->take_changed(list);
   Reply<> done;
   if (listed_ && !changed && Clock::now() < fresh_until_) co_return done;
+  listed_ = false;  // whatever goes wrong below, it is asked again
   fresh_until_ = Clock::now() + std::chrono::milliseconds(kFreshMaxMs);
   std::vector<RemoteTool> offers;
   std::map<std::string, std::string> unusable;
@@ -284,6 +285,7 @@ asio::awaitable<Reply<json>> Client::call_once(std::string tool, json arguments,
   const auto known = std::ranges::find(offers_, tool, &RemoteTool::name);
   if (known != offers_.end()) asking.headers = param_headers(known->headers, arguments);
   const bool reads = tool == kReadResource && (*conversation)->can("resources"), prompts = tool == kGetPrompt && (*conversation)->can("prompts");
+  if ((reads || prompts) && arguments.is_object()) arguments.erase("_meta");  // these are the parameters themselves; that member is ours
   json params = reads || prompts ? std::move(arguments) : json{{"name", tool}, {"arguments", std::move(arguments)}};
   auto requesting = (*conversation)->request(reads || prompts ? tool : "tools/call", std::move(params), std::move(asking));
   auto answer = co_await std::move(requesting);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,8 @@
 
 namespace lares::mcp {
 namespace {
+
+constexpr std::size_t kNameBytesShown = 80;  // of a server that only the repository names
 
 using nlohmann::json;
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -141,6 +144,10 @@ Config read_servers(const json& servers, std::string_view where, const Variables
 json servers_of(const std::string& path, std::string& problem) {
   if (path.empty()) return {};
   errno = 0;
+  std::error_code ec;
+  if (const auto kind = std::filesystem::status(path, ec).type(); kind != std::filesystem::file_type::regular && kind != std::filesystem::file_type::not_found) {
+    return problem = fmt::format("read {}: not a file", path), json();  // a pipe would be waited for
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     if (errno != ENOENT) problem = fmt::format("read {}: {}", path, std::strerror(errno));
@@ -221,7 +228,7 @@ Config session_config(const Options& options) {
   if (!problem.empty()) config.problems.push_back(problem);
   for (const auto& [name, entry] : repository.items()) {
     if (known(name) || config.problems.size() >= kServersMax) continue;
-    config.problems.push_back(fmt::format("server {} in {}: is not started on the repository's word; to approve it, copy its entry to {}", name,
+    config.problems.push_back(fmt::format("server {} in {}: is not started on the repository's word; to approve it, copy its entry to {}", name.substr(0, kNameBytesShown),
                                           options.repository_config_path, options.config_path.empty() ? "your own mcp.json" : options.config_path));
   }
   std::ranges::sort(config.servers, {}, &ServerConfig::name);

@@ -113,6 +113,7 @@ class Response final : public Exchange {
       unread_.erase(0, n);
       if (ec || n == 0) break;
     }
+    if (unread_.size() > kResponseHeadBytesMax + kReadBytes) return tl::unexpected(std::string("sent a chunk's head that does not end"));
     if (ec == http::error::need_more) ec = {};
     if (!ec && over_ && !reader_->is_done() && reader_->got_some()) reader_->put_eof(ec);
     if (ec) return tl::unexpected("sent what is no HTTP response: " + ec.message());

@@ -22,6 +22,7 @@ constexpr int kRetryMs = 1'000, kRetryMaxMs = 60'000;  // where the server names
 constexpr int kResumesMax = 100;            // of one answer
 constexpr std::size_t kErrorBodyBytesMax = 64 << 10;
 constexpr std::size_t kErrorShownBytesMax = 200;
+constexpr std::size_t kFlightsMax = 128;
 constexpr std::size_t kSessionBytesMax = 1'024;
 
 std::string media_type(const ResponseHead& head) {
@@ -63,6 +64,8 @@ HttpRequest HttpTransport::request(std::string method, std::string body, const H
 
 void HttpTransport::send(Outgoing message) {
   if (ended_) return;
+  // Answers to what the server asks: each has a connection of its own.
+  if (!message.id && flights_.size() + held_.size() >= kFlightsMax) return end(fmt::format("asked for more than {} things at once, and was left", kFlightsMax));
   if (holding_)
     held_.push_back(std::move(message));
   else

@@ -10,7 +10,7 @@ namespace lares::mcp {
 std::string none_configured(const Servers& servers) {
   std::string text = "no MCP servers are configured";
   for (const auto& problem : servers.problems) text += "; " + problem;
-  return text;
+  return cut(std::move(text), kNotesBytesMax, "");
 }
 
 std::string cut(std::string text, std::size_t n_max, std::string_view note) {

@@ -138,11 +138,12 @@ std::string search(const std::vector<Offered>& lists, const std::vector<std::str
     }
   }
   for (const auto& problem : problems) notes += fmt::format("[{}]\n", problem);
+  notes = cut(std::move(notes), kNotesBytesMax, "");
   std::ranges::stable_sort(matches, std::greater<>(), &Match::points);  // ties stay in the order of names
   if (matches.empty()) {
     const auto names = names_of(lists);
     if (names.empty()) return "no tool is available\n" + notes;
-    return fmt::format("no tool matches {}; there are\n{}{}", dumped(query), names, notes);
+    return fmt::format("no tool matches {}; there are\n{}{}", cut(dumped(query), kQueryBytesMax, ""), names, notes);
   }
   std::string text;
   std::size_t n_shown = 0;

@@ -1,5 +1,7 @@
 #include "mcp/stdio_transport.h"
 
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -146,12 +148,11 @@ void StdioTransport::receive(std::string_view line) {
 void StdioTransport::kill(const std::string& why) {
   if (ended_) return;
   const auto how = group_.kill();
-  boost::system::error_code ignored;
-  // What it still had to say is in the pipe.
+  // What it still had to say is in the pipe. Read plainly, for asio's would wait where a helper of the server's outlives it with the pipe.
   for (char chunk[4096]; err_.is_open() && stderr_tail_.size() < kFarewellBytesMax;) {
-    const auto n = err_.read_some(asio::buffer(chunk), ignored);
-    if (n == 0) break;
-    stderr_tail_.append(chunk, n);
+    const ssize_t n = ::read(err_.native_handle(), chunk, sizeof chunk);
+    if (n <= 0) break;
+    stderr_tail_.append(chunk, static_cast<std::size_t>(n));
   }
   end(why + (why == "died" ? ": " + how : "") + last_words());
 }

@@ -7,6 +7,7 @@
 namespace lares::mcp {
 
 inline constexpr std::size_t kOutputBytesMax = 16'000;
+inline constexpr std::size_t kNotesBytesMax = 4'000;  // of what is wrong with servers
 
 // Sorted by name. Both tools share it; servers live as long as the tools.
 struct Servers {

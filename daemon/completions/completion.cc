@@ -105,6 +105,7 @@ asio::awaitable<bool> Completion::prefill() {
     n_evaluated_ += *synced_;
     of_->host.evaluated(*synced_, ran);
   }
+  prefilled_ = true;
   co_return true;
 }
 
@@ -112,13 +113,13 @@ void Completion::begin_timeline() {
   engine::Engine& engine = *of_->host.engine();
   const auto found = of_->prefixes.find(ids_);
   timeline_ = engine.timeline(found.prefix);
+  n_found_ = found.prefix ? static_cast<std::int64_t>(found.prefix->tokens().size()) : 0;
   if (engine.info().n_chunk == 0) return;
   // Others may begin with what this has in common with one before, with the same instructions, or with the same long text.
-  const std::int64_t begin = found.prefix ? static_cast<std::int64_t>(found.prefix->tokens().size()) : 0;
   marks_.insert(found.n_common / kPrefixEvery * kPrefixEvery);
   if (const auto user = engine.tokenizer().added(engine::kUser)) marks_.insert(std::ranges::find(ids_, *user) - ids_.begin());
   for (std::int64_t at = kMarkEvery; at < prompt_tokens(); at += kMarkEvery) marks_.insert(at);
-  marks_.erase(marks_.begin(), marks_.upper_bound(begin));
+  marks_.erase(marks_.begin(), marks_.upper_bound(n_found_));
   marks_.erase(marks_.lower_bound(prompt_tokens()), marks_.end());
 }
 
@@ -149,6 +150,7 @@ void Completion::begin_answer() {
   Answer::Kept kept;
   kept.tokens.assign(ids_.end() - static_cast<std::ptrdiff_t>(n_begun_), ids_.end());
   answer_.emplace(*of_->host.engine(), *timeline_, grammar_, wanted_.sampling, limits, kept);
+  n_thinking_begun_ = answer_->n_thinking();
 }
 
 bool Completion::draw() {
@@ -232,16 +234,16 @@ void Completion::finish(GenerationEnd::Reason reason, std::string what) {
   over_ = true;
   end_.reason = reason == GenerationEnd::Reason::cancelled && of_->ending ? GenerationEnd::Reason::ending : reason;
   end_.what = std::move(what);
-  end_.usage = {.prompt = prompt_tokens(), .cached = prompt_tokens() - n_evaluated_};
-  if (answer_) end_.usage.completion = answer_->n_tokens() - static_cast<std::int64_t>(n_begun_), end_.usage.reasoning = answer_->n_thinking();
-  if (!timeline_) end_.usage.cached = 0;  // nobody looked
+  end_.usage = {.prompt = prompt_tokens(), .cached = !timeline_ ? 0 : prefilled_ ? prompt_tokens() - n_evaluated_ : n_found_};
+  if (answer_) end_.usage.completion = answer_->n_tokens() - static_cast<std::int64_t>(n_begun_), end_.usage.reasoning = answer_->n_thinking() - n_thinking_begun_;
   of_->n_prompt += end_.usage.prompt, of_->n_cached += end_.usage.cached, of_->n_completion += end_.usage.completion;
   const double seconds = std::chrono::duration<double>(decode_).count();
   of_->log.event("generation.end", {{"prompt", end_.usage.prompt}, {"cached", end_.usage.cached}, {"tokens", end_.usage.completion},
                                     {"prefill_ms", std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count()},
                                     {"decode_tps", fmt::format("{:.1f}", seconds > 0 ? static_cast<double>(end_.usage.completion) / seconds : 0)},
                                     {"stop", name_of(end_.reason)}});
-  const bool whole = reason == GenerationEnd::Reason::stop || reason == GenerationEnd::Reason::calls || reason == GenerationEnd::Reason::length;
+  const bool whole = reason == GenerationEnd::Reason::stop || reason == GenerationEnd::Reason::calls ||
+                     (reason == GenerationEnd::Reason::length && calls_.empty());  // a block that was cut holds no calls as its tokens are kept
   if (whole && wanted_.replayable && rejected_.empty()) remember();
   if (answer_ && reason != GenerationEnd::Reason::failed && reason != GenerationEnd::Reason::cancelled) {
     asio::co_spawn(of_->io, keep_end(of_, std::move(timeline_)), asio::detached);

@@ -71,7 +71,8 @@ class Completion final : public Generation, private Drawing {
   std::vector<TokenLogprob> logprobs_;  // of content, that no event has yet
   std::vector<GenerationEvent> fresh_;  // since the last look
   engine::Result<std::int64_t> synced_ = 0;
-  std::int64_t n_evaluated_ = 0;
+  std::int64_t n_found_ = 0, n_evaluated_ = 0, n_thinking_begun_ = 0;
+  bool prefilled_ = false;
   Clock::duration prefill_{}, decode_{};
   GenerationEnd end_;
 };

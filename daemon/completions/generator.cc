@@ -1,10 +1,14 @@
 #include "daemon/completions/generator.h"
 
+#include <chrono>
 #include <random>
 #include <utility>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "daemon/completions/completion.h"
@@ -12,6 +16,8 @@
 
 namespace lares::daemon {
 namespace {
+
+constexpr std::chrono::milliseconds kLookAgainEvery{50};
 
 Refusal not_now(std::string why) { return {Refusal::Kind::not_ready, std::move(why)}; }
 
@@ -43,9 +49,16 @@ Generator::Counts Generator::counts() const {
   return {core_->n_requests, core_->n_prompt, core_->n_cached, core_->n_completion, core_->queue.n_running(), core_->queue.n_waiting()};
 }
 
-asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared_ptr<Asked> asked) {
-  auto settled = core_->host.settled();
-  co_await std::move(settled);
+asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared_ptr<Asked> asked, std::stop_token stop) {
+  // Looks again and again: the gate that opens with the model opens neither for who leaves nor for a daemon that ends.
+  asio::steady_timer again(core_->io);
+  while (core_->host.state().state == "loading" && !core_->ending && !stop.stop_requested()) {
+    again.expires_after(kLookAgainEvery);
+    auto waiting = again.async_wait(asio::as_tuple(asio::use_awaitable));
+    co_await std::move(waiting);
+  }
+  if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  if (stop.stop_requested()) co_return tl::unexpected(not_now("generate: the client has gone"));
   if (!core_->host.engine()) co_return tl::unexpected(Refusal{Refusal::Kind::failed, fmt::format("generate: the model is not loaded: {}", core_->host.state().message)});
   const auto work = [this, asked] {
     const engine::Tokenizer& tokenizer = core_->host.engine()->tokenizer();
@@ -62,7 +75,7 @@ asio::awaitable<tl::expected<std::int64_t, Refusal>> Generator::count_tokens(Con
   }
   auto asked = std::make_shared<Asked>();
   asked->what = std::move(conversation);
-  auto rendering = rendered(asked);
+  auto rendering = this->rendered(asked, {});
   const auto rendered = co_await std::move(rendering);
   if (!rendered) co_return tl::unexpected(rendered.error());
   co_return static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size());
@@ -88,7 +101,7 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::s
   const std::shared_ptr<GeneratorCore> core = core_;  // has the place, whatever happens to this
   auto place = core->queue.enter();  // before its prompt is encoded, so that nobody overtakes
   if (!place) co_return tl::unexpected(not_now(fmt::format("generate: {} requests wait already; ask again later", core_->options.queued_max)));
-  auto rendering = rendered(asked);
+  auto rendering = this->rendered(asked, stop);
   auto rendered = co_await std::move(rendering);
   if (!rendered) co_return tl::unexpected(std::move(rendered.error()));
   if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));

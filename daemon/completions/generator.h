@@ -79,7 +79,7 @@ class Generator final : public Generations {
  private:
   struct Asked;
   asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> start(std::shared_ptr<Asked> asked, std::stop_token stop);
-  asio::awaitable<tl::expected<Rendered, Refusal>> rendered(std::shared_ptr<Asked> asked);
+  asio::awaitable<tl::expected<Rendered, Refusal>> rendered(std::shared_ptr<Asked> asked, std::stop_token stop);
 
   const std::shared_ptr<GeneratorCore> core_;
   asio::thread_pool rendering_{1};  // a prompt of a million tokens takes a second to encode

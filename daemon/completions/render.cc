@@ -33,6 +33,17 @@ bool plain(std::string_view name) {
   return !name.empty() && name.size() <= kToolNameMax && std::ranges::none_of(name, [](unsigned char c) { return c < 0x21 || c == '"' || c == '<' || c == '>'; });
 }
 
+// What of a schema is enforced: it cannot require what only an allOf or a $ref declares, for the grammar could not write it.
+Json enforced(Json schema) {
+  const auto required = schema.find("required");
+  if (required == schema.end() || !required->is_array()) return schema;
+  const auto properties = schema.find("properties");
+  const bool declares = properties != schema.end() && properties->is_object();
+  std::erase_if(required->get_ref<Json::array_t&>(),
+                [&](const Json& name) { return !declares || !name.is_string() || !properties->contains(name.get_ref<const std::string&>()); });
+  return schema;
+}
+
 tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Json& tools) {
   if (tools.size() > kToolsMax) return refuse("tools", fmt::format("read tools: there are {}, of at most {}", tools.size(), kToolsMax));
   std::vector<engine::ToolSpec> out;
@@ -44,7 +55,7 @@ tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Json& tools)
     if (!plain(name)) return refuse(where, fmt::format("read {}: a name is 1 to {} characters without blanks, quotes and angle brackets", where, kToolNameMax));
     if (!names.insert(name).second) return refuse(where, fmt::format("read {}: '{}' is the name of another tool, too", where, name));
     const auto schema = function->find("parameters");
-    out.push_back({name, text_of(*function, "description"), schema != function->end() && schema->is_object() ? schema->dump() : "{}"});
+    out.push_back({name, text_of(*function, "description"), schema != function->end() && schema->is_object() ? enforced(*schema).dump() : "{}"});
   }
   return out;
 }
@@ -73,8 +84,13 @@ Json settled(const Json& messages) {
     const std::string role = text_of(message, "role");
     const bool system = role == "system" || role == "developer", front = out.empty() || text_of(out.back(), "role") == "system";
     if (system) message["role"] = front ? "system" : "user";
-    if (system && !out.empty() && front) out.back()["content"] = text_of(out.back(), "content") + "\n\n" + text_of(message, "content");
-    else out.push_back(std::move(message));
+    if (system && !out.empty() && front) {
+      Json& content = out.back()["content"];
+      if (!content.is_string()) content = "";
+      content.get_ref<std::string&>() += "\n\n" + text_of(message, "content");
+    } else {
+      out.push_back(std::move(message));
+    }
   }
   return out;
 }

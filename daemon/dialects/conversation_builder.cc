@@ -65,10 +65,8 @@ bool ConversationBuilder::ends_with_calls() const { return ends_with_assistant()
 
 std::string arguments_object(std::string_view arguments) {
   if (arguments.find_first_not_of(" \t\r\n") == std::string_view::npos) return "{}";
-  bool shallow = true;
-  const auto look = [&](int depth, WireJson::parse_event_t, WireJson&) { return shallow = shallow && depth <= int(kBodyDepthMax); };
-  const WireJson parsed = WireJson::parse(arguments, look, /*allow_exceptions=*/false);
-  if (shallow && parsed.is_object()) return std::string(arguments);
+  const bool usual = !too_much(arguments);  // what a body may not be, a string in one may not either
+  if (usual && WireJson::parse(arguments, nullptr, /*allow_exceptions=*/false).is_object()) return std::string(arguments);
   return wire_text({{"arguments", arguments}});
 }
 

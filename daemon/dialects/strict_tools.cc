@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -26,9 +28,14 @@ std::optional<WireError> wrong_schema(const WireJson& schema, const std::string&
     if (const WireJson* const properties = field_of(schema, "properties"); properties && properties->is_object()) {
       const WireJson* const closed = field_of(schema, "additionalProperties");
       if (!closed || *closed != false) return invalid(at + ".additionalProperties", fmt::format("read {}.additionalProperties: it must be false in a strict tool", at));
-      const WireJson* const required = field_of(schema, "required");
+      std::set<std::string_view> required;
+      if (const WireJson* const names = field_of(schema, "required"); names && names->is_array()) {
+        for (const WireJson& name : *names) {
+          if (name.is_string()) required.insert(name.get_ref<const std::string&>());
+        }
+      }
       for (const auto& [name, value] : properties->items()) {
-        if (required && required->is_array() && std::find(required->begin(), required->end(), name) != required->end()) continue;
+        if (required.contains(name)) continue;
         return invalid(at + ".required", fmt::format("read {}.required: a strict tool requires all its properties; '{}' is missing", at, name));
       }
     }

@@ -1,6 +1,8 @@
 // What the dialects share on the wire: bodies, ids, errors.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +18,9 @@ using WireJson = nlohmann::ordered_json;
 
 inline constexpr std::size_t kBodyDepthMax = 128;       // of nested arrays and objects
 inline constexpr std::size_t kBodyMembersMax = 16'384;  // of one object: each is compared with those before it
+inline constexpr std::size_t kBodyComparesMax = 1 << 28;  // of all its objects' members
+// Before JSON is parsed: why it is deep enough to exhaust the stack of what walks it, or takes minutes to build; nullopt: it is not.
+std::optional<std::string> too_much(std::string_view text);
 
 // One line, UTF-8 whatever the model or the client sent.
 std::string wire_text(const WireJson& json);

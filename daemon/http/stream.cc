@@ -101,6 +101,7 @@ asio::awaitable<void> HttpStream::transmit(std::string bytes) {
   sent_ = Clock::now();
   sending_ = false;
   may_send_.open();
+  look_again();  // silence counts again
 }
 
 void HttpStream::on_silence(std::function<std::string()> bytes) {

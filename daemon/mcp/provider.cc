@@ -159,7 +159,7 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
     auto replying = turn.session->reply(item.id, answer.empty() ? nobody : answer);
     (void)co_await std::move(replying);
   }
-  watch.answered();
+  if (watch.asking() && watch.asking()->id == item.id) watch.answered();  // another may be asking by now
   co_return asked.how;
 }
 
@@ -190,9 +190,21 @@ asio::awaitable<McpProvider::End> McpProvider::follow(Call& call, Turn turn, boo
 
 // ---- tools
 
+// The turn of a round before this one, which asked something.
+Reply<McpProvider::Turn> McpProvider::resumed(const Call& call) const {
+  const auto found = sessions_.find(call.kept()["session"].get<std::string>());
+  if (!found) return tl::unexpected(found.error());
+  return Turn{*found, call.kept()["turn"].get<std::int64_t>(), call.kept()["branch"].get<std::string>()};
+}
+
 asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json arguments) {
-  auto beginning = begin(call, root_for(call, arguments), "ask", arguments["question"].get<std::string>(), /*worktree=*/false);
-  const auto turn = co_await std::move(beginning);
+  Reply<Turn> turn = tl::unexpected(protocol::Error{});
+  if (call.kept().is_object()) {
+    turn = resumed(call);
+  } else {
+    auto beginning = begin(call, root_for(call, arguments), "ask", arguments["question"].get<std::string>(), /*worktree=*/false);
+    turn = co_await std::move(beginning);
+  }
   if (!turn) co_return tool_failed(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/false);
   if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
@@ -212,8 +224,13 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
   if (!changes) co_return tool_failed(changes.error().message);
   Json structured = {{"what", changes->what}, {"findings", ""}, {"session", ""}, {"stop_reason", "nothing_to_review"}, {"left_out", changes->left_out}};
   if (changes->diff.empty() && changes->left_out.empty()) co_return tool_result("nothing to review in " + changes->what, std::move(structured));
-  auto beginning = begin(call, root->root, "ask", cli::review_prompt(*changes), /*worktree=*/false);
-  const auto turn = co_await std::move(beginning);
+  Reply<Turn> turn = tl::unexpected(protocol::Error{});
+  if (call.kept().is_object()) {
+    turn = resumed(call);
+  } else {
+    auto beginning = begin(call, root->root, "ask", cli::review_prompt(*changes), /*worktree=*/false);
+    turn = co_await std::move(beginning);
+  }
   if (!turn) co_return tool_failed(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/false);
   if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
@@ -228,9 +245,9 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
 asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json arguments) {
   Turn turn;
   if (call.kept().is_object()) {  // it runs already, and has asked something
-    const auto found = sessions_.find(call.kept()["session"].get<std::string>());
-    if (!found) co_return tool_failed(found.error());
-    turn = {*found, call.kept()["turn"].get<std::int64_t>(), call.kept()["branch"].get<std::string>()};
+    auto going_on = resumed(call);
+    if (!going_on) co_return tool_failed(going_on.error());
+    turn = std::move(*going_on);
   } else {
     auto beginning = begin(call, root_for(call, arguments), "work", arguments["prompt"].get<std::string>(), arguments.value("worktree", false));
     auto begun = co_await std::move(beginning);

@@ -54,6 +54,7 @@ Answer<> parse(std::string_view text) {
   if (has_id && !is_id(message["id"])) return no(kInvalidRequest, fmt::format("id must be an integer, or a string of at most {} bytes", kIdBytesMax));
   if (has_method && !message["method"].is_string()) return no(kInvalidRequest, "method must be a string");
   if (!has_method && !(has_id && (message.contains("result") || message.contains("error")))) return no(kInvalidRequest, "the message is neither a request nor an answer");
+  if (has_method && message.contains("params") && message["params"].is_null()) message.erase("params");
   if (has_method && message.contains("params") && !message["params"].is_object()) return no(kInvalidRequest, "params must be an object");
   return message;
 }

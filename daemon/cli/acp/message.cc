@@ -2,6 +2,10 @@
 
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "daemon/wire.h"
+
 namespace lares::cli::acp {
 namespace {
 
@@ -28,6 +32,7 @@ bool declared(const Json& object, std::initializer_list<const char*> path) {
 }
 
 Reply<Message> parse(std::string_view line, Json& id) {
+  if (protocol::nested_too_deep(line)) return tl::unexpected(Fault{kParseError, fmt::format("read a message: it is nested deeper than {} levels", protocol::kNestingMax)});
   Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return tl::unexpected(Fault{kParseError, "read a message: the line is not JSON"});
   if (!json.is_object()) return tl::unexpected(Fault{kInvalidRequest, "read a message: it must be one JSON object a line; batches are not taken"});

@@ -146,7 +146,7 @@ asio::awaitable<void> Session::again() {
   if (!answer && answer.error().lost) co_return;
   if (!answer) {
     const Fault gone{answer.error().code, fmt::format("session {} is lost: {}", id(), answer.error().message)};
-    while (!open_.empty()) close(open_.front(), tl::unexpected(gone));
+    while (!open_.empty()) close(OpenRef(open_.front()), tl::unexpected(gone));  // a copy: it is taken out of open_
     co_return;
   }
   for (auto& prompt_id : std::exchange(to_withdraw_, {})) spawn(withdraw(std::move(prompt_id)));
