@@ -113,7 +113,7 @@ asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generati
   answer.end(generation.end());
   std::string last_words = answer.take();
   co_await reader.write(std::move(last_words));
-  co_await exchange.end();
+  if (reader.there()) co_await exchange.end();
 }
 
 asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer) {

@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import random
 import socket
 import sys
 import tempfile
@@ -81,6 +82,10 @@ def last_words(response):
     return json.loads(rest.decode().rsplit("data: ", 1)[1].split("\n", 1)[0])
 
 
+# Nothing in it repeats itself, or it would be taken for a circle.
+NOISE = "".join(random.Random(1).choices("abcdefghij", k=3000))  # what repeats itself sooner ends by itself
+
+
 class Messages(Case):
     PATH = "/anthropic/v1/messages?beta=true"
     TOOLS = [{"name": "write", "description": "Writes a file.", "input_schema": SCHEMA}]
@@ -136,9 +141,9 @@ class Messages(Case):
         self.assertEqual((status, failed["type"]), (500, "error"))
 
     def test_a_stream_ends_with_the_daemon(self):
-        self.start({"text": "xy", "openEnded": True})
+        self.start({"text": NOISE, "openEnded": True})
         response = self.ask("POST", self.PATH, {"messages": [{"role": "user", "content": "x"}], "stream": True, "thinking": {"type": "disabled"}})
-        until(response, b'"text":"x')
+        until(response, b'"text":"')
         self.daemon.process.terminate()
         self.assertEqual(last_words(response)["error"]["type"], "overloaded_error")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
@@ -196,9 +201,9 @@ class Responses(Case):
         self.assertEqual((status, failed["error"]["type"]), (500, "server_error"))
 
     def test_a_stream_ends_with_the_daemon(self):
-        self.start({"text": "xy", "openEnded": True})
+        self.start({"text": NOISE, "openEnded": True})
         response = self.ask("POST", self.PATH, {"input": "x", "stream": True, "reasoning": {"effort": "none"}})
-        until(response, b'"delta":"x')
+        until(response, b'"delta":"')
         self.daemon.process.terminate()
         self.assertEqual(last_words(response)["type"], "response.failed")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
