@@ -42,4 +42,6 @@ class InspectorTest(CliCase):
 
 
 if __name__ == "__main__":
+    NPM = os.path.abspath(sys.argv.pop(3))
+    sys.argv[1:3] = [os.path.abspath(os.path.join(sys.argv[1], "lares")), os.path.abspath(sys.argv[2])]
     cli_case.main()
