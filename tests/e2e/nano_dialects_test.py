@@ -1,0 +1,100 @@
+"""nano behind each HTTP dialect: the second turn of a conversation evaluates what is new in it and nothing else. nano_dialects_test.py BIN"""
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "daemon"))
+sys.dont_write_bytecode = True
+
+from client import remove_home  # noqa: E402
+
+BIN = ""
+QUESTION, MORE = "Which function adds two numbers? " + "Look at every file. " * 40, "And which one subtracts them?"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=240)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Dialects(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-nano-dialects-"))
+        cls.addClassCleanup(remove_home, cls.home)
+        cls.socket = os.path.join(cls.home, "run", "s")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("LARES_")} | {"XDG_CONFIG_HOME": os.path.join(cls.home, "config")}
+        cls.daemon = subprocess.Popen([os.path.join(BIN, "laresd"), "--socket", cls.socket, "--state-dir", os.path.join(cls.home, "state")], env=env, stderr=subprocess.DEVNULL)
+        cls.addClassCleanup(cls.daemon.wait)
+        cls.addClassCleanup(cls.daemon.terminate)
+        while not os.path.exists(cls.socket):
+            if cls.daemon.poll() is not None:
+                raise AssertionError(f"laresd ended with status {cls.daemon.returncode}")
+            time.sleep(0.02)
+
+    def post(self, path, **body):
+        connection = UnixConnection(self.socket)
+        connection.request("POST", path, json.dumps({"model": "deepseek-v4-flash", **body}), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        connection.close()
+        self.assertEqual(response.status, 200, answer)
+        return answer
+
+    def assert_new_alone(self, first, second):
+        """Each: tokens of the prompt, of them found, of the answer."""
+        (prompt, found, said), (prompt_2, found_2, _) = first, second
+        self.assertLess(found, 16)  # what all conversations begin with
+        self.assertGreater(said, 1)
+        new = prompt_2 - prompt - said
+        self.assertGreater(new, 0)
+        # What ends the answer is not evaluated with it: it is drawn last, or not at all.
+        self.assertLessEqual(prompt_2 - found_2, new + 1, "something was evaluated twice")
+
+    def test_chat_completions(self):
+        def turn(messages):
+            answer = self.post("/v1/chat/completions", messages=messages, max_tokens=48, thinking={"type": "disabled"})
+            usage = answer["usage"]
+            return answer["choices"][0]["message"], (usage["prompt_tokens"], usage["prompt_cache_hit_tokens"], usage["completion_tokens"])
+        asked = {"role": "user", "content": "Chat. " + QUESTION}
+        said, first = turn([asked])
+        _, second = turn([asked, said, {"role": "user", "content": MORE}])
+        self.assert_new_alone(first, second)
+
+    def test_messages(self):
+        def turn(messages):
+            answer = self.post("/anthropic/v1/messages", messages=messages, max_tokens=48, thinking={"type": "disabled"})
+            usage = answer["usage"]
+            return answer["content"], (usage["input_tokens"] + usage["cache_read_input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"])
+        asked = {"role": "user", "content": "Messages. " + QUESTION}
+        said, first = turn([asked])
+        _, second = turn([asked, {"role": "assistant", "content": said}, {"role": "user", "content": [{"type": "text", "text": MORE}]}])
+        self.assert_new_alone(first, second)
+
+    def test_responses(self):
+        def turn(items):
+            answer = self.post("/v1/responses", input=items, max_output_tokens=48, reasoning={"effort": "none"})
+            usage = answer["usage"]
+            return answer["output"], (usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"], usage["output_tokens"])
+        asked = {"role": "user", "content": "Responses. " + QUESTION}
+        said, first = turn([asked])
+        _, second = turn([asked, *said, {"role": "user", "content": MORE}])
+        self.assert_new_alone(first, second)
+
+
+if __name__ == "__main__":
+    BIN = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
