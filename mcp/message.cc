@@ -34,7 +34,7 @@ std::string line_of(const json& message) {
 
 }  // namespace
 
-bool nested_too_deep(std::string_view text) {
+bool nested_too_deep(std::string_view text, int depth_max) {
   int depth = 0;
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -47,7 +47,7 @@ bool nested_too_deep(std::string_view text) {
     } else if (c == '"') {
       quoted = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > kNestingMax) return true;
+      if (++depth > depth_max) return true;
     } else if (c == ']' || c == '}') {
       --depth;
     }

@@ -25,7 +25,7 @@ struct Message {
   nlohmann::json data;    // of a failure
 };
 
-bool nested_too_deep(std::string_view text);
+bool nested_too_deep(std::string_view text, int depth_max = kNestingMax);
 
 Message parse_message(std::string_view line);
 

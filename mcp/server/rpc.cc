@@ -2,27 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "mcp/message.h"
+
 namespace lares::mcp::server {
 namespace {
-
-bool nested_too_deep(std::string_view text) {
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      else if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kDepthMax) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
 
 bool is_id(const Json& id) { return id.is_number_integer() || (id.is_string() && id.get_ref<const std::string&>().size() <= kIdBytesMax); }
 
@@ -45,7 +28,7 @@ std::string string_member(const Json& object, std::string_view key) {
 const Json& meta(const Json& params, std::string_view name) { return member(member(params, "_meta"), std::string(kMetaPrefix) + std::string(name)); }
 
 Answer<> parse(std::string_view text) {
-  if (nested_too_deep(text)) return no(kParseError, fmt::format("the message is nested more than {} levels deep", kDepthMax));
+  if (nested_too_deep(text, kDepthMax)) return no(kParseError, fmt::format("the message is nested more than {} levels deep", kDepthMax));
   Json message = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (message.is_discarded()) return no(kParseError, "the message is not JSON in UTF-8");
   if (message.is_array()) return no(kInvalidRequest, "batches are not part of the protocol; send one message at a time");
