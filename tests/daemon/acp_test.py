@@ -122,7 +122,7 @@ class AcpTest(CliCase):
         first.prompt(session, "one")
         first.until_asked("session/request_permission")
         second = self.editor(session_request_permission=SELECTED)
-        second.initialize()
+        second.initialize(fs={"readTextFile": True})  # so the daemon is told more behind the subscription, and the question is there before the answer
         n = second.send("session/resume", sessionId=session, cwd=self.root, mcpServers=[])
         second.answer(n)
         self.assertEqual((second.asked, second.seen), ([], []))
