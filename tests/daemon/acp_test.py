@@ -545,7 +545,8 @@ class AcpTest(CliCase):
         history = self.client().call("session/history", sessionId=session)["events"]
         sent = [e["params"]["content"] for e in history if e["method"] == "prompt/accepted"][0]
         self.assertRegex(sent, r'(?s)^gamma in `a.txt`\n\n<unsaved-in-editor>\n.*not saved.*<changed path="a.txt">\n.*\+// mine\n.*</changed>\n</unsaved-in-editor>$')
-        editor.until_asked("fs/write_text_file")
+        while buffers[path] != self.read("a.txt"):  # it was saved before the edit, and has the edit a moment after it
+            editor.step()
         self.assertEqual((buffers[path], self.read("a.txt")), ("// mine\nalpha\ngamma\n",) * 2)
         editor.answer(editor.prompt(session, "more"))  # nothing is unsaved now
         other = self.editor()
