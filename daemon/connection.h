@@ -36,6 +36,7 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   // Replays what came after `after` at the pace the client reads, then goes live.
   void follow(std::shared_ptr<Session> session, std::int64_t after, bool interactive);
   void unfollow(const std::string& session_id);
+  bool follows(const std::string& session_id) const { return following_.contains(session_id); }
 
   // Subscriber
   void notify(const std::string& session_id, const std::string& line, Weight weight) override;

@@ -17,6 +17,7 @@
 #include "daemon/mcp/door.h"
 #include "daemon/mcp_wire.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/overlay_wire.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "tools/workspace.h"
@@ -43,7 +44,7 @@ bool changes_something(const std::string& method) {
          method == SessionRewind::kMethod || method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
          method == WorktreeRemove::kMethod || method == WorktreeApply::kMethod || method == SessionTest::kMethod ||
          method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
-         method == SessionExport::kMethod || method == SessionImport::kMethod || method == kSessionMcpServers || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
+         method == SessionExport::kMethod || method == SessionImport::kMethod || method == kSessionMcpServers || method == kSessionOverlay || method == kSessionHoldFiles || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
 }  // namespace
@@ -297,6 +298,20 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     mcp::Config config = mcp::parse_servers(nlohmann::json(*given), method);
     if (const auto used = session->use_servers(std::move(config.servers)); !used) co_return tl::unexpected(used.error());
     co_return Json{{"problems", config.problems}};
+  }
+  if (method == kSessionHoldFiles) {
+    if (!from.follows(id)) co_return no(Code::invalid_params, method + ": session/subscribe comes first");
+    session->editor_is(&from);
+    co_return ok(Nothing{});
+  }
+  if (method == kSessionOverlay) {
+    const auto path = params.find("path"), text = params.find("text");
+    const bool none = text == params.end() || text->is_null();
+    if (path == params.end() || !path->is_string() || (!none && !text->is_string())) co_return no(Code::invalid_params, method + ": path must be a string, and text one or null");
+    const auto told = params.find("told");
+    auto taken = session->overlay(path->get<std::string>(), none ? std::nullopt : std::optional(text->get<std::string>()), told != params.end() && *told == Json(true));
+    if (!taken) co_return tl::unexpected(taken.error());
+    co_return ok(Nothing{});
   }
   if (method == SessionSubscribe::kMethod) {
     SessionSubscribe request;

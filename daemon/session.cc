@@ -15,6 +15,7 @@
 #include "daemon/hooks/hooks.h"
 #include "daemon/instructions.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/overlay_wire.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"
@@ -274,6 +275,7 @@ static asio::awaitable<std::optional<std::string>> ask_while_it_lives(std::weak_
 void Session::make_toolbox() {
   if (!tools_.empty()) return;
   tools_ = make_tools(world_.io, toolbox_options(), asker());
+  tools::use_editor(tools_, overlays_);
 }
 
 ToolboxOptions Session::toolbox_options() const { return {.builtin = builtin_options(), .mcp_config = world_.mcp_config, .mcp_servers = servers_}; }
@@ -418,6 +420,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
         }
       }
       if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
+      tools::note_shown(tools_, overlays_->shown());
       auto hooks = read_hooks(own_file(world_, "hooks.json"));
       if (!hooks && failed.empty()) failed = hooks.error();
       if (hooks) with_hooks(input, std::move(*hooks));
@@ -657,6 +660,31 @@ std::vector<std::string> Session::snapshots(bool resync) const {
 void Session::subscribe(Subscriber* subscriber) {
   for (const auto& line : snapshots(false)) subscriber->notify(info_.session_id, line, Subscriber::Weight::state);
   subscribers_.insert(subscriber);
+}
+
+void Session::editor_is(Subscriber* subscriber) {
+  editor_ = subscriber;
+  overlays_->editor_came([subscriber, id = info_.session_id](const std::string& path, bool save) {
+    const protocol::Json params = {{"sessionId", id}, {"path", path}, {"save", save}};
+    subscriber->notify(id, protocol::notification_line(protocol::kSessionOverlayWanted, params), Subscriber::Weight::state);
+  });
+}
+
+void Session::unsubscribe(Subscriber* subscriber) {
+  subscribers_.erase(subscriber);
+  if (subscriber == editor_) editor_ = nullptr, overlays_->editor_left();
+}
+
+Reply<> Session::overlay(const std::string& path, std::optional<std::string> text, bool told) {
+  const std::string what = fmt::format("overlay of {} in session {}: ", path, info_.session_id);
+  const std::filesystem::path inside(path);
+  if (path.empty() || inside.is_absolute() || inside.lexically_normal() != inside || path.starts_with(".."))
+    return tl::unexpected(refusal(protocol::Code::invalid_params, what + "the path must be relative to the session's root, and inside it"));
+  if (text && text->size() > tools::kUnsavedBytesMax)
+    return tl::unexpected(refusal(protocol::Code::invalid_params, fmt::format("{}the text is {} bytes long, and {} at most are kept; save the file", what, text->size(), tools::kUnsavedBytesMax)));
+  overlays_->told(path, std::move(text), told);
+  if (told && !tools_.empty()) tools::note_shown(tools_, overlays_->shown());
+  return {};
 }
 
 }  // namespace lares::daemon

@@ -24,6 +24,7 @@
 #include "daemon/hooks/hook_config.h"
 #include "daemon/journal.h"
 #include "daemon/log.h"
+#include "daemon/overlays.h"
 #include "daemon/permissions/permissions.h"
 #include "daemon/protocol.h"
 #include "daemon/resident/residents.h"
@@ -116,7 +117,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void resume() { start_next(); }
 
   void subscribe(Subscriber* subscriber);  // live from now on; begins with snapshots of what is open
-  void unsubscribe(Subscriber* subscriber) { subscribers_.erase(subscriber); }
+  void unsubscribe(Subscriber* subscriber);
+  void editor_is(Subscriber* subscriber);  // it may hold text that is not saved, and says so when it is asked
+  Reply<> overlay(const std::string& path, std::optional<std::string> text, bool told);  // what its editor holds of a file
   std::vector<std::string> snapshots(bool resync) const;  // notification lines
 
   // The first public event with seq > after, or nullopt. `seq` is set to it.
@@ -124,7 +127,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
 
  private:
   Session(const SessionWorld& world, Journal journal)
-      : world_(world), journal_(std::move(journal)), permissions_(world.io, *world.disk, world.state_dir + "/rules"), idle_(world.io) {}
+      : world_(world), journal_(std::move(journal)), overlays_(std::make_shared<Overlays>(world.io)), permissions_(world.io, *world.disk, world.state_dir + "/rules"), idle_(world.io) {}
 
   struct Prompt {
     protocol::PromptSend send;
@@ -178,6 +181,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   bool somebody_is_there() const;
+  asio::awaitable<void> save_overlay(const protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> checkpoint(protocol::Item& item, std::string protocol::Item::* into);
   struct WayBack {
     std::map<std::string, tools::Selection> steps;  // files by the snapshot that they go back to
@@ -210,6 +214,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Transcript transcript_;
   Tools tools_;
   std::vector<mcp::ServerConfig> servers_;  // that a client brought
+  std::shared_ptr<Overlays> overlays_;
+  Subscriber* editor_ = nullptr;  // whom they are asked of
   std::unique_ptr<engine::Timeline> timeline_;
   std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: the daemon that knew has died
   std::shared_ptr<Resident> resident_;  // while a turn runs

@@ -13,6 +13,7 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   const auto judged = co_await std::move(judging);
   item.why = judged.why;
   if (judged.verdict == Verdict::allow) {
+    co_await save_overlay(item, arguments);
     co_await checkpoint(item, &protocol::Item::snapshot);
     co_return std::nullopt;
   }
@@ -36,10 +37,22 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   asked_->settle(failure_.empty());
   item.likes.clear();
   if (reply->decision == "allow") {
+    co_await save_overlay(item, arguments);
     co_await checkpoint(item, &protocol::Item::snapshot);
     co_return std::nullopt;
   }
   co_return refused_text(item.name, reply->message);
+}
+
+// What the user has not saved of a file that is about to be edited goes to the disk first: so the snapshot has it, and the edit is of it.
+asio::awaitable<void> Session::save_overlay(const protocol::Item& item, const nlohmann::json& arguments) {
+  const tools::Tool* const tool = find_tool(tools_, item.name);
+  const auto path = arguments.is_object() ? arguments.find("path") : arguments.end();
+  if (!editor_ || !tool || !tool->tells_changes(arguments) || path == arguments.end() || !path->is_string()) co_return;
+  const std::string whole = path->get<std::string>(), inside = info_.root + "/";
+  if (!whole.starts_with(inside)) co_return;
+  auto saving = overlays_->save(whole.substr(inside.size()));
+  co_await std::move(saving);
 }
 
 // Where it fails the call runs all the same, and people are told that it cannot be taken back.

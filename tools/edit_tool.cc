@@ -73,13 +73,6 @@ std::string list_of(const std::vector<std::size_t>& lines) {
 
 }  // namespace
 
-struct EditTool::Target {
-  std::string shown;  // as the model wrote it
-  std::string path;   // relative to fs
-  RootedFs fs;
-  bool in_outputs = false;  // a spilled output, for reading only
-};
-
 EditTool::EditTool(const BuiltinOptions& options)
     : options_(options), spec_{"str_replace_editor", kDescription, kSchema} {}
 
@@ -124,6 +117,9 @@ std::optional<Choices> EditTool::choices(const std::string& key,
     const auto fs = RootedFs::open(options_.root);
     const auto relative = fs ? fs->relative(path) : std::nullopt;
     if (!relative) return std::nullopt;
+    if (editor_) {
+      if (const auto text = editor_->last_unsaved(*relative); text && !text->empty()) return Choices{{}, shown_text(*text), true};
+    }
     const auto data = fs->read(*relative, kChoiceTextBytesMax);
     if (!data || is_binary(data->bytes) || data->bytes.empty()) return std::nullopt;
     return Choices{{}, shown_text(data->bytes), true};
@@ -134,6 +130,8 @@ std::optional<Choices> EditTool::choices(const std::string& key,
 asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
   Outcome out;
   edited_.reset();
+  auto asking = ask_editor(args);
+  unsaved_ = co_await std::move(asking);
   try {
     out = call(args);
   } catch (const std::exception& e) {  // no memory; nothing else throws here
@@ -219,10 +217,10 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
     return failed(fmt::format("The path {} is kept from you: it leads to {}.", target.shown, data->path));
   }
   if (is_binary(data->bytes)) return failed(fmt::format("The path {} is a binary file of {} bytes. Look at it with `bash`: file, strings or xxd.", target.shown, data->bytes.size()));
-  if (skipped_by_content(data->path, data->bytes) == "secret") {
+  const std::string text = unsaved_ ? *unsaved_ : shown_text(data->bytes);
+  if (skipped_by_content(data->path, data->bytes) == "secret" || (unsaved_ && skipped_by_content(data->path, text) == "secret")) {
     return failed(fmt::format("The path {} is kept from you: it holds a private key.", target.shown));
   }
-  const std::string text = shown_text(data->bytes);
   const auto lines = split_lines(text);
   std::size_t first = 1, last = lines.size();
   if (const auto range = args.find("view_range"); range != args.end() && !range->is_null()) {
@@ -244,7 +242,7 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
     if (to != -1) last = std::min(last, static_cast<std::size_t>(to));
   }
   if (!target.in_outputs) note_seen(data->path, text);
-  if (lines.empty()) return {fmt::format("The file {} is empty.", target.shown), true, {}};
+  if (lines.empty()) return {fmt::format("The file {} is empty.{}{}", target.shown, unsaved_ ? "\n" : "", unsaved_note()), true, {}};
   // A file is clipped at its end, at a line, so that the numbers go on where the next view_range begins.
   std::string out;
   for (std::size_t i = first; i <= last; ++i) {
@@ -256,7 +254,7 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
     }
     out += line;
   }
-  return {std::move(out), true, {}};
+  return {out + unsaved_note(), true, {}};
 }
 
 Outcome EditTool::view_directory(const Target& target) const {
@@ -317,6 +315,7 @@ tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target
     return tl::unexpected(fmt::format("The path {} leads to {}, which is not edited here.", target.shown, data->path));
   }
   if (is_binary(data->bytes)) return tl::unexpected(fmt::format("The path {} is a binary file and cannot be edited. Write it anew with a program, in `bash`.", target.shown));
+  if (unsaved_) return tl::unexpected(refuse_unsaved(target, *data));
   const auto seen = seen_.find(data->path);
   const std::string now = shown_text(data->bytes);
   if (seen != seen_.end() && seen->second.sha != blob_sha(now)) {
@@ -434,6 +433,7 @@ Outcome EditTool::undo_edit(const Target& target) {
   if (!data) return failed(unread(target, data.error(), false));
   const auto last = std::find_if(undos_.rbegin(), undos_.rend(), [&](const Undo& undo) { return undo.path == data->path; });
   if (last == undos_.rend()) return failed(fmt::format("No edit of {} is left to undo.", target.shown));
+  if (unsaved_) return failed(refuse_unsaved(target, *data));
   if (last->sha_after != blob_sha(data->bytes)) {
     return failed(fmt::format("Nothing was undone: {} changed after your last edit of it. View it, and edit what is there now.", target.shown));
   }

@@ -6,11 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <boost/asio/thread_pool.hpp>
 
 #include "tools/builtin.h"
+#include "tools/editor_texts.h"
 #include "tools/rooted_fs.h"
 #include "tools/workspace.h"
 
@@ -27,11 +29,18 @@ class EditTool : public Tool {
                                  const std::vector<std::pair<std::string, std::string>>& so_far) const override;
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
 
+  void use_editor(std::shared_ptr<EditorTexts> editor) { editor_ = std::move(editor); }
+
   // The session's model has this text of the file before it; an edit of anything else is refused.
   void note_seen(const std::string& path, const std::string& shown);
 
  private:
-  struct Target;
+  struct Target {
+    std::string shown;  // as the model wrote it
+    std::string path;   // relative to fs
+    RootedFs fs;
+    bool in_outputs = false;  // a spilled output, for reading only
+  };
   // What the session last saw. `text` is empty, and has_text false, beyond kSeenBytesMax in all.
   struct Seen {
     std::string sha, text;
@@ -53,6 +62,9 @@ class EditTool : public Tool {
     std::string after;
   };
 
+  asio::awaitable<std::optional<std::string>> ask_editor(nlohmann::json args) const;  // what it holds unsaved of the file that a call is about
+  std::string unsaved_note();
+  std::string refuse_unsaved(const Target& target, const FileData& data);
   asio::awaitable<std::string> syntax_errors(Edited edited);
   void note_edited(const std::string& path, const std::optional<std::string>& before, const std::string& after);  // the bytes
   Outcome call(const nlohmann::json& args);
@@ -69,11 +81,14 @@ class EditTool : public Tool {
   tl::expected<FileData, std::string> open_for_edit(const Target& target);
 
   BuiltinOptions options_;
+  std::shared_ptr<EditorTexts> editor_;  // null: files are what is on disk
   Spec spec_;
   std::map<std::string, Seen> seen_;  // by path relative to the root
   std::size_t seen_bytes_ = 0;
   std::deque<Undo> undos_;  // oldest first
   std::size_t undo_bytes_ = 0;
+  std::optional<std::string> unsaved_;           // in the editor, of the file that the call that runs is about; as the model is shown it
+  bool told_of_unsaved_ = false;                 // the model knows who sees what
   std::optional<Edited> edited_;                 // by the call that runs
   std::unique_ptr<asio::thread_pool> pool_;      // from the first edit on that is worth a look
 };

@@ -10,7 +10,7 @@ import unittest
 import cli_case
 from acp_client import Editor, Failed
 from cli_case import THINK, CliCase
-from client import Client, call
+from client import Client, Refused, call
 
 SELECTED = {"outcome": {"outcome": "selected", "optionId": "once"}}
 
@@ -74,8 +74,7 @@ class AcpTest(CliCase):
         return os.path.exists(self.socket)
 
     def test_the_editors_mcp_servers_are_the_sessions(self):
-        server = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mcp", "server.py")
-        servers = [{"name": "probe", "command": sys.executable, "args": [server, "good"], "env": []}, {"name": "odd", "type": "carrier-pigeon"}]
+        servers = self.mcp_servers()
         self.script(THINK + call("mcp_search", query="probe"), THINK + "Found.", THINK + call("mcp_search", query="probe"), THINK + "Found again.")
         editor = self.editor()
         editor.initialize()
@@ -86,6 +85,86 @@ class AcpTest(CliCase):
             self.assertIn("Adds two numbers", json.dumps(editor.seen[seen:]))
             self.shut_down()  # another daemon hears of them again
 
+    def mcp_servers(self):
+        server = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mcp", "server.py")
+        return [{"name": "probe", "command": sys.executable, "args": [server, "good"], "env": []}, {"name": "odd", "type": "carrier-pigeon"}]
+
+    def test_what_is_wrong_with_servers_is_told_when_the_session_is_open(self):
+        editor = self.editor()
+        editor.initialize(session={"notices": {}})
+        session = editor.call("session/new", cwd=self.root, mcpServers=self.mcp_servers())["sessionId"]
+        self.assertEqual(editor.seen, [])  # an editor drops what is about a session that it does not know
+        notice = editor.until_update("notice")
+        self.assertEqual((notice["severity"], editor.seen[-1]["params"]["sessionId"]), ("warning", session))
+        self.assertIn("odd", notice["title"])
+
+    def test_servers_that_come_while_a_turn_runs_are_used_when_it_has_ended(self):
+        look = THINK + call("mcp_search", query="probe")
+        self.script(bash("while ! test -e go; do sleep 0.05; done"), look, THINK + "none", look, THINK + "found")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        other = self.editor()
+        other.initialize(session={"notices": {}})
+        other.call("session/resume", sessionId=session, cwd=self.root, mcpServers=self.mcp_servers())
+        self.assertEqual([u["sessionUpdate"] for u in other.updates()], [])
+        self.assertIn("when this turn has ended", other.until_update("notice", severity="info")["title"])
+        self.write("go", "")
+        editor.answer(n)
+        self.assertNotIn("Adds two numbers", json.dumps(editor.seen))
+        self.assertIn("odd", other.until_update("notice", severity="warning")["title"])  # now they were brought
+        editor.answer(editor.prompt(session, "again"))
+        self.assertIn("Adds two numbers", json.dumps(editor.seen))
+
+    def test_a_question_of_a_session_that_is_opened_comes_when_it_is_open(self):
+        self.script(bash("echo 1 > one"), THINK + "done")
+        first, session = self.begin("--policy", "ask", session_request_permission=None)
+        first.prompt(session, "one")
+        first.until_asked("session/request_permission")
+        second = self.editor(session_request_permission=SELECTED)
+        second.initialize(fs={"readTextFile": True})  # so the daemon is told more behind the subscription, and the question is there before the answer
+        n = second.send("session/resume", sessionId=session, cwd=self.root, mcpServers=[])
+        second.answer(n)
+        self.assertEqual((second.asked, second.seen), ([], []))
+        second.until_asked("session/request_permission")
+        second.until_update("agent_message_chunk")
+        self.assertEqual(self.read("one"), "1\n")
+
+    def test_prompts_that_are_too_long_are_refused_and_others_taken(self):
+        self.script(THINK + "read it", THINK + "and this")
+        editor, session = self.begin()
+        embedded = {"type": "resource", "resource": {"uri": f"file://{self.root}/b.txt", "text": "\u00e9" * (2 << 20)}}
+        with self.assertRaisesRegex(Failed, r"the prompt is 41943\d\d bytes long, and 4194304 at most are taken; link to files") as failed:
+            editor.answer(editor.prompt(session, [{"type": "text", "text": "Look: "}, embedded]))
+        self.assertEqual(failed.exception.code, -32602)
+        image = {"type": "image", "mimeType": "image/png", "data": "A" * (16 << 20)}
+        with self.assertRaisesRegex(Failed, "the model reads text, links and embedded text, not image"):
+            editor.answer(editor.prompt(session, [{"type": "text", "text": "Look: "}, image]))
+        binary = {"type": "resource", "resource": {"uri": "file:///x.bin", "blob": "A" * (16 << 20)}}
+        with self.assertRaisesRegex(Failed, "not binary resources"):
+            editor.answer(editor.prompt(session, [binary]))
+        embedded["resource"]["text"] = "\u00e9" * (1 << 16)
+        self.assertEqual(editor.answer(editor.prompt(session, [embedded])), {"stopReason": "end_turn"})
+        self.assertEqual(editor.text(), "read it")
+
+    def test_half_a_line_is_no_message(self):
+        self.script(THINK + "never")
+        editor, session = self.begin()
+        editor.raw(json.dumps({"jsonrpc": "2.0", "id": 50, "method": "session/prompt", "params": {"sessionId": session, "prompt": [{"type": "text", "text": "rm"}]}}).encode())
+        self.assertEqual(editor.close(), (0, ""))  # the editor died while it wrote
+        self.assertEqual([e for e in self.client().call("session/history", sessionId=session)["events"] if e["method"] == "prompt/accepted"], [])
+
+    def test_an_interrupt_and_an_editor_that_reads_nothing(self):
+        self.script(bash("seq 1 200000"), THINK + "done")
+        editor, session = self.begin()
+        editor.prompt(session, "run")
+        editor.process.stdout.close()  # killed: nobody reads any more
+        self.assertEqual(editor.process.wait(timeout=60), 0)
+        other = self.editor()
+        other.initialize()
+        other.process.send_signal(signal.SIGINT)
+        self.assertEqual(other.close(), (0, ""))
+
     def test_initialize_needs_no_daemon(self):
         os.remove(os.path.join(self.bin, "laresd"))
         editor = self.editor()
@@ -93,7 +172,7 @@ class AcpTest(CliCase):
             answer = editor.call("initialize", protocolVersion=asked, clientCapabilities={}, _meta={"x": 1})
             self.assertEqual((answer["protocolVersion"], answer["authMethods"], answer["agentInfo"]["name"]), (1, [], "lares"))
         self.assertTrue(answer["agentCapabilities"]["loadSession"])
-        self.assertEqual(set(answer["agentCapabilities"]["sessionCapabilities"]), {"list", "resume", "close"})
+        self.assertEqual(set(answer["agentCapabilities"]["sessionCapabilities"]), {"list", "resume", "close", "delete"})
         with self.assertRaisesRegex(Failed, "laresd belongs beside lares"):
             self.new(editor)
         self.assertEqual(editor.initialize()["protocolVersion"], 1)  # and goes on
@@ -239,13 +318,14 @@ class AcpTest(CliCase):
         new = self.new(editor)
         self.assertEqual(new["modes"]["currentModeId"], "edits")
         self.assertEqual([m["id"] for m in new["modes"]["availableModes"]], ["auto", "edits", "ask", "plan", "read-only"])
-        self.assertEqual([(o["id"], o["category"], o["type"]) for o in new["configOptions"]], [("mode", "mode", "select"), ("thought_level", "thought_level", "select"), ("model", "model", "select")])
+        self.assertEqual([(o["id"], o["category"], o["type"], o["currentValue"]) for o in new["configOptions"]], [("mode", "mode", "select", "edits")])  # no choice of one
+        self.assertEqual([o["value"] for o in new["configOptions"][0]["options"]], [m["id"] for m in new["modes"]["availableModes"]])
         session = new["sessionId"]
         self.assertEqual(editor.call("session/set_mode", sessionId=session, modeId="plan"), {})
         self.assertEqual(editor.until_update("current_mode_update")["currentModeId"], "plan")
         self.assertEqual(self.client().call("session/get", sessionId=session)["settings"]["policy"], "plan")
         options = editor.call("session/set_config_option", sessionId=session, configId="mode", value="edits")["configOptions"]
-        self.assertEqual([o["currentValue"] for o in options], ["edits", "max", "scripted"])
+        self.assertEqual([o["currentValue"] for o in options], ["edits"])
         self.assertEqual([u["configOptions"] for u in editor.updates("config_option_update")][-1], options)
         self.client().call("session/policy", sessionId=session, policy="auto")  # from another client
         self.assertEqual(editor.until_update("current_mode_update", currentModeId="auto")["currentModeId"], "auto")
@@ -315,6 +395,19 @@ class AcpTest(CliCase):
             editor.answer(editor.prompt(session, "more"))
         self.assertIn(session, [s["sessionId"] for s in editor.call("session/list")["sessions"]])
 
+    def test_a_deleted_session_is_listed_no_more_and_can_be_read(self):
+        self.script(bash("sleep 600"), THINK + "never")
+        editor, session = self.begin()
+        n = editor.prompt(session, "begin")
+        editor.until_update("tool_call_update", status="in_progress")
+        self.assertEqual(editor.call("session/delete", sessionId=session), {})
+        self.assertEqual(editor.answer(n), {"stopReason": "cancelled"})
+        self.assertEqual(editor.call("session/list")["sessions"], [])
+        with self.assertRaisesRegex(Failed, "is closed; session/load still shows it"):
+            editor.call("session/resume", sessionId=session, cwd=self.root, mcpServers=[])
+        editor.call("session/load", sessionId=session, cwd=self.root, mcpServers=[])
+        self.assertEqual(editor.text("user_message_chunk"), "begin")
+
     def test_what_cannot_be_opened(self):
         editor, session = self.begin()
         outside = os.path.join(self.home, "outside")
@@ -329,7 +422,8 @@ class AcpTest(CliCase):
                 ("session/resume", {"cwd": self.root, "sessionId": ""}, -32002, "session"),
                 ("session/close", {"sessionId": "zzzz"}, -32002, "is not open"),
                 ("session/set_mode", {"sessionId": session, "modeId": "yolo"}, -32602, "there are auto, edits, ask"),
-                ("session/delete", {"sessionId": session}, -32601, "not deleted"),
+                ("session/delete", {"sessionId": session[:3]}, -32002, "there is no session"),
+                ("session/delete", {}, -32002, "session"),
                 ("authenticate", {"methodId": "x"}, -32601, "nobody to authenticate"),
                 ("session/fork", {"sessionId": session}, -32601, "no method session/fork")):
             with self.subTest(method=method, params=params), self.assertRaisesRegex(Failed, why) as failed:
@@ -350,8 +444,10 @@ class AcpTest(CliCase):
             self.assertIn(answer["error"]["code"], (-32700, -32600), line)
         editor.raw(b"\n  \r\n")
         editor.raw(b'{"jsonrpc":"2.0","method":"unknown/thing"}\n{"jsonrpc":"2.0","id":99,"result":{}}\n')  # nobody asked
-        editor.raw(b'{"x":"' + b"a" * (33 << 20) + b'"}\n')
-        self.assertEqual(editor.step()["error"]["code"], -32700)
+        editor.raw(b'{"jsonrpc":"2.0","id":98,"method":"session/prompt","params":"' + b"a" * (33 << 20) + b'"}\n')
+        answer = editor.step()
+        self.assertEqual((answer["id"], answer["error"]["code"]), (98, -32600))  # or the editor would wait for ever
+        self.assertIn("longer than 33554432 bytes", answer["error"]["message"])
         editor.results.clear()
         for id in (None, "text", 1.5):
             editor.post({"id": id, "method": "session/list", "params": {}})
@@ -449,7 +545,8 @@ class AcpTest(CliCase):
         history = self.client().call("session/history", sessionId=session)["events"]
         sent = [e["params"]["content"] for e in history if e["method"] == "prompt/accepted"][0]
         self.assertRegex(sent, r'(?s)^gamma in `a.txt`\n\n<unsaved-in-editor>\n.*not saved.*<changed path="a.txt">\n.*\+// mine\n.*</changed>\n</unsaved-in-editor>$')
-        editor.until_asked("fs/write_text_file")
+        while buffers[path] != self.read("a.txt"):  # it was saved before the edit, and has the edit a moment after it
+            editor.step()
         self.assertEqual((buffers[path], self.read("a.txt")), ("// mine\nalpha\ngamma\n",) * 2)
         editor.answer(editor.prompt(session, "more"))  # nothing is unsaved now
         other = self.editor()
@@ -457,15 +554,117 @@ class AcpTest(CliCase):
         other.call("session/load", sessionId=session, cwd=self.root, mcpServers=[])
         self.assertEqual(other.text("user_message_chunk"), "gamma in `a.txt`more")
 
-    def test_an_edit_where_the_unsaved_text_differs_is_told(self):
-        self.script(THINK + self.edit(), THINK + "Done.")
+    def holding(self, buffers, saves=True):
+        """An editor that holds these texts, by path. What it has no text of is on the disk."""
+        def read(params):
+            if params["path"] in buffers:
+                return {"content": buffers[params["path"]]}
+            with open(params["path"]) as f:
+                return {"content": f.read()}
+
+        def write(params):
+            buffers[params["path"]] = params["content"]
+            with open(params["path"], "w") as f:
+                f.write(params["content"])
+            return {}
+        can = {"fs": {"readTextFile": True, "writeTextFile": saves}, "session": {"notices": {}}}
+        return self.begin(can=can, fs_read_text_file=read, fs_write_text_file=write)
+
+    def output(self, editor):
+        return editor.updates("tool_call_update")[-1]["rawOutput"]["output"]
+
+    def test_view_shows_what_is_not_saved_and_commands_see_the_disk(self):
         path = os.path.join(self.root, "a.txt")
-        editor, session = self.begin(can={"fs": {"readTextFile": True, "writeTextFile": True}, "session": {"notices": {}}},
-                                     fs_read_text_file={"content": "alpha\nBETA\n"}, fs_write_text_file={})
+        look = THINK + call("str_replace_editor", command="view", path=path)
+        self.script(look, THINK + "1", look, THINK + "2", bash("cat a.txt"), THINK + "3")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"})
+        editor.answer(editor.prompt(session, "look"))
+        self.assertRegex(self.output(editor), r"(?s)     3  mine\n\[The user has not saved this .*; commands and tests see the file as it is on disk\.\]")
+        editor.answer(editor.prompt(session, "look again"))
+        self.assertEqual(self.output(editor).splitlines()[2:], ["     3  mine", "[The user has not saved this in the editor yet.]"])  # said once
+        editor.answer(editor.prompt(session, "run"))
+        self.assertEqual(self.output(editor).splitlines(), ["alpha", "beta"])
+
+    def test_an_edit_is_of_what_is_not_saved_and_can_be_taken_back_without_it(self):
+        path = os.path.join(self.root, "a.txt")
+        edit = call("str_replace_editor", command="str_replace", path=path, old_str="mine", new_str="ours")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + edit, THINK + "Done.")
+        buffers = {path: "alpha\nbeta\nmine\n"}
+        editor, session = self.holding(buffers)
+        editor.answer(editor.prompt(session, "ours"))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt")), ("completed", "alpha\nbeta\nours\n"))
+        while buffers[path] != self.read("a.txt"):  # this editor reads nothing from the disk by itself: it is told
+            editor.step()
+        written = [m["params"]["content"] for m in editor.asked if m["method"] == "fs/write_text_file"]
+        self.assertEqual(written, ["alpha\nbeta\nmine\n", "alpha\nbeta\nours\n"])  # first the user's own, for the snapshot
+        editor.answer(editor.prompt(session, "/rewind"))
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\nmine\n")  # the edit is gone, what the user wrote is not
+
+    def test_an_editor_that_does_not_save_keeps_its_text_and_the_disk_its_own(self):
+        self.script(THINK + self.edit(), THINK + "Not done.")
+        path = os.path.join(self.root, "a.txt")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"}, saves=False)
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertEqual(editor.updates("tool_call_update")[-1]["status"], "failed")
+        self.assertRegex(self.output(editor), r"(?s)not saved, and the editor did not save them\. Ask the user to save the file.*\+mine")
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+
+    def test_an_edit_of_lines_that_the_user_changed_meanwhile_is_told(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + self.edit(), THINK + "Done.")
+        n_reads = []  # since it was saved
+
+        def read(_):
+            if not os.path.exists(saved):
+                return {"content": "alpha\nbeta\nmine\n"}
+            n_reads.append(1)
+            return {"content": self.read("a.txt") if len(n_reads) < 3 else "alpha\nBETA\nmine\n"}
+
+        def write(params):
+            self.write("a.txt", params["content"])
+            open(saved, "x").close()
+            return {}
+        saved = os.path.join(self.home, "saved")
+        can = {"fs": {"readTextFile": True, "writeTextFile": True}, "session": {"notices": {}}}
+        editor, session = self.begin(can=can, fs_read_text_file=read, fs_write_text_file=write)
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertIn("a.txt was edited on disk, and the editor's unsaved text is without the edit", editor.until_update("notice", severity="warning")["title"])
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\nmine\n")
+
+    def test_a_command_does_not_touch_what_is_not_saved(self):
+        self.script(bash("sed -i s/beta/gamma/ a.txt"), THINK + "Done.")
+        path = os.path.join(self.root, "a.txt")
+        editor, session = self.holding({path: "alpha\nBETA\n"})
         link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
         editor.answer(editor.prompt(session, [link]))
-        self.assertIn("a.txt was edited on disk", editor.until_update("notice", severity="warning")["title"])
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
         self.assertEqual([m for m in editor.asked if m["method"] == "fs/write_text_file"], [])
+
+    def test_an_editor_that_leaves_while_it_is_asked_keeps_no_tool_waiting(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + "Seen.")
+        editor, session = self.begin(can={"fs": {"readTextFile": True}}, fs_read_text_file=None)
+        editor.prompt(session, "look")
+        editor.until_asked("fs/read_text_file")
+        editor.process.kill()
+        client = self.client()
+        client.call("session/subscribe", sessionId=session, after=0)
+        ended = client.until("turn/ended")
+        self.assertEqual(ended[-1]["params"]["reason"], "end_turn")
+
+    def test_what_the_daemon_refuses_of_an_editors_text(self):
+        editor, session = self.begin()
+        client = self.client()
+        for params, why in (({"path": "a.txt", "text": 1}, "text one or null"), ({"text": "x"}, "path must be a string"), ({"path": "/etc/passwd"}, "relative to the session's root"),
+                            ({"path": "../x"}, "inside it"), ({"path": "a.txt", "text": "x" * (5 << 20)}, "4194304 at most are kept")):
+            with self.assertRaisesRegex(Refused, why):
+                client.call("session/overlay", sessionId=session, **params)
+        with self.assertRaisesRegex(Refused, "session/subscribe comes first"):
+            client.call("session/hold_files", sessionId=session)
+        watcher = Client(self.socket, role="observe")
+        self.addCleanup(watcher.close)
+        with self.assertRaisesRegex(Refused, "observe"):
+            watcher.call("session/overlay", sessionId=session, path="a.txt", text="x")
 
     def test_other_clients_prompts_are_shown(self):
         self.script(THINK + "hello")

@@ -12,6 +12,7 @@ DRIVE = """
 local lares = dofile(arg_example)
 vim.cmd("edit a.txt")
 local file = vim.api.nvim_get_current_buf()
+vim.api.nvim_buf_set_lines(file, 0, 0, true, { "mine" })  -- and not saved
 vim.cmd("Lares make it gamma")
 vim.wait(60000, function() return lares.ended ~= nil end, 10)
 print("ended " .. tostring(lares.ended))
@@ -23,14 +24,16 @@ vim.cmd("qall!")
 class NeovimTest(CliCase):
     @unittest.skipUnless(shutil.which("nvim"), "SKIPPED: nvim is not installed")
     def test_a_turn_in_a_buffer(self):
-        self.start("Look</think>I change it." + self.edit(), THINK + "Done.")
+        # The first edit is told of the line that is not saved, and saves it.
+        self.start("Look</think>I change it." + self.edit(), THINK + "Again." + self.edit(), THINK + "Done.")
         drive = os.path.join(self.home, "drive.lua")
         with open(drive, "w") as f:
             f.write(f'local arg_example = "{EXAMPLE}"' + DRIVE)
         p = subprocess.run(["nvim", "--headless", "-u", "NONE", "-i", "NONE", "-c", "luafile " + drive], cwd=self.root, env=dict(self.env(), HOME=self.home),
                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100)
         out = p.stdout.decode().replace("\r", "")
-        self.assertRegex(out, r"(?s)ended end_turn.*# make it gamma\n.*Look\nI change it\.\n> str_replace_editor .*Done\.\n> end_turn.*\nalpha\ngamma")
+        self.assertRegex(out, r"(?s)ended end_turn.*# make it gamma\n.*Look\nI change it\.\n> str_replace_editor .*Done\.\n> end_turn.*\nmine\nalpha\ngamma")
+        self.assertEqual(self.read("a.txt"), "mine\nalpha\ngamma\n")
 
 
 if __name__ == "__main__":

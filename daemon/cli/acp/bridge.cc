@@ -11,7 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
-#include "daemon/nano_directory.h"
+#include "daemon/cli/acp/options.h"
 #include "daemon/repository.h"
 #include "daemon/version.h"
 
@@ -21,10 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 
 Fault invalid(std::string message) { return {kInvalidParams, std::move(message)}; }
-
-std::string model_name(const std::string& directory) {
-  return directory == daemon::nano_directory() ? "nano" : fs::path(directory).filename().string();
-}
 
 void log(const std::string& line) { fmt::print(stderr, "lares acp: {}\n", line); }
 
@@ -45,7 +41,7 @@ Bridge::Bridge(asio::any_io_executor io, const BridgeOptions& options, int in, i
       world_{.io = io, .editor = &editor_, .daemon = &daemon_, .can = {}, .log = log} {}
 
 void Bridge::start(std::function<void()> end) {
-  editor_.start({.line = [this](const std::string& line) { heard(line); }, .end = std::move(end)});
+  editor_.start({.line = [this](const Line& line) { heard(line); }, .end = std::move(end)});
   const auto over = [](std::exception_ptr thrown) {
     if (thrown) std::rethrow_exception(thrown);  // out of memory: the command ends
   };
@@ -62,9 +58,9 @@ asio::awaitable<void> Bridge::up() {
 
 // ---- what the editor says
 
-void Bridge::heard(const std::string& line) {
-  Json id;
-  auto message = parse(line, id);
+void Bridge::heard(const Line& line) {
+  Json id = line.too_long ? id_of_cut(line.text) : Json();
+  auto message = line.too_long ? tl::unexpected(Fault{kInvalidRequest, fmt::format("read a message: its line is longer than {} bytes; send less at once", kLineBytesMax)}) : parse(line.text, id);
   if (!message) {
     log(message.error().message);
     return editor_.answer(id, tl::unexpected(message.error()));
@@ -116,7 +112,7 @@ Reply<Json> Bridge::initialize(const Json& params) {
   const Json none = Json::object();
   const Json prompts = {{"image", false}, {"audio", false}, {"embeddedContext", true}};
   const Json servers = {{"http", true}, {"sse", false}};
-  const Json sessions = {{"list", none}, {"resume", none}, {"close", none}};  // no delete: journals are only ever closed
+  const Json sessions = {{"list", none}, {"resume", none}, {"close", none}, {"delete", none}};
   const Json abilities = {{"loadSession", true}, {"promptCapabilities", prompts}, {"mcpCapabilities", servers}, {"sessionCapabilities", sessions}};
   const Json self = {{"name", "lares"}, {"title", "Lares"}, {"version", daemon::kVersion}};
   return Json{{"protocolVersion", kProtocolVersion}, {"agentCapabilities", abilities}, {"agentInfo", self}, {"authMethods", Json::array()}};
@@ -125,12 +121,17 @@ Reply<Json> Bridge::initialize(const Json& params) {
 asio::awaitable<void> Bridge::serve(RequestRef request, std::string method, Json params) {
   auto answering = answer(method, params);
   auto reply = co_await std::move(answering);
-  if (request->closed) co_return;
+  const bool opens = reply && (method == "session/new" || method == "session/load" || method == "session/resume");
+  const auto it = opens ? sessions_.find(method == "session/new" ? string_at(*reply, "sessionId") : string_at(params, "sessionId")) : sessions_.end();
+  if (request->closed) {  // taken back meanwhile: the editor knows of no such session
+    if (it == sessions_.end()) co_return;
+    auto forgetting = forget(it->second);
+    co_await std::move(forgetting);
+    co_return;
+  }
   editor_.answer(request->id, reply);
   request->closed = true;
-  if (!reply || (method != "session/new" && method != "session/load" && method != "session/resume")) co_return;
-  const auto it = sessions_.find(method == "session/new" ? string_at(*reply, "sessionId") : string_at(params, "sessionId"));
-  if (it != sessions_.end()) it->second->offer_commands();
+  if (it != sessions_.end()) SessionRef(it->second)->opened();
 }
 
 asio::awaitable<Reply<Json>> Bridge::answer(std::string method, Json params) {
@@ -138,10 +139,10 @@ asio::awaitable<Reply<Json>> Bridge::answer(std::string method, Json params) {
   if (method == "session/load" || method == "session/resume") return open(std::move(params), method == "session/load");
   if (method == "session/list") return list(std::move(params));
   if (method == "session/close") return close(std::move(params));
+  if (method == "session/delete") return remove(std::move(params));
   if (method == "session/set_mode") return set_mode(std::move(params));
   if (method == "session/set_config_option") return set_option(std::move(params));
   const auto refused = [](Fault fault) -> asio::awaitable<Reply<Json>> { co_return tl::unexpected(std::move(fault)); };
-  if (method == "session/delete") return refused({kUnknownMethod, "session/delete: sessions are not deleted; session/close ends one, its journal stays in the state directory"});
   if (method == "authenticate" || method == "logout") return refused({kUnknownMethod, method + ": there is nobody to authenticate to; the daemon is this machine's own"});
   return refused({kUnknownMethod, "there is no method " + method});
 }
@@ -153,7 +154,7 @@ Bridge::SessionRef Bridge::find(const Json& params) const {
   return it == sessions_.end() ? nullptr : it->second;
 }
 
-Json Bridge::opened(const Session& session) const { return {{"modes", modes_json(session.choices())}, {"configOptions", options_json(session.choices())}}; }
+Json Bridge::opened(const Session& session) const { return {{"modes", modes_json(session.mode())}, {"configOptions", options_json(session.mode())}}; }
 
 asio::awaitable<Reply<std::string>> Bridge::root_of(std::string cwd, std::string what) {
   if (cwd.empty() || !fs::path(cwd).is_absolute()) co_return tl::unexpected(invalid(fmt::format("{}: cwd must be an absolute path, not {}", what, cwd.empty() ? "missing" : cwd)));
@@ -171,13 +172,8 @@ asio::awaitable<Reply<std::string>> Bridge::root_of(std::string cwd, std::string
 asio::awaitable<Reply<Bridge::SessionRef>> Bridge::adopt(protocol::SessionInfo info, Json servers, bool replays) {
   if (sessions_.size() >= kSessionsMax && !sessions_.contains(info.session_id))
     co_return tl::unexpected(Fault{kInternal, fmt::format("open session {}: {} are open already; session/close one", info.session_id, kSessionsMax)});
-  Choices choices{.mode = info.settings.policy};
-  auto asking = daemon_.call(protocol::ServerStatus{});
-  if (const auto answer = co_await std::move(asking))
-    if (const auto status = protocol::from_json<protocol::ServerStatusResult>(*answer)) choices.model = model_name(status->model.directory);
-  if (choices.model.empty()) choices.model = "default";
   const std::string id = info.session_id;
-  const auto session = std::make_shared<Session>(world_, std::move(info), std::move(choices));
+  const auto session = std::make_shared<Session>(world_, std::move(info));
   if (servers.is_array()) session->bring_servers(std::move(servers));
   if (const auto before = sessions_.find(id); before != sessions_.end()) before->second->leave({kCancelled, "opened again"});
   sessions_.erase(id);
@@ -271,15 +267,39 @@ asio::awaitable<Reply<Json>> Bridge::close(Json params) {
   const auto session = find(params);
   if (!session) co_return tl::unexpected(Fault{kNotFound, fmt::format("session/close: session {} is not open", string_at(params, "sessionId"))});
   session->cancel();
+  auto forgetting = forget(session);
+  co_await std::move(forgetting);
+  co_return Json::object();
+}
+
+// What the daemon calls closing: it is listed no more and takes no prompt, and what was said and done stays readable.
+asio::awaitable<Reply<Json>> Bridge::remove(Json params) {
+  protocol::SessionClose request;
+  request.session_id = string_at(params, "sessionId");
+  const std::string id = request.session_id;
+  if (const auto session = find(params)) {
+    auto forgetting = forget(session);
+    co_await std::move(forgetting);
+  }
+  protocol::SessionGet get;  // a beginning of an id would do for the daemon, and is none of this protocol's
+  get.session_id = id;
+  auto getting = daemon_.call(std::move(get));
+  const auto answer = co_await std::move(getting);
+  if (!answer) co_return tl::unexpected(Fault{answer.error().code, "session/delete: " + answer.error().message});
+  if (string_at(*answer, "sessionId") != id) co_return tl::unexpected(Fault{kNotFound, fmt::format("session/delete: there is no session {}; session/list names those there are", id)});
+  auto closing = daemon_.call(std::move(request));
+  if (const auto closed = co_await std::move(closing); !closed) co_return tl::unexpected(closed.error());
+  co_return Json::object();
+}
+
+asio::awaitable<void> Bridge::forget(SessionRef session) {
   session->leave({kCancelled, "closed"});
   sessions_.erase(session->id());
+  if (!daemon_.up()) co_return;
   protocol::SessionUnsubscribe request;
   request.session_id = session->id();
-  if (daemon_.up()) {
-    auto leaving = daemon_.call_now(std::move(request));
-    (void)co_await std::move(leaving);
-  }
-  co_return Json::object();
+  auto leaving = daemon_.call_now(std::move(request));
+  (void)co_await std::move(leaving);
 }
 
 asio::awaitable<Reply<Json>> Bridge::set_mode(Json params) {
@@ -296,14 +316,11 @@ asio::awaitable<Reply<Json>> Bridge::set_option(Json params) {
   const auto session = find(params);
   const std::string option = string_at(params, "configId"), value = string_at(params, "value");
   if (!session) co_return tl::unexpected(Fault{kNotFound, fmt::format("session/set_config_option: session {} is not open", string_at(params, "sessionId"))});
-  const Choices& now = session->choices();
-  if (option == "mode" && is_mode(value)) {
-    auto setting = session->set_mode(value);
-    if (const auto set = co_await std::move(setting); !set) co_return tl::unexpected(set.error());
-  } else if (!(option == "thought_level" && value == now.thinking) && !(option == "model" && value == now.model)) {
+  if (option != "mode" || !is_mode(value))
     co_return tl::unexpected(invalid(fmt::format("session/set_config_option: {} cannot be {}; configOptions lists what it can be", option.empty() ? "no option" : option, value.empty() ? "this" : value)));
-  }
-  co_return Json{{"configOptions", options_json(session->choices())}};
+  auto setting = session->set_mode(value);
+  if (const auto set = co_await std::move(setting); !set) co_return tl::unexpected(set.error());
+  co_return Json{{"configOptions", options_json(session->mode())}};
 }
 
 }  // namespace lares::cli::acp

@@ -44,7 +44,7 @@ class Bridge {
   using RequestRef = std::shared_ptr<Request>;
   using SessionRef = std::shared_ptr<Session>;
 
-  void heard(const std::string& line);
+  void heard(const Line& line);
   void request(const Json& id, const std::string& method, Json params);
   void notification(const std::string& method, const Json& params);
   Reply<Json> initialize(const Json& params);
@@ -54,10 +54,12 @@ class Bridge {
   asio::awaitable<Reply<Json>> open(Json params, bool replays);
   asio::awaitable<Reply<Json>> list(Json params);
   asio::awaitable<Reply<Json>> close(Json params);
+  asio::awaitable<Reply<Json>> remove(Json params);
   asio::awaitable<Reply<Json>> set_mode(Json params);
   asio::awaitable<Reply<Json>> set_option(Json params);
   asio::awaitable<Reply<std::string>> root_of(std::string cwd, std::string what);  // of the repository that a session is about
   asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, Json servers, bool replays);  // servers: of MCP
+  asio::awaitable<void> forget(SessionRef session);
   SessionRef find(const Json& params) const;
   Json opened(const Session& session) const;
   asio::awaitable<void> up();

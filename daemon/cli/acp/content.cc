@@ -64,6 +64,8 @@ Reply<Prompt> read_prompt(const Json& blocks, const std::string& root) {
     }
   }
   out.text += attached;
+  if (out.text.size() > protocol::kPromptBytesMax)
+    return tl::unexpected(Fault{kInvalidParams, fmt::format("session/prompt: with what it embeds the prompt is {} bytes long, and {} at most are taken; link to files instead of embedding them", out.text.size(), protocol::kPromptBytesMax)});
   if (out.text.find_first_not_of(" \t\r\n") == std::string::npos) return tl::unexpected(Fault{kInvalidParams, "session/prompt: the prompt says nothing"});
   return out;
 }

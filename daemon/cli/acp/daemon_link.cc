@@ -34,6 +34,10 @@ Fault lost_fault(std::string_view method) {
   return {.code = kInternal, .message = fmt::format("{}: the connection to the daemon was lost before it answered; send it again", method), .lost = true};
 }
 
+Fault silent_fault(std::string_view method, std::chrono::milliseconds bound) {
+  return {.code = kInternal, .message = fmt::format("{}: the daemon has not answered within {:g} s; it may still do it; `lares status` says more", method, std::chrono::duration<double>(bound).count())};
+}
+
 }  // namespace
 
 struct DaemonLink::Connection {
@@ -50,8 +54,8 @@ struct DaemonLink::Pending {
   Reply<Json> reply;
 };
 
-DaemonLink::DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events)
-    : io_(io), options_(options), events_(std::move(events)), attempt_(std::make_shared<daemon::Gate>(io)), wake_(std::make_shared<daemon::Gate>(io)) {}
+DaemonLink::DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events, LinkBounds bounds)
+    : io_(io), options_(options), events_(std::move(events)), bounds_(bounds), attempt_(std::make_shared<daemon::Gate>(io)), wake_(std::make_shared<daemon::Gate>(io)) {}
 
 DaemonLink::~DaemonLink() = default;
 
@@ -89,6 +93,7 @@ asio::awaitable<void> DaemonLink::pause() {
 
 asio::awaitable<Reply<>> DaemonLink::connect() {
   connection_ = std::make_shared<Connection>(io_);
+  refused_ = false;
   const stream_protocol::endpoint there(options_.socket);
   const auto connection = connection_;
   const auto [ec] = co_await connection->socket.async_connect(there, kUse);
@@ -138,7 +143,11 @@ asio::awaitable<void> DaemonLink::establish() {
   auto greeting = call_now(std::move(hello));
   auto greeted = co_await std::move(greeting);
   if (!greeted) {
-    if (!greeted.error().lost) settle(tl::unexpected(std::move(greeted.error())));
+    if (greeted.error().lost) co_return;
+    refused_ = true;
+    settle(tl::unexpected(Fault{kInternal, fmt::format("greet the daemon at {}: {}", options_.socket, greeted.error().message)}));
+    boost::system::error_code ignored;
+    connection_->socket.close(ignored);  // the next attempt may find another daemon there
     co_return;
   }
   co_await events_.up();
@@ -157,7 +166,7 @@ void DaemonLink::lose() {
   boost::system::error_code ignored;
   connection_->socket.close(ignored);
   const bool was_up = std::exchange(up_, false);
-  if (!was_up && ++n_failed_ >= kHangupsMax)
+  if (!was_up && !refused_ && ++n_failed_ >= kHangupsMax)
     settle(tl::unexpected(Fault{kInternal, fmt::format("greet the daemon at {}: it hung up {} times; see laresd.log in {}", options_.socket, n_failed_, options_.state_dir)}));
   for (auto& [id, pending] : std::exchange(pending_, {})) {
     pending->reply = tl::unexpected(lost_fault(pending->method));
@@ -201,13 +210,31 @@ void DaemonLink::write_next(const std::shared_ptr<Connection>& to) {
   asio::async_write(to->socket, asio::buffer(to->outbox.front()), written);
 }
 
+std::chrono::milliseconds DaemonLink::bound_of(std::string_view method) const {
+  if (method == protocol::Initialize::kMethod) return bounds_.greeting;
+  return method == protocol::SessionRewind::kMethod || method == protocol::SessionUnrewind::kMethod ? bounds_.long_answer : bounds_.answer;
+}
+
 asio::awaitable<Reply<Json>> DaemonLink::call_now(std::string method, Json params) {
   if (!connection_ || !connection_->socket.is_open()) co_return tl::unexpected(lost_fault(method));
   const std::int64_t id = ++last_id_;
+  std::string line = protocol::request_line(Json(id), method, params);
+  if (line.size() > protocol::kLineBytesMax)
+    co_return tl::unexpected(Fault{kInvalidParams, fmt::format("{}: the request is {} bytes long, and the daemon takes {} at most; send less", method, line.size(), protocol::kLineBytesMax)});
   const auto pending = std::make_shared<Pending>(io_, method);
   pending_[id] = pending;
-  write(protocol::request_line(Json(id), method, params));
+  write(std::move(line));
+  const auto bound = bound_of(method);
+  asio::steady_timer timer(io_, bound);
+  const auto late = [pending, bound](const boost::system::error_code& ec) {
+    if (ec || pending->gate.is_open()) return;
+    pending->reply = tl::unexpected(silent_fault(pending->method, bound));
+    pending->gate.open();
+  };
+  timer.async_wait(late);
   co_await pending->gate.wait();
+  timer.cancel();
+  pending_.erase(id);
   co_return std::move(pending->reply);
 }
 

@@ -1,6 +1,7 @@
 // The daemon, as a bridge needs it: found, started where it is wanted and none runs, and found again when it is lost.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -23,6 +24,13 @@ namespace lares::cli::acp {
 
 namespace asio = boost::asio;
 
+// How long a daemon that takes connections may be silent. Beyond it whoever asked is told; an answer that comes later is dropped.
+struct LinkBounds {
+  std::chrono::milliseconds greeting{10'000};      // initialize; then the connection is given up and tried again
+  std::chrono::milliseconds answer{60'000};        // any other request
+  std::chrono::milliseconds long_answer{600'000};  // session/rewind and session/unrewind, which write files back
+};
+
 class DaemonLink {
  public:
   struct Events {  // called on the executor
@@ -33,7 +41,7 @@ class DaemonLink {
     std::function<bool()> wanted;                       // somebody waits for what only a daemon can do: start one where none runs
     std::function<asio::awaitable<void>()> may_go_on;   // before more is read from it
   };
-  DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events);  // `options` outlives it
+  DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events, LinkBounds bounds = {});  // `options` outlives it
   ~DaemonLink();
   DaemonLink(const DaemonLink&) = delete;
   DaemonLink& operator=(const DaemonLink&) = delete;
@@ -46,7 +54,7 @@ class DaemonLink {
   asio::awaitable<Reply<>> reachable();
   // Waits for that.
   asio::awaitable<Reply<Json>> call(std::string method, Json params);
-  // On this connection or not at all; what `up` has to use.
+  // On this connection or not at all; what `up` has to use. A line that the daemon would not read is refused here.
   asio::awaitable<Reply<Json>> call_now(std::string method, Json params);
   template <class Request>
   asio::awaitable<Reply<Json>> call(Request request) {
@@ -65,6 +73,7 @@ class DaemonLink {
   asio::awaitable<void> establish();
   asio::awaitable<void> serve();
   asio::awaitable<void> pause();
+  std::chrono::milliseconds bound_of(std::string_view method) const;
   void settle(Reply<> attempt);
   void lose();
   void take(std::string_view line);
@@ -74,11 +83,12 @@ class DaemonLink {
   asio::any_io_executor io_;
   const DaemonOptions& options_;
   Events events_;
+  const LinkBounds bounds_;
   asio::thread_pool starter_{1};
   std::shared_ptr<Connection> connection_;
   std::map<std::int64_t, std::shared_ptr<Pending>> pending_;
   std::int64_t last_id_ = 0;
-  bool up_ = false, starting_ = false;
+  bool up_ = false, starting_ = false, refused_ = false;  // refused_: this connection's greeting, and everybody was told
   int n_waiting_ = 0, n_failed_ = 0;  // calls; attempts in a row
   Reply<> last_attempt_;
   std::shared_ptr<daemon::Gate> attempt_;  // opens when the next attempt is over

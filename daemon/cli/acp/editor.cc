@@ -45,28 +45,18 @@ struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
   }
 
   void read_lines() {
-    std::string inbox, chunk(kReadBytes, '\0');
-    bool skipping = false;  // a line that is too long
+    std::string chunk(kReadBytes, '\0');
+    Lines lines;
+    const auto tell = [this](Line line) {
+      asio::post(io, [self = shared_from_this(), line = std::move(line)]() mutable { self->events.line(std::move(line)); });
+    };
     while (wait(in_fd, POLLIN)) {
       const ssize_t n = ::read(in_fd, chunk.data(), chunk.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) break;
-      for (std::string_view rest(chunk.data(), static_cast<std::size_t>(n)); !rest.empty();) {
-        const std::size_t end = rest.find('\n');
-        if (!skipping) inbox += rest.substr(0, end);
-        if (inbox.size() > kLineBytesMax) skipping = true, inbox.clear();
-        if (end == std::string_view::npos) break;
-        rest.remove_prefix(end + 1);
-        // A line that was skipped is told as one that makes no sense.
-        if (skipping || inbox.find_first_not_of(" \t\r") != std::string::npos) tell(skipping ? "(too long)" : std::exchange(inbox, ""));
-        inbox.clear(), skipping = false;
-      }
+      if (n <= 0) break;  // what has no newline yet was not sent: a message cut short is not acted on
+      lines.take(std::string_view(chunk.data(), static_cast<std::size_t>(n)), tell);
     }
     asio::post(io, [self = shared_from_this()] { self->events.end(); });
-  }
-
-  void tell(std::string line) {
-    asio::post(io, [self = shared_from_this(), line = std::move(line)]() mutable { self->events.line(std::move(line)); });
   }
 
   void write_lines() {

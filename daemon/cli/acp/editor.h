@@ -11,13 +11,13 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include "daemon/cli/acp/lines.h"
 #include "daemon/cli/acp/message.h"
 
 namespace lares::cli::acp {
 
 namespace asio = boost::asio;
 
-inline constexpr std::size_t kLineBytesMax = 32u << 20;        // from the editor: a prompt with the files that it embeds
 inline constexpr std::size_t kUnwrittenBytesMax = 8u << 20;    // to it; from here on drained() waits
 inline constexpr int kAskedMax = 64;                           // requests that it has not answered
 
@@ -25,7 +25,7 @@ inline constexpr int kAskedMax = 64;                           // requests that 
 class Editor {
  public:
   struct Events {  // called on the executor
-    std::function<void(std::string line)> line;
+    std::function<void(Line line)> line;
     std::function<void()> end;  // it hung up, or takes nothing more
   };
   Editor(asio::any_io_executor io, int in, int out);

@@ -18,10 +18,6 @@ constexpr Mode kModes[] = {
     {"read-only", "Read-only", "Changes nothing, answers questions"},
 };
 
-Json select(const char* id, const char* name, const std::string& current, Json options) {
-  return {{"id", id}, {"name", name}, {"category", id}, {"type", "select"}, {"currentValue", current}, {"options", std::move(options)}};
-}
-
 }  // namespace
 
 bool is_mode(const std::string& mode) {
@@ -34,21 +30,16 @@ std::string modes_known() {
   return out;
 }
 
-Json modes_json(const Choices& choices) {
+Json modes_json(const std::string& mode) {
   Json available = Json::array();
   for (const Mode& m : kModes) available.push_back({{"id", m.id}, {"name", m.name}, {"description", m.what}});
-  return {{"currentModeId", choices.mode}, {"availableModes", std::move(available)}};
+  return {{"currentModeId", mode}, {"availableModes", std::move(available)}};
 }
 
-Json options_json(const Choices& choices) {
-  Json modes = Json::array(), thoughts = Json::array(), models = Json::array();
+Json options_json(const std::string& mode) {
+  Json modes = Json::array(), out = Json::array();
   for (const Mode& m : kModes) modes.push_back({{"value", m.id}, {"name", m.name}, {"description", m.what}});
-  thoughts.push_back({{"value", "max"}, {"name", "Maximum"}, {"description", "Thinks for as long as it helps"}});
-  models.push_back({{"value", choices.model}, {"name", choices.model}});
-  Json out = Json::array();
-  out.push_back(select("mode", "Mode", choices.mode, std::move(modes)));
-  out.push_back(select("thought_level", "Thinking", choices.thinking, std::move(thoughts)));
-  out.push_back(select("model", "Model", choices.model, std::move(models)));
+  out.push_back({{"id", "mode"}, {"name", "Mode"}, {"category", "mode"}, {"type", "select"}, {"currentValue", mode}, {"options", std::move(modes)}});
   return out;
 }
 

@@ -1,4 +1,5 @@
-// What an editor may choose of a session: its mode, which is the daemon's policy, and what its selectors show beside it.
+// What an editor may choose of a session: its mode, which is the daemon's policy. Neither the model nor how much it thinks is a choice
+// within a session, so neither is offered as one.
 #pragma once
 
 #include <string>
@@ -7,12 +8,9 @@
 
 namespace lares::cli::acp {
 
-struct Choices {
-  std::string mode = "auto", thinking = "max", model;
-};
 bool is_mode(const std::string& mode);
 std::string modes_known();
-Json modes_json(const Choices& choices);    // session/new's modes
-Json options_json(const Choices& choices);  // configOptions, always all of them
+Json modes_json(const std::string& mode);    // session/new's modes, `mode` the present one
+Json options_json(const std::string& mode);  // configOptions, always all of them
 
 }  // namespace lares::cli::acp

@@ -9,9 +9,10 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/cli/acp/options.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/text.h"
-#include "daemon/mcp_wire.h"
+#include "daemon/overlay_wire.h"
 
 namespace lares::cli::acp {
 namespace {
@@ -37,10 +38,10 @@ const char* stop_reason_of(const std::string& reason) {
 
 }  // namespace
 
-Session::Session(const World& world, protocol::SessionInfo info, Choices choices)
-    : world_(world), info_(std::move(info)), choices_(std::move(choices)),
+Session::Session(const World& world, protocol::SessionInfo info)
+    : world_(world), info_(std::move(info)), opened_(world.io),
       view_(info_.root, world.can.notices, {[this](Json update) { this->update(std::move(update)); }, [this](const std::string& prompt_id) { return mine_.contains(prompt_id); }}),
-      unsaved_(world.io, *world.editor, info_.root), last_seq_(info_.last_seq), turn_id_(info_.turn_id) {}
+      unsaved_(world.io, *world.editor, info_.root, world.can.writes_files), last_seq_(info_.last_seq), turn_id_(info_.turn_id) {}
 
 void Session::spawn(asio::awaitable<void> work) {
   const auto over = [self = shared_from_this()](std::exception_ptr thrown) {
@@ -54,14 +55,20 @@ void Session::spawn(asio::awaitable<void> work) {
   asio::co_spawn(world_.io, std::move(work), over);
 }
 
-void Session::update(Json update) { world_.editor->notify("session/update", {{"sessionId", id()}, {"update", std::move(update)}}); }
+// Editors drop what is about a session whose opening they have not been answered.
+void Session::update(Json update) {
+  if (!opened_.is_open() && !replaying_) return held_.push_back(std::move(update));
+  world_.editor->notify("session/update", {{"sessionId", id()}, {"update", std::move(update)}});
+}
 
 void Session::say(const std::string& text) {
   const Json block = {{"type", "text"}, {"text", text}};
   update({{"sessionUpdate", "agent_message_chunk"}, {"content", block}});
 }
 
-void Session::offer_commands() {
+void Session::opened() {
+  opened_.open();
+  for (auto& update : std::exchange(held_, {})) this->update(std::move(update));
   Json commands = Json::array();
   for (const auto& [name, what] : kCommands) {
     Json command = {{"name", name}, {"description", what}};
@@ -71,96 +78,12 @@ void Session::offer_commands() {
   update({{"sessionUpdate", "available_commands_update"}, {"availableCommands", std::move(commands)}});
 }
 
-// ---- following
-
-asio::awaitable<Reply<>> Session::replay() {
-  std::vector<protocol::Message> events, undone;  // without turns that were gone back behind
-  last_seq_ = 0;
-  for (bool more = true; more;) {
-    protocol::SessionHistory request;
-    request.session_id = id(), request.after = last_seq_;
-    auto calling = world_.daemon->call(std::move(request));
-    const auto answer = co_await std::move(calling);
-    if (!answer) co_return tl::unexpected(answer.error());
-    auto page = protocol::history_from_json(*answer);
-    if (!page) co_return tl::unexpected(Fault{kInternal, "session/history: the daemon's answer makes no sense: " + page.error()});
-    more = page->more && !page->events.empty();
-    for (auto& event : page->events) {
-      const auto turn_of = [](const protocol::Message& m) {
-        const Json& item = at(m.params, "item");
-        const Json& turn = at(item.is_object() ? item : m.params, "turnId");
-        return turn.is_number_integer() ? turn.get<std::int64_t>() : 0;
-      };
-      if (const Json& seq = at(event.params, "seq"); seq.is_number_integer()) last_seq_ = seq.get<std::int64_t>();
-      protocol::Message message{.method = std::move(event.method), .id = {}, .params = std::move(event.params), .result = {}, .error = {}};
-      if (message.method == protocol::SessionRewound::kNotification) {
-        const auto first = std::stable_partition(events.begin(), events.end(), [&](const auto& m) { return turn_of(m) < turn_of(message) || turn_of(m) == 0; });
-        undone.assign(std::make_move_iterator(first), std::make_move_iterator(events.end()));
-        events.erase(first, events.end());
-      } else if (message.method == protocol::SessionUnrewound::kNotification) {
-        std::move(undone.begin(), undone.end(), std::back_inserter(events));
-        undone.clear();
-      } else {
-        events.push_back(std::move(message));
-      }
-    }
-  }
-  for (const auto& message : events) {
-    view_.replay(message);
-    co_await world_.editor->drained();
-  }
-  co_return Reply<>();
-}
-
-void Session::tell_problems(const Reply<Json>& used) {
-  if (!used) return view_.notice("warning", used.error().message);
-  for (const Json& problem : used->value("problems", Json::array())) {
-    if (problem.is_string()) view_.notice("warning", problem.get<std::string>());
-  }
-}
-
-asio::awaitable<Reply<>> Session::follow() {
-  if (!servers_.empty()) {
-    auto bringing = world_.daemon->call(std::string(protocol::kSessionMcpServers), Json{{"sessionId", id()}, {"servers", servers_}});
-    const Reply<Json> used = co_await std::move(bringing);
-    tell_problems(used);
-  }
-  protocol::SessionSubscribe request;
-  request.session_id = id(), request.after = last_seq_, request.interactive = true;
-  auto calling = world_.daemon->call(std::move(request));
-  const auto answer = co_await std::move(calling);
-  if (!answer) co_return tl::unexpected(answer.error());
-  co_return Reply<>();
-}
-
-asio::awaitable<void> Session::again() {
-  const auto self = shared_from_this();
-  if (!servers_.empty()) {  // another daemon has not heard of them; the same one refuses while a turn runs, and has them
-    auto bringing = world_.daemon->call_now(std::string(protocol::kSessionMcpServers), Json{{"sessionId", id()}, {"servers", servers_}});
-    co_await std::move(bringing);
-  }
-  protocol::SessionSubscribe request;
-  request.session_id = id(), request.after = last_seq_, request.interactive = true;
-  auto calling = world_.daemon->call_now(std::move(request));
-  const auto answer = co_await std::move(calling);
-  if (!answer && answer.error().lost) co_return;
-  if (!answer) {
-    const Fault gone{answer.error().code, fmt::format("session {} is lost: {}", id(), answer.error().message)};
-    while (!open_.empty()) close(OpenRef(open_.front()), tl::unexpected(gone));  // a copy: it is taken out of open_
-    co_return;
-  }
-  for (auto& prompt_id : std::exchange(to_withdraw_, {})) spawn(withdraw(std::move(prompt_id)));
-}
-
-void Session::lost() {
-  if (busy()) view_.notice("warning", "The connection to the daemon was lost; reconnecting.");
-}
-
 void Session::notified(const protocol::Message& message) {
   if (const Json& seq = at(message.params, "seq"); seq.is_number_integer()) {
     if (seq.get<std::int64_t>() <= last_seq_) return;
     last_seq_ = seq.get<std::int64_t>();
   }
+  if (message.method == protocol::kSessionOverlayWanted) return spawn(look(string_at(message.params, "path"), at(message.params, "save") == Json(true)));
   view_.show(message);
   on<protocol::TurnStarted>(message, [&](const auto& x) {
     turn_id_ = x.turn_id;
@@ -184,10 +107,10 @@ void Session::notified(const protocol::Message& message) {
 }
 
 void Session::mode_changed(const std::string& policy) {
-  if (choices_.mode == policy) return;
-  choices_.mode = policy;
+  if (mode() == policy) return;
+  info_.settings.policy = policy;
   update({{"sessionUpdate", "current_mode_update"}, {"currentModeId", policy}});
-  update({{"sessionUpdate", "config_option_update"}, {"configOptions", options_json(choices_)}});
+  update({{"sessionUpdate", "config_option_update"}, {"configOptions", options_json(mode())}});
 }
 
 // ---- prompts
@@ -208,6 +131,7 @@ void Session::stop_reason(const OpenRef& open, const char* reason) { close(open,
 void Session::turn_ended(const protocol::TurnEnded& ended) {
   turn_id_ = 0;
   question_.clear();
+  if (std::exchange(servers_wait_, false)) spawn(bring_servers_late());
   const char* const reason = stop_reason_of(ended.reason);
   std::vector<OpenRef> of_it;
   std::copy_if(open_.begin(), open_.end(), std::back_inserter(of_it), [&](const OpenRef& open) { return open->turn_id == ended.turn_id; });
@@ -242,27 +166,17 @@ asio::awaitable<Reply<Json>> Session::insist(std::string method, Json params) {
   }
 }
 
-// The files it works on are those that the user may be writing in.
-void Session::watch(const protocol::Item& item) {
-  if (item.kind != "tool" || !world_.can.reads_files) return;
-  const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  if (item.name == "str_replace_editor") unsaved_.watch(string_at(arguments, "path"));
-  for (const auto& change : item.changes) unsaved_.watch(info_.root + "/" + change.path);
-  if (!item.changes.empty() && world_.can.writes_files) spawn(merge(item.changes));
-}
-
-asio::awaitable<void> Session::merge(std::vector<protocol::FileChange> changes) {
-  const auto self = shared_from_this();
-  auto merging = unsaved_.merge(id(), std::move(changes));
-  if (const std::string wrong = co_await std::move(merging); !wrong.empty()) view_.notice("warning", wrong);
-}
-
 asio::awaitable<void> Session::deliver(OpenRef open, Prompt prompt, std::string mode) {
   const auto self = shared_from_this();
   if (world_.can.reads_files) {
     for (const auto& file : prompt.files) unsaved_.watch(file);
     auto looking = unsaved_.notice(id());
-    prompt.text += co_await std::move(looking);
+    auto notice = co_await std::move(looking);
+    prompt.text += notice.text;
+    for (auto& held : notice.files) {  // one connection: the daemon hears of them before the prompt
+      auto telling = tell_overlay(std::move(held), /*told=*/true);
+      co_await std::move(telling);
+    }
   }
   protocol::PromptSend send;
   send.session_id = id(), send.id = open->prompt_id, send.content = std::move(prompt.text), send.mode = std::move(mode);
@@ -365,6 +279,8 @@ void Session::leave(const Fault& why) {
     else close(OpenRef(open_.front()), tl::unexpected(why));
   }
   for (const auto& [item, request] : std::exchange(asked_, {})) world_.editor->withdraw(request);
+  held_.clear();
+  opened_.open();  // what waited for it finds nothing to ask any more
 }
 
 }  // namespace lares::cli::acp

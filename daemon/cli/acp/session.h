@@ -16,9 +16,9 @@
 #include "daemon/cli/acp/content.h"
 #include "daemon/cli/acp/daemon_link.h"
 #include "daemon/cli/acp/editor.h"
-#include "daemon/cli/acp/options.h"
 #include "daemon/cli/acp/session_view.h"
 #include "daemon/cli/acp/unsaved.h"
+#include "daemon/gate.h"
 
 namespace lares::cli::acp {
 
@@ -38,10 +38,10 @@ struct World {
 
 class Session final : public std::enable_shared_from_this<Session> {
  public:
-  Session(const World& world, protocol::SessionInfo info, Choices choices);  // `world` outlives it
+  Session(const World& world, protocol::SessionInfo info);  // `world` outlives it
 
   const std::string& id() const { return info_.session_id; }
-  const Choices& choices() const { return choices_; }
+  const std::string& mode() const { return info_.settings.policy; }
   bool busy() const { return !open_.empty(); }
 
   // Shows the editor all that is past.
@@ -57,7 +57,8 @@ class Session final : public std::enable_shared_from_this<Session> {
   void cancel();
   bool cancel_prompt(const Json& request_id);  // false: none of that id is open
   asio::awaitable<Reply<>> set_mode(std::string mode);
-  void offer_commands();
+  // The editor has been told that it is open: what it is to be shown and asked waited for that.
+  void opened();
   void leave(const Fault& why);  // answers what is open; its turn goes on
 
  private:
@@ -77,8 +78,11 @@ class Session final : public std::enable_shared_from_this<Session> {
   void turn_ended(const protocol::TurnEnded& ended);
   void mode_changed(const std::string& policy);
 
+  asio::awaitable<void> hold_files();
   asio::awaitable<void> deliver(OpenRef open, Prompt prompt, std::string mode);
   asio::awaitable<void> merge(std::vector<protocol::FileChange> changes);
+  asio::awaitable<void> tell_overlay(Unsaved::Held held, bool told);
+  asio::awaitable<void> look(std::string name, bool save);
   void watch(const protocol::Item& item);
   asio::awaitable<void> run_command(OpenRef open, std::string name);
   asio::awaitable<void> withdraw(std::string prompt_id);
@@ -93,13 +97,16 @@ class Session final : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> question(protocol::Item item);
   asio::awaitable<void> reply_question(OpenRef open, Prompt prompt);
 
-  // Says which of them the daemon does not use.
-  void tell_problems(const Reply<Json>& used);
+  // While a turn runs the daemon takes none; they are brought when it has ended.
+  void servers_brought(const Reply<Json>& used);
+  asio::awaitable<void> bring_servers_late();
 
   const World& world_;
   protocol::SessionInfo info_;
   Json servers_ = Json::array();
-  Choices choices_;
+  bool servers_wait_ = false, replaying_ = false;
+  daemon::Gate opened_;
+  std::vector<Json> held_;  // updates, until then
   SessionView view_;
   Unsaved unsaved_;
   std::int64_t last_seq_ = 0, turn_id_ = 0;  // turn_id_: that runs, as far as was heard

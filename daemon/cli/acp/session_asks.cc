@@ -60,6 +60,7 @@ void Session::settled(const std::string& item_id) {
 asio::awaitable<void> Session::permit(protocol::Item item) {
   const auto self = shared_from_this();
   co_await asio::post(world_.io, asio::use_awaitable);  // facts of the past come in one go, with their answers
+  co_await opened_.wait();
   if (!asked_.contains(item.id)) co_return;
   Json options = Json::array();
   for (const Option& option : kOptions) {
@@ -93,6 +94,7 @@ asio::awaitable<void> Session::permit(protocol::Item item) {
 asio::awaitable<void> Session::question(protocol::Item item) {
   const auto self = shared_from_this();
   co_await asio::post(world_.io, asio::use_awaitable);
+  co_await opened_.wait();
   if (!asked_.contains(item.id)) co_return;
   const Json field = {{"type", "string"}, {"title", "Answer"}};
   const Json fields = {{"answer", field}};

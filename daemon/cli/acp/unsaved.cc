@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr std::chrono::seconds kEditorAnswersWithin{3};  // an editor that does not, has nothing unsaved as far as we know
+constexpr std::chrono::seconds kEditorMuted{60};         // for which it is then not asked: every prompt and call would wait for it
 
 std::optional<std::string> on_disk(const std::string& path) {
   std::error_code ec;
@@ -77,14 +78,19 @@ void Unsaved::watch(const std::string& path) {
   if (!path.starts_with(root_ + "/")) return;
   std::erase(watched_, path);
   watched_.push_front(path);
-  if (watched_.size() > kWatchedMax) watched_.pop_back();
+  if (watched_.size() <= kWatchedMax) return;
+  open_.erase(watched_.back());
+  watched_.pop_back();
 }
 
 asio::awaitable<Reply<Json>> Unsaved::ask(std::string method, Json params) {
+  if (std::chrono::steady_clock::now() < muted_until_) co_return tl::unexpected(Fault{kCancelled, method + ": the editor has not answered lately"});
   const std::int64_t id = editor_.ask(method, params);
   const auto timer = std::make_shared<asio::steady_timer>(io_, kEditorAnswersWithin);
   const auto late = [this, id](const boost::system::error_code& ec) {
-    if (!ec) editor_.withdraw(id);
+    if (ec) return;
+    muted_until_ = std::chrono::steady_clock::now() + kEditorMuted;
+    editor_.withdraw(id);
   };
   timer->async_wait(late);
   auto waiting = editor_.answered(id);
@@ -104,34 +110,56 @@ asio::awaitable<Reply<std::string>> Unsaved::read(std::string session_id, std::s
   co_return text;
 }
 
-asio::awaitable<std::string> Unsaved::notice(std::string session_id) {
+asio::awaitable<Unsaved::Held> Unsaved::look(std::string session_id, std::string name, bool save) {
+  const std::string path = root_ + "/" + name;
+  Held held{name, std::nullopt};
+  for (bool saved = false;; saved = true) {
+    const auto disk = on_disk(path);
+    if (!disk) break;
+    auto reading = read(session_id, path);
+    auto text = co_await std::move(reading);
+    // Editors hand out texts with line ends of their own.
+    if (!text || tools::shown_text(*text) == tools::shown_text(*disk)) break;
+    watch(path);
+    open_.insert(path);
+    held.text = std::move(*text);
+    if (!save || saved || !writes_) co_return held;
+    const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *held.text}};
+    auto writing = ask("fs/write_text_file", params);
+    if (const auto written = co_await std::move(writing); !written) co_return held;
+  }
+  held.text.reset();
+  co_return held;
+}
+
+asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
+  Notice out;
   std::string files;
   const auto watched = watched_;
   for (const auto& path : watched) {
     const std::string name = path.substr(root_.size() + 1);
-    auto reading = read(session_id, path);
-    const auto text = co_await std::move(reading);
-    if (!text && text.error().code == kCancelled) break;  // it does not answer: the others are not waited for
+    auto looking = look(session_id, name, /*save=*/false);
+    Held held = co_await std::move(looking);
+    if (std::chrono::steady_clock::now() < muted_until_) break;  // it does not answer: the others are not waited for
     const auto saved = on_disk(path);
-    if (!text || !saved) continue;
-    // Editors hand out texts with line ends of their own.
-    const std::string shown = tools::shown_text(*text), was = tools::shown_text(*saved);
-    std::string diff = shown == was ? "" : tools::unified_diff(name, was, shown, kUnsavedDiffMax);
+    const std::string diff = !held.text || !saved ? "" : tools::unified_diff(name, tools::shown_text(*saved), tools::shown_text(*held.text), kUnsavedDiffMax);
     std::string& told = told_[name];
     if (diff == told) continue;
     files += diff.empty() ? fmt::format("{} has no changes any more that are not saved.\n", name) : fmt::format("<changed path=\"{}\">\n{}</changed>\n", name, diff);
-    told = std::move(diff);
+    told = diff;
+    out.files.push_back(std::move(held));
   }
-  if (files.empty()) co_return "";
-  co_return fmt::format("{}The user has changes in the editor that are not saved. Tools and commands see the files as they are on disk, without them.\n{}{}", kUnsavedBegins, files, kUnsavedEnds);
+  if (files.empty()) co_return out;
+  out.text = fmt::format("{}The user has changes in the editor that are not saved. `view` shows them, and {}; commands and tests see the files as they are on disk, without them.\n{}{}", kUnsavedBegins,
+                         writes_ ? "edits go into the editor's text, which is saved with them" : "such a file cannot be edited until the user saves it", files, kUnsavedEnds);
+  co_return out;
 }
 
 asio::awaitable<std::string> Unsaved::merge(std::string session_id, std::vector<protocol::FileChange> changes) {
   std::string wrong;
   for (const auto& change : changes) {
-    const auto told = told_.find(change.path);
-    if (told == told_.end() || told->second.empty() || change.diff.empty()) continue;  // the editor reads it from the disk
     const std::string path = root_ + "/" + change.path;
+    if (!open_.contains(path) || change.diff.empty()) continue;  // the editor reads it from the disk
     auto reading = read(session_id, path);
     const auto text = co_await std::move(reading);
     const auto saved = on_disk(path);
@@ -143,7 +171,7 @@ asio::awaitable<std::string> Unsaved::merge(std::string session_id, std::vector<
       auto writing = ask("fs/write_text_file", params);
       written = co_await std::move(writing);
     }
-    if (written) told->second.clear();
+    if (written) told_.erase(change.path);
     else wrong += fmt::format("{}{} was edited on disk, and the editor's unsaved text is without the edit: {}", wrong.empty() ? "" : "; ", change.path, written.error().message);
   }
   co_return wrong;

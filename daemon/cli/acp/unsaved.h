@@ -1,11 +1,13 @@
-// What the editor holds of files and has not saved. The model is told with the next prompt, and an edit of such a file goes into the
-// editor's text as well, so that the two agree afterwards.
+// What the editor holds of files and has not saved. The model is told with the next prompt, the daemon's tools ask when they are about to
+// read or change a file, and what changes on the disk of a file that is open goes into the editor's text as well.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,11 +15,13 @@
 #include <boost/asio/awaitable.hpp>
 
 #include "daemon/cli/acp/editor.h"
+#include "tools/editor_texts.h"
 
 namespace lares::cli::acp {
 
+using tools::kUnsavedBytesMax;
+
 inline constexpr std::size_t kWatchedMax = 32;               // files that are asked for before each prompt: those named or worked on last
-inline constexpr std::size_t kUnsavedBytesMax = 4u << 20;    // of one file; a longer one is not compared
 inline constexpr std::size_t kUnsavedDiffMax = 16u << 10;    // of one file, as the model is shown it
 
 // Behind a prompt's text.
@@ -30,11 +34,22 @@ std::optional<std::string> with_edit(const std::string& text, const std::string&
 
 class Unsaved {
  public:
-  Unsaved(asio::any_io_executor io, Editor& editor, std::string root) : io_(io), editor_(editor), root_(std::move(root)) {}
+  Unsaved(asio::any_io_executor io, Editor& editor, std::string root, bool writes) : io_(io), editor_(editor), root_(std::move(root)), writes_(writes) {}
+
+  // What the editor holds of a file; nothing: what is on disk.
+  struct Held {
+    std::string path;  // as the repository calls it
+    std::optional<std::string> text;
+  };
+  struct Notice {
+    std::string text;  // what the model is to be told; empty: nothing that it does not know
+    std::vector<Held> files;  // that it is about
+  };
 
   void watch(const std::string& path);  // absolute; outside the repository it is not
-  // What the model is to be told; empty: nothing that it does not know.
-  asio::awaitable<std::string> notice(std::string session_id);
+  asio::awaitable<Notice> notice(std::string session_id);
+  // Of one file. With `save` the editor writes its text to the disk first; if it cannot, it still holds it.
+  asio::awaitable<Held> look(std::string session_id, std::string name, bool save);
   // A call has changed these files on disk. The error says where the editor's text is another now.
   asio::awaitable<std::string> merge(std::string session_id, std::vector<protocol::FileChange> changes);
 
@@ -45,7 +60,10 @@ class Unsaved {
   asio::any_io_executor io_;
   Editor& editor_;
   const std::string root_;
+  const bool writes_;  // the editor takes text
+  std::chrono::steady_clock::time_point muted_until_{};
   std::deque<std::string> watched_;           // the last used first
+  std::set<std::string> open_;                // of them: the editor has held text of them that was not saved
   std::map<std::string, std::string> told_;   // path, as the repository calls it: the diff
 };
 

@@ -38,14 +38,30 @@ local function call(method, params, answered)
   pipe:write(vim.json.encode({ jsonrpc = "2.0", id = last_id, method = method, params = params }) .. "\n")
 end
 
--- Loaded buffers show what was edited, unless they have changes of their own.
+-- The loaded buffer of a file of the repository; nil: there is none.
+local function buffer_of(path)
+  local found = vim.fn.bufnr("^" .. root .. "/" .. path .. "$")
+  return found > 0 and vim.api.nvim_buf_is_loaded(found) and found or nil
+end
+
+-- Loaded buffers show what was edited.
 local function reload(changes)
   for _, change in ipairs(changes or {}) do
-    local edited = vim.fn.bufnr("^" .. root .. "/" .. change.path .. "$")
-    if edited > 0 and vim.api.nvim_buf_is_loaded(edited) then
-      vim.api.nvim_buf_call(edited, function() vim.cmd("checktime") end)
-    end
+    local edited = buffer_of(change.path)
+    if edited then vim.api.nvim_buf_call(edited, function() vim.cmd("checktime") end) end
   end
+end
+
+-- A tool is about to read a file, or to change it: it is to see what stands here and is not saved, and to change nothing that is not.
+local function tell_overlay(wanted)
+  local held, text = buffer_of(wanted.path), nil
+  if held and vim.bo[held].modified and wanted.save then
+    pcall(vim.api.nvim_buf_call, held, function() vim.cmd("silent write") end)
+  end
+  if held and vim.bo[held].modified then
+    text = table.concat(vim.api.nvim_buf_get_lines(held, 0, -1, true), "\n") .. (vim.bo[held].endofline and "\n" or "")
+  end
+  call("session/overlay", { sessionId = session, path = wanted.path, text = text })
 end
 
 -- What a subscribed session tells. Deltas make the text live; a whole item replaces them for clients that need it exact.
@@ -62,6 +78,7 @@ local on = {
     if p.item.kind == "error" or p.item.kind == "note" then append("\n> " .. p.item.text .. "\n") end
     if p.item.kind == "tool" then reload(p.item.changes) end
   end,
+  ["session/overlay_wanted"] = tell_overlay,
   ["turn/ended"] = function(p)
     append(string.format("\n> %s %s\n", p.reason, p.message or ""))
     M.ended = p.reason
@@ -103,7 +120,10 @@ local function begin(text)
   call("initialize", { protocol = 1, role = "control", client = "lares.lua" }, function()
     call("session/create", { root = vim.fn.getcwd() }, function(created)
       session, root = created.sessionId, created.root
-      call("session/subscribe", { sessionId = session, after = created.lastSeq or 0 }, function() send(text) end)
+      call("session/subscribe", { sessionId = session, after = created.lastSeq or 0 }, function()
+        call("session/hold_files", { sessionId = session })
+        send(text)
+      end)
     end)
   end)
 end
