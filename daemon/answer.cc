@@ -117,7 +117,8 @@ std::vector<engine::Token> Answer::tokens() const {
 
 void draw_otherwise(engine::Sampling& sampling, int draw) {
   sampling.seed += static_cast<std::uint64_t>(draw);
-  sampling.temperature = std::max(sampling.temperature, kResampleTemperature);
+  const float hotter = kResampleTemperature + kResampleTemperatureStep * static_cast<float>(draw - 1);
+  sampling.temperature = std::max(sampling.temperature, std::min(hotter, 1.0f));
 }
 
 engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token) {

@@ -17,7 +17,9 @@ namespace lares::daemon {
 
 inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an answer that is broken off
 
-inline constexpr std::string_view kRedrawnNote = "the answer was empty; drawn again";
+// Why an answer was given up for another; a recording tells by them how often.
+inline constexpr std::string_view kRedrawnEmpty = "the answer was empty; drawn again",
+                                  kRedrawnEdit = "the answer made an edit that was taken back before; drawn again";
 
 class Answer {
  public:

@@ -211,6 +211,8 @@ struct SessionSettings {
   // Calls that ask while no interactive subscriber is there: "wait" for one, or "skip": they do not run, and the model is told that
   // nobody answered, which is no denial.
   std::string unattended = "wait";
+  // The model is not done before the repository's tests pass: when it says so and they do not, it reads what failed and goes on.
+  bool until_tests_pass = false;
 };
 struct SessionCreate {
   static constexpr std::string_view kMethod = "session/create";
@@ -479,8 +481,8 @@ struct TurnStep {
   std::string reason;  // end | calls | max_tokens | cancelled | context_full | repetition | error
   Usage usage;         // of this step
 };
-// Durable. reason: end_turn | max_tokens (a step hit its limit) | max_steps | cancelled | context_full | repetition | error |
-// crashed (the daemon died during the turn; written when it loads the session again).
+// Durable. reason: end_turn | max_tokens (a step hit its limit) | max_steps | cancelled | context_full | repetition | unfinished (it was
+// checked, and sent back as often as may be) | error | crashed (the daemon died during the turn; written when it loads the session again).
 struct TurnEnded {
   static constexpr std::string_view kNotification = "turn/ended";
   Stamp at{};

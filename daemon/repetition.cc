@@ -1,6 +1,8 @@
 #include "daemon/repetition.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -34,6 +36,51 @@ int CallCounter::count(const std::string& name, const std::string& arguments, bo
   key += parsed.is_discarded() ? arguments : parsed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (mutates) std::erase_if(counts_, [&](const auto& entry) { return entry.first != key; });
   return ++counts_[key];
+}
+
+namespace {
+
+constexpr std::string_view kEditTool = "str_replace_editor", kTestTool = "test";
+
+std::string text_at(const nlohmann::json& arguments, const char* key) {
+  const auto at = arguments.find(key);
+  return at != arguments.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+std::string as_text(const nlohmann::json& arguments) {
+  return arguments.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+void VainEdits::made(const std::string& tool, const nlohmann::json& arguments, bool ok) {
+  if (tool == kTestTool) return;
+  if (tool != kEditTool) {  // whatever it did, the files are not what they were
+    in_place_.clear();
+    vain_.clear();
+    return;
+  }
+  const std::string path = text_at(arguments, "path"), what = as_text(arguments);
+  if (text_at(arguments, "command") != "undo_edit") {
+    if (ok) in_place_.push_back({path, what});
+    else vain_.insert(among_those_in_place(what));
+    return;
+  }
+  const auto last = std::find_if(in_place_.rbegin(), in_place_.rend(), [&](const Edit& edit) { return edit.path == path; });
+  if (!ok || last == in_place_.rend()) return;
+  const std::string undone = last->what;
+  in_place_.erase(std::next(last).base());
+  vain_.insert(among_those_in_place(undone));
+}
+
+bool VainEdits::contain(const std::string& tool, const nlohmann::json& arguments) const {
+  return tool == kEditTool && vain_.contains(among_those_in_place(as_text(arguments)));
+}
+
+std::string VainEdits::among_those_in_place(const std::string& what) const {
+  std::string out;
+  for (const Edit& edit : in_place_) out += edit.what + '\n';
+  return out + what;
 }
 
 std::string call_reminder(const std::string& name, int n) {

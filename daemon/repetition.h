@@ -1,12 +1,15 @@
-// Two ways a model gets stuck: its token stream becomes periodic, or it makes the same call again and again.
+// How a model gets stuck: its token stream becomes periodic, it makes the same call again and again, or an edit that it took back before.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "engine/engine.h"
 
@@ -35,6 +38,23 @@ class CallCounter {
 
  private:
   std::map<std::string, int> counts_;
+};
+
+// The edits of a turn that did not help: they failed, or were made and taken back. On the same files one of them does what it did then.
+class VainEdits {
+ public:
+  // After a call that may have changed something; `ok`: it did what it was asked.
+  void made(const std::string& tool, const nlohmann::json& arguments, bool ok);
+  bool contain(const std::string& tool, const nlohmann::json& arguments) const;
+
+ private:
+  struct Edit {
+    std::string path, what;
+  };
+  std::string among_those_in_place(const std::string& what) const;
+
+  std::vector<Edit> in_place_;
+  std::set<std::string> vain_;  // each with those that were in place then
 };
 
 // What the model is told after the results of the `n`-th identical call; empty when nothing.

@@ -428,6 +428,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       input.begin_anew = [this](std::string summary, std::string next) { return begin_anew(std::move(summary), std::move(next)); };
       input.changes = [this] { return changes_of_others(); };
       input.ran = [this](protocol::Item& item) { return checkpoint(item, &protocol::Item::snapshot_after); };
+      if (info_.settings.until_tests_pass && input.settings.tools == ToolUse::all) input.check = [this] { return check_work(); };
       input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) { return permit(item, arguments); };
       if (failed.empty()) {
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident_->shared());

@@ -202,6 +202,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Beginning begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes) const;
   void adopt(Resident::Beginning beginning);
   asio::awaitable<std::optional<Beginning>> begin_anew(std::string summary, std::string next);
+  asio::awaitable<Checked> check_work();  // session_tests_run.cc
   asio::awaitable<std::string> changes_of_others();
   std::size_t n_waiting() const;
   const std::string& mode_of(const protocol::PromptSend& prompt) const;

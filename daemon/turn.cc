@@ -27,6 +27,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using protocol::Item;
 
+constexpr std::string_view kGivenUp = "given up";  // of an answer: another is drawn in its place
 constexpr std::string_view kGoOn = "Go on with the next step.", kDoWhatWasAsked = "Now do what was asked last.";
 
 std::int64_t ms_since(Clock::time_point begin) {
@@ -76,8 +77,9 @@ class Turn {
     for (int draw = 0;; ++draw) {
       items_.begin_answer();
       reason = co_await answer(draw);
-      if (reason != "end" || items_.said_anything() || draw == kResamplesMax) break;
-      items_.complete({.kind = "note", .text = std::string(kRedrawnNote)});
+      if (reason != kGivenUp) break;
+      items_.drop_calls("This call was cut off: the answer was drawn again.");
+      items_.complete({.kind = "note", .text = std::string(items_.said_anything() ? kRedrawnEdit : kRedrawnEmpty)});
     }
     if (reason == "end" && !items_.calls().empty()) reason = "calls";
     finish_step(reason);
@@ -87,15 +89,13 @@ class Turn {
       end("repetition", fmt::format("the same call was made {} times", kCallsStop));
     } else if (reason == "end") {
       auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes on with it
-      if (more.empty() && in_.at_end) {
-        auto asked = until_stopped(stop_, in_.at_end());
-        if (auto text = co_await std::move(asked); text && !text->empty()) {
-          items_.complete({.kind = "note", .text = *text});
-          more.push_back(std::move(*text));
-        }
+      if (more.empty()) {
+        auto asked = asked_to_go_on();
+        more = co_await std::move(asked);
       }
       if (stop_.requested()) {
         end("cancelled", "");
+      } else if (!result_.reason.empty()) {
       } else if (more.empty()) {
         end("end_turn", "");
       } else {
@@ -105,6 +105,29 @@ class Turn {
     } else {
       end(reason, explain(reason));
     }
+  }
+
+  // By those who look at its work when the model has finished; nothing: they are content, or it has been sent back often enough, and the
+  // turn ends.
+  asio::awaitable<std::vector<std::string>> asked_to_go_on() {
+    std::vector<std::string> more;
+    if (in_.at_end) {
+      auto asked = until_stopped(stop_, in_.at_end());
+      if (auto text = co_await std::move(asked); text && !text->empty()) more.push_back(std::move(*text));
+    }
+    if (more.empty() && in_.check && run_.worked() && !stop_.requested()) {
+      events_.state("tool");
+      auto asked = until_stopped(stop_, in_.check());
+      std::optional<Checked> found = co_await std::move(asked);
+      Checked checked;  // stopped meanwhile: nothing more is asked
+      if (found) checked = std::move(*found);
+      if (checked.done && !checked.text.empty()) items_.complete({.kind = "note", .text = checked.text});
+      if (checked.done) co_return more;
+      if (++n_sent_back_ > kSentBackMax) end("unfinished", checked.text.substr(0, checked.text.find('\n')));
+      else more.push_back(std::move(checked.text));
+    }
+    for (const auto& text : more) items_.complete({.kind = "note", .text = text});
+    co_return more;
   }
 
   struct Draw final : Drawing {
@@ -120,7 +143,7 @@ class Turn {
     }
   };
 
-  // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason.
+  // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason, or kGivenUp: nothing was appended.
   asio::awaitable<std::string> answer(int draw, bool last = false) {
     auto filled = fill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
@@ -145,18 +168,21 @@ class Turn {
     usage_.thinking += answer->n_thinking();
     usage_.decode_ms = std::chrono::duration_cast<std::chrono::milliseconds>(decode_).count();
     failure_message_ = answer->error();
-    const bool empty = answer->end() == Answer::End::end && !items_.said_anything();
-    if (!empty || last || draw == kResamplesMax) {
-      std::vector<std::string> pending;
-      if (answer->end() == Answer::End::end) pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
-      else items_.calls().clear();
-      transcript_.results = pending;
-      if (must_answer_ || summing_up_) drawn_.without_tools = true;
-      if (summing_up_) drawn_.think_tokens_max = limits().think_tokens_max;
-      if (drawn_.n_kept || drawn_.without_tools) events_.drawn(drawn_);
-      append_ids(answer->tokens());
-    }
+    if (answer->end() == Answer::End::end && !last && draw < kResamplesMax && says_nothing_new()) co_return std::string(kGivenUp);
+    std::vector<std::string> pending;
+    if (answer->end() == Answer::End::end) pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
+    else items_.calls().clear();
+    transcript_.results = pending;
+    if (must_answer_ || summing_up_) drawn_.without_tools = true;
+    if (summing_up_) drawn_.think_tokens_max = limits().think_tokens_max;
+    if (drawn_.n_kept || drawn_.without_tools) events_.drawn(drawn_);
+    append_ids(answer->tokens());
     co_return std::string(reason_of(answer->end()));
+  }
+
+  bool says_nothing_new() const {
+    const auto in_vain = [this](const Call& call) { return !call.rejected && run_.made_in_vain(call.item); };
+    return !items_.said_anything() || std::ranges::any_of(items_.calls(), in_vain);
   }
 
   void begin_with(Draw& drawing, const engine::Sampling& sampling, Answer::Kept kept) {
@@ -495,6 +521,7 @@ class Turn {
   protocol::Usage total_, usage_;
   Clock::duration decode_{}, prefill_{};
   std::int64_t n_read_ahead_ = 0;  // tokens of the next prompt, evaluated while a command ran
+  int n_sent_back_ = 0;  // times, by who checked its work
   bool summing_up_ = false;
   Drawn drawn_;               // the present answer
   bool must_answer_ = false;  // it goes in circles: one answer more, without tools

@@ -29,9 +29,11 @@ inline constexpr std::int64_t kStepsMax = 200;              // steps of a turn
 inline constexpr std::int64_t kStepTokensMax = 131'072;     // tokens of a step ...
 inline constexpr std::int64_t kThinkTokensMax = 98'304;     // ... of them reasoning: then </think> is forced
 inline constexpr int kCallsPerStepMax = 8;
-inline constexpr int kResamplesMax = 2;                     // of an answer that is empty
+inline constexpr int kResamplesMax = 2;                     // of an answer that is empty, or an edit that did not help before
 inline constexpr int kContinuationsMax = 2;                 // of an answer that reached kStepTokensMax: 384K tokens in all
-inline constexpr float kResampleTemperature = 0.6f;         // at least: the same draw would be empty again
+inline constexpr int kSentBackMax = 8;                      // times, of a turn whose work is not done; then it ends unfinished
+inline constexpr float kResampleTemperature = 0.8f;         // at least: the same draw would come again ...
+inline constexpr float kResampleTemperatureStep = 0.2f;     // ... and more with each, up to 1
 
 enum class ToolUse {
   none,     // the model only answers
@@ -113,6 +115,12 @@ struct Beginning {
   std::vector<engine::Segment> segments;
 };
 
+// Whether what the model calls finished is.
+struct Checked {
+  bool done = true;
+  std::string text;  // what it reads where it is not; else a word for people, or nothing
+};
+
 struct TurnInput {
   std::int64_t turn_id = 0;
   Said said;
@@ -125,6 +133,8 @@ struct TurnInput {
   std::function<asio::awaitable<std::string>(const protocol::Item& item)> after_call;
   // Asked when the model has finished: what it is told to go on with, or nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> at_end;
+  // Asked when the model has finished, and has done something. Null: nobody asks.
+  std::function<asio::awaitable<Checked>()> check;
   // Asked before a call that may change something: why it does not run, as the model reads it, or nullopt. It may wait, and says so in
   // `item`. Null: all may run.
   std::function<asio::awaitable<std::optional<std::string>>(protocol::Item& item, const nlohmann::json& arguments)> permit;

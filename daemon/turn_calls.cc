@@ -51,6 +51,7 @@ asio::awaitable<int> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
   item.state = item.name == kAskUser ? "waiting" : "running";
   events_.state(item.name == kAskUser ? "waiting" : "tool");
   events_.item_updated(item);
+  worked_ = worked_ || mutates;
   if (stop_.requested()) {  // that it begins could not be written down
     item.changes_untold = false;
     cancel(item);
@@ -58,6 +59,7 @@ asio::awaitable<int> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
   }
   auto running = run_tool(*tool, item, args, heard);
   co_await std::move(running);
+  if (mutates) vain_.made(item.name, args, item.state == "done");
   auto telling = tell_afterwards(item);
   co_await std::move(telling);
   events_.item_completed(item);
@@ -124,6 +126,11 @@ bool TurnCalls::may_run(Item& item, const std::optional<std::optional<std::strin
     events_.item_completed(item);
   }
   return false;
+}
+
+bool TurnCalls::made_in_vain(const Item& call) const {
+  const auto args = nlohmann::json::parse(call.arguments, nullptr, /*allow_exceptions=*/false);
+  return args.is_object() && vain_.contain(call.name, args);
 }
 
 void TurnCalls::cancel(Item& item) {

@@ -26,6 +26,10 @@ class TurnCalls {
   asio::awaitable<int> run(protocol::Item& item, const tools::OnOutput& heard);
   void cancel(protocol::Item& item);
 
+  // It is an edit that this turn has made already, without success, or only to take it back.
+  bool made_in_vain(const protocol::Item& call) const;
+
+  bool worked() const { return worked_; }  // something ran that may have changed something
   const std::string& why_broken() const { return why_broken_; }  // a tool is, and the turn ends; empty: none
   std::int64_t ran_ms() const { return ran_ms_; }                // all of them
 
@@ -42,6 +46,8 @@ class TurnCalls {
   TurnStop& stop_;
   const TurnInput& in_;
   CallCounter made_;
+  VainEdits vain_;
+  bool worked_ = false;
   std::string why_broken_;
   std::int64_t ran_ms_ = 0;
 };

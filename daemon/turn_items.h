@@ -31,6 +31,7 @@ class TurnItems {
   void complete(protocol::Item item) { events_.item_completed(make(std::move(item))); }
 
   std::vector<Call>& calls() { return calls_; }
+  const std::vector<Call>& calls() const { return calls_; }
   bool said_anything() const { return said_anything_; }  // text or a call
   const std::string& said() const { return said_; }      // the answer's text
 

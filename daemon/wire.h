@@ -74,6 +74,7 @@ template <class V> void fields(V& v, SessionSettings& x) {
   v.o("mode", x.mode); v.o("temperature", x.temperature); v.o("topP", x.top_p); v.o("seed", x.seed); v.o("stepsMax", x.steps_max);
   v.o("stepTokensMax", x.step_tokens_max); v.o("thinkTokensMax", x.think_tokens_max); v.o("noSandbox", x.no_sandbox);
   v.o("policy", x.policy); v.o("unattended", x.unattended);
+  v.o("untilTestsPass", x.until_tests_pass);
 }
 template <class V> void fields(V& v, RewindChange& x) { v.r("path", x.path); v.r("kind", x.kind); }
 template <class V> void fields(V& v, SessionRewind& x) {

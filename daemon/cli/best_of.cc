@@ -91,6 +91,7 @@ class BestOf {
     create.settings.seed = seed;
     create.settings.steps_max = turn_.steps_max;
     create.settings.no_sandbox = turn_.no_sandbox;
+    create.settings.until_tests_pass = turn_.until_tests_pass;
     create.settings.policy = turn_.policy;
     create.settings.unattended = "skip";  // nobody can follow several at once
     auto made = link_.call<protocol::WorktreeCreated>(request, kDiskTimeout);

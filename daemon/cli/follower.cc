@@ -24,7 +24,7 @@ constexpr int kReconnectsMax = 5;  // in one turn; a daemon that keeps dying is 
 int status_of(const std::string& reason) {
   if (reason == "end_turn") return kExitFinished;
   if (reason == "cancelled") return kExitInterrupted;
-  if (reason == "max_tokens" || reason == "max_steps" || reason == "context_full" || reason == "repetition") return kExitLimited;
+  if (reason == "max_tokens" || reason == "max_steps" || reason == "context_full" || reason == "repetition" || reason == "unfinished") return kExitLimited;
   return kExitError;
 }
 

@@ -48,6 +48,7 @@ class OneTurn final : public Follower {
     request.settings.seed = options_.seed;
     request.settings.steps_max = options_.steps_max;
     request.settings.no_sandbox = options_.no_sandbox;
+    request.settings.until_tests_pass = options_.until_tests_pass;
     request.settings.policy = options_.policy;
     request.settings.unattended = "skip";  // this command waits for the turn's end: it must come
     if (!worktree_) return link_.call<protocol::SessionInfo>(request);

@@ -95,12 +95,12 @@ void TurnOptions::add_sampling_to(CLI::App& app) {
 }
 
 Result<> TurnOptions::resolve() {
-  const bool sampling = greedy || temperature || seed || steps_max || !policy.empty();
+  const bool sampling = until_tests_pass || greedy || temperature || seed || steps_max || !policy.empty();
   if (!session.empty() && (sampling || no_sandbox || !root.empty())) {
     return tl::unexpected(
         Error{"--session continues a session as it was created: leave out --root, --policy, --greedy, "
               "--temperature, --seed, "
-              "--steps and --dangerously-no-sandbox"});
+              "--steps, --until-tests-pass and --dangerously-no-sandbox"});
   }
   if (greedy && temperature && *temperature != 0) {
     return tl::unexpected(

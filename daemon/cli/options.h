@@ -31,7 +31,7 @@ struct TurnOptions {
   std::string session;  // continue this one; empty: a new one
   std::string delivery = "start";
   std::string policy;  // as the rest from here on: what is not given, the settings say
-  bool greedy = false, no_sandbox = false;
+  bool greedy = false, no_sandbox = false, until_tests_pass = false;
   std::optional<bool> hide_thinking;
   std::optional<double> temperature;
   std::optional<std::uint64_t> seed;

@@ -40,6 +40,7 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   BestOfOptions best;
   bool worktree = false;
   if (mode == "work") {
+    app.add_flag("--until-tests-pass", turn.until_tests_pass, "while they fail it is told so, and goes on");
     app.add_flag("--worktree", worktree, "work in a git worktree of its own; see lares apply");
     best.add_to(app);
   }

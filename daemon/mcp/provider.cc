@@ -44,7 +44,7 @@ rpc::Json tool_failed(const protocol::Error& error) { return tool_failed(error.h
 std::string in_words(const TurnReport& report) {
   if (report.reason == "end_turn") return "finished";
   if (report.reason == "cancelled") return "stopped";
-  if (report.reason == "max_tokens" || report.reason == "max_steps" || report.reason == "context_full" || report.reason == "repetition") return "limited";
+  if (report.reason == "max_tokens" || report.reason == "max_steps" || report.reason == "context_full" || report.reason == "repetition" || report.reason == "unfinished") return "limited";
   return "failed";
 }
 

@@ -7,6 +7,7 @@ import random
 import re
 import zlib
 
+import mishaps
 import mutations
 import render
 import running
@@ -360,25 +361,7 @@ def _mishap(r, R):
     a.new = a.old.replace(name, other, 1) if how < 0.8 else a.old[:at] + a.old[at + 1:]
     if a.new.strip() != a.new or a.new == R.new or a.new == a.old:
         return None
-    place, shown_line = f"{R.path}:{a.line + 1}", lines[a.line].replace(a.old, a.new).strip()
-    head = R.summary.split("\n")
-    if R.lang == "c":
-        errors = (f"error: ‘{other}’ undeclared (first use in this function)", "error: expected ‘;’ before ‘}’ token", "error: expected expression before ‘)’ token",
-                  f"warning: implicit declaration of function ‘{other}’", "error: expected declaration or statement at end of input", "error: lvalue required as left operand of assignment")
-        a.summary = "\n".join([head[0], f"  {place}:{at + 5}: {r.choice(errors)}"])
-        return a
-    errors = ([f"NameError: name '{other}' is not defined", "SyntaxError: invalid syntax", "SyntaxError: '(' was never closed", "TypeError: 'int' object is not callable",
-               "TypeError: 'int' object is not iterable", "ZeroDivisionError: division by zero", "IndexError: list index out of range", "IndentationError: unexpected indent",
-               "TypeError: '>' not supported between instances of 'str' and 'int'", "AttributeError: 'int' object has no attribute 'append'",
-               f"UnboundLocalError: cannot access local variable '{other}' where it is not associated with a value"] if R.lang == "p" else
-              [f"ReferenceError: {other} is not defined", "SyntaxError: Unexpected token ')'", f"TypeError: {other} is not a function", "SyntaxError: missing ) after argument list",
-               "TypeError: Assignment to constant variable.", "SyntaxError: Invalid or unexpected token", "TypeError: Cannot read properties of undefined (reading 'length')",
-               f"ReferenceError: Cannot access '{other}' before initialization", "RangeError: Invalid array length"])
-    error = r.choice(errors)
-    if error.startswith(("SyntaxError", "Indentation")):
-        a.summary = "\n".join([head[0], head[1], f"  {error}"] if r.random() < 0.5 else [head[0], head[1], f"  at {place}: {shown_line}", f"  {error}"])
-    else:
-        a.summary = "\n".join(head[:3] + [f"  at {place}: {shown_line}", f"  {error}"])
+    a.summary = mishaps.summary(r, R, a.line, other, name, lines[a.line].replace(a.old, a.new).strip())
     return a
 
 

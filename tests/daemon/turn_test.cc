@@ -1,4 +1,5 @@
 // The agent loop against a scripted model and real tools in a temporary repository.
+#include "daemon/answer.h"
 #include "daemon/turn.h"
 
 #include <unistd.h>
@@ -123,7 +124,7 @@ class TurnTest : public ::testing::Test {
               co_return std::optional<Beginning>(std::move(out));
             };
           }
-          input.before_call = before_call_, input.after_call = after_call_, input.at_end = at_end_;
+          input.before_call = before_call_, input.after_call = after_call_, input.at_end = at_end_, input.check = check_;
           result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_, std::move(input));
           prompts_ = script_->prompts();
           n_masked_ = script_->n_masked();
@@ -145,6 +146,7 @@ class TurnTest : public ::testing::Test {
 
   std::string base_, root_;
   std::function<asio::awaitable<std::string>()> changes_, at_end_;
+  std::function<asio::awaitable<Checked>()> check_;
   std::function<asio::awaitable<std::optional<std::string>>(const Item&)> before_call_;
   std::function<asio::awaitable<std::string>(const Item&)> after_call_;
   std::int64_t n_chunk_ = 0;
@@ -361,6 +363,68 @@ TEST_F(TurnTest, AnEmptyAnswerIsDrawnAgain) {
   EXPECT_EQ(result.reason, "end_turn");
   EXPECT_EQ(heard_.of("text").back().text, "Here.");
   EXPECT_EQ(prompts_[0], prompts_[1]);  // the empty answer is not in the transcript
+}
+
+TEST_F(TurnTest, AnEditThatWasTakenBackIsNotMadeAgainBeforeAnotherIsDrawn) {
+  write("a.txt", "one\n");
+  const auto edit = [&](const char* to) {
+    return "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", root_ + "/a.txt"}, {"old_str", "one"}, {"new_str", to}})});
+  };
+  const std::string undo = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "undo_edit"}, {"path", root_ + "/a.txt"}})});
+  turn({{edit("two")}, {undo}, {edit("two")}, {edit("three")}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "three\n");
+  ASSERT_EQ(heard_.of("note").size(), 1u);
+  EXPECT_EQ(heard_.of("note")[0].text, kRedrawnEdit);
+  ASSERT_EQ(heard_.of("tool").size(), 4u);
+  EXPECT_EQ(heard_.of("tool")[2].state, "rejected");
+  EXPECT_EQ(prompts_[2], prompts_[3]);  // what was given up is not in the transcript
+}
+
+// It may have its reasons: after two other draws of the same the call runs.
+TEST_F(TurnTest, AnEditThatIsInsistedOnRuns) {
+  write("a.txt", "one\n");
+  const std::string edit = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", root_ + "/a.txt"}, {"old_str", "one"}, {"new_str", "two"}})});
+  const std::string undo = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "undo_edit"}, {"path", root_ + "/a.txt"}})});
+  turn({{edit}, {undo}, {edit}, {edit}, {edit}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "two\n");
+  EXPECT_EQ(heard_.of("note").size(), static_cast<std::size_t>(kResamplesMax));
+}
+
+TEST_F(TurnTest, WhatIsNotDoneGoesOn) {
+  check_ = [&]() -> asio::awaitable<Checked> {
+    const Checked missing{.done = false, .text = "b.txt is missing.\nWrite it."}, done{.text = "All is there."};
+    co_return fs::exists(root_ + "/b.txt") ? done : missing;
+  };
+  const auto result = turn({{"x</think>" + create(root_ + "/a.txt", "a")}, {"x</think>Done."}, {"x</think>" + create(root_ + "/b.txt", "b")}, {"x</think>Done now."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  ASSERT_EQ(prompts_.size(), 4u);
+  EXPECT_TRUE(prompts_[2].ends_with("Done.<｜end▁of▁sentence｜><｜User｜>b.txt is missing.\nWrite it.<｜Assistant｜><think>")) << prompts_[2].substr(prompts_[2].size() - 200);
+  EXPECT_EQ(heard_.of("text").back().text, "Done now.");
+  EXPECT_EQ(heard_.of("note").size(), 2u);
+}
+
+TEST_F(TurnTest, WhatIsNeverDoneEndsUnfinished) {
+  int n = 0;
+  check_ = [&]() -> asio::awaitable<Checked> {
+    const Checked missing{.done = false, .text = fmt::format("{} is missing.\nWrite it.", ++n)};
+    co_return missing;
+  };
+  std::deque<Play> plays{{"x</think>" + create(root_ + "/a.txt", "a")}};
+  for (int i = 0; i <= kSentBackMax; ++i) plays.push_back({fmt::format("{}</think>Done.", i)});
+  const auto result = turn(plays);
+  EXPECT_EQ(result.reason, "unfinished");
+  EXPECT_EQ(result.message, fmt::format("{} is missing.", kSentBackMax + 1));
+}
+
+// What only answered has nothing to be checked.
+TEST_F(TurnTest, WhatDidNothingIsNotChecked) {
+  bool asked = false;
+  check_ = [&]() -> asio::awaitable<Checked> {
+    asked = true;
+    co_return Checked{};
+  };
+  EXPECT_EQ(turn({{"x</think>I know that."}}).reason, "end_turn");
+  EXPECT_FALSE(asked);
 }
 
 TEST_F(TurnTest, AFullContextEndsTheTurn) {

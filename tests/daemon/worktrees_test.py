@@ -289,6 +289,23 @@ class WorktreesTest(unittest.TestCase):
         self.assertTrue(os.path.exists(os.path.join(made["root"], "written")))
         self.assertFalse(os.path.exists(os.path.join(self.root, "written")))
 
+    def until_tests_pass(self, *answers):
+        self.write("calc.py", "def add(a, b):\n    return a - b\n\ndef neg(a):\n    return a\n")
+        self.write("test_calc.py", TEST)
+        self.start(*answers)
+        return self.lares("run", "--until-tests-pass", "Repair it.")
+
+    def test_a_turn_goes_on_until_the_tests_pass(self):
+        status, out, err = self.until_tests_pass(bash("sed -i 's/a - b/a + b/' calc.py"), THINK + "Done.", bash("sed -i 's/return a$/return -a/' calc.py"), THINK + "Done now.")
+        self.assertEqual((status, out.strip()), (0, "Done now."), err)
+        self.assertRegex(err, r"1 of 2 tests failed[\s\S]*test_neg[\s\S]*Find out why")
+        self.assertEqual(self.read("calc.py"), "def add(a, b):\n    return a + b\n\ndef neg(a):\n    return -a\n")
+
+    def test_a_turn_that_never_gets_there_says_so(self):
+        status, _, err = self.until_tests_pass(bash("true"), *[THINK + f"Done {i}." for i in range(9)])
+        self.assertEqual(status, 3, err)
+        self.assertRegex(err, r"what the model calls finished is not[\s\S]*2 of 2 tests failed")
+
     # ---- best of several
 
     def best_of(self, *edits, more=()):

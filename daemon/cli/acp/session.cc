@@ -33,7 +33,7 @@ const char* stop_reason_of(const std::string& reason) {
   if (reason == "cancelled") return "cancelled";
   if (reason == "max_tokens" || reason == "context_full") return "max_tokens";
   if (reason == "max_steps") return "max_turn_requests";
-  return reason == "end_turn" || reason == "repetition" ? "end_turn" : nullptr;  // null: it failed
+  return reason == "end_turn" || reason == "repetition" || reason == "unfinished" ? "end_turn" : nullptr;  // null: it failed
 }
 
 }  // namespace
