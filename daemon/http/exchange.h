@@ -42,6 +42,8 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const HttpRequest& request() const = 0;
+  // The request's body is read: its memory is given back, which the answer would hold as long as it takes. From here on it is empty.
+  virtual void drop_body() {}
 
   // Whole. Once, and instead of a stream.
   virtual asio::awaitable<void> reply(HttpReply reply) = 0;

@@ -190,6 +190,7 @@ TEST(Messages, StreamAndWholeByEitherPath) {
 
     FakeGenerations stream(tool_turn());
     const auto events = ask(add_messages, stream, "POST", path, kAskStream);
+    EXPECT_EQ(events->request().body, "") << "it is read, and let go";
     EXPECT_TRUE(events->streamed);
     EXPECT_TRUE(events->ended);
     EXPECT_TRUE(events->answer.content_type.starts_with("text/event-stream"));

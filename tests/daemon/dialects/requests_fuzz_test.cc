@@ -94,8 +94,7 @@ void translates(const std::vector<std::string>& seeds, Read read, Random& random
     text = mutated(std::move(text), random);
   }
   SCOPED_TRACE(text);
-  HttpRequest http{.method = "POST", .path = "/", .query = "", .headers = {}, .body = text};
-  const auto body = body_of(http);
+  const auto body = parse_body(text);
   if (!body) return;
   const auto request = read(*body);
   if (!request) {

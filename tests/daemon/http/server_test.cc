@@ -146,6 +146,25 @@ TEST_F(HttpServing, AnswersOnceWhateverItsHandlerDoes) {
   EXPECT_TRUE(answer.ends_with("\r\n\r\n1")) << answer;
 }
 
+TEST_F(HttpServing, GivesBackABodyThatIsRead) {
+  std::string read;
+  std::size_t n_left = SIZE_MAX;
+  const HttpHandler handler = [&](Exchange& exchange) -> asio::awaitable<void> {
+    read = exchange.request().body;
+    exchange.drop_body();
+    n_left = exchange.request().body.capacity();
+    HttpReply reply;
+    co_await exchange.reply(std::move(reply));
+  };
+  router_.add("POST", "/read", handler);
+  serve({});
+  auto client = connect();
+  say(client, "POST /read HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 10000\r\n\r\n" + std::string(10'000, 'x'));
+  EXPECT_EQ(status(rest(client)), 200u);
+  EXPECT_EQ(read, std::string(10'000, 'x'));
+  EXPECT_LT(n_left, 100u);
+}
+
 TEST_F(HttpServing, WritesNothingEmptyIntoAStream) {
   const HttpHandler empty = [](Exchange& exchange) -> asio::awaitable<void> {
     HttpReply head;
