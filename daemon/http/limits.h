@@ -22,7 +22,8 @@ struct HttpLimits {
   std::size_t header_bytes = kHttpHeaderBytesMax, body_bytes = kHttpBodyBytesMax, bodies_bytes = kHttpBodiesBytesMax;
   std::size_t connections = kHttpConnectionsMax;
   std::chrono::milliseconds header_time = kHttpHeaderTimeMax, body_silence = kHttpBodySilenceMax, idle = kHttpIdleMax, linger = kHttpLingerMax;
-  std::chrono::milliseconds keep_alive_every = kKeepAliveEvery, slow_reader = kSlowReaderMax, last_words = kLastWordsMax;
+  std::chrono::milliseconds keep_alive_every = kKeepAliveEvery, status_known = kStatusKnownMax;
+  std::chrono::milliseconds slow_reader = kSlowReaderMax, last_words = kLastWordsMax;
 };
 
 // Why a request gets no answer of a handler's; the message is one line.
