@@ -317,6 +317,10 @@ TEST_F(ChatTest, ABodyThatIsReadIsLetGo) {
 TEST_F(ChatTest, ABodyWithoutMeasureIsNotParsed) {
   const auto deep = ask("POST", "/chat/completions", std::string(1 << 20, '['));
   EXPECT_NE(deep->answer.body.find("nested deeper than 128"), std::string::npos) << deep->answer.body;
+  const auto nested = [&](std::size_t n) { return with("\"metadata\": " + std::string(n - 1, '[') + std::string(n - 1, ']')); };  // n, with the body itself
+  EXPECT_EQ(ask("POST", "/chat/completions", nested(kBodyDepthMax))->answer.status, 200u);
+  EXPECT_EQ(ask("POST", "/chat/completions", nested(kBodyDepthMax + 1))->answer.status, 400u);
+  EXPECT_NE(ask("POST", "/chat/completions", "[]")->answer.body.find("it is no JSON object"), std::string::npos);
   std::string wide = "{\"metadata\": {";
   for (int i = 0; i < 20'000; ++i) wide += fmt::format("\"{}\": 1, ", i);
   const auto many = ask("POST", "/chat/completions", wide + "\"x\": 1}}");
