@@ -211,7 +211,7 @@ TEST(Thoughts, ComeBackAsTheyWere) {
   for (const std::string& text : {std::string("x"), std::string("ab"), std::string("abc"), std::string("日本 \n\0 end", 12), std::string(100'000, 'z')}) {
     EXPECT_EQ(unsealed_thought(sealed_thought(text)), text);
   }
-  for (const char* foreign : {"", "gAAAAABo", "lares-sealed-a", "lares-sealed-!!!!"}) EXPECT_EQ(unsealed_thought(foreign), std::nullopt) << foreign;
+  for (const char* foreign : {"", "gAAAAABo", "lares-sealed-a", "lares-sealed-!!!!", "other-sealed-dGV4dA=="}) EXPECT_EQ(unsealed_thought(foreign), std::nullopt) << foreign;
   EXPECT_EQ(thought_signature("a"), thought_signature("a"));
   EXPECT_NE(thought_signature("a"), thought_signature("b"));
 }
