@@ -1,21 +1,20 @@
 #include "daemon/completions/completion.h"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <fmt/format.h>
 
+#include "daemon/completions/prompt_beginnings.h"
+#include "daemon/prefill.h"
 #include "daemon/state_dir.h"
 #include "engine/chat.h"
 
 namespace lares::daemon {
 namespace {
 
-constexpr std::int64_t kPrefixEvery = 128;     // where an engine can return to without evaluating again
-constexpr std::int64_t kMarkEvery = 16'384;    // tokens of a long prompt
 constexpr std::size_t kJoinedBytesMax = 16 << 10;  // of one event
 constexpr std::size_t kCallIdDigits = 24;
 
@@ -57,7 +56,8 @@ std::vector<engine::Token> joined(std::vector<engine::Token> a, const std::vecto
 
 Completion::Completion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<Queue::Place> place, Rendered rendered, Wanted wanted, std::stop_token stop)
     : of_(std::move(of)), place_(std::move(place)), n_begun_(rendered.begun.size()), ids_(joined(std::move(rendered.prompt), rendered.begun)),
-      grammar_(std::move(rendered.grammar)), wanted_(std::move(wanted)), gone_(std::move(stop), [this] { stop_.request_stop(); }), stops_(wanted_.stop) {
+      grammar_(std::move(rendered.grammar)), wanted_(std::move(wanted)), gone_(std::move(stop), [this] { stop_.request_stop(); }), stops_(wanted_.stop),
+      beginnings_(std::make_shared<PromptBeginnings>(of_)) {
   const engine::Tokenizer& tokenizer = of_->host.engine()->tokenizer();
   dsml_ = tokenizer.added(engine::kDsml), eos_ = tokenizer.added(engine::kEos), think_end_ = tokenizer.added(engine::kThinkEnd);
   of_->running.insert(this);
@@ -74,8 +74,8 @@ asio::awaitable<std::vector<GenerationEvent>> Completion::next() {
       finish(GenerationEnd::Reason::cancelled);
       co_return std::vector<GenerationEvent>();
     }
-    auto filling = prefill();
-    if (!co_await std::move(filling)) co_return std::vector<GenerationEvent>();
+    auto evaluating = evaluate();
+    if (!co_await std::move(evaluating)) co_return std::vector<GenerationEvent>();
   }
   while (fresh_.empty() && !over_) {
     const Spent spent = co_await of_->host.draw(*this);
@@ -87,64 +87,29 @@ asio::awaitable<std::vector<GenerationEvent>> Completion::next() {
 
 // ---- the prompt
 
-// A chunk at a time, so that what others draw meanwhile waits for no more.
-asio::awaitable<bool> Completion::prefill() {
-  for (std::int64_t end = 0; end < prompt_tokens();) {
-    const auto piece = [this] {
-      const auto began = Clock::now();
-      const std::int64_t to = evaluate_piece();
-      return std::pair(to, Clock::now() - began);
-    };
-    const auto [to, ran] = co_await of_->host.run(piece);
-    end = to, prefill_ += ran;
-    if (!synced_) {
-      const bool stopped = synced_.error().code == engine::Errc::cancelled;
-      finish(stopped ? GenerationEnd::Reason::cancelled : GenerationEnd::Reason::failed, stopped ? "" : synced_.error().message);
-      co_return false;
-    }
-    n_evaluated_ += *synced_;
-    of_->host.evaluated(*synced_, ran);
+asio::awaitable<bool> Completion::evaluate() {
+  auto filling = prefill(of_->host, timeline_, beginnings_, ids_, stop_.get_token(), nullptr);
+  const Prefilled done = co_await std::move(filling);
+  prefill_ = done.ran, n_evaluated_ = done.n_evaluated;
+  if (!done.error) {
+    prefilled_ = true;
+    co_return true;
   }
-  prefilled_ = true;
-  co_return true;
-}
-
-void Completion::begin_timeline() {
-  engine::Engine& engine = *of_->host.engine();
-  const auto found = of_->prefixes.find(ids_);
-  timeline_ = engine.timeline(found.prefix);
-  n_found_ = found.prefix ? static_cast<std::int64_t>(found.prefix->tokens().size()) : 0;
-  if (engine.info().n_chunk == 0) return;
-  // Others may begin with what this has in common with one before, with the same instructions, or with the same long text.
-  marks_.insert(found.n_common / kPrefixEvery * kPrefixEvery);
-  if (const auto user = engine.tokenizer().added(engine::kUser)) marks_.insert(std::ranges::find(ids_, *user) - ids_.begin());
-  for (std::int64_t at = kMarkEvery; at < prompt_tokens(); at += kMarkEvery) marks_.insert(at);
-  marks_.erase(marks_.begin(), marks_.upper_bound(n_found_));
-  marks_.erase(marks_.lower_bound(prompt_tokens()), marks_.end());
-}
-
-// Returns where it ends; synced_ says how many were evaluated, or why not.
-std::int64_t Completion::evaluate_piece() {
-  if (!timeline_) begin_timeline();
-  const std::int64_t total = prompt_tokens(), chunk = of_->host.engine()->info().n_chunk;
-  std::int64_t end = total;
-  if (chunk > 0) {
-    const auto held = timeline_->tokens();
-    const std::int64_t common = std::mismatch(held.begin(), held.end(), ids_.begin(), ids_.end()).first - held.begin();
-    const auto mark = marks_.upper_bound(common);
-    end = std::min({total, (common / chunk + 1) * chunk, mark == marks_.end() ? total : *mark});
-  }
-  synced_ = timeline_->sync(std::span(ids_).first(static_cast<std::size_t>(end)), stop_.get_token(), {});
-  // Whoever asks again, because its connection broke or the answer did not please, begins shortly before the end.
-  if (!synced_) of_->prefixes.keep(timeline_->prefix(static_cast<std::int64_t>(timeline_->tokens().size())));
-  else if (end == total) of_->prefixes.keep(timeline_->prefix((total - 1) / kPrefixEvery * kPrefixEvery));
-  else if (marks_.contains(end)) of_->prefixes.keep(timeline_->prefix(end));
-  return end;
+  const auto keep = [this] {  // what there is of it, for whoever asks again
+    beginnings_->offer(timeline_->prefix(static_cast<std::int64_t>(timeline_->tokens().size())));
+    return true;
+  };
+  co_await of_->host.run(keep);
+  const bool stopped = done.error->code == engine::Errc::cancelled;
+  finish(stopped ? GenerationEnd::Reason::cancelled : GenerationEnd::Reason::failed, stopped ? "" : done.error->message);
+  co_return false;
 }
 
 // ---- the answer
 
 void Completion::begin_answer() {
+  // Whoever asks again, because its connection broke or the answer did not please, begins shortly before the end.
+  beginnings_->offer(timeline_->prefix((prompt_tokens() - 1) / kPrefixEvery * kPrefixEvery));
   const auto n_begun = static_cast<std::int64_t>(n_begun_);
   const Answer::Limits limits{wanted_.tokens_max + n_begun, of_->options.think_tokens_max + n_begun, of_->host.engine()->info().n_context_max};
   Answer::Kept kept;
@@ -234,7 +199,7 @@ void Completion::finish(GenerationEnd::Reason reason, std::string what) {
   over_ = true;
   end_.reason = reason == GenerationEnd::Reason::cancelled && of_->ending ? GenerationEnd::Reason::ending : reason;
   end_.what = std::move(what);
-  end_.usage = {.prompt = prompt_tokens(), .cached = !timeline_ ? 0 : prefilled_ ? prompt_tokens() - n_evaluated_ : n_found_};
+  end_.usage = {.prompt = prompt_tokens(), .cached = !timeline_ ? 0 : prefilled_ ? prompt_tokens() - n_evaluated_ : beginnings_->n_found()};
   if (answer_) end_.usage.completion = answer_->n_tokens() - static_cast<std::int64_t>(n_begun_), end_.usage.reasoning = answer_->n_thinking() - n_thinking_begun_;
   of_->n_prompt += end_.usage.prompt, of_->n_cached += end_.usage.cached, of_->n_completion += end_.usage.completion;
   const double seconds = std::chrono::duration<double>(decode_).count();

@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -15,6 +14,8 @@
 #include "daemon/completions/stop_text.h"
 
 namespace lares::daemon {
+
+class PromptBeginnings;
 
 class Completion final : public Generation, private Drawing {
  public:
@@ -37,9 +38,7 @@ class Completion final : public Generation, private Drawing {
  private:
   using Clock = std::chrono::steady_clock;
 
-  asio::awaitable<bool> prefill();
-  std::int64_t evaluate_piece();  // on the engine's thread
-  void begin_timeline();
+  asio::awaitable<bool> evaluate();  // the prompt; false: it has ended there
   engine::Timeline& timeline() override { return *timeline_; }
   bool draw() override;           // on the engine's thread
   void begin_answer();
@@ -60,7 +59,6 @@ class Completion final : public Generation, private Drawing {
   std::stop_source stop_;
   std::stop_callback<std::function<void()>> gone_;
   std::unique_ptr<engine::Timeline> timeline_;
-  std::set<std::int64_t> marks_;   // places in the prompt whose prefixes others may want
   std::optional<Answer> answer_;
   StopText stops_;
   std::optional<engine::Token> dsml_, eos_, think_end_;
@@ -70,8 +68,8 @@ class Completion final : public Generation, private Drawing {
   std::string rejected_;             // why a call that was begun is none
   std::vector<TokenLogprob> logprobs_;  // of content, that no event has yet
   std::vector<GenerationEvent> fresh_;  // since the last look
-  engine::Result<std::int64_t> synced_ = 0;
-  std::int64_t n_found_ = 0, n_evaluated_ = 0, n_thinking_begun_ = 0;
+  const std::shared_ptr<PromptBeginnings> beginnings_;
+  std::int64_t n_evaluated_ = 0, n_thinking_begun_ = 0;
   bool prefilled_ = false;
   Clock::duration prefill_{}, decode_{};
   GenerationEnd end_;

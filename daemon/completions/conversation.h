@@ -30,7 +30,8 @@ struct Conversation {
 
   bool thinking = true;
   std::string effort;  // "low", "high", "max", or empty: the default
-  // A part of the last assistant message is there; the answer goes on behind it (chat prefix completion).
+  // A part of the last assistant message is there; the answer goes on behind it (chat prefix completion). Else such a message is whole,
+  // and the answer is another one after it.
   bool continues_last = false;
 
   engine::Sampling sampling;

@@ -69,10 +69,6 @@ asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared
 }
 
 asio::awaitable<tl::expected<std::int64_t, Refusal>> Generator::count_tokens(Conversation conversation) {
-  // A part of one may be counted, too: what ends with an answer is asked to go on.
-  if (!conversation.continues_last && !conversation.messages.empty() && conversation.messages.back().value("role", "") == "assistant") {
-    conversation.messages.push_back({{"role", "user"}, {"content", ""}});
-  }
   auto asked = std::make_shared<Asked>();
   asked->what = std::move(conversation);
   auto rendering = this->rendered(asked, {});

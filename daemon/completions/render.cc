@@ -138,7 +138,10 @@ class Renderer {
       if (c_.continues_last) return refuse("messages", "read messages: the last one is to be gone on with, and is not the assistant's");
       return std::vector<Token>();
     }
-    if (!c_.continues_last) return refuse("messages", "read messages: the last one is the assistant's; end with a user message, or go on with it by \"prefix\": true");
+    if (!c_.continues_last) {  // it is whole, and another is asked for; only behind somebody else's turn the model has its own
+      messages_.push_back({{"role", "user"}, {"content", ""}});
+      return std::vector<Token>();
+    }
     const Json last = messages_.back();
     messages_.erase(messages_.size() - 1);
     if (messages_.empty() || text_of(messages_.back(), "role") == "assistant") return refuse("messages", "read messages: what is to be gone on with answers nothing; put a user message before it");

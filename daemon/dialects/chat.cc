@@ -5,6 +5,7 @@
 #include "daemon/dialects/chat_request.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
 
@@ -25,15 +26,20 @@ WireJson call_json(int index, const std::string& id, const std::string& name, co
   return {{"index", index}, {"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", arguments}}}};
 }
 
+// What of a request its answer is written by: the conversation itself is not kept for it.
+struct ChatShape {
+  bool thinks = false, with_logprobs = false, with_usage = false;
+};
+
 // ---- as a stream
 
 class ChatStream {
  public:
-  ChatStream(ChatHead head, bool with_usage) : head_(std::move(head)), with_usage_(with_usage) {}
+  ChatStream(ChatHead head, ChatShape shape) : head_(std::move(head)), shape_(shape) {}
 
-  std::string begin(bool thinks) const {
+  std::string begin() const {
     WireJson delta = {{"role", "assistant"}, {"content", ""}};
-    if (thinks) delta["reasoning_content"] = "";
+    if (shape_.thinks) delta["reasoning_content"] = "";
     return chunk(std::move(delta));
   }
   std::string event(const GenerationEvent& event) const {
@@ -50,13 +56,14 @@ class ChatStream {
   }
   std::string end(const GenerationEnd& end) const {
     std::string out = chunk(WireJson::object(), WireJson(), WireJson(finish_reason(end.reason)));
-    if (with_usage_) {
+    if (shape_.with_usage) {
       WireJson last = head_.object("chat.completion.chunk");
       last["choices"] = WireJson::array();
       last["usage"] = openai_usage(end.usage);
       out += sse_data(last);
     }
-    return out + std::string(kSseDone);
+    out += kSseDone;
+    return out;
   }
 
  private:
@@ -65,31 +72,29 @@ class ChatStream {
     WireJson choice = {{"index", 0}, {"delta", std::move(delta)}, {"logprobs", std::move(logprobs)}, {"finish_reason", std::move(finish)}};
     json["choices"] = WireJson::array();
     json["choices"].push_back(std::move(choice));
-    if (with_usage_) json["usage"] = nullptr;
+    if (shape_.with_usage) json["usage"] = nullptr;
     return sse_data(json);
   }
 
   const ChatHead head_;
-  const bool with_usage_;
+  const ChatShape shape_;
 };
 
-asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, ChatStream chat, bool thinks) {
+asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, ChatStream chat) {
   auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
   co_await std::move(beginning);
-  std::string text = chat.begin(thinks);
+  std::string text = chat.begin();
   for (;;) {
     auto writing = reader.write(std::move(text));
     co_await std::move(writing);
     text.clear();
-    auto saying = generation.next();
-    const auto events = co_await std::move(saying);
+    const auto events = co_await generation.next();
     if (events.empty()) break;
     for (const GenerationEvent& event : events) text += chat.event(event);
   }
   auto writing = reader.write(chat.end(generation.end()));
   co_await std::move(writing);
-  auto ending = exchange.end();
-  co_await std::move(ending);
+  co_await exchange.end();
 }
 
 // ---- whole
@@ -107,11 +112,11 @@ struct ChatWhole {
     }
     if (const auto* const call = std::get_if<CallDone>(&event)) calls.push_back(call_json(call->index, call->id, call->name, call->arguments));
   }
-  WireJson json(const ChatHead& head, const Conversation& asked, const GenerationEnd& end) && {
+  WireJson json(const ChatHead& head, const ChatShape& shape, const GenerationEnd& end) && {
     WireJson message = {{"role", "assistant"}, {"content", std::move(content)}};
-    if (asked.thinking) message["reasoning_content"] = std::move(reasoning);
+    if (shape.thinks) message["reasoning_content"] = std::move(reasoning);
     if (!calls.empty()) message["tool_calls"] = std::move(calls);
-    WireJson choice = {{"index", 0}, {"message", std::move(message)}, {"logprobs", asked.n_logprobs >= 0 ? openai_logprobs(logprobs) : WireJson()},
+    WireJson choice = {{"index", 0}, {"message", std::move(message)}, {"logprobs", shape.with_logprobs ? openai_logprobs(logprobs) : WireJson()},
                        {"finish_reason", finish_reason(end.reason)}};
     WireJson out = head.object("chat.completion");
     out["choices"] = WireJson::array();
@@ -121,27 +126,31 @@ struct ChatWhole {
   }
 };
 
-asio::awaitable<HttpReply> whole(Generation& generation, const ChatHead& head, const Conversation& asked) {
+asio::awaitable<HttpReply> whole(Generation& generation, const ChatHead& head, const ChatShape& shape) {
   ChatWhole answer;
   for (;;) {
-    auto saying = generation.next();
-    const auto events = co_await std::move(saying);
+    const auto events = co_await generation.next();
     if (events.empty()) break;
     for (const GenerationEvent& event : events) answer.hear(event);
   }
   const GenerationEnd& end = generation.end();
-  if (finish_reason(end.reason) == "insufficient_system_resource") co_return openai_reply(error_of(end));
-  co_return json_reply(std::move(answer).json(head, asked, end));
+  if (!is_answer(end)) co_return openai_reply(error_of(end));
+  co_return json_reply(std::move(answer).json(head, shape, end));
+}
+
+tl::expected<ChatRequest, WireError> request_of(Exchange& exchange, const Generations& generations, bool beta) {
+  const auto body = take_body(exchange);
+  if (!body) return tl::unexpected(body.error());
+  return read_chat(*body, generations.sampling(), beta);
 }
 
 asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, bool beta) {
   const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
-  const auto body = body_of(exchange.request());
-  if (!body) co_return co_await refuse(body.error());
-  auto asked = read_chat(*body, generations.sampling(), beta);
+  auto asked = request_of(exchange, generations, beta);
   if (!asked) co_return co_await refuse(asked.error());
+  const ChatShape shape{asked->conversation.thinking, asked->conversation.n_logprobs >= 0, asked->with_usage};
   Reader reader(exchange);
-  auto beginning = generations.begin(asked->conversation, reader.stop());
+  auto beginning = generations.begin(std::move(asked->conversation), reader.stop());
   const auto generation = co_await std::move(beginning);
   if (!generation) {
     const WireError error = error_of(generation.error());
@@ -149,14 +158,13 @@ asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, 
   }
   ChatHead head{fresh_id("chatcmpl-"), asked->model, system_fingerprint(generations), seconds_since_1970()};
   if (asked->stream) {
-    auto streaming = stream(exchange, reader, **generation, ChatStream(std::move(head), asked->with_usage), asked->conversation.thinking);
+    auto streaming = stream(exchange, reader, **generation, ChatStream(std::move(head), shape));
     co_return co_await std::move(streaming);
   }
   exchange.takes_long();
-  auto answering = whole(**generation, head, asked->conversation);
+  auto answering = whole(**generation, head, shape);
   HttpReply reply = co_await std::move(answering);
-  auto replying = exchange.reply(std::move(reply));
-  co_await std::move(replying);
+  co_await exchange.reply(std::move(reply));
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ class ChatReader {
       read_message(message, i + 1 == messages->size());
       take(message);
     }
+    if (error_ || !c_.messages.back().contains("tool_calls")) return;
+    fields_.refuse("messages", "ended by results where the last one has tool_calls: send a tool message for each");
   }
 
   void read_message(Fields& message, bool last) {
@@ -97,7 +99,7 @@ class ChatReader {
       const WireJson* const text = field_of(part, word == "refusal" ? "refusal" : "text");
       if ((word == "text" || word == "refusal") && (!text || !text->is_string())) return message.refuse("content", "of text parts with a text"), "";
       if (!out.empty()) out += "\n\n";
-      out += word == "text" || word == "refusal" ? text->get<std::string>() : fmt::format("[Unsupported {}]", word);  // the encoder's word
+      out += word == "text" || word == "refusal" ? text->get<std::string>() : unsupported(word);
     }
     return out;
   }

@@ -1,4 +1,6 @@
-// A request of OpenAI's Chat Completions, with what DeepSeek's API adds, as a Conversation.
+// A request of OpenAI's Chat Completions, with what DeepSeek's API adds, as a Conversation. One that ends with an assistant's message is
+// gone on with where that says "prefix": true; else the answer is a new message, as OpenAI's API has it: agents append what is meant for
+// the model as the assistant's words (opencode, when its steps are used up).
 #pragma once
 
 #include <string>

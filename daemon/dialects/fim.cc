@@ -5,6 +5,7 @@
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/fields.h"
 #include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
 #include "daemon/utf8.h"
@@ -52,7 +53,11 @@ class FimAnswer {
  public:
   FimAnswer(const FimRequest& asked, std::string fingerprint)
       : head_({{"id", fresh_id("cmpl-")}, {"object", "text_completion"}, {"created", seconds_since_1970()}, {"model", asked.model}, {"system_fingerprint", std::move(fingerprint)}}),
-        with_logprobs_(asked.infill.n_logprobs >= 0), offset_(asked.infill.echo ? n_characters(asked.infill.prefix) : 0) {}
+        with_logprobs_(asked.infill.n_logprobs >= 0), with_usage_(asked.with_usage), echoed_(asked.infill.echo ? asked.infill.prefix : ""),
+        offset_(n_characters(echoed_)) {}
+
+  const std::string& echoed() const { return echoed_; }  // what its text begins with
+  bool with_usage() const { return with_usage_; }         // of a stream, in the end
 
   WireJson piece(const std::string& text, const std::vector<TokenLogprob>& logprobs, WireJson finish = WireJson()) {
     WireJson choice = {{"text", text}, {"index", 0}, {"logprobs", with_logprobs_ ? columns(logprobs) : WireJson()}, {"finish_reason", std::move(finish)}};
@@ -81,18 +86,18 @@ class FimAnswer {
   }
 
   const WireJson head_;
-  const bool with_logprobs_;
+  const bool with_logprobs_, with_usage_;
+  const std::string echoed_;
   std::size_t offset_;  // characters
 };
 
-asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, const FimRequest& asked, FimAnswer answer) {
+asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, FimAnswer answer) {
   auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
   co_await std::move(beginning);
   std::string text;
-  if (asked.infill.echo) text = sse_data(answer.piece(asked.infill.prefix, {}));
+  if (!answer.echoed().empty()) text = sse_data(answer.piece(answer.echoed(), {}));
   for (;;) {
-    auto saying = generation.next();
-    const auto events = co_await std::move(saying);
+    const auto events = co_await generation.next();
     if (events.empty()) break;
     for (const GenerationEvent& event : events) {
       if (const auto* const said = std::get_if<ContentText>(&event)) text += sse_data(answer.piece(said->text, said->logprobs));
@@ -101,19 +106,17 @@ asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& gen
     co_await std::move(writing);
   }
   text += sse_data(answer.piece("", {}, finish_reason(generation.end().reason)));
-  if (asked.with_usage) text += sse_data(answer.usage(generation.end().usage));
+  if (answer.with_usage()) text += sse_data(answer.usage(generation.end().usage));
   auto writing = reader.write(text + std::string(kSseDone));
   co_await std::move(writing);
-  auto ending = exchange.end();
-  co_await std::move(ending);
+  co_await exchange.end();
 }
 
-asio::awaitable<HttpReply> whole(Generation& generation, const FimRequest& asked, FimAnswer answer) {
-  std::string text = asked.infill.echo ? asked.infill.prefix : "";
+asio::awaitable<HttpReply> whole(Generation& generation, FimAnswer answer) {
+  std::string text = answer.echoed();
   std::vector<TokenLogprob> logprobs;
   for (;;) {
-    auto saying = generation.next();
-    const auto events = co_await std::move(saying);
+    const auto events = co_await generation.next();
     if (events.empty()) break;
     for (const GenerationEvent& event : events) {
       const auto* const said = std::get_if<ContentText>(&event);
@@ -123,35 +126,38 @@ asio::awaitable<HttpReply> whole(Generation& generation, const FimRequest& asked
     }
   }
   const GenerationEnd& end = generation.end();
-  if (finish_reason(end.reason) == "insufficient_system_resource") co_return openai_reply(error_of(end));
+  if (!is_answer(end)) co_return openai_reply(error_of(end));
   WireJson out = answer.piece(text, logprobs, finish_reason(end.reason));
   out["usage"] = openai_usage(end.usage);
   co_return json_reply(out);
 }
 
+tl::expected<FimRequest, WireError> request_of(Exchange& exchange, const Generations& generations) {
+  const auto body = take_body(exchange);
+  if (!body) return tl::unexpected(body.error());
+  return read_fim(*body, generations.sampling());
+}
+
 asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
   const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
-  const auto body = body_of(exchange.request());
-  if (!body) co_return co_await refuse(body.error());
-  const auto asked = read_fim(*body, generations.sampling());
+  auto asked = request_of(exchange, generations);
   if (!asked) co_return co_await refuse(asked.error());
+  FimAnswer answer(*asked, system_fingerprint(generations));
   Reader reader(exchange);
-  auto beginning = generations.begin(asked->infill, reader.stop());
+  auto beginning = generations.begin(std::move(asked->infill), reader.stop());
   const auto generation = co_await std::move(beginning);
   if (!generation) {
     const WireError error = error_of(generation.error());
     co_return co_await refuse(error);
   }
-  FimAnswer answer(*asked, system_fingerprint(generations));
   if (asked->stream) {
-    auto streaming = stream(exchange, reader, **generation, *asked, std::move(answer));
+    auto streaming = stream(exchange, reader, **generation, std::move(answer));
     co_return co_await std::move(streaming);
   }
   exchange.takes_long();
-  auto answering = whole(**generation, *asked, std::move(answer));
+  auto answering = whole(**generation, std::move(answer));
   HttpReply reply = co_await std::move(answering);
-  auto replying = exchange.reply(std::move(reply));
-  co_await std::move(replying);
+  co_await exchange.reply(std::move(reply));
 }
 
 }  // namespace

@@ -4,15 +4,15 @@
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/messages_answer.h"
 #include "daemon/dialects/messages_request.h"
-#include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
 
 namespace lares::daemon {
 namespace {
 
-tl::expected<MessagesRequest, WireError> request_of(const Exchange& exchange, const Generations& generations, bool to_count) {
-  const auto body = body_of(exchange.request());
+tl::expected<MessagesRequest, WireError> request_of(Exchange& exchange, const Generations& generations, bool to_count) {
+  const auto body = take_body(exchange);
   if (!body) return tl::unexpected(body.error());
   return read_messages_request(*body, generations.sampling(), to_count);
 }

@@ -85,7 +85,7 @@ void MessagesAnswer::closed(const Part& part) {
 void MessagesAnswer::end(const GenerationEnd& end) {
   if (!is_answer(end)) {
     // What is open stays open: a client that saw its end could take it for the model's.
-    out_ += sse_event("error", anthropic_body(error_of_end(end)));
+    out_ += sse_event("error", anthropic_body(error_of(end)));
     return;
   }
   close(end.reason != GenerationEnd::Reason::length);

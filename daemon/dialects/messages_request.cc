@@ -213,10 +213,7 @@ class MessagesReader {
 
   void last_message(const WireJson& messages) {
     if (messages.empty() || builder_.empty()) return fields_.refuse("messages", "an array of at least one message that says something");
-    if (to_count_) {
-      if (builder_.ends_with_assistant()) builder_.user("");
-      return;
-    }
+    if (to_count_) return;
     if (builder_.ends_with_calls()) {
       return fields_.refuse("messages", "ended by results where the last one uses tools: send a tool_result for each");
     }

@@ -18,16 +18,16 @@ WireJson model_json(std::string_view id, const Generations& generations) {
 asio::awaitable<void> list(Exchange& exchange, Generations& generations) {
   const WireJson json = {{"object", "list"}, {"data", {model_json(kModelFlash, generations), model_json(kModelPro, generations)}},
                          {"has_more", false}, {"first_id", kModelFlash}, {"last_id", kModelPro}};
-  auto replying = exchange.reply(json_reply(json));
-  co_await std::move(replying);
+  HttpReply reply = json_reply(json);
+  co_await exchange.reply(std::move(reply));
 }
 
 asio::awaitable<void> one(Exchange& exchange, Generations& generations) {
   const std::string id = last_segment(exchange.request().path);
   const auto gone = retired(id);
   const bool anthropic = exchange.request().path.starts_with("/anthropic") || !exchange.request().header("anthropic-version").empty();
-  auto replying = exchange.reply(!gone ? json_reply(model_json(id, generations)) : anthropic ? anthropic_reply(*gone) : openai_reply(*gone));
-  co_await std::move(replying);
+  HttpReply reply = !gone ? json_reply(model_json(id, generations)) : anthropic ? anthropic_reply(*gone) : openai_reply(*gone);
+  co_await exchange.reply(std::move(reply));
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "daemon/dialects/openai_answer.h"
 
-#include <functional>
 #include <utility>
 
 #include "daemon/utf8.h"
@@ -53,12 +52,5 @@ WireJson openai_logprobs(const std::vector<TokenLogprob>& logprobs) {
 }
 
 std::string system_fingerprint(const Generations& generations) { return "lares_" + generations.model(); }
-
-asio::awaitable<void> Reader::write(std::string bytes) {
-  if (!there_) co_return;
-  auto writing = exchange_.write(std::move(bytes));
-  there_ = co_await std::move(writing);
-  if (!there_) stop_.request_stop();
-}
 
 }  // namespace lares::daemon

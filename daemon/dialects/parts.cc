@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/reader.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
@@ -88,17 +88,6 @@ void Parts::close(bool whole) {
 
 std::string DialectAnswer::take() { return std::exchange(out_, {}); }
 
-bool is_answer(const GenerationEnd& end) {
-  using Reason = GenerationEnd::Reason;
-  return end.reason != Reason::failed && end.reason != Reason::cancelled && end.reason != Reason::ending;
-}
-
-WireError error_of_end(const GenerationEnd& end) {
-  if (end.reason != GenerationEnd::Reason::cancelled) return error_of(end);
-  // Who hung up does not read it; who does is told by a daemon that ends.
-  return {.status = 503, .kind = "server_error", .message = "generate: stopped before the answer was whole; ask again", .code = "overloaded"};
-}
-
 asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,
                                     std::string keep_alive) {
   co_await exchange.begin(std::move(head), std::move(keep_alive));
@@ -125,7 +114,7 @@ asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchan
     answer.take();  // of a whole answer nobody reads the stream
   }
   answer.end(generation.end());
-  if (!is_answer(generation.end())) co_return tl::unexpected(error_of_end(generation.end()));
+  if (!is_answer(generation.end())) co_return tl::unexpected(error_of(generation.end()));
   co_return answer.whole(generation.end());
 }
 

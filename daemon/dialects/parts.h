@@ -57,11 +57,6 @@ class DialectAnswer : public Parts {
   std::string out_;
 };
 
-// The model's answer, or as much of it as there will be: it was not cut off by what is no part of it.
-bool is_answer(const GenerationEnd& end);
-// Of the others: failed, cancelled, ending.
-WireError error_of_end(const GenerationEnd& end);
-
 // Both tell `generation` to its end, which `reader` hastens when it leaves.
 class Reader;
 asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,

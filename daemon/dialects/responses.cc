@@ -2,17 +2,17 @@
 #include <utility>
 
 #include "daemon/dialects/dialects.h"
+#include "daemon/dialects/reader.h"
 #include "daemon/dialects/responses_answer.h"
 #include "daemon/dialects/responses_request.h"
-#include "daemon/dialects/openai_answer.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
 
 namespace lares::daemon {
 namespace {
 
-tl::expected<ResponsesRequest, WireError> request_of(const Exchange& exchange, const Generations& generations) {
-  const auto body = body_of(exchange.request());
+tl::expected<ResponsesRequest, WireError> request_of(Exchange& exchange, const Generations& generations) {
+  const auto body = take_body(exchange);
   if (!body) return tl::unexpected(body.error());
   return read_responses_request(*body, generations.sampling());
 }

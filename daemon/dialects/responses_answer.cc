@@ -143,7 +143,7 @@ WireJson ResponsesAnswer::whole(const GenerationEnd& end) const {
   WireJson response = this->response(status_of(end));
   response["usage"] = usage_of(end.usage);
   if (end.reason == GenerationEnd::Reason::length) response["incomplete_details"] = {{"reason", "max_output_tokens"}};
-  if (!is_answer(end)) response["error"] = {{"code", "server_error"}, {"message", error_of_end(end).message}};
+  if (!is_answer(end)) response["error"] = {{"code", "server_error"}, {"message", error_of(end).message}};
   return response;
 }
 

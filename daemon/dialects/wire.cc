@@ -81,8 +81,16 @@ WireError error_of(const Refusal& refusal) {
   return {.status = 500, .kind = "server_error", .message = refusal.message};
 }
 
+bool is_answer(const GenerationEnd& end) {
+  using Reason = GenerationEnd::Reason;
+  return end.reason != Reason::failed && end.reason != Reason::cancelled && end.reason != Reason::ending;
+}
+
 WireError error_of(const GenerationEnd& end) {
-  if (end.reason == GenerationEnd::Reason::ending) return {.status = 503, .kind = "server_error", .message = "generate: the daemon ends; ask again when it is back", .code = "overloaded"};
+  const auto later = [](const char* why) { return WireError{.status = 503, .kind = "server_error", .message = why, .code = "overloaded"}; };
+  if (end.reason == GenerationEnd::Reason::ending) return later("generate: the daemon ends; ask again when it is back");
+  // Who hung up does not read it; who does is told by a daemon that ends.
+  if (end.reason == GenerationEnd::Reason::cancelled) return later("generate: stopped before the answer was whole; ask again");
   return {.status = 500, .kind = "server_error", .message = end.what.empty() ? "generate: the engine failed; the daemon's log says why" : end.what};
 }
 
@@ -99,12 +107,18 @@ HttpReply openai_reply(const WireError& error) { return reply_with(error, openai
 HttpReply anthropic_reply(const WireError& error) { return reply_with(error, anthropic_body(error)); }
 HttpReply json_reply(const WireJson& json) { return {.body = wire_text(json)}; }
 
-tl::expected<WireJson, WireError> body_of(const HttpRequest& request) {
-  if (const auto why = too_much(request.body)) return tl::unexpected(invalid("", "read the request's body: " + *why));
-  WireJson json = WireJson::parse(request.body, nullptr, /*allow_exceptions=*/false);
+tl::expected<WireJson, WireError> parse_body(std::string_view text) {
+  if (const auto why = too_much(text)) return tl::unexpected(invalid("", "read the request's body: " + *why));
+  WireJson json = WireJson::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return tl::unexpected(invalid("", "read the request's body: it is no JSON"));
   if (!json.is_object()) return tl::unexpected(invalid("", "read the request's body: it is no JSON object"));
   return json;
+}
+
+tl::expected<WireJson, WireError> take_body(Exchange& exchange) {
+  auto body = parse_body(exchange.request().body);
+  exchange.drop_body();
+  return body;
 }
 
 const WireJson* field_of(const WireJson& object, std::string_view name) {

@@ -39,7 +39,9 @@ struct WireError {
 };
 WireError invalid(std::string parameter, std::string message);
 WireError error_of(const Refusal& refusal);
-WireError error_of(const GenerationEnd& end);  // failed or ending
+// The model's answer, or as much of it as there will be: it was not cut off by what is no part of it.
+bool is_answer(const GenerationEnd& end);
+WireError error_of(const GenerationEnd& end);  // of the others: failed, cancelled, ending
 
 // With Retry-After where another try makes sense.
 HttpReply openai_reply(const WireError& error);     // {"error": {message, type, param, code}}
@@ -48,8 +50,10 @@ WireJson openai_body(const WireError& error);       // the same without the repl
 WireJson anthropic_body(const WireError& error);
 HttpReply json_reply(const WireJson& json);
 
-// The request's body, an object.
-tl::expected<WireJson, WireError> body_of(const HttpRequest& request);
+// A request's body, an object.
+tl::expected<WireJson, WireError> parse_body(std::string_view text);
+// The same of an exchange, which holds it no longer.
+tl::expected<WireJson, WireError> take_body(Exchange& exchange);
 
 // A field of an object; null: it is absent, or null, which says the same.
 const WireJson* field_of(const WireJson& object, std::string_view name);

@@ -41,7 +41,7 @@ bool has_body(unsigned status) { return status >= 200 && status != 204 && status
 HttpAnswer::HttpAnswer(HttpStream& stream, HttpRequest request, Framing framing)
     : stream_(stream), request_(std::move(request)), framing_(framing), head_only_(request_.method == "HEAD") {}
 
-HttpAnswer::~HttpAnswer() { stream_.on_silence(nullptr); }
+HttpAnswer::~HttpAnswer() { stream_.be_silent(); }
 
 std::string HttpAnswer::head(const HttpReply& reply, bool sized) {
   status_ = reply.status;
@@ -62,7 +62,7 @@ std::string HttpAnswer::head(const HttpReply& reply, bool sized) {
 std::string HttpAnswer::framed(std::string bytes) const { return is_chunked() ? fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes) : bytes; }
 
 asio::awaitable<void> HttpAnswer::reply(HttpReply reply) {
-  stream_.on_silence(nullptr);
+  stream_.be_silent();
   std::string bytes;
   if (state_ == State::blank_lines) {
     if (!reply.body.empty()) bytes = framed(std::move(reply.body));
@@ -85,17 +85,19 @@ std::string HttpAnswer::blank_line() {
 }
 
 void HttpAnswer::takes_long() {
-  if (state_ == State::nothing && !head_only_) stream_.on_silence([this] { return blank_line(); });
+  if (state_ == State::nothing && !head_only_) stream_.on_silence([this] { return blank_line(); }, stream_.limits().status_known);
 }
 
 asio::awaitable<void> HttpAnswer::begin(HttpReply reply, std::string keep_alive) {
   if (state_ != State::nothing) co_return;
-  stream_.on_silence(nullptr);  // of takes_long()
+  stream_.be_silent();  // of takes_long()
   state_ = head_only_ ? State::ended : State::streaming;
   std::string bytes = head(reply, /*sized=*/false);
   co_await stream_.send(std::move(bytes));
   if (head_only_) has_all_.request_stop();
-  if (!keep_alive.empty() && state_ == State::streaming) stream_.on_silence([bytes = framed(std::move(keep_alive))] { return bytes; });
+  if (keep_alive.empty() || state_ != State::streaming) co_return;
+  auto again = [bytes = framed(std::move(keep_alive))] { return bytes; };
+  stream_.on_silence(std::move(again), stream_.limits().keep_alive_every);
 }
 
 asio::awaitable<bool> HttpAnswer::write(std::string bytes) {
@@ -109,7 +111,7 @@ std::stop_token HttpAnswer::gone() const { return has_all_.stop_requested() ? ha
 
 asio::awaitable<void> HttpAnswer::end() {
   if (state_ != State::streaming) co_return;
-  stream_.on_silence(nullptr);
+  stream_.be_silent();
   state_ = State::ended;
   std::string last(kLastChunk);
   if (is_chunked()) co_await stream_.send(std::move(last));

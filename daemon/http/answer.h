@@ -19,6 +19,7 @@ class HttpAnswer final : public Exchange {
   ~HttpAnswer() override;
 
   const HttpRequest& request() const override { return request_; }
+  void drop_body() override { std::string().swap(request_.body); }  // an assignment would keep what it has reserved
   asio::awaitable<void> reply(HttpReply reply) override;
   void takes_long() override;
   asio::awaitable<void> begin(HttpReply head, std::string keep_alive) override;
@@ -26,7 +27,6 @@ class HttpAnswer final : public Exchange {
   asio::awaitable<void> end() override;
   std::stop_token gone() const override;
 
-  bool has_begun() const { return state_ != State::nothing; }
   bool is_whole() const { return state_ == State::ended; }
   bool leaves_open() const { return is_whole() && framing_.keeps_alive; }  // the connection can take another request
   unsigned status() const { return status_; }

@@ -17,6 +17,7 @@ namespace lares::daemon {
 namespace asio = boost::asio;
 
 inline constexpr std::chrono::seconds kKeepAliveEvery{10};
+inline constexpr std::chrono::seconds kStatusKnownMax{30};  // of a whole answer that takes long; clients and proxies wait a minute and more
 inline constexpr std::chrono::seconds kSlowReaderMax{60};  // nothing read for so long
 inline constexpr std::chrono::seconds kLastWordsMax{5};
 
@@ -42,11 +43,14 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const HttpRequest& request() const = 0;
+  // The request's body is read: its memory is given back, which the answer would hold as long as it takes. From here on it is empty.
+  virtual void drop_body() {}
 
   // Whole. Once, and instead of a stream.
   virtual asio::awaitable<void> reply(HttpReply reply) = 0;
-  // Said before a whole reply of JSON that takes long: whenever nothing was written for kKeepAliveEvery, an empty line goes out ahead of
-  // it, as JSON allows. After the first one the status is 200, and the reply's own is lost.
+  // Said before a whole reply of JSON that takes long: after kStatusKnownMax, and then whenever nothing was written for kKeepAliveEvery, an
+  // empty line goes out ahead of it, as JSON allows. With the first one the status is 200, and the reply's own is lost: what can be
+  // refused is refused before this is said, and only what fails after kStatusKnownMax has to say so in its body.
   virtual void takes_long() {}
 
   // As a stream: `head` without its body goes out now. Whenever nothing was written for kKeepAliveEvery, `keep_alive` is: something that

@@ -98,23 +98,26 @@ asio::awaitable<void> HttpStream::transmit(std::string bytes) {
     }
     if (ec) broken_ = true;
   }
-  sent_ = Clock::now();
+  speaks_ = Clock::now() + limits_.keep_alive_every;
   sending_ = false;
   may_send_.open();
   look_again();  // silence counts again
 }
 
-void HttpStream::on_silence(std::function<std::string()> bytes) {
+void HttpStream::on_silence(std::function<std::string()> bytes, std::chrono::milliseconds first) {
   silence_ = std::move(bytes);
-  if (silence_) look_again();
+  speaks_ = Clock::now() + first;
+  look_again();
 }
+
+void HttpStream::be_silent() { silence_ = nullptr; }
 
 // ---- the end
 
 void HttpStream::say_gone() { gone_.request_stop(); }
 
 asio::awaitable<void> HttpStream::finish() {
-  on_silence(nullptr);
+  be_silent();
   while (sending_) {
     may_send_.close();
     co_await may_send_.wait();
@@ -143,7 +146,7 @@ void HttpStream::close() {
 // ---- time
 
 HttpStream::Clock::time_point HttpStream::due() const {
-  const auto silence = silence_ && !sending_ ? sent_ + limits_.keep_alive_every : Clock::time_point::max();
+  const auto silence = silence_ && !sending_ ? speaks_ : Clock::time_point::max();
   return std::min({expected_, stuck_, silence});
 }
 
@@ -164,7 +167,7 @@ asio::awaitable<void> HttpStream::watch() {
       timed_out_ = true;
       arrived_.open();
     }
-    if (silence_ && !sending_ && now >= sent_ + limits_.keep_alive_every) {
+    if (silence_ && !sending_ && now >= speaks_) {
       sending_ = true;  // from here on: whoever sends next comes after these bytes
       const auto self = shared_from_this();
       asio::co_spawn(socket_.get_executor(), [self, bytes = silence_()]() mutable { return self->transmit(std::move(bytes)); }, asio::detached);

@@ -26,7 +26,8 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   using Clock = std::chrono::steady_clock;
 
   HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits& limits);
-  void start();  // reads from now on, up to kInboxBytes ahead of whoever takes it
+  const HttpLimits& limits() const { return limits_; }
+  void start();  // reads from now on, up to inbox_bytes_max_ ahead of whoever takes it
 
   // ---- in
   std::string_view received() const { return inbox_; }
@@ -41,8 +42,9 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   // ---- out
   // All of it, in the order of the calls; waits while the peer does not read. False: it does not arrive.
   asio::awaitable<bool> send(std::string bytes);
-  // What goes out whenever nothing was sent for limits.keep_alive_every; null: nothing.
-  void on_silence(std::function<std::string()> bytes);
+  // What goes out `first` from now, and whenever nothing was sent for limits.keep_alive_every since.
+  void on_silence(std::function<std::string()> bytes, std::chrono::milliseconds first);
+  void be_silent();
 
   // ---- the end
   std::stop_token gone() const { return gone_.get_token(); }
@@ -68,7 +70,7 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   bool sending_ = false, broken_ = false;
   Gate arrived_, room_, may_send_;
   std::function<std::string()> silence_;
-  Clock::time_point expected_ = Clock::time_point::max(), stuck_ = Clock::time_point::max(), sent_ = Clock::now();
+  Clock::time_point expected_ = Clock::time_point::max(), stuck_ = Clock::time_point::max(), speaks_ = Clock::time_point::max();
   Clock::time_point watched_ = Clock::time_point::max();
   asio::steady_timer watchdog_;
   std::stop_source gone_;

@@ -1,73 +1,26 @@
 """Chat Completions from outside, over the Unix socket, with a scripted model. chat_test.py SCRIPTED_DAEMON"""
-import http.client
 import json
 import os
-import random
-import socket
-import sys
-import tempfile
 import threading
-import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-sys.dont_write_bytecode = True
+from client import call
+from dialect_case import NOISE, DialectCase, main, read_until, rest
 
-from client import Daemon, call, remove_home  # noqa: E402
-
-EXECUTABLE = ""
-NOISE = "".join(random.Random(1).choices("abcdefghij", k=3000))  # what repeats itself sooner ends by itself
 TOOL = {"type": "function", "function": {"name": "write", "description": "Writes a file.", "parameters": {
     "type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}}, "required": ["path"]}}}
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=30)
-        self.path = path
+class ChatTest(DialectCase):
+    PATH = "/v1/chat/completions"
 
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self.path)
+    def chat(self, path=PATH, **body):
+        return self.whole(path, **body)
 
-
-class ChatTest(unittest.TestCase):
-    def setUp(self):
-        self.home = tempfile.mkdtemp(prefix="lares-chat-")
-        os.environ["LARES_TEST_CHUNK"] = "1024"
-        self.daemon = None
-
-    def tearDown(self):
-        if self.daemon:
-            self.daemon.stop()
-        remove_home(self.home)
-
-    def start(self, *answers):
-        self.daemon = Daemon(EXECUTABLE, self.home, list(answers))
-
-    def ask(self, method, path, body=None):
-        connection = UnixConnection(self.daemon.socket)
-        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
-        return connection, connection.getresponse()
-
-    def chat(self, path="/v1/chat/completions", **body):
-        connection, response = self.ask("POST", path, body)
-        result = response.status, json.loads(response.read())
-        connection.close()
-        return result
-
-    def stream(self, **body):
+    def chunks(self, **body):
         """The payloads of a stream; the last must be [DONE]."""
-        connection, response = self.ask("POST", "/v1/chat/completions", dict(body, stream=True))
-        self.assertEqual(response.status, 200)
-        events = [line[6:] for line in response.read().decode().split("\n") if line.startswith("data: ")]
-        connection.close()
+        events = [line[6:] for line in self.stream(self.PATH, **body).split("\n") if line.startswith("data: ")]
         self.assertEqual(events[-1], "[DONE]")
         return [json.loads(event) for event in events[:-1]]
-
-    def wait_for_text(self, response):
-        while b'"delta":{"content":"' not in response.fp.readline():
-            pass
 
     def logged(self):
         with open(os.path.join(self.home, "log"), encoding="utf-8") as f:
@@ -105,7 +58,7 @@ class ChatTest(unittest.TestCase):
         self.start(answer, answer)
         body = {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL], "model": "deepseek-v4-pro"}
         _, whole = self.chat(**body)
-        chunks = self.stream(stream_options={"include_usage": True}, **body)
+        chunks = self.chunks(stream_options={"include_usage": True}, **body)
         deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
         message = whole["choices"][0]["message"]
         self.assertEqual("".join(delta.get("reasoning_content") or "" for delta in deltas), message["reasoning_content"])
@@ -120,8 +73,9 @@ class ChatTest(unittest.TestCase):
     def test_who_hangs_up_stops_the_decode_and_keeps_the_prefill(self):
         self.start({"text": NOISE, "openEnded": True}, {"text": "Done."})
         body = {"messages": [{"role": "user", "content": "x" * 3000}], "thinking": {"type": "disabled"}}
-        connection, response = self.ask("POST", "/v1/chat/completions", dict(body, stream=True))
-        self.wait_for_text(response)
+        connection = self.connect()
+        response = connection.ask("POST", self.PATH, dict(body, stream=True))
+        read_until(response, b'"delta":{"content":"')
         response.close()
         connection.close()
         self.wait_for_ends(1)
@@ -132,7 +86,7 @@ class ChatTest(unittest.TestCase):
 
     def test_a_stream_ends_whatever_happens(self):
         self.start({"text": "abcdef", "failAt": 3})
-        chunks = self.stream(messages=[{"role": "user", "content": "x"}], thinking={"type": "disabled"})
+        chunks = self.chunks(messages=[{"role": "user", "content": "x"}], thinking={"type": "disabled"})
         self.assertEqual("".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks), "abc")
         self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "insufficient_system_resource")
         status, failed = self.chat(messages=[{"role": "user", "content": "x"}])
@@ -140,13 +94,12 @@ class ChatTest(unittest.TestCase):
 
     def test_a_stream_ends_with_the_daemon(self):
         self.start({"text": NOISE, "openEnded": True})
-        connection, response = self.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stream": True, "thinking": {"type": "disabled"}})
-        self.wait_for_text(response)
+        response = self.ask("POST", self.PATH, {"messages": [{"role": "user", "content": "x"}], "stream": True, "thinking": {"type": "disabled"}})
+        read_until(response, b'"delta":{"content":"')
         self.daemon.process.terminate()
-        rest = response.fp.read()  # with its chunks' frames: the last is empty
-        connection.close()
-        self.assertTrue(rest.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"), rest[-300:])
-        self.assertIn(b'"finish_reason":"insufficient_system_resource"', rest)
+        left = rest(response)
+        self.assertTrue(left.endswith("data: [DONE]\n\n"), left[-300:])
+        self.assertIn('"finish_reason":"insufficient_system_resource"', left)
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
 
     def test_many_at_once(self):
@@ -155,7 +108,7 @@ class ChatTest(unittest.TestCase):
         answers = []
 
         def one(i):
-            chunks = self.stream(messages=[{"role": "user", "content": f"{i}" * 50}], thinking={"type": "disabled"})
+            chunks = self.chunks(messages=[{"role": "user", "content": f"{i}" * 50}], thinking={"type": "disabled"})
             answers.append("".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks))
 
         threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
@@ -171,11 +124,22 @@ class ChatTest(unittest.TestCase):
         self.assertEqual((status, wrong["error"]["param"], wrong["error"]["type"]), (400, "max_tokens", "invalid_request_error"))
         status, gone = self.chat(path="/chat/completions", messages=[{"role": "user", "content": "x"}], model="deepseek-chat")
         self.assertEqual((status, gone["error"]["code"]), (404, "model_not_found"))
-        connection, response = self.ask("GET", "/v1/models")
-        self.assertEqual([model["id"] for model in json.loads(response.read())["data"]], ["deepseek-v4-flash", "deepseek-v4-pro"])
-        connection.close()
+        models = json.loads(self.ask("GET", "/v1/models").read())["data"]
+        self.assertEqual([model["id"] for model in models], ["deepseek-v4-flash", "deepseek-v4-pro"])
+
+    def test_a_last_message_of_the_assistants_is_answered(self):
+        """As opencode sends it when the steps it may take are used up."""
+        self.start({"text": "hm</think>It is half done."}, {"text": " and more"})
+        messages = [{"role": "user", "content": "Do it."}, {"role": "assistant", "content": "No steps are left. Sum up in text."}]
+        status, answer = self.chat(messages=messages, tools=[TOOL], tool_choice="none")
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(answer["choices"][0]["message"]["content"], "It is half done.")
+        status, answer = self.chat(path="/beta/chat/completions", messages=[messages[0], dict(messages[1], prefix=True)], thinking={"type": "disabled"})
+        self.assertEqual((status, answer["choices"][0]["message"]["content"]), (200, " and more"))
+        messages[1]["tool_calls"] = [{"id": "1", "type": "function", "function": {"name": "write", "arguments": "{}"}}]
+        status, waits = self.chat(messages=messages, tools=[TOOL])
+        self.assertEqual((status, waits["error"]["param"]), (400, "messages"))
 
 
 if __name__ == "__main__":
-    EXECUTABLE = sys.argv.pop(1)
-    unittest.main()
+    main()

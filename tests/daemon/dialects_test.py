@@ -1,89 +1,26 @@
 """Messages and Responses from outside, over the Unix socket, with a scripted model. dialects_test.py SCRIPTED_DAEMON"""
-import http.client
 import json
-import os
-import random
-import socket
-import sys
-import tempfile
-import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-sys.dont_write_bytecode = True
+from client import call
+from dialect_case import NOISE, DialectCase, main, read_until, rest
 
-from client import Daemon, call, remove_home  # noqa: E402
-
-EXECUTABLE = ""
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}}, "required": ["path"]}
 CACHE = {"cache_control": {"type": "ephemeral"}}
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=30)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self.path)
-
-
-class Case(unittest.TestCase):
-    maxDiff = None
-
-    def setUp(self):
-        self.home = tempfile.mkdtemp(prefix="lares-dialects-")
-        os.environ["LARES_TEST_CHUNK"] = "1024"
-        self.daemon = None
-
-    def tearDown(self):
-        if self.daemon:
-            self.daemon.stop()
-        remove_home(self.home)
-
-    def start(self, *answers):
-        self.daemon = Daemon(EXECUTABLE, self.home, list(answers))
-
-    def ask(self, method, path, body=None):
-        connection = UnixConnection(self.daemon.socket)
-        self.addCleanup(connection.close)
-        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
-        return connection.getresponse()
-
-    def whole(self, path, **body):
-        response = self.ask("POST", path, body)
-        return response.status, json.loads(response.read())
-
+class Case(DialectCase):
     def events(self, path, **body):
-        response = self.ask("POST", path, dict(body, stream=True))
-        self.assertEqual(response.status, 200)
-        return events_of(response.read())
-
-
-def events_of(stream):
-    blocks = [block for block in stream.decode().split("\n\n") if block and not block.startswith(":")]
-    pairs = [block.split("\n", 1) for block in blocks]
-    events = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]
-    assert all(name == data["type"] for name, data in events), events
-    return events
-
-
-def until(response, piece):
-    """Reads a stream, as it is on the wire, until a line has `piece`."""
-    while piece not in response.fp.readline():
-        pass
+        """What a stream says, each with its name."""
+        blocks = [block for block in self.stream(path, **body).split("\n\n") if block and not block.startswith(":")]
+        pairs = [block.split("\n", 1) for block in blocks]
+        events = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]
+        self.assertTrue(all(name == data["type"] for name, data in events), events)
+        return events
 
 
 def last_words(response):
-    """The last event of what is left on the wire; the body must have its proper end."""
-    rest = response.fp.read()
-    assert rest.endswith(b"\r\n0\r\n\r\n"), rest[-300:]
-    return json.loads(rest.decode().rsplit("data: ", 1)[1].split("\n", 1)[0])
-
-
-# Nothing in it repeats itself, or it would be taken for a circle.
-NOISE = "".join(random.Random(1).choices("abcdefghij", k=3000))  # what repeats itself sooner ends by itself
+    """The last event of what is left on the wire."""
+    return json.loads(rest(response).rsplit("data: ", 1)[1].split("\n", 1)[0])
 
 
 class Messages(Case):
@@ -143,7 +80,7 @@ class Messages(Case):
     def test_a_stream_ends_with_the_daemon(self):
         self.start({"text": NOISE, "openEnded": True})
         response = self.ask("POST", self.PATH, {"messages": [{"role": "user", "content": "x"}], "stream": True, "thinking": {"type": "disabled"}})
-        until(response, b'"text":"')
+        read_until(response, b'"text":"')
         self.daemon.process.terminate()
         self.assertEqual(last_words(response)["error"]["type"], "overloaded_error")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
@@ -203,7 +140,7 @@ class Responses(Case):
     def test_a_stream_ends_with_the_daemon(self):
         self.start({"text": NOISE, "openEnded": True})
         response = self.ask("POST", self.PATH, {"input": "x", "stream": True, "reasoning": {"effort": "none"}})
-        until(response, b'"delta":"')
+        read_until(response, b'"delta":"')
         self.daemon.process.terminate()
         self.assertEqual(last_words(response)["type"], "response.failed")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
@@ -217,5 +154,4 @@ class Responses(Case):
 
 
 if __name__ == "__main__":
-    EXECUTABLE = sys.argv.pop(1)
-    unittest.main()
+    main()

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """HTTP from outside: over the Unix socket, with everything that clients do to a server.
 http_test.py SCRIPTED_DAEMON"""
+import contextlib
 import http.client
 import json
 import os
@@ -597,6 +598,39 @@ class Doors(HttpCase):
             error = json.loads(body)
             self.assertEqual(error["error"]["type"], "authentication_error", path)
             self.assertEqual(error.get("type"), "error" if "messages" in path else None, path)
+
+
+class Answering(HttpCase):
+    """Requests whose answers take as long as the gate is shut."""
+    N, SIZE = 16, 8 << 20
+    PATHS = {"/v1/chat/completions": {"messages": [{"role": "user", "content": "x"}]}, "/v1/messages": {"messages": [{"role": "user", "content": "x"}]},
+             "/v1/responses": {"input": "x"}, "/v1/completions": {"prompt": "x"}}
+
+    def script(self):
+        self.gate = os.path.join(self.home, "gate")
+        os.mkfifo(self.gate)
+        return [{"text": "hm</think>One.", "gate": self.gate}] + [{"text": "hm</think>Others."}] * (2 * self.N)
+
+    def test_bodies_are_let_go_of_once_they_are_read(self):
+        unknown = "x" * self.SIZE  # in a field that nobody reads
+        paths = list(self.PATHS)
+        with contextlib.ExitStack() as stack:
+            def begin(i):
+                path = paths[i % len(paths)]
+                p = stack.enter_context(self.peer())
+                p.send(post(path, json.dumps({**self.PATHS[path], "stream": True, "unknown": unknown}).encode()))
+                self.assertEqual(p.head(), 200, path)
+                return p
+            peers = [begin(0), begin(1)]
+            before = self.status("VmRSS")
+            peers += [begin(i) for i in range(2, self.N)]
+            grown = self.status("VmRSS") - before
+            with open(self.gate, "w", encoding="ascii") as f:
+                f.write("x")
+            for p in peers:
+                self.assertIn(b"data: ", p.body())
+        # A body and what is parsed of it would be 16 MB for each.
+        self.assertLess(grown, self.SIZE * self.N // 4096, "kB")
 
 
 class Open(HttpCase):

@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
     using std::chrono::milliseconds;
     auto& limits = options.http_limits;
     limits.header_time = limits.body_silence = milliseconds(600), limits.idle = limits.slow_reader = milliseconds(1500);
-    limits.keep_alive_every = milliseconds(100), limits.linger = milliseconds(300);
+    limits.keep_alive_every = limits.status_known = milliseconds(100), limits.linger = milliseconds(300);
   }
   if (const char* listen = std::getenv("LARES_TEST_LISTEN")) options.listen = listen;
   options.listen_without_token = std::getenv("LARES_TEST_WITHOUT_TOKEN") != nullptr;

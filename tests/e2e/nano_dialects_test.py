@@ -1,8 +1,6 @@
 """nano behind each HTTP dialect: the second turn of a conversation evaluates what is new in it and nothing else. nano_dialects_test.py BIN"""
-import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,20 +12,10 @@ sys.path.insert(0, os.path.join(HERE, "..", "daemon"))
 sys.dont_write_bytecode = True
 
 from client import remove_home  # noqa: E402
+from unix_http import UnixConnection  # noqa: E402
 
 BIN = ""
 QUESTION, MORE = "Which function adds two numbers? " + "Look at every file. " * 40, "And which one subtracts them?"
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=240)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Dialects(unittest.TestCase):
@@ -46,9 +34,8 @@ class Dialects(unittest.TestCase):
             time.sleep(0.02)
 
     def post(self, path, **body):
-        connection = UnixConnection(self.socket)
-        connection.request("POST", path, json.dumps({"model": "deepseek-v4-flash", **body}), {"Content-Type": "application/json"})
-        response = connection.getresponse()
+        connection = UnixConnection(self.socket, timeout=240)
+        response = connection.ask("POST", path, {"model": "deepseek-v4-flash", **body})
         answer = json.loads(response.read())
         connection.close()
         self.assertEqual(response.status, 200, answer)

@@ -1,10 +1,6 @@
 // Damaged answers of a model, cut anywhere: the parser never crashes, what it says does not depend on the cuts, and what it lets through
-// can be executed. LARES_FUZZ_SECONDS and LARES_FUZZ_SEED say how long and from where; the same seed does the same things. Without them the
-// same 20,000 texts are tried every time.
-#include <chrono>
-#include <cstdlib>
+// can be executed.
 #include <map>
-#include <random>
 #include <string>
 #include <variant>
 #include <vector>
@@ -14,16 +10,12 @@
 
 #include "engine/chat.h"
 #include "engine/grammar.h"
+#include "tests/fuzz.h"
 
 namespace lares::engine {
 namespace {
 
 constexpr std::size_t kTexts = 20'000;
-
-std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
-  const char* text = std::getenv(name);
-  return text && *text ? std::strtoull(text, nullptr, 10) : fallback;
-}
 
 std::vector<ToolSpec> tools() {
   return {{"edit", "d", R"({"type":"object","properties":{"path":{"type":"string"},"line":{"type":"integer"},"all":{"type":"boolean"}},"required":["path"]})"},
@@ -47,22 +39,11 @@ std::vector<std::string> seeds() {
   };
 }
 
-std::string mutated(std::string text, const std::vector<std::string>& all, std::mt19937_64& random) {
-  static const char* const kWords[] = {"<｜DSML｜", "</｜DSML｜", "tool_calls>", "invoke name=\"", "parameter name=\"", "\" string=\"true\">", "\" string=\"false\">", "</think>",
-                                       "<think>", "<｜end▁of▁sentence｜>", "\n\n", "\"", "{", "}", "[", "\\", "\xff", "\xe2", "1e999", "null", "<", ">", "｜"};
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1)); };
-  for (std::size_t n = below(4); n-- > 0 && !text.empty();) {
-    const std::size_t at = below(text.size());
-    switch (below(6)) {
-      case 0: text[at] = static_cast<char>(random()); break;
-      case 1: text.erase(at, 1 + below(24)); break;
-      case 2: text.insert(at, kWords[below(std::size(kWords))]); break;
-      case 3: text.insert(at, text.substr(below(text.size()), 1 + below(64))); break;
-      case 4: text.resize(at); break;
-      default: text.insert(at, all[below(all.size())]); break;
-    }
-  }
-  return text;
+fuzz::Damage damage(const std::vector<std::string>& all) {
+  return {{fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(64), fuzz::cut_off, fuzz::insert_one_of(all),
+           fuzz::insert_one_of({"<｜DSML｜", "</｜DSML｜", "tool_calls>", "invoke name=\"", "parameter name=\"", "\" string=\"true\">",
+                                "\" string=\"false\">", "</think>", "<think>", "<｜end▁of▁sentence｜>", "\n\n", "\"", "{", "}", "[",
+                                "\\", "\xff", "\xe2", "1e999", "null", "<", ">", "｜"})}};
 }
 
 // Everything that was said, its pieces joined.
@@ -123,16 +104,11 @@ Heard hear(const std::string& text, bool thinking, const std::vector<std::size_t
 }
 
 TEST(DsmlFuzz, WhatIsHeardDoesNotDependOnTheCuts) {
-  const auto seconds = from_environment("LARES_FUZZ_SECONDS", 0);
-  const auto seed = from_environment("LARES_FUZZ_SEED", seconds > 0 ? static_cast<std::uint64_t>(std::random_device{}()) : 1);
-  std::printf("LARES_FUZZ_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::fflush(stdout);
-  std::mt19937_64 random(seed);
   const auto all = seeds();
-  std::size_t n_texts = 0, n_calls = 0, n_strict = 0;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while ((seconds > 0 ? std::chrono::steady_clock::now() < end : n_texts < kTexts) && !testing::Test::HasFailure()) {
-    const std::string text = mutated(all[random() % all.size()], all, random);
+  const fuzz::Damage damaged = damage(all);
+  std::size_t n_calls = 0, n_strict = 0;
+  const auto one_text = [&](fuzz::Random& random) {
+    const std::string text = damaged(all[random() % all.size()], random);
     const bool thinking = random() % 4 != 0;
     std::vector<std::size_t> each, some;
     for (std::size_t i = 1; i < text.size(); ++i) {
@@ -144,8 +120,8 @@ TEST(DsmlFuzz, WhatIsHeardDoesNotDependOnTheCuts) {
     EXPECT_EQ(whole, hear(text, thinking, some)) << testing::PrintToString(text);
     n_strict += parse_strict(text + std::string(kEos), thinking).has_value();
     n_calls += whole.calls.size();
-    ++n_texts;
-  }
+  };
+  const std::size_t n_texts = fuzz::repeat({.rounds = kTexts}, one_text);
   std::printf("%zu texts, %zu calls, %zu of the texts as the strict parser wants them\n", n_texts, n_calls, n_strict);
   EXPECT_GT(n_calls, 0u);
 }

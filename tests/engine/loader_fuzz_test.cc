@@ -1,62 +1,35 @@
-// Damaged headers, configs and indexes: every mutation gives an error or a model, never a crash. LARES_FUZZ_SECONDS and
-// LARES_FUZZ_SEED say how long and from where; the same seed does the same things.
-#include <chrono>
-#include <cstdlib>
-#include <random>
+// Damaged headers, configs and indexes: every mutation gives an error or a model, never a crash.
+#include <cstring>
 
 #include "engine/model/timeline.h"
 #include "tests/engine/loader_files.h"
+#include "tests/fuzz.h"
 
 namespace lares::engine {
 namespace {
 
 using namespace test;
 
-std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
-  const char* text = std::getenv(name);
-  return text && *text ? std::strtoull(text, nullptr, 10) : fallback;
-}
+constexpr std::string_view kDigits = "0123456789";
+const fuzz::Words kNumbers = {"0", "-1", "1e308", "18446744073709551616", "4294967296"};
+const fuzz::Words kWords = {"0", "-1", "1e308", "18446744073709551616", "4294967296", "null", "[]", "{}", "\"\"", "F32", "I8",
+                            "F8_E8M0", "F8_E4M3", "I64", "[[", "\\u0000", "data_offsets", "shape", "4611686018427387904", "2147483647"};
 
-std::string mutated(std::string bytes, std::size_t begin, std::size_t end, std::mt19937_64& random) {
-  static const char* const kWords[] = {"0", "-1", "1e308", "18446744073709551616", "4294967296", "null", "[]", "{}", "\"\"", "F32", "I8",
-                                       "F8_E8M0", "F8_E4M3", "I64", "[[", "\\u0000", "data_offsets", "shape", "4611686018427387904", "2147483647"};
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1)); };
-  for (std::size_t n = 1 + below(3); n-- > 0;) {
-    end = std::min(end, bytes.size());
-    if (begin >= end) break;
-    const std::size_t at = begin + below(end - begin);
-    switch (below(7)) {
-      case 0: bytes[at] = static_cast<char>(random()); break;
-      case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8))); break;
-      case 2: bytes.erase(at, 1 + below(16)); break;
-      case 3: bytes.insert(at, bytes.substr(begin + below(end - begin), 1 + below(32))); break;
-      case 4: {
-        const std::string word = kWords[below(std::size(kWords))];
-        bytes.replace(at, std::min(word.size(), bytes.size() - at), word);
-        break;
-      }
-      case 5: {  // a digit of some number
-        const auto digit = bytes.find_first_of("0123456789", at);
-        if (digit != std::string::npos && digit < end) bytes[digit] = static_cast<char>('0' + below(10));
-        break;
-      }
-      default: {  // a whole number, wherever the next one is
-        const auto digit = bytes.find_first_of("0123456789", at);
-        if (digit == std::string::npos || digit >= end) break;
-        const auto stop = bytes.find_first_not_of("0123456789", digit);
-        if (stop != std::string::npos) bytes.replace(digit, stop - digit, kWords[below(5)]);
-      }
-    }
-  }
-  return bytes;
+void write_word_over(std::string& bytes, std::size_t at, fuzz::Random& random) {  // the length stays
+  const std::string& word = kWords[fuzz::below(kWords.size(), random)];
+  bytes.replace(at, std::min(word.size(), bytes.size() - at), word);
 }
+void change_digit(std::string& bytes, std::size_t at, fuzz::Random& random) {
+  const auto digit = bytes.find_first_of(kDigits, at);
+  if (digit != std::string::npos) bytes[digit] = static_cast<char>('0' + fuzz::below(10, random));
+}
+void change_number(std::string& bytes, std::size_t at, fuzz::Random& random) {  // the next one
+  const auto digit = bytes.find_first_of(kDigits, at), stop = bytes.find_first_not_of(kDigits, digit);
+  if (digit != std::string::npos && stop != std::string::npos) bytes.replace(digit, stop - digit, kNumbers[fuzz::below(kNumbers.size(), random)]);
+}
+const fuzz::Damage kDamage{.mutations = {fuzz::change_byte, fuzz::flip_bit, fuzz::erase_some, fuzz::copy_up_to(32), write_word_over, change_digit, change_number}, .least = 1, .most = 3};
 
 TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
-  const auto seconds = from_environment("LARES_FUZZ_SECONDS", 3);
-  const auto seed = from_environment("LARES_FUZZ_SEED", static_cast<std::uint64_t>(std::random_device{}()));
-  std::printf("LARES_FUZZ_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::fflush(stdout);
-  std::mt19937_64 random(seed);
   const char* const files[] = {"config.json", kIndex, kShard1};
   struct Whole {
     explicit Whole(const char* golden) : copy(golden) {}
@@ -70,11 +43,11 @@ TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
   }
   kernels::ThreadPool pool(1);
   int loaded = 0, refused = 0, ran = 0;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while (std::chrono::steady_clock::now() < end) {
+  const auto once = [&](fuzz::Random& random) {
     const auto which = random() % 3;
     const auto& [copy, good, header] = wholes[random() % 2];
-    std::string bytes = mutated(good[which], 0, which == 2 ? 8 + header : good[which].size(), random);
+    const std::size_t n_read = which == 2 ? 8 + header : good[which].size();  // what follows are tensors
+    std::string bytes = kDamage(good[which].substr(0, n_read), random) + good[which].substr(n_read);
     if (which == 2 && random() % 4 == 0) bytes.resize(random() % (bytes.size() + 1));
     if (which == 2 && bytes.size() >= 8 && random() % 2) {  // let the damage inside the header be seen
       const std::uint64_t n = header + bytes.size() - good[2].size();
@@ -97,7 +70,8 @@ TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
       }
     }
     write_all(copy.file(files[which]), good[which]);
-  }
+  };
+  fuzz::repeat({.seconds = 3}, once);
   std::printf("%d refused, %d loaded, %d of those evaluated tokens\n", refused, loaded, ran);
   EXPECT_GT(refused, 0);
 }

@@ -447,6 +447,23 @@ TEST_F(GeneratorTest, AnAnswerGoesOnWhereTheClientBeganIt) {
   EXPECT_TRUE(prompts.at(1).ends_with("<｜Assistant｜><think>hm")) << prompts.at(1);
 }
 
+TEST_F(GeneratorTest, BehindAMessageThatIsWholeComesAnotherOne) {
+  std::int64_t n_counted = 0, n_prompt = 0;
+  run({{.text = "hm</think>Done."}}, [&](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("Go on.");
+    c.messages.push_back({{"role", "assistant"}, {"content", "No more steps: sum up."}});
+    auto counting = g.count_tokens(c);
+    n_counted = (co_await std::move(counting)).value_or(0);
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.content, "Done.");
+    EXPECT_EQ(a.reasoning, "hm");
+    n_prompt = a.end.usage.prompt;
+  });
+  EXPECT_TRUE(prompts.at(0).ends_with("No more steps: sum up.<｜end▁of▁sentence｜><｜User｜><｜Assistant｜><think>")) << prompts.at(0);
+  EXPECT_EQ(n_counted, n_prompt);
+}
+
 TEST_F(GeneratorTest, TheMiddleIsFilledIn) {
   run({{.text = "\n  return a;\n"}, {.text = "x"}}, [](Generator& g) -> asio::awaitable<void> {
     auto asking = ask(g, Infill{.prefix = "int f() {", .suffix = "}", .sampling = {}, .stop = {}});
@@ -485,10 +502,9 @@ TEST_F(GeneratorTest, LogprobsAreOfTheContent) {
 TEST_F(GeneratorTest, WhatCannotBeAnsweredIsRefused) {
   n_context = 100;
   run({}, [](Generator& g) -> asio::awaitable<void> {
-    Conversation none, last = user("x"), twice = with_tool(with_tool(user("x"))), quoted = with_tool(user("x"));
-    last.messages.push_back({{"role", "assistant"}, {"content", "y"}});
+    Conversation none, twice = with_tool(with_tool(user("x"))), quoted = with_tool(user("x"));
     quoted.tools[0]["function"]["name"] = "a\"b";
-    for (const Conversation& c : {none, last, twice, quoted}) {
+    for (const Conversation& c : {none, twice, quoted}) {
       auto asking = ask(g, c);
       const Answered a = co_await std::move(asking);
       EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::invalid && !a.refusal->parameter.empty());

@@ -1,20 +1,18 @@
 // Chat Completions as clients see it: what of a request is understood, and every byte of an answer.
-#include <functional>
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "daemon/dialects/chat_request.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/http/router.h"
+#include "tests/daemon/dialects/fake_exchange.h"
 
 namespace lares::daemon {
 namespace {
 
 using Call = Conversation::Call;
 using Format = Conversation::Format;
+using test::FakeExchange, test::FakeGenerations;
 
 // ---- what is understood
 
@@ -117,6 +115,27 @@ TEST(ChatRequest, LimitsFormatsAndStreams) {
   EXPECT_TRUE(read(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "prefix": true}]})").conversation.continues_last);
 }
 
+TEST(ChatRequest, WhatEndsWithTheAssistantIsAnsweredUnlessItWaitsForResults) {
+  const std::string asked = R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y")";
+  EXPECT_FALSE(read((asked + "}]}").c_str()).conversation.continues_last);
+  EXPECT_FALSE(read((asked + R"(, "prefix": false, "tool_calls": []}]})").c_str()).conversation.continues_last);
+  const WireError waits = refused(asked + R"(, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}]})");
+  EXPECT_EQ(waits.parameter, "messages");
+  EXPECT_NE(waits.message.find("send a tool message for each"), std::string::npos) << waits.message;
+}
+
+TEST(ChatRequest, NumbersStopsAndReasoningAsTheyAreMeant) {
+  EXPECT_EQ(refused(with(R"("seed": 18446744073709551615)")).parameter, "seed");
+  EXPECT_EQ(read(with(R"("seed": -1)").c_str()).conversation.sampling.seed, UINT64_MAX);
+  EXPECT_TRUE(read(with(R"("stop": "")").c_str()).conversation.stop.empty());
+  std::string stops = R"("stop": ["0")";
+  for (int i = 1; i < 16; ++i) stops += fmt::format(R"(, "{}")", i);
+  EXPECT_EQ(read(with(stops + "]").c_str()).conversation.stop.size(), kStopSequencesMax);
+  EXPECT_EQ(refused(with(stops + R"(, "one more"])")).parameter, "stop");
+  EXPECT_EQ(read(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "reasoning": "r"}]})").conversation.messages[1]["reasoning_content"], "r");
+  EXPECT_EQ(refused(with(R"("max_tokens": 0, "stop": 5)")).parameter, "max_tokens") << "the first mistake is the one that is told";
+}
+
 TEST(ChatRequest, WhatIsWrongIsNamed) {
   for (const auto& [json, parameter] : {std::pair(std::string("{}"), "messages"), std::pair(std::string(R"({"messages": []})"), "messages"),
                                         std::pair(std::string(R"({"messages": [1]})"), "messages[0]"), std::pair(std::string(R"({"messages": [{"role": "king"}]})"), "messages[0].role"),
@@ -163,82 +182,6 @@ TEST(ChatRequest, StrictToolsAreHeldToTheirRulesOnBetaAlone) {
 
 // ---- what is answered
 
-class FakeExchange final : public Exchange {
- public:
-  FakeExchange(std::string method, std::string path, std::string body = "") : request_{std::move(method), std::move(path), "", {}, std::move(body)} {}
-  const HttpRequest& request() const override { return request_; }
-  asio::awaitable<void> reply(HttpReply reply) override {
-    replied = std::move(reply);
-    co_return;
-  }
-  asio::awaitable<void> begin(HttpReply head, std::string alive) override {
-    replied = std::move(head), keep_alive = std::move(alive);
-    co_return;
-  }
-  asio::awaitable<bool> write(std::string bytes) override {
-    written += bytes;
-    ++n_writes;
-    co_return n_writes < hangs_up_after;
-  }
-  asio::awaitable<void> end() override {
-    ended = true;
-    co_return;
-  }
-  std::stop_token gone() const override { return stop.get_token(); }
-
-  HttpReply replied;
-  std::string written, keep_alive;
-  int n_writes = 0, hangs_up_after = 1000;
-  bool ended = false;
-  std::stop_source stop;
-
- private:
-  HttpRequest request_;
-};
-
-class FakeGeneration final : public Generation {
- public:
-  FakeGeneration(std::vector<std::vector<GenerationEvent>> events, GenerationEnd end, std::stop_token stop) : events_(std::move(events)), end_(std::move(end)), stop_(std::move(stop)) {}
-  std::int64_t prompt_tokens() const override { return end_.usage.prompt; }
-  asio::awaitable<std::vector<GenerationEvent>> next() override {
-    if (stop_.stop_requested()) end_.reason = GenerationEnd::Reason::cancelled;
-    if (stop_.stop_requested() || at_ == events_.size()) co_return std::vector<GenerationEvent>();
-    co_return events_[at_++];
-  }
-  const GenerationEnd& end() const override { return end_; }
-
- private:
-  std::vector<std::vector<GenerationEvent>> events_;
-  std::size_t at_ = 0;
-  GenerationEnd end_;
-  std::stop_token stop_;
-};
-
-class FakeGenerations final : public Generations {
- public:
-  using Begun = tl::expected<std::unique_ptr<Generation>, Refusal>;
-  asio::awaitable<Begun> begin(Conversation conversation, std::stop_token stop) override {
-    asked = std::move(conversation), last_stop = stop;
-    if (refusal) co_return tl::unexpected(*refusal);
-    std::unique_ptr<Generation> out = std::make_unique<FakeGeneration>(events, end, stop);
-    co_return std::move(out);
-  }
-  asio::awaitable<Begun> begin(Infill infill, std::stop_token stop) override {
-    infilled = std::move(infill);
-    std::unique_ptr<Generation> out = std::make_unique<FakeGeneration>(events, end, stop);
-    co_return std::move(out);
-  }
-  asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation) override { co_return 1; }
-  std::string model() const override { return "nano"; }
-
-  std::vector<std::vector<GenerationEvent>> events;
-  GenerationEnd end;
-  std::optional<Refusal> refusal;
-  Conversation asked;
-  Infill infilled;
-  std::stop_token last_stop;
-};
-
 // What does not change from one run to the next.
 std::string settled(std::string text) {
   for (const auto& [name, n_quotes] : {std::pair(std::string("\"id\":\"chatcmpl-"), 1), std::pair(std::string("\"id\":\"cmpl-"), 1), std::pair(std::string("\"created\":"), 0)}) {
@@ -252,35 +195,21 @@ std::string settled(std::string text) {
 
 class ChatTest : public ::testing::Test {
  protected:
-  void exchange(FakeExchange& exchange) {
-    Router router;
-    add_chat(router, generations);
-    add_models(router, generations);
-    add_fim(router, generations);
-    const auto found = router.find(exchange.request().method, exchange.request().path);
-    ASSERT_TRUE(found.handler) << exchange.request().path;
-    asio::io_context io;
-    asio::co_spawn(io, (*found.handler)(exchange), [](std::exception_ptr e) {
-      if (e) std::rethrow_exception(e);
-    });
-    io.run();
+  std::unique_ptr<FakeExchange> ask(const char* method, const char* path, std::string body = "", int writes_max = 1 << 30, HttpHeaders headers = {}) {
+    const auto add_all = [](Router& router, Generations& all) { add_chat(router, all), add_models(router, all), add_fim(router, all); };
+    return test::ask(add_all, generations, method, path, std::move(body), writes_max, std::move(headers));
   }
   std::string stream(const std::string& fields) {
-    FakeExchange ex("POST", "/v1/chat/completions", with("\"stream\": true, \"model\": \"m\"" + fields));
-    exchange(ex);
-    EXPECT_EQ(ex.replied.content_type, "text/event-stream; charset=utf-8");
-    EXPECT_EQ(ex.keep_alive, ": keep-alive\n\n");
-    EXPECT_TRUE(ex.ended);
-    return settled(ex.written);
+    const auto ex = ask("POST", "/v1/chat/completions", with("\"stream\": true, \"model\": \"m\"" + fields));
+    EXPECT_EQ(ex->answer.content_type, "text/event-stream; charset=utf-8");
+    EXPECT_EQ(ex->keep_alive, ": keep-alive\n\n");
+    EXPECT_TRUE(ex->ended);
+    return settled(ex->answer.body);
   }
-  HttpReply whole(const std::string& fields, const char* path = "/v1/chat/completions") {
-    FakeExchange ex("POST", path, with("\"model\": \"m\"" + fields));
-    exchange(ex);
-    return ex.replied;
-  }
+  HttpReply whole(const std::string& fields) { return ask("POST", "/v1/chat/completions", with("\"model\": \"m\"" + fields))->answer; }
   void says_and_calls() {
-    generations.events = {{ReasoningText{"hm"}}, {ContentText{"I look."}, CallBegun{0, "call_1", "f"}, CallArguments{0, "{\"a\": "}}, {CallArguments{0, "1}"}, CallDone{0, "call_1", "f", "{\"a\": 1}"}}};
-    generations.end = {.reason = GenerationEnd::Reason::calls, .what = "", .usage = {.prompt = 10, .cached = 7, .completion = 5, .reasoning = 2}};
+    generations.script.steps = {{ReasoningText{"hm"}}, {ContentText{"I look."}, CallBegun{0, "call_1", "f"}, CallArguments{0, "{\"a\": "}}, {CallArguments{0, "1}"}, CallDone{0, "call_1", "f", "{\"a\": 1}"}}};
+    generations.script.end = {.reason = GenerationEnd::Reason::calls, .what = "", .usage = {.prompt = 10, .cached = 7, .completion = 5, .reasoning = 2}};
   }
   FakeGenerations generations;
 };
@@ -302,7 +231,7 @@ TEST_F(ChatTest, EveryByteOfAStream) {
 
 TEST_F(ChatTest, UsageComesLastWhereItIsAskedForAndIsNullBefore) {
   says_and_calls();
-  generations.events.resize(1);
+  generations.script.steps.resize(1);
   const std::string none = R"(,"usage":null)";
   EXPECT_EQ(stream(R"(, "stream_options": {"include_usage": true}, "thinking": {"type": "disabled"})"),
             chunk(delta(R"("role":"assistant","content":"")"), none) + chunk(delta(R"("reasoning_content":"hm")"), none) + chunk(delta("", "\"tool_calls\""), none) +
@@ -316,20 +245,18 @@ TEST_F(ChatTest, EveryStreamEndsWithItsReasonAndDone) {
   for (const auto& [reason, word] : {std::pair(Reason::stop, "stop"), std::pair(Reason::sequence, "stop"), std::pair(Reason::length, "length"), std::pair(Reason::calls, "tool_calls"),
                                      std::pair(Reason::failed, "insufficient_system_resource"), std::pair(Reason::ending, "insufficient_system_resource"),
                                      std::pair(Reason::cancelled, "insufficient_system_resource")}) {
-    generations.events = {{ContentText{"x"}}};
-    generations.end.reason = reason;
+    generations.script.steps = {{ContentText{"x"}}};
+    generations.script.end.reason = reason;
     const std::string text = stream("");
     EXPECT_TRUE(text.ends_with(chunk(delta("", "\"" + std::string(word) + "\"")) + "data: [DONE]\n\n")) << text;
   }
 }
 
 TEST_F(ChatTest, WhoReadsNoMoreStopsTheGeneration) {
-  generations.events = {{ContentText{"a"}}, {ContentText{"b"}}, {ContentText{"c"}}};
-  FakeExchange ex("POST", "/v1/chat/completions", with(R"("stream": true)"));
-  ex.hangs_up_after = 2;
-  exchange(ex);
-  EXPECT_TRUE(generations.last_stop.stop_requested());
-  EXPECT_EQ(ex.written.find("\"b\""), std::string::npos);
+  generations.script.steps = {{ContentText{"a"}}, {ContentText{"b"}}, {ContentText{"c"}}};
+  const auto ex = ask("POST", "/v1/chat/completions", with(R"("stream": true)"), /*writes_max=*/1);
+  EXPECT_TRUE(generations.stop.stop_requested());
+  EXPECT_EQ(ex->answer.body.find("\"b\""), std::string::npos);
 }
 
 TEST_F(ChatTest, AWholeAnswer) {
@@ -344,7 +271,7 @@ TEST_F(ChatTest, AWholeAnswer) {
 }
 
 TEST_F(ChatTest, LogprobsOfATokenThatIsHalfACharacter) {
-  generations.events = {{ContentText{"é", {{"\xC3", -1.5f, {{"\xC3", -1.5f}}}, {"\xA9", 0.0f, {}}}}}};
+  generations.script.steps = {{ContentText{"é", {{"\xC3", -1.5f, {{"\xC3", -1.5f}}}, {"\xA9", 0.0f, {}}}}}};
   const std::string expected = R"({"content":[{"token":"�","logprob":-1.5,"bytes":[195],"top_logprobs":[{"token":"�","logprob":-1.5,"bytes":[195]}]},{"token":"�","logprob":0.0,"bytes":[169],"top_logprobs":[]}]})";
   EXPECT_NE(stream(R"(, "logprobs": true, "top_logprobs": 1)").find(chunk(delta(R"("content":"é")", "null", expected))), std::string::npos);
   EXPECT_NE(whole(R"(, "logprobs": true, "top_logprobs": 1)").body.find("\"logprobs\":" + expected), std::string::npos);
@@ -358,72 +285,103 @@ TEST_F(ChatTest, WhatIsNotAnsweredSaysWhy) {
   EXPECT_EQ(later.status, 503u);
   EXPECT_EQ(later.headers, (HttpHeaders{{"Retry-After", "5"}}));
   generations.refusal.reset();
-  generations.end = {.reason = GenerationEnd::Reason::failed, .what = "the engine broke", .usage = {}};
+  generations.script.end = {.reason = GenerationEnd::Reason::failed, .what = "the engine broke", .usage = {}};
   const HttpReply failed = whole("");
   EXPECT_EQ(failed.status, 500u);
   EXPECT_EQ(failed.body, R"({"error":{"message":"the engine broke","type":"server_error","param":null,"code":"server_error"}})");
   for (const char* const body : {"", "[]", "{", "\"\xff\"", R"({"messages": "\ud800"})"}) {
-    FakeExchange ex("POST", "/chat/completions", body);
-    exchange(ex);
-    EXPECT_EQ(ex.replied.status, 400u) << body;
+    const auto ex = ask("POST", "/chat/completions", body);
+    EXPECT_EQ(ex->answer.status, 400u) << body;
   }
 }
 
+// Behind takes_long() the status may be lost.
+TEST_F(ChatTest, WhatIsRefusedHasItsStatus) {
+  const std::vector<std::pair<const char*, std::string>> doors = {{"/v1/chat/completions", with(R"("model": "m")")}, {"/v1/completions", R"({"prompt": "x"})"}};
+  for (const auto& [path, body] : doors) {
+    generations.refusal.reset();
+    EXPECT_TRUE(ask("POST", path, body)->took_long) << path;
+    for (const auto kind : {Refusal::Kind::too_long, Refusal::Kind::not_ready, Refusal::Kind::invalid}) {
+      generations.refusal = Refusal{kind, "no", ""};
+      EXPECT_FALSE(ask("POST", path, body)->took_long) << path;
+    }
+  }
+}
+
+TEST_F(ChatTest, ABodyThatIsReadIsLetGo) {
+  EXPECT_EQ(ask("POST", "/v1/chat/completions", with(R"("model": "m")"))->request().body, "");
+  EXPECT_EQ(ask("POST", "/v1/completions", R"({"prompt": "x"})")->request().body, "");
+  EXPECT_EQ(generations.infilled.prefix, "x");
+}
+
 TEST_F(ChatTest, ABodyWithoutMeasureIsNotParsed) {
-  FakeExchange deep("POST", "/chat/completions", std::string(1 << 20, '['));
-  exchange(deep);
-  EXPECT_NE(deep.replied.body.find("nested deeper than 128"), std::string::npos) << deep.replied.body;
+  const auto deep = ask("POST", "/chat/completions", std::string(1 << 20, '['));
+  EXPECT_NE(deep->answer.body.find("nested deeper than 128"), std::string::npos) << deep->answer.body;
+  const auto nested = [&](std::size_t n) { return with("\"metadata\": " + std::string(n - 1, '[') + std::string(n - 1, ']')); };  // n, with the body itself
+  EXPECT_EQ(ask("POST", "/chat/completions", nested(kBodyDepthMax))->answer.status, 200u);
+  EXPECT_EQ(ask("POST", "/chat/completions", nested(kBodyDepthMax + 1))->answer.status, 400u);
+  EXPECT_NE(ask("POST", "/chat/completions", "[]")->answer.body.find("it is no JSON object"), std::string::npos);
   std::string wide = "{\"metadata\": {";
   for (int i = 0; i < 20'000; ++i) wide += fmt::format("\"{}\": 1, ", i);
-  FakeExchange many("POST", "/chat/completions", wide + "\"x\": 1}}");
-  exchange(many);
-  EXPECT_NE(many.replied.body.find("more than 16384 members"), std::string::npos) << many.replied.body;
+  const auto many = ask("POST", "/chat/completions", wide + "\"x\": 1}}");
+  EXPECT_NE(many->answer.body.find("more than 16384 members"), std::string::npos) << many->answer.body;
+  std::string twice = "{\"metadata\": [";
+  for (int n = 0; n < 2; ++n) {
+    twice += "{\"0\": 1";
+    for (std::size_t i = 1; i < kBodyMembersMax; ++i) twice += fmt::format(", \"{}\": 1", i);
+    twice += n == 0 ? "}, " : "}]}";
+  }
+  const auto slow = ask("POST", "/chat/completions", twice);
+  EXPECT_NE(slow->answer.body.find("its objects have too many members"), std::string::npos) << slow->answer.body;
 }
 
 TEST_F(ChatTest, ModelsAreOneListForBothFamilies) {
   for (const char* const path : {"/v1/models", "/models", "/anthropic/v1/models"}) {
-    FakeExchange ex("GET", path);
-    exchange(ex);
-    const auto json = WireJson::parse(ex.replied.body);
+    const auto ex = ask("GET", path);
+    const auto json = WireJson::parse(ex->answer.body);
     EXPECT_EQ(json["object"], "list");
     EXPECT_EQ(json["has_more"], false);
     EXPECT_EQ(json["data"][0]["id"], json["first_id"]);
     EXPECT_EQ(json["data"][1]["id"], "deepseek-v4-pro");
     EXPECT_EQ(json["data"][1]["type"], "model");
   }
-  FakeExchange any("GET", "/v1/models/claude-x");
-  exchange(any);
-  EXPECT_EQ(WireJson::parse(any.replied.body)["id"], "claude-x");
-  FakeExchange gone("GET", "/v1/models/deepseek-chat");
-  exchange(gone);
-  EXPECT_EQ(gone.replied.status, 404u);
-  EXPECT_EQ(WireJson::parse(gone.replied.body)["error"]["code"], "model_not_found");
-  FakeExchange theirs("GET", "/anthropic/v1/models/deepseek-chat");
-  exchange(theirs);
-  EXPECT_EQ(WireJson::parse(theirs.replied.body)["error"]["type"], "not_found_error");
+  const auto any = ask("GET", "/v1/models/claude-x");
+  EXPECT_EQ(WireJson::parse(any->answer.body)["id"], "claude-x");
+  const auto gone = ask("GET", "/v1/models/deepseek-chat");
+  EXPECT_EQ(gone->answer.status, 404u);
+  EXPECT_EQ(WireJson::parse(gone->answer.body)["error"]["code"], "model_not_found");
+  const auto theirs = ask("GET", "/anthropic/v1/models/deepseek-chat");
+  EXPECT_EQ(WireJson::parse(theirs->answer.body)["error"]["type"], "not_found_error");
+  const auto versioned = ask("GET", "/v1/models/deepseek-chat", "", /*writes_max=*/0, {{"anthropic-version", "2023-06-01"}});
+  EXPECT_EQ(WireJson::parse(versioned->answer.body)["error"]["type"], "not_found_error");
 }
 
 TEST_F(ChatTest, FimFillsTheMiddle) {
-  generations.events = {{ContentText{"b", {{"b", -1, {{"b", -1.0f}}}}}}};
-  generations.end = {.reason = GenerationEnd::Reason::stop, .what = "", .usage = {.prompt = 3, .cached = 0, .completion = 2, .reasoning = 0}};
-  FakeExchange ex("POST", "/beta/completions", R"({"model": "m", "prompt": "a", "suffix": "c", "echo": true, "logprobs": 1, "stop": "x"})");
-  exchange(ex);
+  generations.script.steps = {{ContentText{"b", {{"b", -1, {{"b", -1.0f}}}}}}};
+  generations.script.end = {.reason = GenerationEnd::Reason::stop, .what = "", .usage = {.prompt = 3, .cached = 0, .completion = 2, .reasoning = 0}};
+  const auto ex = ask("POST", "/beta/completions", R"({"model": "m", "prompt": "a", "suffix": "c", "echo": true, "logprobs": 1, "stop": "x"})");
   EXPECT_EQ(generations.infilled.suffix, "c");
   EXPECT_EQ(generations.infilled.tokens_max, 4096);
-  EXPECT_EQ(settled(ex.replied.body), R"({"id":"cmpl-0","object":"text_completion","created":0,"model":"m","system_fingerprint":"lares_nano","choices":[{"text":"ab","index":0,)"
+  EXPECT_EQ(settled(ex->answer.body), R"({"id":"cmpl-0","object":"text_completion","created":0,"model":"m","system_fingerprint":"lares_nano","choices":[{"text":"ab","index":0,)"
                                       R"("logprobs":{"tokens":["b"],"token_logprobs":[-1.0],"top_logprobs":[{"b":-1.0}],"text_offset":[1]},"finish_reason":"stop"}],)"
                                       R"("usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0},)"
                                       R"("prompt_cache_hit_tokens":0,"prompt_cache_miss_tokens":3}})");
-  FakeExchange streamed("POST", "/v1/completions", R"({"model": "m", "prompt": "a", "stream": true})");
-  exchange(streamed);
+  const auto streamed = ask("POST", "/v1/completions", R"({"model": "m", "prompt": "a", "stream": true})");
   const std::string head = R"(data: {"id":"cmpl-0","object":"text_completion","created":0,"model":"m","system_fingerprint":"lares_nano","choices":[)";
-  EXPECT_EQ(settled(streamed.written), head + R"({"text":"b","index":0,"logprobs":null,"finish_reason":null}]})" "\n\n" + head +
+  EXPECT_EQ(settled(streamed->answer.body), head + R"({"text":"b","index":0,"logprobs":null,"finish_reason":null}]})" "\n\n" + head +
                                            R"({"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]})" "\n\ndata: [DONE]\n\n");
   EXPECT_FALSE(generations.infilled.suffix);
+  const auto accented = ask("POST", "/beta/completions", R"({"prompt": "éé", "echo": true, "logprobs": 1})");
+  EXPECT_NE(accented->answer.body.find(R"("text_offset":[2])"), std::string::npos) << accented->answer.body;
+  const auto counted = ask("POST", "/beta/completions", R"({"prompt": "a", "stream": true, "stream_options": {"include_usage": true}})");
+  EXPECT_NE(counted->answer.body.find(R"("choices":[],"usage":{"prompt_tokens":3)"), std::string::npos) << counted->answer.body;
+  generations.script.end.reason = GenerationEnd::Reason::failed;
+  EXPECT_EQ(ask("POST", "/beta/completions", R"({"prompt": "a"})")->answer.status, 500u);
+  generations.script.end.reason = GenerationEnd::Reason::cancelled;
+  EXPECT_EQ(ask("POST", "/beta/completions", R"({"prompt": "a"})")->answer.status, 503u);
   for (const char* const body : {R"({"suffix": "x"})", R"({"prompt": "x", "max_tokens": 4097})", R"({"prompt": "x", "logprobs": 21})"}) {
-    FakeExchange wrong("POST", "/beta/completions", body);
-    exchange(wrong);
-    EXPECT_EQ(wrong.replied.status, 400u) << body;
+    const auto wrong = ask("POST", "/beta/completions", body);
+    EXPECT_EQ(wrong->answer.status, 400u) << body;
   }
 }
 

@@ -23,6 +23,8 @@ class FakeExchange : public Exchange {
  public:
   explicit FakeExchange(HttpRequest request) : request_(std::move(request)) {}
   const HttpRequest& request() const override { return request_; }
+  void drop_body() override { request_.body.clear(); }
+  void takes_long() override { took_long = true; }
   asio::awaitable<void> reply(HttpReply r) override {
     answer = std::move(r);
     ++n_replies;
@@ -48,7 +50,7 @@ class FakeExchange : public Exchange {
   HttpReply answer;  // what was streamed is its body
   std::string keep_alive;
   int n_replies = 0, n_writes = 0, writes_max = 1 << 30;  // after so many the peer reads no more
-  bool streamed = false, ended = false;
+  bool streamed = false, ended = false, took_long = false;
 
  private:
   HttpRequest request_;
@@ -63,15 +65,18 @@ struct Script {
 
 class FakeGenerations : public Generations {
  public:
-  explicit FakeGenerations(Script script = {}) : script_(std::move(script)) {}
+  explicit FakeGenerations(Script said = {}) : script(std::move(said)) {}
   asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token token) override {
     asked = std::move(conversation);
     stop = std::move(token);
     if (refusal) co_return tl::unexpected(*refusal);
     co_return std::make_unique<Told>(*this);
   }
-  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill, std::stop_token) override {
-    co_return tl::unexpected(Refusal{Refusal::Kind::failed, "no infilling here"});
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token token) override {
+    infilled = std::move(infill);
+    stop = std::move(token);
+    if (refusal) co_return tl::unexpected(*refusal);
+    co_return std::make_unique<Told>(*this);
   }
   asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) override {
     asked = std::move(conversation);
@@ -80,8 +85,10 @@ class FakeGenerations : public Generations {
   }
   std::string model() const override { return "nano"; }
 
+  Script script;
   std::optional<Refusal> refusal;
   Conversation asked;
+  Infill infilled;
   std::stop_token stop;
   int n_steps_told = 0;
 
@@ -90,25 +97,24 @@ class FakeGenerations : public Generations {
     explicit Told(FakeGenerations& generations) : from(generations) {}
     std::int64_t prompt_tokens() const override { return 100; }
     asio::awaitable<std::vector<GenerationEvent>> next() override {
-      if (at == from.script_.steps.size() || from.stop.stop_requested()) co_return std::vector<GenerationEvent>();
+      if (at == from.script.steps.size() || from.stop.stop_requested()) co_return std::vector<GenerationEvent>();
       ++from.n_steps_told;
-      co_return from.script_.steps[at++];
+      co_return from.script.steps[at++];
     }
-    const GenerationEnd& end() const override { return from.script_.end; }
+    const GenerationEnd& end() const override { return from.script.end; }
     FakeGenerations& from;
     std::size_t at = 0;
   };
-  Script script_;
 };
 
 // What `method path` with `body` is answered; null: nobody answers it.
 inline std::unique_ptr<FakeExchange> ask(const std::function<void(Router&, Generations&)>& add, FakeGenerations& generations, std::string method,
-                                         std::string path, std::string body, int writes_max = 1 << 30) {
+                                         std::string path, std::string body, int writes_max = 1 << 30, HttpHeaders headers = {}) {
   Router router;
   add(router, generations);
   const Router::Found found = router.find(method, path);
   if (!found.handler) return nullptr;
-  HttpRequest request{.method = std::move(method), .path = std::move(path), .query = "beta=true", .headers = {}, .body = std::move(body)};
+  HttpRequest request{.method = std::move(method), .path = std::move(path), .query = "beta=true", .headers = std::move(headers), .body = std::move(body)};
   auto exchange = std::make_unique<FakeExchange>(std::move(request));
   exchange->writes_max = writes_max;
   asio::io_context io;

@@ -124,7 +124,8 @@ TEST(MessagesStream, EndsWithAnErrorWhereThereIsNoAnswer) {
     const WireJson data = WireJson::parse(sent.back().data);
     EXPECT_EQ(data["type"], "error");
     EXPECT_EQ(data["error"]["type"], type);
-    EXPECT_EQ(std::count_if(sent.begin(), sent.end(), [](const Sent& s) { return s.name == "message_stop"; }), 0);
+    for (const char* end : {"message_stop", "content_block_stop"})  // nobody is to take what is open for the model's whole
+      EXPECT_EQ(std::count_if(sent.begin(), sent.end(), [&](const Sent& s) { return s.name == end; }), 0) << end;
   }
 }
 
@@ -140,6 +141,12 @@ TEST(MessagesStream, ACallThatWasCutIsClosedAndNotInAWholeMessage) {
   MessagesAnswer answer("msg_1", "m");
   streamed(answer, events, end);
   EXPECT_EQ(answer.whole(end)["content"].dump(), R"([{"type":"text","text":"x"}])");
+}
+
+TEST(MessagesStream, ACallIsToldOnceThoughItsEndComesLate) {
+  const std::vector<GenerationEvent> events = {CallBegun{0, "a", "W"}, CallArguments{0, "{}"}, CallDone{0, "a", "W", "{}"}, ContentText{"x"}, CallDone{0, "a", "W", "{}"}};
+  const auto names = names_of(stream_of(events, {Reason::calls, "", kUsage}));
+  EXPECT_EQ(std::ranges::count(names, "content_block_start"), 2);
 }
 
 TEST(MessagesAnswer, Whole) {
@@ -190,6 +197,7 @@ TEST(Messages, StreamAndWholeByEitherPath) {
 
     FakeGenerations stream(tool_turn());
     const auto events = ask(add_messages, stream, "POST", path, kAskStream);
+    EXPECT_EQ(events->request().body, "") << "it is read, and let go";
     EXPECT_TRUE(events->streamed);
     EXPECT_TRUE(events->ended);
     EXPECT_TRUE(events->answer.content_type.starts_with("text/event-stream"));

@@ -1,11 +1,6 @@
 // Damaged requests, and generations that say anything in any order: every request is refused in one line or means a conversation that the
-// engine can encode, and every stream is whole. LARES_FUZZ_SECONDS and LARES_FUZZ_SEED say how long and from where; the same seed does the
-// same things.
+// engine can encode, and every stream is whole.
 #include <gtest/gtest.h>
-
-#include <chrono>
-#include <cstdlib>
-#include <random>
 
 #include "daemon/dialects/messages_answer.h"
 #include "daemon/dialects/messages_request.h"
@@ -14,57 +9,27 @@
 #include "daemon/utf8.h"
 #include "engine/chat.h"
 #include "tests/daemon/dialects/answers.h"
+#include "tests/fuzz.h"
 
 namespace lares::daemon {
 namespace {
 
 using namespace test;
-using Random = std::mt19937_64;
+using fuzz::Random;
 
-std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
-  const char* text = std::getenv(name);
-  return text && *text ? std::strtoull(text, nullptr, 10) : fallback;
-}
-
-// Runs `once` until the time is up; how often it did.
-int for_a_while(const std::function<void(Random&)>& once) {
-  const auto seed = from_environment("LARES_FUZZ_SEED", static_cast<std::uint64_t>(std::random_device{}()));
-  std::printf("LARES_FUZZ_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::fflush(stdout);
-  Random random(seed);
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(from_environment("LARES_FUZZ_SECONDS", 2));
-  int n = 0;
-  for (; std::chrono::steady_clock::now() < end && !testing::Test::HasFailure(); ++n) once(random);
-  return n;
-}
-
-const char* const kWords[] = {"null", "[]", "{}", "\"\"", "0", "-1", "1e308", "18446744073709551616", "true", "\"\\u0000\"", "\"\\ud800\"", "\"text\"", "\"tool_use\"",
+const fuzz::Words kWords = {"null", "[]", "{}", "\"\"", "0", "-1", "1e308", "18446744073709551616", "true", "\"\\u0000\"", "\"\\ud800\"", "\"text\"", "\"tool_use\"",
                               "\"tool_result\"", "\"tool_reference\"", "\"thinking\"", "\"assistant\"", "\"system\"", "\"user\"", "\"function_call\"",
                               "\"reasoning\"", "\"lares-sealed-AAAA\"", "\"namespace\"", "\"<｜User｜>\"", "[[[[[[[[", "\xff"};
 
-std::string mutated(std::string bytes, Random& random) {
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1)); };
-  for (std::size_t n = 1 + below(4); n-- > 0 && !bytes.empty();) {
-    const std::size_t at = below(bytes.size());
-    switch (below(6)) {
-      case 0: bytes[at] = static_cast<char>(random()); break;
-      case 1: bytes.erase(at, 1 + below(24)); break;
-      case 2: bytes.insert(at, bytes.substr(below(bytes.size()), 1 + below(64))); break;
-      case 3: bytes.resize(at); break;
-      default: {  // a whole value by another
-        const auto colon = bytes.find(':', at);
-        const auto end = colon == std::string::npos ? colon : bytes.find_first_of(",}]", colon);
-        if (end != std::string::npos) bytes.replace(colon + 1, end - colon - 1, kWords[below(std::size(kWords))]);
-      }
-    }
-  }
-  return bytes;
-}
+// A whole value by another is what gets furthest.
+const fuzz::Damage kDamage{.mutations = {fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(64), fuzz::cut_off, fuzz::replace_value_by(kWords), fuzz::replace_value_by(kWords)},
+                           .least = 1,
+                           .most = 4};
 
 // Inside the JSON: what stays well-formed gets deeper into a translator than damaged text does.
 void mutate(WireJson& json, Random& random, int depth) {
   if (depth > 12 || random() % 8 == 0) {
-    const WireJson instead = WireJson::parse(kWords[random() % std::size(kWords)], nullptr, false);
+    const WireJson instead = WireJson::parse(kWords[fuzz::below(kWords.size(), random)], nullptr, false);
     if (!instead.is_discarded()) json = instead;
     return;
   }
@@ -91,11 +56,10 @@ void translates(const std::vector<std::string>& seeds, Read read, Random& random
     for (int n = 1 + static_cast<int>(random() % 3); n-- > 0;) mutate(json, random, 0);
     text = wire_text(json);
   } else {
-    text = mutated(std::move(text), random);
+    text = kDamage(std::move(text), random);
   }
   SCOPED_TRACE(text);
-  HttpRequest http{.method = "POST", .path = "/", .query = "", .headers = {}, .body = text};
-  const auto body = body_of(http);
+  const auto body = parse_body(text);
   if (!body) return;
   const auto request = read(*body);
   if (!request) {
@@ -120,15 +84,15 @@ const std::vector<std::string> kResponses = {
 
 TEST(MessagesFuzz, ARequestIsRefusedOrMeansAConversation) {
   int meant = 0;
-  const int n = for_a_while([&](Random& random) { translates(kMessages, [](const WireJson& body) { return read_messages_request(body, {}); }, random, meant); });
-  std::printf("%d requests, %d of them conversations\n", n, meant);
+  const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) { translates(kMessages, [](const WireJson& body) { return read_messages_request(body, {}); }, random, meant); });
+  std::printf("%zu requests, %d of them conversations\n", n, meant);
   EXPECT_GT(meant, 0);
 }
 
 TEST(ResponsesFuzz, ARequestIsRefusedOrMeansAConversation) {
   int meant = 0;
-  const int n = for_a_while([&](Random& random) { translates(kResponses, [](const WireJson& body) { return read_responses_request(body, {}); }, random, meant); });
-  std::printf("%d requests, %d of them conversations\n", n, meant);
+  const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) { translates(kResponses, [](const WireJson& body) { return read_responses_request(body, {}); }, random, meant); });
+  std::printf("%zu requests, %d of them conversations\n", n, meant);
   EXPECT_GT(meant, 0);
 }
 
@@ -197,7 +161,7 @@ void items_are_in_order(const std::vector<WireJson>& events) {
 TEST(AnswersFuzz, EveryStreamIsWhole) {
   using Reason = GenerationEnd::Reason;
   const Reason reasons[] = {Reason::stop, Reason::calls, Reason::sequence, Reason::length, Reason::cancelled, Reason::ending, Reason::failed};
-  const int n = for_a_while([&](Random& random) {
+  const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) {
     std::vector<GenerationEvent> events;
     for (auto k = random() % 20; k-- > 0;) events.push_back(any_event(random));
     const GenerationEnd end{reasons[random() % std::size(reasons)], any_text(random), {.prompt = 9, .cached = 3, .completion = 5, .reasoning = 2}};
@@ -212,7 +176,7 @@ TEST(AnswersFuzz, EveryStreamIsWhole) {
     EXPECT_TRUE(last == "response.completed" || last == "response.incomplete" || last == "response.failed") << last;
     items_are_in_order(items);
   });
-  EXPECT_GT(n, 0);
+  EXPECT_GT(n, 0u);
 }
 
 }  // namespace

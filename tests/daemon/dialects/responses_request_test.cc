@@ -3,32 +3,21 @@
 
 #include "daemon/dialects/responses_request.h"
 #include "daemon/dialects/thoughts.h"
+#include "tests/daemon/dialects/request_cases.h"
 
 namespace lares::daemon {
 namespace {
 
-WireJson parsed(const std::string& text) {
-  WireJson json = WireJson::parse(text, nullptr, false);
-  EXPECT_FALSE(json.is_discarded()) << text;
-  return json;
-}
+using namespace test;
 
 tl::expected<ResponsesRequest, WireError> read(const std::string& fields) { return read_responses_request(parsed(fields), {}); }
-Conversation conversation(const std::string& fields) {
-  const auto request = read(fields);
-  EXPECT_TRUE(request) << (request ? "" : request.error().message) << "\n" << fields;
-  return request ? request->conversation : Conversation();
-}
+Conversation conversation(const std::string& fields) { return conversation_of(read, fields); }
 
-struct Row {
-  const char* what;
-  std::string request, messages;  // JSON
-};
-class ResponsesMean : public testing::TestWithParam<Row> {};
+class ResponsesMean : public testing::TestWithParam<Meaning> {};
 
 TEST_P(ResponsesMean, TheConversation) { EXPECT_EQ(conversation(GetParam().request).messages.dump(), parsed(GetParam().messages).dump()); }
 
-const Row kRows[] = {
+const Meaning kRows[] = {
     {"a string", R"({"input":"hi"})", R"([{"role":"user","content":"hi"}])"},
     {"a message as sdks write it", R"({"instructions":"be brief","input":[{"role":"user","content":"hi"}]})",
      R"([{"role":"system","content":"be brief"},{"role":"user","content":"hi"}])"},
@@ -154,9 +143,6 @@ TEST(ResponsesRequest, FieldsOfOthersAreIgnored) {
   EXPECT_EQ(request->echo["metadata"]["k"], "v");
 }
 
-struct Wrong {
-  const char *request, *parameter;
-};
 TEST(ResponsesRequest, WhatMakesNoSenseIsRefusedByName) {
   const Wrong rows[] = {
       {R"({})", "input"},
@@ -175,12 +161,7 @@ TEST(ResponsesRequest, WhatMakesNoSenseIsRefusedByName) {
       {R"({"input":"x","parallel_tool_calls":"no"})", "parallel_tool_calls"},
       {R"({"input":[{"role":"user","content":"x"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}]})", "input"},
   };
-  for (const Wrong& row : rows) {
-    const auto request = read(row.request);
-    ASSERT_FALSE(request) << row.request;
-    EXPECT_EQ(request.error().status, 400u);
-    EXPECT_EQ(request.error().parameter, row.parameter) << row.request;
-  }
+  expect_refused(read, rows);
 }
 
 }  // namespace

@@ -199,6 +199,7 @@ TEST(Responses, StreamAndWholeByEitherPath) {
 
     FakeGenerations stream(tool_turn());
     const auto events = ask(add_responses, stream, "POST", path, kAskStream);
+    EXPECT_EQ(events->request().body, "") << "it is read, and let go";
     EXPECT_TRUE(events->streamed);
     EXPECT_TRUE(events->ended);
     EXPECT_TRUE(events->keep_alive.starts_with(":"));

@@ -38,6 +38,9 @@ TEST(HttpAccess, AsksForTheTokenWhereThereIsOne) {
     EXPECT_EQ(refused({{"x-api-key", wrong}}, token), 401u) << wrong;
   }
   EXPECT_EQ(refused({{"authorization", "Basic " + token}}, token), 401u);
+  const auto without = refuse_access({.method = "GET", .path = "/", .headers = {}}, token);
+  ASSERT_TRUE(without);
+  EXPECT_EQ(without->headers, (HttpHeaders{{"WWW-Authenticate", "Bearer"}}));
 }
 
 TEST(HttpAccess, LetsAnyCredentialsInWhereThereIsNone) {

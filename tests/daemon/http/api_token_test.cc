@@ -59,6 +59,7 @@ TEST_F(ApiToken, IsRefusedWhereItIsNoSecret) {
   EXPECT_TRUE(refused());
   write("two words that are no token");
   EXPECT_TRUE(refused());
+  write("sk-my-own-token-0001");  // which would do, were it not behind a link
   fs::rename(file(), directory_ + "/elsewhere");
   fs::create_symlink(directory_ + "/elsewhere", file());
   EXPECT_TRUE(refused());
@@ -66,6 +67,12 @@ TEST_F(ApiToken, IsRefusedWhereItIsNoSecret) {
   fs::create_directory(file());
   EXPECT_TRUE(refused());
   EXPECT_FALSE(api_token(directory_ + "/missing"));
+}
+
+TEST_F(ApiToken, OfAnotherUserIsRefused) {
+  write("sk-of-somebody-else-0001");
+  if (::chown(file().c_str(), 65534, 65534) != 0) GTEST_SKIP() << "only root can give a file away";
+  EXPECT_FALSE(api_token(directory_));
 }
 
 TEST(ListenAddress, IsThisMachinesOwn) {

@@ -1,9 +1,5 @@
 // Damaged requests: every mutation is refused in one line or gives requests, the same ones however its bytes are cut, and never a crash.
-// LARES_FUZZ_SECONDS and LARES_FUZZ_SEED say how long and from where; the same seed does the same things.
-#include <chrono>
-#include <cstdlib>
 #include <iterator>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -13,6 +9,7 @@
 #include "daemon/http/request_parser.h"
 #include "daemon/http/router.h"
 #include "daemon/utf8.h"
+#include "tests/fuzz.h"
 
 namespace lares::daemon {
 namespace {
@@ -25,30 +22,13 @@ const std::string kSeeds[] = {
     "POST /v1/chat/completions HTTP/1.1\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n4;a=b\r\n{\"a\"\r\n1a\r\n:1, \"b\": [\"c\", \"\xc3\xa9\", 1e9]}\r\n0\r\nT: x\r\n\r\n",
     "HEAD http://localhost/v1/models/a%2Fb HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n",
 };
-const std::string kWords[] = {"\r\n", "\r\n\r\n", "\n", "\r", "0\r\n\r\n", "Content-Length: 5\r\n", "Content-Length: 18446744073709551616\r\n", "Transfer-Encoding: chunked\r\n",
-                              "Transfer-Encoding: gzip, chunked\r\n", "Host: evil.example\r\n", " HTTP/1.1", " HTTP/2.0", "ffffffffffffffff\r\n", "-1", "99999999999999999999", "://", "\xff",
-                              "\xc3\xa9", std::string(1, '\0'), ": ", " ", "\t", "chunked", "identity", "*", "?", "/{x}", "%", "Upgrade: websocket\r\nConnection: Upgrade\r\n"};
-
-std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
-  const char* text = std::getenv(name);
-  return text && *text ? std::strtoull(text, nullptr, 10) : fallback;
-}
-
-std::string mutated(std::string bytes, std::mt19937_64& random) {
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1)); };
-  for (std::size_t n = below(4); n-- > 0 && !bytes.empty();) {
-    const std::size_t at = below(bytes.size());
-    switch (below(6)) {
-      case 0: bytes[at] = static_cast<char>(random()); break;
-      case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << below(8))); break;
-      case 2: bytes.erase(at, 1 + below(16)); break;
-      case 3: bytes.insert(at, bytes.substr(below(bytes.size()), 1 + below(200))); break;
-      case 4: bytes.insert(at, kWords[below(std::size(kWords))]); break;
-      default: bytes.resize(at);
-    }
-  }
-  return bytes;
-}
+const fuzz::Damage kDamage{{fuzz::change_byte, fuzz::flip_bit, fuzz::erase_some, fuzz::copy_up_to(200), fuzz::cut_off,
+                            fuzz::insert_one_of({"\r\n", "\r\n\r\n", "\n", "\r", "0\r\n\r\n", "Content-Length: 5\r\n",
+                                                 "Content-Length: 18446744073709551616\r\n", "Transfer-Encoding: chunked\r\n",
+                                                 "Transfer-Encoding: gzip, chunked\r\n", "Host: evil.example\r\n", " HTTP/1.1",
+                                                 " HTTP/2.0", "ffffffffffffffff\r\n", "-1", "99999999999999999999", "://", "\xff",
+                                                 "\xc3\xa9", std::string(1, '\0'), ": ", " ", "\t", "chunked", "identity", "*", "?",
+                                                 "/{x}", "%", "Upgrade: websocket\r\nConnection: Upgrade\r\n"})}};
 
 struct Outcome {
   std::vector<std::string> requests;
@@ -56,7 +36,7 @@ struct Outcome {
 };
 
 // A connection's way with them: one request after the other, until one is refused, or the bytes are at an end.
-Outcome parse(const std::string& bytes, std::size_t step_max, std::mt19937_64& random, const Router& router) {
+Outcome parse(const std::string& bytes, std::size_t step_max, fuzz::Random& random, const Router& router) {
   Outcome out;
   std::string inbox;
   std::size_t at = 0;
@@ -89,22 +69,17 @@ Outcome parse(const std::string& bytes, std::size_t step_max, std::mt19937_64& r
 }
 
 TEST(HttpRequestFuzz, DamageIsRefusedOrGivesRequests) {
-  const auto seconds = from_environment("LARES_FUZZ_SECONDS", 2);
-  const auto seed = from_environment("LARES_FUZZ_SEED", static_cast<std::uint64_t>(std::random_device{}()));
-  std::printf("LARES_FUZZ_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::fflush(stdout);
-  std::mt19937_64 random(seed);
   const Router router;
-  std::size_t n_refused = 0, n_requests = 0, n = 0;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while (std::chrono::steady_clock::now() < end && !testing::Test::HasFailure()) {
+  std::size_t n_refused = 0, n_requests = 0;
+  const auto once = [&](fuzz::Random& random) {
     std::string bytes;
-    for (auto left = 1 + random() % 3; left-- > 0;) bytes += mutated(kSeeds[random() % std::size(kSeeds)], random);
+    for (auto left = 1 + random() % 3; left-- > 0;) bytes += kDamage(kSeeds[random() % std::size(kSeeds)], random);
     const auto whole = parse(bytes, 1 << 20, random, router), cut = parse(bytes, 1 + random() % 40, random, router);
     // The statuses may differ: what is wrong twice is refused for what is seen first.
     EXPECT_EQ(whole.requests, cut.requests) << testing::PrintToString(bytes);
-    n_refused += whole.refused != 0, n_requests += whole.requests.size(), ++n;
-  }
+    n_refused += whole.refused != 0, n_requests += whole.requests.size();
+  };
+  const std::size_t n = fuzz::repeat({.seconds = 2}, once);
   std::printf("%zu mutations: %zu refused, %zu requests\n", n, n_refused, n_requests);
   EXPECT_GT(n_refused, 0u);
   EXPECT_GT(n_requests, 0u);

@@ -1,0 +1,140 @@
+"""The daemon from outside, with a scripted model. Permissions: what is asked for, who answers, and which rules hold.
+
+permissions_test.py SCRIPTED_DAEMON [unittest arguments]
+"""
+import os
+
+from client import Refused
+from daemon_case import DaemonCase, main
+
+
+class PermissionsTest(DaemonCase):
+    def asked(self, c, turn=1):
+        """The call that asks."""
+        while True:
+            item = c.until("item/updated")[-1]["params"]["item"]
+            if item["state"] == "asking":
+                return item
+
+    def completed(self, c):
+        return [m["params"]["item"] for m in c.until("turn/ended") if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+
+    def test_a_policy_asks_and_an_answer_decides(self):
+        c = self.start(self.create("one"), self.create("two"), self.create("three"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        item = self.asked(c)
+        self.assertEqual((item["why"], item["likes"]), ("the session asks before every change", ["one"]))
+        self.assertFalse(os.path.exists(os.path.join(self.root, "one")))
+        self.assertEqual(c.call("session/get", sessionId=s)["state"], "waiting")
+        for wrong in ({"decision": "perhaps"}, {"decision": "allow", "scope": "ever"}):
+            with self.assertRaises(Refused) as e:
+                c.call("approval/reply", sessionId=s, itemId=item["id"], **wrong)
+            self.assertEqual(e.exception.kind, "invalid_params")
+        other = self.connect()
+        other.call("approval/reply", sessionId=s, itemId=item["id"], decision="allow")
+        with self.assertRaises(Refused) as e:  # the first answer wins
+            c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertEqual(e.exception.kind, "not_found")
+        second = self.asked(c)
+        self.assertTrue(os.path.exists(os.path.join(self.root, "one")))
+        c.call("approval/reply", sessionId=s, itemId=second["id"], decision="deny", message="Not there.")
+        denied = c.until("item/completed")[-1]
+        third = self.asked(c)
+        c.call("approval/reply", sessionId=s, itemId=third["id"], decision="allow", scope="turn")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["done"])
+        denied = denied["params"]["item"]
+        self.assertEqual(denied["state"], "denied")
+        self.assertEqual(denied["output"], "str_replace_editor did not run: the user refused it: Not there.")
+        self.assertEqual([n for n in ("one", "two", "three") if os.path.exists(os.path.join(self.root, n))], ["one", "three"])
+
+    def test_rules_hold_for_a_session_and_for_a_repository(self):
+        steps = [self.create("a1"), self.create("a2"), "hm</think>Done."]
+        c = self.start(self.create("a1"), self.create("a1"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        c.call("approval/reply", sessionId=s, itemId=self.asked(c)["id"], decision="allow", scope="repository")
+        states = [i["state"] for i in self.completed(c)]
+        self.assertEqual(states, ["done", "failed"])  # the second ran unasked: the file is there
+        rules = c.call("rule/list", root=self.root)["rules"]
+        self.assertEqual(rules, [{"tool": "str_replace_editor", "pattern": "a1", "verdict": "allow", "scope": "repository"}])
+        c.call("rule/add", root=self.root, rule={"tool": "str_replace_editor", "pattern": "*", "verdict": "deny", "scope": "user"})
+        self.daemon.kill()
+        c = self.start(*steps)  # rules are on disk
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied", "denied"])
+        c.call("rule/remove", root=self.root, rule={"tool": "str_replace_editor", "pattern": "*", "scope": "user"})
+        with self.assertRaises(Refused) as e:
+            c.call("rule/remove", root=self.root, rule={"tool": "str_replace_editor", "pattern": "*", "scope": "user"})
+        self.assertEqual(e.exception.kind, "not_found")
+
+    def test_what_loses_work_is_asked_for_in_every_mode(self):
+        c = self.start(self.bash("git reset --hard"), "hm</think>Done.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        item = self.asked(c)
+        self.assertEqual((item["why"], item.get("likes", [])), ("git reset --hard throws away uncommitted changes", []))
+        c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertIn("the user refused it", self.completed(c)[0]["output"])
+
+    def test_nobody_there_is_no_denial(self):
+        c = self.start(self.create("one"), "hm</think>Done.")
+        s = self.session(c, policy="ask", unattended="skip")
+        self.prompt(c, s, "Go.")
+        seen = c.until("turn/ended")
+        done = [m["params"]["item"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertEqual(done[0]["state"], "denied")
+        self.assertIn("nobody was there to answer. That is no refusal", done[0]["output"])
+        self.assertEqual([m["params"]["decision"] for m in seen if m["method"] == "approval/resolved"], ["unattended"])
+
+    def test_a_call_that_asks_waits_for_whoever_comes(self):
+        c = self.start(self.create("one"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        item = self.asked(c)
+        c.close()
+        c = self.connect()
+        c.call("session/subscribe", sessionId=s, interactive=True)
+        self.assertEqual(c.until("item/snapshot")[-1]["params"]["item"]["state"], "asking")
+        c.call("approval/reply", sessionId=s, itemId=item["id"], decision="allow")
+        c.until("turn/ended", reason="end_turn")
+        self.assertTrue(os.path.exists(os.path.join(self.root, "one")))
+
+    def test_a_call_that_asked_when_the_daemon_died_did_not_run(self):
+        c = self.start(self.create("one"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        self.asked(c)
+        self.daemon.kill()
+        c = self.start("hm</think>Done.")
+        c.call("session/subscribe", sessionId=s)
+        seen = c.until("turn/ended")
+        item = [m["params"]["item"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"][0]
+        self.assertEqual((item["state"], item.get("changesUntold", False)), ("denied", False))
+        self.assertFalse(os.path.exists(os.path.join(self.root, "one")))
+
+    def test_interrupt_ends_a_turn_that_asks_and_a_policy_can_change(self):
+        # What the grammar forbids the script insists on, until it is drawn again, once.
+        c = self.start(self.create("one"), self.create("two"), self.create("two"), self.create("two"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        self.asked(c)
+        c.call("turn/interrupt", sessionId=s)
+        seen = c.until("turn/ended")
+        self.assertEqual(seen[-1]["params"]["reason"], "cancelled")
+        with self.assertRaises(Refused):
+            c.call("session/policy", sessionId=s, policy="anything")
+        c.call("session/policy", sessionId=s, policy="plan")
+        self.prompt(c, s, "Plan.", id="p2")
+        c.until("turn/ended", turnId=2)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "two")))
+        c.call("session/policy", sessionId=s, policy="auto")
+        self.prompt(c, s, "Go.", id="p3")
+        c.until("turn/ended", turnId=3)
+        self.assertTrue(os.path.exists(os.path.join(self.root, "two")))
+        self.assertEqual(c.call("session/get", sessionId=s)["settings"]["policy"], "auto")
+
+
+if __name__ == "__main__":
+    main()

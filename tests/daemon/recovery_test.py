@@ -1,0 +1,115 @@
+"""The daemon from outside, with a scripted model. What a daemon that was killed leaves to the next.
+
+recovery_test.py SCRIPTED_DAEMON [unittest arguments]
+"""
+import os
+
+from client import call
+from daemon_case import DaemonCase, main
+
+
+class RecoveryTest(DaemonCase):
+    def test_a_session_survives_a_kill_between_turns(self):
+        c = self.start("hm</think>One.")
+        s = self.session(c)
+        self.prompt(c, s, "First.")
+        before = [m for m in c.until("turn/ended") if "seq" in m["params"]]
+        self.daemon.kill()
+        c = self.start("hm</think>Two.")
+        c.call("session/subscribe", sessionId=s)
+        self.prompt(c, s, "Second.", id="p2")
+        seen = [m for m in c.until("turn/ended", turnId=2) if "seq" in m["params"]]
+        self.assertEqual(seen[:len(before)], before)
+        usage = seen[-1]["params"]["usage"]
+        self.assertGreater(usage["context"], before[-1]["params"]["usage"]["context"])  # it goes on from the first turn
+        self.assertEqual(self.prompt(c, s, "First.")["turnId"], 1)  # known, not begun again
+
+    def test_a_kill_during_a_turn_is_written_down(self):
+        gate = self.gate()
+        c = self.start("hm</think>" + call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt")),
+                       {"text": "hm</think>Never.", "gate": gate})
+        s = self.session(c)
+        self.prompt(c, s, "First.")
+        c.until("turn/step")
+        self.prompt(c, s, "Queued.", id="q", delivery="queue")
+        self.daemon.kill()
+        c = self.start("hm</think>Queued answer.", "hm</think>Third.")
+        c.call("session/subscribe", sessionId=s)
+        seen = c.until("turn/ended", turnId=1)
+        self.assertEqual(seen[-1]["params"]["reason"], "crashed")
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")  # it was promised
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 2)
+
+    def test_a_torn_journal_is_mended(self):
+        c = self.start("hm</think>One.")
+        s = self.session(c)
+        self.prompt(c, s, "First.")
+        c.until("turn/ended")
+        self.daemon.kill()
+        path = os.path.join(self.daemon.state, "sessions", s + ".journal")
+        os.truncate(path, os.path.getsize(path) - 5)  # the end of turn/ended
+        c = self.start("hm</think>Two.")
+        c.call("session/subscribe", sessionId=s)
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "crashed")
+        self.daemon.kill()  # nobody has been told yet
+        c = self.start("hm</think>Two.", "hm</think>Three.")
+        c.call("session/subscribe", sessionId=s)
+        told = []
+        for turn in (2, 3):
+            self.prompt(c, s, "Next.", id=f"p{turn}")
+            seen = c.until("turn/ended", turnId=turn)
+            self.assertEqual(seen[-1]["params"]["reason"], "end_turn")
+            notes = [m["params"]["item"]["text"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "note"]
+            told.append([note.split(";")[0] for note in notes])
+        self.assertRegex(told[0][0], r"^the last \d+ bytes of this session's journal were damaged and cut off$")
+        self.assertEqual((len(told[0]), told[1]), (1, []))
+
+    def test_what_a_call_said_before_a_crash_is_known_after_it(self):
+        one = call("str_replace_editor", command="create", path=os.path.join(self.root, "one"), file_text="1")
+        asking = call("ask_user", question="Which?")
+        block = lambda c: c[c.index("<｜DSML｜invoke"):c.rindex("</｜DSML｜tool_calls>")]
+        both = "\n\n<｜DSML｜tool_calls>\n" + block(one) + block(asking) + block(one) + "</｜DSML｜tool_calls>"
+        c = self.start("x</think>" + both)
+        s = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/subscribe", sessionId=s, interactive=True)
+        self.prompt(c, s, "Go.")
+        seen = c.until("item/updated")
+        while seen[-1]["params"]["item"]["name"] != "ask_user":
+            seen += c.until("item/updated")
+        self.daemon.kill()
+        c = self.start("x</think>Done.")
+        c.call("session/subscribe", sessionId=s)
+        with open(os.path.join(self.daemon.state, "sessions", s + ".journal"), "rb") as f:
+            last = f.read().rsplit(b'{"method":"lares/appended"', 1)[1]
+        self.assertIn(b'"ids":[],"results":["File created successfully at: ', last)
+        self.assertEqual(last.count(b"Lares was stopped before this call was finished"), 2)
+        self.prompt(c, s, "Go on.", id="p2")
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+
+    def test_a_waiting_question_is_still_one_after_a_kill(self):
+        c = self.start({"text": "hm</think>First.", "gate": self.gate()})
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        self.prompt(c, s, "What?", id="b", delivery="queue", mode="ask")
+        self.daemon.kill()
+        c = self.start(self.create("asked"))
+        c.call("session/subscribe", sessionId=s)
+        c.until("turn/ended", turnId=2)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "asked")))
+
+    def test_a_prompt_taken_back_stays_so_after_a_kill(self):
+        c = self.start({"text": "hm</think>First.", "gate": self.gate()})
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        self.prompt(c, s, "Second.", id="b", delivery="queue")
+        self.prompt(c, s, "Third.", id="c", delivery="queue")
+        self.assertTrue(c.call("prompt/withdraw", sessionId=s, id="b")["withdrawn"])
+        self.daemon.kill()
+        c = self.start("hm</think>Third.")
+        c.call("session/subscribe", sessionId=s)
+        seen = c.until("turn/ended", turnId=2)
+        self.assertEqual([m["params"]["promptId"] for m in seen if m["method"] == "turn/started"], ["a", "c"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The daemon from outside, with a scripted model. Rewinds and forks: a session goes back and forth with its files.
+
+rewind_test.py SCRIPTED_DAEMON [unittest arguments]
+"""
+import os
+
+from client import Refused
+from daemon_case import DaemonCase, main
+
+
+class RewindTest(DaemonCase):
+    def read(self, name):
+        path = os.path.join(self.root, name)
+        if not os.path.exists(path):
+            return None
+        with open(path) as f:
+            return f.read()
+
+    def write(self, name, text):
+        with open(os.path.join(self.root, name), "w") as f:
+            f.write(text)
+
+    def turn(self, c, s, text, n):
+        self.prompt(c, s, text, id=f"p{n}")
+        return c.until("turn/ended", turnId=n)
+
+    def test_a_session_goes_back_and_forth_with_its_files(self):
+        self.write("mine", "before\n")
+        answers = ["hm</think>First.", self.create("new"), self.bash("echo by command > cmd; rm -f mine"), "hm</think>Second.", "hm</think>Other second."]
+        c = self.start(*answers)
+        s = self.session(c, noSandbox=True)
+        self.turn(c, s, "First.", 1)
+        before = c.call("session/get", sessionId=s)["contextTokens"]
+        seen = self.turn(c, s, "Second.", 2)
+        after = c.call("session/get", sessionId=s)["contextTokens"]
+        calls = [m["params"]["item"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertTrue(all(i["snapshot"] for i in calls), calls)
+        self.assertEqual([bool(i.get("snapshotAfter")) for i in calls], [False, True])
+        self.assertEqual((self.read("new"), self.read("cmd"), self.read("mine")), ("x\n", "by command\n", None))
+        self.write("theirs", "somebody else's\n")  # not the session's: it stays
+        plan = c.call("session/rewind", sessionId=s, turnId=2, dryRun=True)
+        kinds = {x["path"]: x["kind"] for x in plan["changes"]}
+        self.assertEqual(kinds, {"new": "removed", "cmd": "removed", "mine": "added"})
+        self.assertEqual(self.read("new"), "x\n")
+        done = c.call("session/rewind", sessionId=s, turnId=2)
+        self.assertEqual({x["path"]: x["kind"] for x in done["changes"]}, kinds)
+        self.assertEqual((self.read("new"), self.read("cmd"), self.read("mine"), self.read("theirs")), (None, None, "before\n", "somebody else's\n"))
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], before)
+        with self.assertRaises(Refused) as e:
+            c.call("session/rewind", sessionId=s, turnId=2)
+        self.assertEqual(e.exception.kind, "not_found")
+        self.daemon.kill()  # and it is still so for the next daemon
+        c = self.start("hm</think>Other second.")
+        c.call("session/subscribe", sessionId=s, after=-1)
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], before)
+        back = c.call("session/unrewind", sessionId=s)
+        self.assertEqual((back["turnId"], self.read("new"), self.read("cmd"), self.read("mine")), (2, "x\n", "by command\n", None))
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], after)
+        with self.assertRaises(Refused):
+            c.call("session/unrewind", sessionId=s)
+        c.call("session/rewind", sessionId=s, turnId=2, files="keep")
+        self.assertEqual((self.read("new"), c.call("session/get", sessionId=s)["contextTokens"]), ("x\n", before))
+        self.assertEqual(self.turn(c, s, "Another.", 3)[-1]["params"]["reason"], "end_turn")
+        with self.assertRaises(Refused):  # a turn has begun since
+            c.call("session/unrewind", sessionId=s)
+        self.assertEqual(c.call("session/rewind", sessionId=s, turnId=1)["turnId"], 1)
+        self.assertNotIn("contextTokens", c.call("session/get", sessionId=s))
+
+    def test_what_somebody_changed_since_is_in_the_undo(self):
+        c = self.start(self.create("new"), "hm</think>Done.")
+        s = self.session(c)
+        self.turn(c, s, "Go.", 1)
+        self.write("new", "changed by a person\n")
+        c.call("session/rewind", sessionId=s, turnId=1)
+        self.assertIsNone(self.read("new"))
+        c.call("session/unrewind", sessionId=s)
+        self.assertEqual(self.read("new"), "changed by a person\n")
+
+    def test_a_session_at_work_is_not_rewound(self):
+        c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": (gate := self.gate())})
+        s = self.session(c)
+        self.turn(c, s, "One.", 1)
+        self.prompt(c, s, "Two.", id="p2")
+        for method, params in (("session/rewind", {"turnId": 1}), ("session/unrewind", {}), ("session/fork", {})):
+            with self.assertRaises(Refused) as e:
+                c.call(method, sessionId=s, **params)
+            self.assertEqual(e.exception.kind, "busy")
+        self.open_gate(gate)
+        c.until("turn/ended", turnId=2)
+
+    def test_a_fork_knows_what_the_other_knew(self):
+        c = self.start("hm</think>One.", "hm</think>Two.", "hm</think>Fork.")
+        s = self.session(c, temperature=0.25)
+        self.turn(c, s, "One.", 1)
+        tokens = c.call("session/get", sessionId=s)["contextTokens"]
+        self.turn(c, s, "Two.", 2)
+        fork = c.call("session/fork", sessionId=s, beforeTurn=2, title="Another way")
+        self.assertEqual((fork["title"], fork["contextTokens"], fork["settings"]["temperature"]), ("Another way", tokens, 0.25))
+        whole = c.call("session/fork", sessionId=s)
+        self.assertEqual(whole["contextTokens"], c.call("session/get", sessionId=s)["contextTokens"])
+        c.call("session/subscribe", sessionId=fork["sessionId"])
+        self.prompt(c, fork["sessionId"], "Go on.", id="f1")
+        ended = c.until("turn/ended", sessionId=fork["sessionId"])[-1]["params"]
+        self.assertEqual(ended["reason"], "end_turn")
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 2)
+        self.daemon.kill()
+        c = self.start()
+        self.assertGreater(c.call("session/get", sessionId=fork["sessionId"])["contextTokens"], tokens)
+        with self.assertRaises(Refused):
+            c.call("session/fork", sessionId=s, beforeTurn=9)
+
+
+if __name__ == "__main__":
+    main()
