@@ -166,6 +166,10 @@ std::vector<protocol::SessionInfo> Sessions::list(const std::string& root, bool 
   return out;
 }
 
+void Sessions::for_each(const std::function<void(const protocol::SessionInfo&)>& look) const {
+  for (const auto& [id, session] : sessions_) look(session->info());
+}
+
 void Sessions::interrupt_all() {
   for (const auto& [id, session] : sessions_) session->interrupt(0);
 }

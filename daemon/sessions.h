@@ -42,6 +42,7 @@ class Sessions {
   // By id or an unambiguous beginning of one.
   Reply<std::shared_ptr<Session>> find(const std::string& id) const;
   std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest first
+  void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;  // by id, closed ones too
   void interrupt_all();
   asio::awaitable<void> all_ended();
   int n_sessions() const { return static_cast<int>(sessions_.size()); }

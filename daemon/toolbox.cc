@@ -73,7 +73,8 @@ class Plan final : public tools::Tool {
 };
 
 Tools mcp_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask) {
-  const mcp::Options servers{.root = options.builtin.root, .config_path = options.mcp_config, .repository_config_path = options.builtin.root + "/.mcp.json",
+  const mcp::Options servers{.root = options.builtin.root, .config_path = options.mcp_config, .launcher = options.builtin.sandbox_launcher,
+                             .repository_config_path = options.builtin.root + "/.mcp.json",
                              .servers = options.mcp_servers, .elicit = std::move(ask)};
   return mcp::make_mcp_tools(io, servers);
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <set>
 
@@ -27,6 +29,12 @@ Clock::duration freshness(const json& page) {
   return std::chrono::milliseconds(std::clamp<std::int64_t>(ttl->get<std::int64_t>(), 0, kFreshMaxMs));
 }
 
+// Since 2025-11-25 a tool may say that it is only to be called as a task, which we do not declare to speak.
+bool only_as_task(const json& tool) {
+  const auto execution = tool.find("execution");
+  return execution != tool.end() && text_at(*execution, "taskSupport") == "required";
+}
+
 RemoteTool resource_offer(const json& resource, const char* address) {
   return {kReadResource, text_at(resource, "name"), text_at(resource, "description"), json{{"uri", text_at(resource, address)}}, {}};
 }
@@ -43,8 +51,8 @@ RemoteTool prompt_offer(const json& prompt) {
 
 }  // namespace
 
-Client::Client(asio::any_io_executor io, ServerConfig server, std::string root, Elicit elicit, const Limits& limits)
-    : io_(io), server_(std::move(server)), root_(std::move(root)), elicit_(std::move(elicit)), limits_(limits), started_(io) {
+Client::Client(asio::any_io_executor io, ServerConfig server, Place place, Elicit elicit, const Limits& limits)
+    : io_(io), server_(std::move(server)), place_(std::move(place)), elicit_(std::move(elicit)), limits_(limits), started_(io) {
   started_.expires_at(Clock::time_point::max());
 }
 
@@ -73,8 +81,10 @@ void Client::forget_expired() {
 asio::awaitable<Reply<Client::ConversationPtr>> Client::connected() {
   const auto self = shared_from_this();
   while (starting_) {
-    auto [ec] = co_await started_.async_wait(kIo);
-    if (starting_ && ec) {  // not the start's end: the caller was cancelled
+    co_await started_.async_wait(kIo);
+    // A start's end wakes in the same way, and whoever was woken first may have begun the next one: only the caller's own state tells.
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none) {
       Reply<ConversationPtr> stopped = tl::unexpected(Failure{Failure::cancelled, "cancelled"});
       co_return stopped;
     }
@@ -115,7 +125,7 @@ Reply<std::shared_ptr<Transport>> Client::make_transport() {
     if (!url) return tl::unexpected(Failure{Failure::refused, fmt::format("has an url that {}", why)});
     return std::make_shared<HttpTransport>(io_, std::move(*url), server_.headers, limits_);
   }
-  auto child = start_child(server_, root_);
+  auto child = start_child(server_, place_);
   if (!child) return tl::unexpected(Failure{Failure::died, "could not be started: " + child.error()});
   return std::make_shared<StdioTransport>(io_, std::move(*child), limits_);
 }
@@ -126,7 +136,7 @@ asio::awaitable<Reply<Client::ConversationPtr>> Client::connect() {
     Reply<ConversationPtr> failed = tl::unexpected(std::move(transport.error()));
     co_return failed;
   }
-  const auto conversation = std::make_shared<Conversation>(io_, std::move(*transport), Host{server_.name, root_, elicit_}, limits_);
+  const auto conversation = std::make_shared<Conversation>(io_, std::move(*transport), Host{server_.name, place_.root, elicit_}, limits_);
   conversation->start();
   auto opened = co_await conversation->open(opening_);
   Reply<ConversationPtr> made = conversation;
@@ -196,6 +206,10 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
     for (auto& tool : *tools) {
       RemoteTool entry{text_at(tool, "name"), text_at(tool, "title"), text_at(tool, "description"), tool.value("inputSchema", json::object()), {}};
       if (entry.name.empty() || !names.insert(entry.name).second) continue;
+      if (only_as_task(tool)) {
+        unusable[entry.name] = "it runs only as a task, and this client offers servers none";
+        continue;
+      }
       if (conversation->repeats_arguments()) {
         auto headers = find_param_headers(entry.schema);
         if (!headers) {
@@ -277,10 +291,10 @@ asio::awaitable<Reply<json>> Client::call_once(std::string tool, json arguments,
       Reply<json> failed = tl::unexpected(std::move(refreshed.error()));
       co_return failed;
     }
-    if (const auto unusable = unusable_.find(tool); unusable != unusable_.end()) {
-      Reply<json> failed = tl::unexpected(Failure{Failure::refused, fmt::format("the tool cannot be used: {}", unusable->second)});
-      co_return failed;
-    }
+  }
+  if (const auto unusable = unusable_.find(tool); unusable != unusable_.end()) {
+    Reply<json> failed = tl::unexpected(Failure{Failure::refused, fmt::format("the tool cannot be used: {}", unusable->second)});
+    co_return failed;
   }
   const auto known = std::ranges::find(offers_, tool, &RemoteTool::name);
   if (known != offers_.end()) asking.headers = param_headers(known->headers, arguments);

@@ -14,6 +14,7 @@
 
 #include "mcp/conversation.h"
 #include "mcp/param_headers.h"
+#include "mcp/process.h"
 
 namespace lares::mcp {
 
@@ -31,7 +32,7 @@ using OnProgress = std::function<void(const nlohmann::json& params)>;
 
 class Client : public std::enable_shared_from_this<Client> {
  public:
-  Client(asio::any_io_executor io, ServerConfig server, std::string root, Elicit elicit, const Limits& limits);
+  Client(asio::any_io_executor io, ServerConfig server, Place place, Elicit elicit, const Limits& limits);
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client();
@@ -58,7 +59,7 @@ class Client : public std::enable_shared_from_this<Client> {
 
   asio::any_io_executor io_;
   ServerConfig server_;
-  std::string root_;
+  Place place_;
   Elicit elicit_;
   Limits limits_;
   Opening opening_ = Opening::negotiate;

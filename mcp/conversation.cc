@@ -25,6 +25,7 @@ constexpr std::array kLegacyVersions{"2025-11-25", "2025-06-18", "2025-03-26", "
 constexpr std::size_t kInputsMax = 32;        // that a server wants at once
 constexpr std::size_t kAskedMax = 64;         // requests of the server at once
 constexpr std::size_t kStateBytesMax = 1 << 20;  // of what it wants back with them
+constexpr const char* kListen = "subscriptions/listen";
 constexpr int kListenRetryMs = 1'000, kListenRetryMaxMs = 60'000;
 const std::string kMeta = "io.modelcontextprotocol/";
 
@@ -119,7 +120,7 @@ asio::awaitable<Reply<>> Conversation::open(Opening how) {
   }
   if (how == Opening::negotiate) {
     opened = co_await discover(kModernVersion);
-    if (opened && can("tools")) asio::co_spawn(io_, listen_loop(), asio::detached);
+    if (opened) asio::co_spawn(io_, listen_loop(), asio::detached);
     if (opened || !may_be_legacy(opened.error()) || !alive()) co_return opened;
   }
   opened = co_await initialize();
@@ -274,6 +275,7 @@ asio::awaitable<Reply<json>> Conversation::ask_once(std::string method, json par
   const auto pending = std::make_shared<Pending>(io_);
   pending_[id] = pending;
   pending->on_progress = std::move(asking.on_progress);
+  pending->listens = method == kListen;
   const auto begun = pending->heard = Clock::now();
   params = method == "initialize" ? std::move(params) : with_meta(std::move(params));
   if (pending->on_progress) params["_meta"]["progressToken"] = id;
@@ -307,7 +309,8 @@ asio::awaitable<Reply<json>> Conversation::ask_once(std::string method, json par
 
 void Conversation::withdraw(std::int64_t id, const std::string& method, const char* reason) {
   if (pending_.empty()) forget_asked();
-  if (transport_->abandon(id) || method == "initialize") return;
+  // A legacy server need not hear of the question which era it is of, and may take anything before its handshake amiss.
+  if (transport_->abandon(id) || method == "initialize" || method == "server/discover") return;
   json about{{"requestId", id}, {"reason", reason}};
   send(notification_line("notifications/cancelled", std::move(about)));
 }
@@ -342,9 +345,10 @@ void Conversation::hear(const std::string& method, const json& params) {
   if (method == "notifications/prompts/list_changed") changed_.insert(Listed::prompts);
   if (method == "notifications/cancelled" && params.contains("requestId")) {
     const auto& id = params["requestId"];
-    if (const auto asked = asked_.extract(dumped(id))) asked.mapped()->emit(asio::cancellation_type::terminal);
+    if (const auto asked = asked_.extract(dumped(id))) return asked.mapped()->emit(asio::cancellation_type::terminal);
     // A server that ends a subscription may say so in this way; nothing else of ours is its to cancel.
-    if (id.is_number_integer()) settle(id.get<std::int64_t>(), tl::unexpected(Failure{Failure::refused, "cancelled the request"}));
+    const auto pending = id.is_number_integer() ? pending_.find(id.get<std::int64_t>()) : pending_.end();
+    if (pending != pending_.end() && pending->second->listens) settle(pending->first, tl::unexpected(Failure{Failure::refused, "cancelled the request"}));
   }
   if (method != "notifications/progress" || !params.contains("progressToken") || !params["progressToken"].is_number_integer()) return;
   const auto found = pending_.find(params["progressToken"].get<std::int64_t>());
@@ -372,7 +376,7 @@ asio::awaitable<void> Conversation::listen_loop() {
     {
       const auto self = weak.lock();
       if (!self || !alive()) co_return;
-      auto listening = ask_once("subscriptions/listen", params, Asking{});
+      auto listening = ask_once(kListen, params, Asking{});
       const auto ended = co_await std::move(listening);
       if (!ended && ended.error().code == kMethodNotFound) co_return;
       changed_.insert({Listed::tools, Listed::resources, Listed::prompts});  // what was said meanwhile is lost

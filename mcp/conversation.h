@@ -71,6 +71,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
     std::function<void(const nlohmann::json&)> on_progress;
     std::chrono::steady_clock::time_point heard;  // of its start, or its latest progress
     double progress = -1;
+    bool listens = false;
   };
 
   asio::awaitable<Reply<nlohmann::json>> ask_once(std::string method, nlohmann::json params, Asking asking);

@@ -22,10 +22,10 @@ std::string cut(std::string text, std::size_t n_max, std::string_view note) {
   return text + fmt::format("[cut: {} more bytes{}]", left, note);
 }
 
-std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const std::string& root, Config config, Elicit elicit, const Limits& limits) {
+std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const Place& place, Config config, Elicit elicit, const Limits& limits) {
   auto servers = std::make_shared<Servers>();
   servers->problems = std::move(config.problems);
-  for (auto& server : config.servers) servers->clients.push_back(std::make_shared<Client>(io, std::move(server), root, elicit, limits));
+  for (auto& server : config.servers) servers->clients.push_back(std::make_shared<Client>(io, std::move(server), place, elicit, limits));
   std::vector<std::unique_ptr<tools::Tool>> both;
   both.push_back(make_search_tool(io, servers));
   both.push_back(make_call_tool(servers));
@@ -33,7 +33,7 @@ std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, c
 }
 
 std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io, const Options& options) {
-  return make_tools(io, options.root, session_config(options), options.elicit, Limits{});
+  return make_tools(io, {options.root, options.launcher}, session_config(options), options.elicit, Limits{});
 }
 
 }  // namespace lares::mcp

@@ -44,6 +44,7 @@ using Elicit = std::function<asio::awaitable<std::optional<std::string>>(std::st
 struct Options {
   std::string root;         // servers start here, and are told that it is their root
   std::string config_path;  // the user's own .mcp.json, or empty for none
+  std::string launcher;     // path of lares-sandbox, which sees to it that nothing a server has started outlives it
   // The servers that the repository's .mcp.json names are started only where the user's own file names them too; the others are
   // listed as not approved. Empty: it is not looked at.
   std::string repository_config_path;

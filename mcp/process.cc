@@ -2,12 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -15,19 +16,20 @@
 #include <utility>
 #include <vector>
 
+#include "sandbox/tree.h"
+
 namespace lares::mcp {
 namespace {
 
-// Stands in the server's group and kills it when the daemon is gone: the kernel's own death signal reaches the leader alone, not
-// what that has started. It ignores the polite signals that are meant for the server.
-constexpr const char* kWatchdog = "trap '' HUP INT TERM; read -r _; kill -KILL 0";
+using sandbox::kTreeReportFd;
+
+constexpr int kStartWithinMs = 10'000;  // until the launcher has executed the server, or says why it cannot
 
 struct Start {
   std::vector<char*> argv, envp;
   const char* cwd;
-  int in, out, err;
+  std::array<int, kTreeReportFd + 1> fds;  // ours, that become 0, 1, 2 and the launcher's own
   pid_t parent;
-  pid_t group;  // 0: one of its own, and then it is killed when the thread that started it ends
 };
 
 // Runs in the child of vfork, on the parent's memory: system calls only, nothing allocated, no return.
@@ -38,12 +40,16 @@ struct Start {
     failed_step = step;
     ::_exit(127);
   };
-  if (::setpgid(0, start.group) != 0) give_up("setpgid");
-  if (start.group == 0 && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) give_up("prctl");
-  if (::getppid() != start.parent) ::_exit(127);  // the parent died before prctl
-  if (::dup2(start.in, 0) < 0 || ::dup2(start.out, 1) < 0 || ::dup2(start.err, 2) < 0)
-    give_up("dup2");
-  ::syscall(SYS_close_range, 3u, ~0u, 0u);
+  if (::setpgid(0, 0) != 0) give_up("setpgid");  // a terminal's Ctrl-C is for the daemon
+  if (::getppid() != start.parent) ::_exit(127);
+  int high[kTreeReportFd + 1];  // none of those that are written over below
+  for (int i = 0; i <= kTreeReportFd; ++i) {
+    if ((high[i] = ::fcntl(start.fds[i], F_DUPFD_CLOEXEC, kTreeReportFd + 1)) < 0) give_up("fcntl");
+  }
+  for (int i = 0; i <= kTreeReportFd; ++i) {
+    if (::dup2(high[i], i) < 0) give_up("dup2");
+  }
+  ::syscall(SYS_close_range, static_cast<unsigned>(kTreeReportFd + 1), ~0u, 0u);
   if (::chdir(start.cwd) != 0) give_up("chdir");
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
@@ -51,7 +57,7 @@ struct Start {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execvpe(start.argv[0], start.argv.data(), start.envp.data());
+  ::execve(start.argv[0], start.argv.data(), start.envp.data());
   give_up("execute");
   ::_exit(127);
 }
@@ -75,7 +81,6 @@ struct Started {
   const char* failed_step = nullptr;
 };
 
-// A descriptor of ours that is 0, 1 or 2 would be overwritten by dup2; the daemon keeps those open.
 Started spawn(const Start& start) {
   volatile int failed_errno = 0;
   const char* volatile failed_step = nullptr;
@@ -122,50 +127,58 @@ std::string reap(pid_t pid) {
   return fmt::format("exit status {}", WEXITSTATUS(status));
 }
 
+// What the launcher says of the server's execution; empty: it succeeded, for then the pipe is closed without a word.
+std::string report_of(int fd) {
+  pollfd ready{fd, POLLIN, 0};
+  int n = 0, error = 0;
+  while ((n = ::poll(&ready, 1, kStartWithinMs)) < 0 && errno == EINTR) {
+  }
+  if (n == 0) return fmt::format("the launcher does not come to it within {} s", kStartWithinMs / 1000);
+  return ::read(fd, &error, sizeof error) == sizeof error ? std::strerror(error) : "";
+}
+
 }  // namespace
 
-Group& Group::operator=(Group&& other) noexcept {
+Tree& Tree::operator=(Tree&& other) noexcept {
   if (this == &other) return *this;
   kill();
-  leader_ = std::exchange(other.leader_, -1);
-  watchdog_ = std::exchange(other.watchdog_, -1);
-  watch_ = std::exchange(other.watch_, -1);
+  launcher_ = std::exchange(other.launcher_, -1);
+  life_ = std::exchange(other.life_, -1);
   return *this;
 }
 
-void Group::terminate() const {
-  if (leader_ > 0) ::kill(-leader_, SIGTERM);
+void Tree::terminate() const {
+  if (launcher_ > 0) ::kill(launcher_, SIGTERM);  // which it passes on
 }
 
-std::string Group::kill() {
-  if (leader_ <= 0) return "ended before";
-  const pid_t leader = std::exchange(leader_, -1);
-  ::kill(-leader, SIGKILL);  // before the leader is reaped, never after: then the number may be another's
-  if (watch_ >= 0) ::close(std::exchange(watch_, -1));
-  if (watchdog_ > 0) reap(std::exchange(watchdog_, -1));
-  return reap(leader);
+void Tree::begin_kill() {
+  if (life_ >= 0) ::close(std::exchange(life_, -1));
 }
 
-tl::expected<Child, std::string> start_child(const ServerConfig& server, const std::string& root) {
-  Pipe in, out, err, hold;
-  if (!in.open() || !out.open() || !err.open() || !hold.open()) {
+std::string Tree::kill() {
+  if (launcher_ <= 0) return "ended before";
+  begin_kill();
+  return reap(std::exchange(launcher_, -1));
+}
+
+tl::expected<Child, std::string> start_child(const ServerConfig& server, const Place& place) {
+  Pipe in, out, err, life, report;
+  if (!in.open() || !out.open() || !err.open() || !life.open() || !report.open()) {
     return tl::unexpected(fmt::format("make a pipe: {}", std::strerror(errno)));
   }
-  std::vector<std::string> argv{server.command};
+  std::vector<std::string> argv{place.launcher, std::string(sandbox::kTreeOption), server.command};
   argv.insert(argv.end(), server.args.begin(), server.args.end());
   auto envp = environment(server);
-  const std::string cwd = server.cwd.starts_with('/') ? server.cwd : root + "/" + server.cwd;
-  const auto leader = spawn({pointers(argv), pointers(envp), cwd.c_str(), in.read, out.write, err.write, ::getpid(), 0});
-  if (leader.pid < 0) {
-    const bool chdir_failed = std::strcmp(leader.failed_step, "chdir") == 0;
-    return tl::unexpected(fmt::format("{} {}: {}", leader.failed_step, chdir_failed ? cwd : server.command, std::strerror(leader.failed_errno)));
+  const std::string cwd = server.cwd.starts_with('/') ? server.cwd : place.root + "/" + server.cwd;
+  const auto launched = spawn({pointers(argv), pointers(envp), cwd.c_str(), {in.read, out.write, err.write, life.read, report.write}, ::getpid()});
+  if (launched.pid < 0) {
+    const bool chdir_failed = std::strcmp(launched.failed_step, "chdir") == 0;
+    return tl::unexpected(fmt::format("{} {}: {}", launched.failed_step, chdir_failed ? cwd : place.launcher, std::strerror(launched.failed_errno)));
   }
-  std::vector<std::string> shell{"/bin/sh", "-c", kWatchdog}, no_variables;
-  // It must not hold the server's stdout, whose end is awaited, nor its own pipe's other end.
-  const auto watchdog = spawn({pointers(shell), pointers(no_variables), "/", hold.read, err.write, err.write, ::getpid(), leader.pid});
-  Child child{Group(leader.pid, watchdog.pid, Pipe::keep(hold.write)), -1, -1, -1, -1};
-  if (watchdog.pid < 0) return tl::unexpected(fmt::format("watch over it: {}: {}", watchdog.failed_step, std::strerror(watchdog.failed_errno)));
-  child.pidfd = static_cast<int>(::syscall(SYS_pidfd_open, leader.pid, 0));
+  Child child{Tree(launched.pid, Pipe::keep(life.write)), -1, -1, -1, -1};
+  ::close(std::exchange(report.write, -1));
+  if (const std::string why = report_of(report.read); !why.empty()) return tl::unexpected(fmt::format("execute {}: {}", server.command, why));
+  child.pidfd = static_cast<int>(::syscall(SYS_pidfd_open, launched.pid, 0));
   if (child.pidfd < 0) return tl::unexpected(fmt::format("pidfd_open: {}; a kernel from 5.3 on is needed", std::strerror(errno)));
   child.in = Pipe::keep(in.write), child.out = Pipe::keep(out.read), child.err = Pipe::keep(err.read);
   return child;

@@ -1,4 +1,4 @@
-// One server's process, the leader of its own process group, and the pipes to it.
+// One server's process under the launcher that ends all it has started, and the pipes to it.
 #pragma once
 
 #include <sys/types.h>
@@ -11,32 +11,40 @@
 
 namespace lares::mcp {
 
-// A running process group. Whoever holds it last kills it.
-class Group {
- public:
-  Group() = default;
-  Group(pid_t leader, pid_t watchdog, int watch) : leader_(leader), watchdog_(watchdog), watch_(watch) {}
-  Group(Group&& other) noexcept { *this = std::move(other); }
-  Group& operator=(Group&& other) noexcept;
-  ~Group() { kill(); }
+// Where servers start, and the program that they start under.
+struct Place {
+  std::string root;      // absolute
+  std::string launcher;  // path of lares-sandbox
+};
 
-  void terminate() const;  // asks politely
-  // Kills the group and reaps its leader. Returns how the leader ended: "exit status 1", "killed by signal 9".
+// A server and all that it has started, wherever that went: into other groups and sessions, or left behind by whoever started it. Whoever
+// holds it last ends it.
+class Tree {
+ public:
+  Tree() = default;
+  Tree(pid_t launcher, int life) : launcher_(launcher), life_(life) {}
+  Tree(Tree&& other) noexcept { *this = std::move(other); }
+  Tree& operator=(Tree&& other) noexcept;
+  ~Tree() { kill(); }
+
+  void terminate() const;  // asks the server politely
+  void begin_kill();       // its end shows at Child::pidfd
+  // Ends it, and returns how the server ended: "exit status 1", "killed by signal 9". Waits for that, kTreeEndsWithin at most.
   std::string kill();
 
  private:
-  pid_t leader_ = -1, watchdog_ = -1;
-  int watch_ = -1;  // while it is open, the watchdog waits; it closes with this process, however that ends
+  pid_t launcher_ = -1;
+  int life_ = -1;  // while it is open, the launcher waits; it closes with this process, however that ends
 };
 
 struct Child {
-  Group group;
+  Tree tree;
   int in = -1, out = -1, err = -1;  // our ends, non-blocking: its stdin, stdout, stderr
-  int pidfd = -1;                   // readable when the leader has ended
+  int pidfd = -1;                   // readable when the server and all that it has started have ended
 };
 
-// Starts it in `root` (or the server's own cwd, relative to `root`) with a short environment: HOME, PATH and the like, and
-// what the configuration adds. The group ends with this process, even when that is killed. The reason follows "start NAME: ".
-tl::expected<Child, std::string> start_child(const ServerConfig& server, const std::string& root);
+// Starts it in the root (or the server's own cwd, relative to that) with a short environment: HOME, PATH and the like, and what the
+// configuration adds. It ends with this process, even when that is killed. The reason follows "could not be started: ".
+tl::expected<Child, std::string> start_child(const ServerConfig& server, const Place& place);
 
 }  // namespace lares::mcp

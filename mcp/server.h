@@ -3,6 +3,7 @@
 // (2026-07-28), where every request says for itself what its client can do. One executor.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -57,6 +58,7 @@ struct Asked {
     pending,     // the client is told the question with the answer to this very request, and asks anew: return now, whatever with
     impossible,  // it did not declare that it can be asked
     failed,      // it answered with an error
+    withdrawn,   // it was taken back before anybody answered
     gone,        // it is no longer there, or gave the request up
   } how = gone;
   Json result = nullptr;
@@ -74,6 +76,9 @@ class Call {
   virtual void log(std::string_view level, const Json& data) = 0;  // level: as syslog's names
   // "elicitation/create", "sampling/createMessage" or "roots/list". `key` names the question among this request's.
   virtual asio::awaitable<Asked> ask(std::string key, std::string method, Json params) = 0;
+  // The question is none any more, for it was answered elsewhere: a legacy client is told to close it, and ask() returns. What a modern
+  // client says to it in its next round is not asked for any more.
+  virtual void withdraw(const std::string& key) = 0;
   // What an earlier round of this request kept, unforged; null: this is its first. Kept for the round that a pending question brings.
   virtual const Json& kept() const = 0;
   virtual void keep(Json state) = 0;
@@ -99,7 +104,8 @@ class Provider {
   virtual asio::awaitable<Answer<>> call_tool(Call& call, std::string name, Json arguments) = 0;
 
   virtual bool has_resources() const { return false; }
-  virtual Json resources(const std::string& root);
+  // Of a list that may be long: at most `n`, from the `from`-th on; fewer only where it ends.
+  virtual Json resources(const std::string& root, std::size_t from, std::size_t n);
   virtual Json resource_templates();
   virtual asio::awaitable<Answer<>> read_resource(Call& call, std::string uri);
 

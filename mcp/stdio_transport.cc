@@ -26,6 +26,7 @@ constexpr std::size_t kStderrBytesMax = 4 << 10;           // of its end
 constexpr std::size_t kLastWordsBytesMax = 600;
 constexpr std::size_t kFarewellBytesMax = 64 << 10;         // of stderr, read after its end
 constexpr int kExitWaitMs = 500;    // from the end of its output to its own end
+constexpr int kKillMs = 5'000;      // until all of it is gone
 constexpr int kDrainMs = 200;       // from its own end to that of its output, which a child of it may hold open
 
 // The end of what it wrote, as UTF-8 that may be printed.
@@ -47,22 +48,27 @@ asio::awaitable<bool> ends_within(Descriptor& exit, int ms) {
   co_return !ec;
 }
 
-// Its stdin is closed already. Where the loop ends before, the group dies with this coroutine's frame.
-asio::awaitable<void> farewell(Group group, Descriptor exit, Limits limits) {
+// Its stdin is closed already. Where the loop ends before, the tree dies with this coroutine's frame.
+asio::awaitable<void> farewell(Tree tree, Descriptor exit, Limits limits) {
   auto ending = ends_within(exit, limits.eof_grace_ms);
   bool ended = co_await std::move(ending);
   if (!ended) {
-    group.terminate();
+    tree.terminate();
     auto terminating = ends_within(exit, limits.term_grace_ms);
     ended = co_await std::move(terminating);
   }
-  group.kill();
+  if (!ended) {
+    tree.begin_kill();
+    auto killing = ends_within(exit, kKillMs);
+    ended = co_await std::move(killing);
+  }
+  tree.kill();
 }
 
 }  // namespace
 
 StdioTransport::StdioTransport(asio::any_io_executor io, Child child, const Limits& limits)
-    : io_(io), limits_(limits), group_(std::move(child.group)), in_(io, child.in), out_(io, child.out), err_(io, child.err), exit_(io, child.pidfd) {}
+    : io_(io), limits_(limits), tree_(std::move(child.tree)), in_(io, child.in), out_(io, child.out), err_(io, child.err), exit_(io, child.pidfd) {}
 
 StdioTransport::~StdioTransport() { kill("is no longer needed"); }
 
@@ -147,7 +153,7 @@ void StdioTransport::receive(std::string_view line) {
 
 void StdioTransport::kill(const std::string& why) {
   if (ended_) return;
-  const auto how = group_.kill();
+  const auto how = tree_.kill();
   // What it still had to say is in the pipe. Read plainly, for asio's would wait where a helper of the server's outlives it with the pipe.
   for (char chunk[4096]; err_.is_open() && stderr_tail_.size() < kFarewellBytesMax;) {
     const ssize_t n = ::read(err_.native_handle(), chunk, sizeof chunk);
@@ -162,7 +168,7 @@ void StdioTransport::close(const std::string& why) {
   boost::system::error_code ignored;
   in_.close(ignored);
   Descriptor exit(io_, exit_.release());
-  asio::co_spawn(io_, farewell(std::move(group_), std::move(exit), limits_), asio::detached);
+  asio::co_spawn(io_, farewell(std::move(tree_), std::move(exit), limits_), asio::detached);
   end(why);
 }
 

@@ -1,4 +1,4 @@
-// A server over the pipes of its process: one message a line, and the whole process group ends with it.
+// A server over the pipes of its process: one message a line, and all that the process has started ends with it.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -43,7 +43,7 @@ class StdioTransport final : public Transport, public std::enable_shared_from_th
 
   asio::any_io_executor io_;
   Limits limits_;
-  Group group_;
+  Tree tree_;
   asio::posix::stream_descriptor in_, out_, err_, exit_;
   Events events_;
   std::deque<std::string> outbox_;

@@ -1,5 +1,6 @@
 // lares-sandbox: runs one command in namespaces of its own and dies with whoever started it. Started by the daemon only, with
-// the descriptors of spec.h. Three processes: this one on the host, PID 1 of the sandbox, and the command.
+// the descriptors of spec.h. Three processes: this one on the host, PID 1 of the sandbox, and the command. With --tree it confines
+// nothing; see tree.h.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -20,8 +21,10 @@
 #include "sandbox/launcher_sources.h"
 #include "sandbox/launcher_supervise.h"
 #include "sandbox/launcher_sys.h"
+#include "sandbox/launcher_tree.h"
 #include "sandbox/launcher_view.h"
 #include "sandbox/spec.h"
+#include "sandbox/tree.h"
 
 namespace lares::sandbox::launcher {
 namespace {
@@ -92,9 +95,10 @@ void map_ids(const Identity& identity) {
 }  // namespace
 }  // namespace lares::sandbox::launcher
 
-int main() {
+int main(int argc, char** argv) {
   using namespace lares::sandbox;
   using namespace lares::sandbox::launcher;
+  if (argc > 1 && argv[1] == kTreeOption) run_tree(argv + 2);
   ::close_range(kControlFd + 1, ~0u, 0);
   ::setsid();  // a terminal's Ctrl-C is for the daemon
   ::umask(022);

@@ -91,15 +91,15 @@ std::string McpDoor::refusal_body(std::string_view message) { return rpc::error_
 void McpDoor::sessions_changed() {
   if (!parts_->endpoint.has_peers()) return;
   bool list_changed = false;
-  for (const auto& info : parts_->sessions.list("", /*closed=*/true)) {
+  parts_->sessions.for_each([&](const protocol::SessionInfo& info) {
     const std::int64_t ended = info.n_turns - (info.turn_id != 0 ? 1 : 0);
     const auto [at, fresh] = parts_->n_turns_ended.try_emplace(info.session_id, ended);
     list_changed = list_changed || fresh;
-    if (at->second == ended) continue;
+    if (at->second == ended) return;
     at->second = ended;
     parts_->endpoint.resource_updated("lares://sessions/" + info.session_id);
     parts_->endpoint.resource_updated("lares://sessions/" + info.session_id + "/diff");
-  }
+  });
   if (list_changed) parts_->endpoint.resources_changed();
 }
 

@@ -75,6 +75,36 @@ std::string said(const rpc::Json& result, const char* key) {
   return there ? result["content"][key].get<std::string>() : "";
 }
 
+// What a task came to, for programs; and as `text`, for models.
+rpc::Json task_result(const protocol::SessionInfo& info, const TurnReport& report, const std::string& branch, std::string& text) {
+  const bool runs = report.turn_id != 0 && report.reason.empty() && info.turn_id == report.turn_id;
+  const std::string state = runs ? info.state : report.turn_id == 0 ? "idle" : in_words(report);
+  rpc::Json files = rpc::Json::array();
+  std::string listed;
+  std::size_t n = 0;
+  for (const auto& file : files_of(report.changes)) {
+    files.push_back({{"path", file.path}, {"added", file.n_added}, {"deleted", file.n_deleted}});
+    if (++n <= kFilesInTextMax) listed += fmt::format("  {} +{} -{}\n", file.path, file.n_added, file.n_deleted);
+  }
+  if (n > kFilesInTextMax) listed += fmt::format("  and {} more\n", n - kFilesInTextMax);
+  text = fmt::format("[session {}: {}", info.session_id, state);
+  if (runs && state == "waiting") text += fmt::format("; it waits for an answer, which `lares attach {}` can give", info.session_id);
+  else if (runs) text += "; call task_status again for how it goes on";
+  else if (state != "finished" && !report.message.empty()) text += ": " + report.message;
+  text += "]\n";
+  if (!report.answer.empty()) text += "\n" + bounded(report.answer, info.session_id) + "\n";
+  if (!listed.empty()) text += "\nchanged:\n" + listed;
+  if (!report.changes.complete()) text += "\ncommands ran that may have changed other files too\n";
+  if (!report.unanswered.empty()) text += fmt::format("\ndid not run, because nobody was there to allow it:\n  {}\n", fmt::join(report.unanswered, "\n  "));
+  if (!branch.empty()) text += fmt::format("\nit worked in {}, on the branch {}; `lares apply {}` brings the changes into the user's files\n", info.root, branch, info.session_id);
+  rpc::Json structured = {{"session", info.session_id}, {"turn", report.turn_id}, {"state", state}, {"stop_reason", report.reason}, {"answer", bounded(report.answer, info.session_id)}};
+  if (!report.message.empty()) structured["message"] = report.message;
+  structured["root"] = info.root;
+  if (!branch.empty()) structured["branch"] = branch;
+  structured["files"] = std::move(files), structured["complete"] = report.changes.complete(), structured["unanswered"] = report.unanswered, structured["steps"] = report.usage.steps;
+  return structured;
+}
+
 }  // namespace
 
 rpc::Info McpProvider::info() const { return {"lares", "Lares", kVersion, std::string(kMcpInstructions)}; }
@@ -141,8 +171,10 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
   const bool approval = item.state == "asking";
   call.keep({{"session", turn.session->info().session_id}, {"turn", turn.id}, {"branch", turn.branch}});
   auto asking = call.ask(item.id, "elicitation/create", approval ? approval_question(item) : free_question(item));
+  watch.on_settled([&call, key = item.id] { call.withdraw(key); });  // by a terminal or an editor: then the client's form closes
   const rpc::Asked asked = co_await std::move(asking);
-  if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::gone) co_return asked.how;
+  watch.on_settled(nullptr);
+  if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::gone || asked.how == rpc::Asked::withdrawn) co_return asked.how;
   const bool accepted = asked.how == rpc::Asked::answered && asked.result["action"] == "accept";
   const std::string nobody = asked.how == rpc::Asked::answered && asked.result["action"] == "decline" ? "the user declined to answer" : "nobody answered, which is no denial";
   if (approval) {
@@ -190,6 +222,15 @@ asio::awaitable<McpProvider::End> McpProvider::follow(Call& call, Turn turn, boo
 
 // ---- tools
 
+asio::awaitable<Reply<TurnReport>> McpProvider::reported(Recorded session, std::int64_t turn_id) {
+  const auto read = [session, turn_id] { return report_of(session, turn_id); };
+  auto reading = on_disk_pool(disk_, read);
+  auto report = co_await std::move(reading);
+  if (report) co_return std::move(*report);
+  const protocol::Error error{.code = protocol::Code::internal, .message = fmt::format("read what session {} did: {}", session.info.session_id, report.error())};
+  co_return tl::unexpected(error);
+}
+
 // The turn of a round before this one, which asked something.
 Reply<McpProvider::Turn> McpProvider::resumed(const Call& call) const {
   const auto found = sessions_.find(call.kept()["session"].get<std::string>());
@@ -208,7 +249,10 @@ asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json argu
   if (!turn) co_return tool_failed(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/false);
   if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
-  const auto report = report_of(*turn->session, turn->id);
+  auto reading = reported(Recorded(*turn->session), turn->id);
+  const auto read = co_await std::move(reading);
+  if (!read) co_return tool_failed(read.error());
+  const TurnReport& report = *read;
   const std::string& id = turn->session->info().session_id;
   Json structured = {{"answer", bounded(report.answer, id)}, {"session", id}, {"stop_reason", report.reason}};
   if (report.reason == "end_turn") co_return tool_result(bounded(report.answer, id), std::move(structured));
@@ -234,7 +278,10 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
   if (!turn) co_return tool_failed(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/false);
   if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
-  const auto report = report_of(*turn->session, turn->id);
+  auto reading = reported(Recorded(*turn->session), turn->id);
+  const auto read = co_await std::move(reading);
+  if (!read) co_return tool_failed(read.error());
+  const TurnReport& report = *read;
   const std::string& id = turn->session->info().session_id;
   structured["findings"] = bounded(report.answer, id), structured["session"] = id, structured["stop_reason"] = report.reason;
   std::string text = bounded(report.answer, id);
@@ -256,41 +303,14 @@ asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json argu
   }
   auto following = follow(call, turn, /*goes_on=*/true);
   if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
+  const Recorded recorded(*turn.session);
+  auto reading = reported(recorded, turn.id);
+  const auto read = co_await std::move(reading);
+  if (!read) co_return tool_failed(read.error());
   std::string text;
-  Json structured = task_result(*turn.session, turn.id, turn.branch, text);
+  Json structured = task_result(recorded.info, *read, turn.branch, text);
   const bool failed = structured["state"] != "finished";
   co_return tool_result(std::move(text), std::move(structured), failed);
-}
-
-rpc::Json McpProvider::task_result(const Session& session, std::int64_t turn_id, const std::string& branch, std::string& text) const {
-  const auto& info = session.info();
-  const auto report = report_of(session, turn_id);
-  const bool runs = report.turn_id != 0 && report.reason.empty() && info.turn_id == report.turn_id;
-  const std::string state = runs ? info.state : report.turn_id == 0 ? "idle" : in_words(report);
-  Json files = Json::array();
-  std::string listed;
-  std::size_t n = 0;
-  for (const auto& file : files_of(report.changes)) {
-    files.push_back({{"path", file.path}, {"added", file.n_added}, {"deleted", file.n_deleted}});
-    if (++n <= kFilesInTextMax) listed += fmt::format("  {} +{} -{}\n", file.path, file.n_added, file.n_deleted);
-  }
-  if (n > kFilesInTextMax) listed += fmt::format("  and {} more\n", n - kFilesInTextMax);
-  text = fmt::format("[session {}: {}", info.session_id, state);
-  if (runs && state == "waiting") text += fmt::format("; it waits for an answer, which `lares attach {}` can give", info.session_id);
-  else if (runs) text += "; call task_status again for how it goes on";
-  else if (state != "finished" && !report.message.empty()) text += ": " + report.message;
-  text += "]\n";
-  if (!report.answer.empty()) text += "\n" + bounded(report.answer, info.session_id) + "\n";
-  if (!listed.empty()) text += "\nchanged:\n" + listed;
-  if (!report.changes.complete()) text += "\ncommands ran that may have changed other files too\n";
-  if (!report.unanswered.empty()) text += fmt::format("\ndid not run, because nobody was there to allow it:\n  {}\n", fmt::join(report.unanswered, "\n  "));
-  if (!branch.empty()) text += fmt::format("\nit worked in {}, on the branch {}; `lares apply {}` brings the changes into the user's files\n", info.root, branch, info.session_id);
-  Json structured = {{"session", info.session_id}, {"turn", report.turn_id}, {"state", state}, {"stop_reason", report.reason}, {"answer", bounded(report.answer, info.session_id)}};
-  if (!report.message.empty()) structured["message"] = report.message;
-  structured["root"] = info.root;
-  if (!branch.empty()) structured["branch"] = branch;
-  structured["files"] = std::move(files), structured["complete"] = report.changes.complete(), structured["unanswered"] = report.unanswered, structured["steps"] = report.usage.steps;
-  return structured;
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::task_status(Json arguments) {
@@ -298,8 +318,12 @@ asio::awaitable<McpProvider::Answer> McpProvider::task_status(Json arguments) {
   if (!session) co_return tool_failed(session.error());
   auto looking = sessions_.world().worktrees->find((*session)->info().root);
   const auto worktree = co_await std::move(looking);
+  const Recorded recorded(**session);
+  auto reading = reported(recorded, 0);
+  const auto read = co_await std::move(reading);
+  if (!read) co_return tool_failed(read.error());
   std::string text;
-  Json structured = task_result(**session, 0, worktree ? worktree->branch : "", text);
+  Json structured = task_result(recorded.info, *read, worktree ? worktree->branch : "", text);
   co_return tool_result(std::move(text), std::move(structured));
 }
 

@@ -12,9 +12,11 @@
 namespace lares::daemon {
 
 class TurnWatch;
+struct Recorded;
+struct TurnReport;
 
 inline constexpr std::size_t kMcpResourceBytesMax = 1 << 20;  // of a log or a diff
-inline constexpr std::size_t kMcpSessionsListed = 1000;       // the newest
+inline constexpr std::size_t kMcpCompletionsMax = 1000;       // ids of sessions, the newest
 inline constexpr std::size_t kMcpAnswerBytesMax = 256 << 10;  // of what a turn said at its end
 
 class McpProvider final : public mcp::server::Provider {
@@ -26,7 +28,7 @@ class McpProvider final : public mcp::server::Provider {
   asio::awaitable<mcp::server::Answer<>> call_tool(mcp::server::Call& call, std::string name, mcp::server::Json arguments) override;
 
   bool has_resources() const override { return true; }
-  mcp::server::Json resources(const std::string& root) override;
+  mcp::server::Json resources(const std::string& root, std::size_t from, std::size_t n) override;
   mcp::server::Json resource_templates() override;
   asio::awaitable<mcp::server::Answer<>> read_resource(mcp::server::Call& call, std::string uri) override;
   bool completes() const override { return true; }  // ids of sessions
@@ -54,7 +56,7 @@ class McpProvider final : public mcp::server::Provider {
   // Until the turn ends, with what it asks meanwhile asked of the client. `goes_on`: without its client too.
   asio::awaitable<End> follow(mcp::server::Call& call, Turn turn, bool goes_on);
   asio::awaitable<mcp::server::Asked::How> pass_on(mcp::server::Call& call, Turn turn, TurnWatch& watch);
-  Json task_result(const Session& session, std::int64_t turn_id, const std::string& branch, std::string& text) const;
+  asio::awaitable<Reply<TurnReport>> reported(Recorded session, std::int64_t turn_id);  // read off this thread
 
   Sessions& sessions_;
   asio::thread_pool& disk_;

@@ -18,12 +18,12 @@ constexpr std::size_t kOutputShownMax = 4 << 10;  // of one call, in a log
 
 using Event = std::function<void(const std::string& method, const protocol::Json& params)>;
 
-void for_each_event(const Session& session, const Event& event) {
-  std::int64_t seq = 0;
-  while (const auto text = session.event_after(seq, seq)) {
-    const auto frame = protocol::Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+Read<void> for_each_event(const Recorded& session, const Event& event) {
+  return Journal::scan(session.path, session.bytes, [&](std::size_t, std::string_view text) {
+    if (text.starts_with(R"({"method":"lares/)")) return;  // the daemon's own, which clients do not see
+    const auto frame = protocol::Json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (frame.is_object()) event(frame["method"].get<std::string>(), frame["params"]);
-  }
+  });
 }
 
 std::string bounded(std::string_view text, std::size_t n_max) {
@@ -43,11 +43,11 @@ std::string item_in_words(const protocol::Item& item) {
 
 }  // namespace
 
-TurnReport report_of(const Session& session, std::int64_t turn_id) {
+Read<TurnReport> report_of(const Recorded& session, std::int64_t turn_id) {
   TurnReport report;
   report.turn_id = turn_id;
   std::set<std::string> unattended;  // calls
-  for_each_event(session, [&](const std::string& method, const protocol::Json& params) {
+  const auto read = for_each_event(session, [&](const std::string& method, const protocol::Json& params) {
     if (method == protocol::TurnStarted::kNotification) {
       const auto x = protocol::from_json<protocol::TurnStarted>(params);
       if (x && turn_id == 0) report = {}, report.turn_id = x->turn_id;
@@ -66,15 +66,17 @@ TurnReport report_of(const Session& session, std::int64_t turn_id) {
       if (x && x->turn_id == report.turn_id) report.reason = x->reason, report.message = x->message, report.usage = x->usage;
     }
   });
+  if (!read) return tl::unexpected(read.error());
   return report;
 }
 
-cli::Changes changes_of(const Session& session) {
+Read<cli::Changes> changes_of(const Recorded& session) {
   cli::Changes changes;
-  for_each_event(session, [&](const std::string& method, const protocol::Json& params) {
+  const auto read = for_each_event(session, [&](const std::string& method, const protocol::Json& params) {
     if (method != protocol::ItemCompleted::kNotification) return;
     if (const auto x = protocol::from_json<protocol::ItemCompleted>(params)) changes.add(x->item);
   });
+  if (!read) return tl::unexpected(read.error());
   return changes;
 }
 
@@ -92,10 +94,10 @@ std::vector<ChangedFile> files_of(const cli::Changes& changes) {
   return files;
 }
 
-std::string log_of(const Session& session, std::size_t bytes_max) {
+Read<std::string> log_of(const Recorded& session, std::size_t bytes_max) {
   std::string text;
   std::size_t n_left_out = 0;
-  for_each_event(session, [&](const std::string& method, const protocol::Json& params) {
+  const auto read = for_each_event(session, [&](const std::string& method, const protocol::Json& params) {
     std::string part;
     if (method == protocol::ItemCompleted::kNotification) {
       if (const auto x = protocol::from_json<protocol::ItemCompleted>(params)) part = item_in_words(x->item);
@@ -111,7 +113,8 @@ std::string log_of(const Session& session, std::size_t bytes_max) {
       text.erase(0, next + 2);
     }
   });
-  if (n_left_out > 0) text.insert(0, fmt::format("[the first {} bytes are left out; `lares log {}` shows them]\n\n", n_left_out, session.info().session_id));
+  if (!read) return tl::unexpected(read.error());
+  if (n_left_out > 0) text.insert(0, fmt::format("[the first {} bytes are left out; `lares log {}` shows them]\n\n", n_left_out, session.info.session_id));
   return text.empty() ? "[nothing was said in it yet]\n" : text;
 }
 

@@ -48,6 +48,7 @@ void TurnWatch::follow(std::int64_t turn_id) {
   // One that ended before anybody watched is over too.
   ended_ = ended_turn_ >= turn_id || (session_->info().turn_id != turn_id && session_->info().n_turns >= turn_id && turn_id != 0);
   if (ended_) news_.open();
+  else say(state_in_words(session_->info().state));  // it may have been told before anybody watched, and not change for long
 }
 
 asio::awaitable<void> TurnWatch::changed() {
@@ -80,13 +81,20 @@ void TurnWatch::seen(const protocol::Message& message) {
     // The three have an item in the same place, and only that counts here.
     if (const auto x = read(protocol::ItemCompleted{})) item(x->item);
   } else if (what == protocol::ApprovalResolved::kNotification) {
-    if (const auto x = read(protocol::ApprovalResolved{}); x && asking_ && asking_->id == x->item_id) asking_.reset();
+    if (const auto x = read(protocol::ApprovalResolved{}); x && asking_ && asking_->id == x->item_id) settled();
   } else if (what == protocol::TurnEnded::kNotification) {
     const auto x = read(protocol::TurnEnded{});
     if (!x) return;
     ended_turn_ = std::max(ended_turn_, x->turn_id);
-    if (turn_id_ != 0 && x->turn_id >= turn_id_) ended_ = true, news_.open();
+    if (turn_id_ == 0 || x->turn_id < turn_id_) return;
+    ended_ = true, news_.open();
+    settled();
   }
+}
+
+void TurnWatch::settled() {
+  if (!std::exchange(asking_, std::nullopt)) return;
+  if (on_settled_) on_settled_();
 }
 
 void TurnWatch::item(const protocol::Item& item) {
@@ -96,7 +104,7 @@ void TurnWatch::item(const protocol::Item& item) {
     news_.open();
     return;
   }
-  if (asking_ && asking_->id == item.id) asking_.reset();
+  if (asking_ && asking_->id == item.id) settled();
   if (item.state == "running") say("runs " + call_in_words(item));
 }
 

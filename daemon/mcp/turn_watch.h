@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -30,6 +32,8 @@ class TurnWatch final : public Subscriber {
   bool ended() const { return ended_; }
   const std::optional<protocol::Item>& asking() const { return asking_; }  // a call that waits for its permission, or for an answer
   void answered() { asking_.reset(); }
+  // Called when what it asks is settled, by whomever; nullptr: no longer.
+  void on_settled(std::function<void()> then) { on_settled_ = std::move(then); }
   std::int64_t step() const { return step_; }
   const std::string& doing() const { return doing_; }  // in a few words
 
@@ -40,6 +44,7 @@ class TurnWatch final : public Subscriber {
  private:
   void seen(const protocol::Message& message);
   void item(const protocol::Item& item);
+  void settled();
   void say(std::string doing);
 
   std::shared_ptr<Session> session_;
@@ -49,6 +54,7 @@ class TurnWatch final : public Subscriber {
   bool ended_ = false;
   std::optional<protocol::Item> asking_;
   std::string doing_;
+  std::function<void()> on_settled_;
 };
 
 // "bash: make test": a call in one line.

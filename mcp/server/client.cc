@@ -2,6 +2,7 @@
 
 #include <array>
 #include <chrono>
+#include <random>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -41,9 +42,11 @@ int log_level(std::string_view name) {
 
 // ---- questions
 
-std::shared_ptr<Waiting> Questions::open(const asio::any_io_executor& io, std::string& id) {
-  id = fmt::format("lares-{}", ++n_);
-  return open_[id] = std::make_shared<Waiting>(io);
+Questions::Questions() : prefix_(fmt::format("lares-{:08x}", std::random_device{}())) {}
+
+std::shared_ptr<Waiting> Questions::open(const asio::any_io_executor& io, std::string key, std::string& id) {
+  id = fmt::format("{}-{}", prefix_, ++n_);
+  return open_[id] = std::make_shared<Waiting>(io, std::move(key));
 }
 
 void Questions::answer(const Json& message) {
@@ -114,7 +117,7 @@ asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json pa
     co_return asked;
   }
   std::string id;
-  const auto waiting = questions_->open(io_, id);
+  const auto waiting = questions_->open(io_, std::move(key), id);
   waiting_[id] = waiting;
   out_->send(request_text(id, method, std::move(params)));
   while (!waiting->over) {
@@ -126,6 +129,19 @@ asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json pa
   asked = waiting->asked;
   if (asked.how == Asked::answered && !is_answer_to(method, asked.result)) asked.how = Asked::failed;
   co_return asked;
+}
+
+void Request::take_back(const std::string& id, Waiting& waiting, Asked::How how) {
+  if (waiting.over) return;
+  say(notification_text("notifications/cancelled", {{"requestId", id}, {"reason", how == Asked::withdrawn ? "answered elsewhere" : "its request was cancelled"}}));
+  waiting.settle({how});
+}
+
+void Request::withdraw(const std::string& key) {
+  pending_.erase(key);
+  for (const auto& [id, waiting] : waiting_) {
+    if (waiting->key == key) take_back(id, *waiting, Asked::withdrawn);
+  }
 }
 
 std::optional<Refusal> Request::open_state(const std::string& key) {
@@ -163,8 +179,11 @@ void Request::finish(const Answer<>& answer, const std::string& key) {
 void Request::end(bool cancelled) {
   if (stop_.stop_requested()) return;
   cancelled_ = cancelled;
+  for (const auto& [id, waiting] : waiting_) {  // whoever cancels a request has its questions open still
+    if (cancelled) take_back(id, *waiting, Asked::gone);
+    else waiting->settle({Asked::gone});
+  }
   const auto out = std::exchange(out_, nullptr);
-  for (const auto& [id, waiting] : waiting_) waiting->settle({Asked::gone});
   stop_.request_stop();
   if (out) out->finish("", 0);
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -22,8 +23,9 @@ struct ClientSays {
 
 // A question that waits for the client's answer.
 struct Waiting {
-  explicit Waiting(const asio::any_io_executor& io) : wake(io) {}
+  Waiting(const asio::any_io_executor& io, std::string name) : wake(io), key(std::move(name)) {}
   asio::steady_timer wake;
+  const std::string key;  // among its request's questions
   bool over = false;
   Asked asked;
   void settle(Asked with) {
@@ -33,15 +35,18 @@ struct Waiting {
   }
 };
 
-// Where questions of the legacy era are registered until they are answered.
+// Where questions of the legacy era are registered until they are answered. Their ids are no other connection's: a client that outlives a
+// daemon may answer the old one's late.
 class Questions {
  public:
-  std::shared_ptr<Waiting> open(const asio::any_io_executor& io, std::string& id);
+  Questions();
+  std::shared_ptr<Waiting> open(const asio::any_io_executor& io, std::string key, std::string& id);
   void close(const std::string& id) { open_.erase(id); }
   void answer(const Json& message);
   void drop_all();
 
  private:
+  const std::string prefix_;
   std::map<std::string, std::shared_ptr<Waiting>> open_;
   std::int64_t n_ = 0;
 };
@@ -57,6 +62,7 @@ class Request final : public Call {
   bool wants_progress() const override { return !token_.is_null(); }
   void log(std::string_view level, const Json& data) override;
   asio::awaitable<Asked> ask(std::string key, std::string method, Json params) override;
+  void withdraw(const std::string& key) override;
   const Json& kept() const override { return kept_; }
   void keep(Json state) override { keep_ = std::move(state); }
   void let_go() override;
@@ -75,6 +81,8 @@ class Request final : public Call {
   void say(std::string text);  // on the request's own stream
 
  private:
+  void take_back(const std::string& id, Waiting& waiting, Asked::How how);
+
   asio::any_io_executor io_;
   Questions* questions_;
   const Json id_;

@@ -1,6 +1,6 @@
 // What is answered without asking anybody but the provider's lists.
-#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -22,7 +22,7 @@ asio::awaitable<Answer<>> nothing_there(std::string what) {
 
 }  // namespace
 
-Json Provider::resources(const std::string&) { return Json::array(); }
+Json Provider::resources(const std::string&, std::size_t, std::size_t) { return Json::array(); }
 Json Provider::resource_templates() { return Json::array(); }
 asio::awaitable<Answer<>> Provider::read_resource(Call&, std::string uri) { return nothing_there("there is no resource " + uri); }
 Json Provider::prompts() { return Json::array(); }
@@ -47,21 +47,29 @@ Answer<> discover(Provider& provider) {
   return result;
 }
 
-Answer<> page(std::string_view what, const Json& all, const Json& params) {
+Slice slice_of(Json all) {
+  return [all = std::move(all)](std::size_t from, std::size_t n) {
+    Json items = Json::array();
+    for (std::size_t i = from; i < all.size() && items.size() < n; ++i) items.push_back(all[i]);
+    return items;
+  };
+}
+
+Answer<> page(std::string_view what, const Slice& slice, const Json& params) {
+  const auto unknown = [&] { return tl::unexpected(invalid(fmt::format("cursor is none that {} gave out; list anew, without one", what))); };
   std::size_t from = 0;
   if (const Json& cursor = member(params, "cursor"); !cursor.is_null()) {
     const std::string text = cursor.is_string() ? cursor.get<std::string>() : "";
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), from);
-    if (text.empty() || error != std::errc() || end != text.data() + text.size() || from > all.size() || from % kPageItemsMax != 0) {
-      return tl::unexpected(invalid(fmt::format("cursor is none that {} gave out; list anew, without one", what)));
-    }
+    if (text.empty() || error != std::errc() || end != text.data() + text.size() || from % kPageItemsMax != 0) return unknown();
   }
-  const std::size_t to = std::min(all.size(), from + kPageItemsMax);
-  Json items = Json::array();
-  for (std::size_t i = from; i < to; ++i) items.push_back(all[i]);
+  Json items = slice(from, kPageItemsMax + 1);  // the last tells only that there are more
+  if (from > 0 && items.empty()) return unknown();
+  const bool more = items.size() > kPageItemsMax;
+  if (more) items.erase(items.begin() + kPageItemsMax, items.end());
   Json result = Json::object();
   result[std::string(what)] = std::move(items);
-  if (to < all.size()) result["nextCursor"] = std::to_string(to);
+  if (more) result["nextCursor"] = std::to_string(from + kPageItemsMax);
   return result;
 }
 

@@ -151,7 +151,7 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
   const std::string& method = request->method();
   const Json& params = request->params();
   if (method == "server/discover" && request->modern()) co_return discover(provider);
-  if (method == "tools/list") co_return page("tools", provider.tools(), params);
+  if (method == "tools/list") co_return page("tools", slice_of(provider.tools()), params);
   if (method == "tools/call") {
     const std::string name = string_member(params, "name");
     if (name.empty()) co_return no(kInvalidParams, "name must be that of a tool");
@@ -162,8 +162,11 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
   }
   if (method == "completion/complete" && provider.completes()) co_return complete(provider, params);
   if (method.starts_with("resources/") && provider.has_resources()) {
-    if (method == "resources/list") co_return page("resources", provider.resources(root_), params);
-    if (method == "resources/templates/list") co_return page("resourceTemplates", provider.resource_templates(), params);
+    if (method == "resources/list") {
+      const Slice slice = [&](std::size_t from, std::size_t n) { return provider.resources(root_, from, n); };
+      co_return page("resources", slice, params);
+    }
+    if (method == "resources/templates/list") co_return page("resourceTemplates", slice_of(provider.resource_templates()), params);
     if (method == "resources/read") {
       const std::string uri = string_member(params, "uri");
       if (uri.empty()) co_return no(kInvalidParams, "uri must be that of a resource");
@@ -172,7 +175,7 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
     }
   }
   if (method.starts_with("prompts/") && provider.has_prompts()) {
-    if (method == "prompts/list") co_return page("prompts", provider.prompts(), params);
+    if (method == "prompts/list") co_return page("prompts", slice_of(provider.prompts()), params);
     if (method == "prompts/get") {
       const std::string name = string_member(params, "name");
       if (name.empty()) co_return no(kInvalidParams, "name must be that of a prompt");

@@ -1,6 +1,8 @@
 // One client: its messages taken apart, its legacy session, the requests that run for it, what it listens to.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -62,8 +64,10 @@ class PeerOf final : public Peer {
 Json server_info(const Info& info);
 Json capabilities(Provider& provider);
 Answer<> discover(Provider& provider);
-// A slice of a list as a result: {"tools": [...], "nextCursor"?}.
-Answer<> page(std::string_view what, const Json& all, const Json& params);
+// A page of a list as a result: {"tools": [...], "nextCursor"?}. `slice` gives at most `n` of its items, from the `from`-th on.
+using Slice = std::function<Json(std::size_t from, std::size_t n)>;
+Answer<> page(std::string_view what, const Slice& slice, const Json& params);
+Slice slice_of(Json all);
 Answer<> complete(Provider& provider, const Json& params);
 void add_cache_hints(std::string_view method, Json& result);  // modern
 Refusal unknown_method(const std::string& method);

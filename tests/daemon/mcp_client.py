@@ -1,8 +1,11 @@
 """An MCP client in a few lines: over the daemon's socket, over `lares mcp`, in either era."""
+import fcntl
 import json
 import queue
 import socket
 import subprocess
+import sys
+import termios
 import threading
 
 MODERN = "2026-07-28"
@@ -101,14 +104,22 @@ class OverSocket(McpClient):
 
 
 class OverStdio(McpClient):
-    def __init__(self, command, env, cwd, **how):
-        self.command, self.env, self.cwd = command, env, cwd
+    def __init__(self, command, env, cwd, reads=True, **how):
+        self.command, self.env, self.cwd, self.reads = command, env, cwd, reads
         super().__init__(**how)
 
     def connect(self):
         self.process = subprocess.Popen(self.command, env=self.env, cwd=self.cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.lines = queue.Queue()
+        if self.reads:
+            self.read_on()
+
+    def read_on(self):
         threading.Thread(target=self.pump, daemon=True).start()
+
+    def n_unread(self):
+        """Bytes that lie in the pipe while nobody reads."""
+        return int.from_bytes(fcntl.ioctl(self.process.stdout, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def pump(self):
         for line in iter(self.process.stdout.readline, b""):
@@ -119,8 +130,8 @@ class OverStdio(McpClient):
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
-    def readline(self):
-        return self.lines.get(timeout=60)
+    def readline(self, seconds=60):
+        return self.lines.get(timeout=seconds)
 
     def end(self):
         """Closes stdin; what the process says at its end."""

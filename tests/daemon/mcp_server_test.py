@@ -1,6 +1,9 @@
 """The MCP server from outside: over the socket and `lares mcp`, in both eras. mcp_server_test.py LARES SCRIPTED_DAEMON"""
 import json
 import os
+import queue
+import threading
+import time
 import unittest
 
 import cli_case
@@ -10,6 +13,7 @@ from mcp_client import MODERN, ON_AND_ON, OverSocket, OverStdio
 
 TOOLS = ["ask_repo", "run_task", "review", "task_status", "task_cancel"]
 FORM = {"elicitation": {}}
+N_SESSIONS = 1_010  # more than any list that is made in one piece should hold
 
 
 class McpServerTest(CliCase):
@@ -132,6 +136,42 @@ class McpServerTest(CliCase):
         self.assertEqual(c.refused("resources/read", uri="lares://sessions/nope")["data"], {"uri": "lares://sessions/nope"})
         self.assertEqual(c.call("completion/complete", ref={"type": "ref/resource", "uri": "lares://sessions/{id}"}, argument={"name": "id", "value": task[:4]})["completion"]["values"], [task])
 
+    def test_every_session_is_listed_page_by_page(self):
+        self.start()
+        native = Client(self.socket)
+        made = {native.call("session/create", root=self.root)["sessionId"] for _ in range(N_SESSIONS)}
+        native.close()
+        c = self.client()
+        seen, page, where = [], None, {}
+        while page is None or "nextCursor" in page:
+            page = c.call("resources/list", **where)
+            where = {"cursor": page.get("nextCursor")}
+            self.assertLessEqual(len(page["resources"]), 100)
+            seen += [r["uri"] for r in page["resources"]]
+        self.assertEqual(len(seen), 2 * N_SESSIONS)
+        self.assertEqual(set(seen), {f"lares://sessions/{s}{end}" for s in made for end in ("", "/diff")})
+
+    def test_a_journal_is_read_beside_what_else_is_asked(self):
+        self.start(THINK + "An answer.")
+        c = self.client()
+        session = c.tool("ask_repo", question="what?")["structuredContent"]["session"]
+        journal = os.path.join(self.state, "sessions", session + ".journal")
+        os.rename(journal, journal + "-aside")
+        os.mkfifo(journal)  # who opens it waits
+        reads = [c.request("tools/call", name="task_status", arguments={"session": session}), c.request("resources/read", uri=f"lares://sessions/{session}"),
+                 c.request("resources/read", uri=f"lares://sessions/{session}/diff")]
+        self.assertEqual(c.call("ping"), {})
+        self.assertEqual([m for m in c.kept if m.get("id") in reads], [])
+        keep = os.open(journal, os.O_RDWR)  # whoever waits or comes is let in
+        status = c.answer(reads[0])["result"]
+        self.assertTrue(status["isError"])
+        self.assertIn(f"read what session {session} did: ", self.text(status))
+        for n in reads[1:]:
+            self.assertIn("resources/read lares://sessions/", c.answer(n)["error"]["message"])
+        os.close(keep)
+        os.rename(journal + "-aside", journal)
+        self.assertEqual(c.tool("task_status", session=session)["structuredContent"]["answer"], "An answer.")
+
     def test_review_reads_what_is_not_committed(self):
         os.rmdir(os.path.join(self.root, ".git"))
         cli_case.subprocess.run(["git", "init", "--quiet", self.root], check=True)
@@ -158,6 +198,35 @@ class McpServerTest(CliCase):
             if decision == "deny":
                 self.assertIn("Not now.", item["output"])
             self.daemon.stop()
+
+    def test_what_is_answered_elsewhere_closes_the_clients_form(self):
+        for calls, method, answer, shown in ((call("bash", command="git reset --hard"), "approval/reply", {"decision": "deny", "message": "Said at the terminal."}, "Said at the terminal."),
+                                             (call("ask_user", question="Which one?"), "question/reply", {"text": "The right one."}, "The right one.")):
+            self.start(THINK + calls, THINK + "So be it.")
+            c = self.client(capabilities=FORM)
+            n = c.begin("run_task", prompt="try")
+            asked = c.question()
+            native = Client(self.socket)
+            session = native.call("session/list")["sessions"][0]["sessionId"]
+            item = self.asking(native, session)
+            native.call(method, sessionId=session, itemId=item, **answer)
+            closed = c.next(lambda m: m.get("method") == "notifications/cancelled")
+            self.assertEqual(closed["params"]["requestId"], asked["id"])
+            c.send({"id": asked["id"], "result": {"action": "accept", "content": {"decision": "allow", "answer": "The left one."}}})  # too late
+            done = c.answer(n)["result"]["structuredContent"]
+            self.assertEqual(done["answer"], "So be it.")
+            self.assertIn(shown, self.items(session)[0]["output"])
+            native.close()
+            self.daemon.stop()
+
+    def asking(self, native, session):
+        """The item that waits for a person."""
+        native.call("session/subscribe", sessionId=session, after=0)
+        while True:
+            message = native.read()
+            item = message.get("params", {}).get("item", {})
+            if item.get("state") in ("asking", "waiting"):
+                return item["id"]
 
     def items(self, session):
         native = Client(self.socket)
@@ -270,16 +339,88 @@ class McpServerTest(CliCase):
         self.assertEqual(self.text(c.tool("ask_repo", question="y" * 300_000)), answer)
         self.assertEqual(c.end(), (0, ""))
 
-    def test_the_bridge_starts_the_daemon_and_says_why_it_ends(self):
+    def test_the_bridge_starts_the_daemon_again_when_something_is_asked(self):
         c = self.stdio()
         self.addCleanup(self.lares, "shutdown")
         self.assertEqual([t["name"] for t in c.call("tools/list")["tools"]], TOOLS)
         self.assertEqual(self.lares("shutdown")[0], 0)
-        c.process.wait(timeout=30)
-        status, err = c.end()
-        self.assertEqual(status, 1)
-        self.assertIn("the daemon hung up", err)
-        self.assertEqual(len(err.splitlines()), 1, err)
+        self.assertEqual(c.call("ping"), {})
+        self.assertFalse(os.path.exists(self.socket), "a ping starts none")
+        self.assertEqual([t["name"] for t in c.call("tools/list")["tools"]], TOOLS)
+        self.assertEqual(c.end(), (0, ""))
+
+    def test_the_bridge_outlives_a_daemon_that_is_killed(self):
+        for modern in (False, True):
+            self.start(ON_AND_ON)
+            c = self.stdio(modern=modern)
+            task = c.begin("run_task", meta={"progressToken": 1}, prompt="go on")
+            c.progress()
+            self.daemon.kill()
+            why = c.answer(task)["error"]["message"]
+            self.assertIn("tools/call: the daemon was lost before it answered, so what came of it is not known", why)
+            self.start(THINK + "Back.", THINK + "Back.")
+            self.assertEqual(self.text(c.tool("ask_repo", question="and now?")), "Back.")
+            self.assertEqual(len(c.call("resources/list")["resources"]) % 2, 0)
+            self.assertEqual(c.end(), (0, ""))
+            self.daemon.stop()
+
+    def test_the_bridge_listens_on_after_a_restart(self):
+        self.start(THINK + "One.")
+        c = self.stdio()
+        session = c.tool("ask_repo", question="what?")["structuredContent"]["session"]
+        c.call("resources/subscribe", uri=f"lares://sessions/{session}")
+        self.daemon.kill()
+        self.start(*[THINK + "Again."] * 60)
+        native = Client(self.socket)
+        heard = []
+        for i in range(60):  # until the bridge is there again
+            native.call("prompt/send", sessionId=session, id=f"again-{i}", content="and?")
+            try:
+                heard.append(json.loads(c.readline(1)))
+            except queue.Empty:
+                pass
+            if any(m["method"] == "notifications/resources/updated" for m in heard):
+                break
+        self.assertIn({"uri": f"lares://sessions/{session}"}, [m.get("params") for m in heard])
+        native.close()
+
+    def test_the_bridge_says_why_no_daemon_can_be_had(self):
+        self.start()
+        c = self.stdio()
+        self.daemon.stop()
+        os.rename(self.state, self.state + "-aside")
+        self.write_file(self.state, "no directory")
+        why = c.refused("tools/list")["message"]
+        self.assertTrue(why.startswith("tools/list: start the daemon: "), why)
+        os.remove(self.state)
+        os.rename(self.state + "-aside", self.state)
+        self.start()
+        self.assertEqual([t["name"] for t in c.call("tools/list")["tools"]], TOOLS)
+
+    def write_file(self, path, text):
+        with open(path, "w") as f:
+            f.write(text)
+
+    def test_a_client_that_does_not_read_is_still_heard(self):
+        answer = " ".join(str(i * i) for i in range(20_000))
+        gate = self.gate()
+        self.start(THINK + answer, {"text": THINK + "Heard.", "gate": gate})
+        c = self.stdio(modern=True, reads=False)
+        c.request("tools/list")
+        while c.n_unread() == 0:  # what comes next finds the pipe writable, and no room for all of it
+            time.sleep(0.01)
+        first = c.begin("ask_repo", question="say much")
+        while c.n_unread() < 60_000:  # more than the pipe holds comes
+            time.sleep(0.01)
+        long = threading.Thread(target=c.begin, args=("ask_repo",), kwargs={"question": "y" * 300_000}, daemon=True)  # nor does its pipe hold this
+        long.start()
+        long.join(60)
+        self.assertFalse(long.is_alive(), "the bridge reads nothing while it cannot write")
+        self.open(gate)
+        c.read_on()
+        self.assertEqual(self.text(c.answer(first)["result"]), answer)
+        self.assertEqual(self.text(c.answer(first + 1)["result"]), "Heard.")
+        self.assertEqual(c.end(), (0, ""))
 
     def test_the_bridge_without_a_daemon_to_start_says_so(self):
         c = cli_case.subprocess.run([cli_case.LARES, "mcp", "--socket", "/dev/null/s"], env=self.env(), cwd=self.root, stdin=cli_case.subprocess.DEVNULL,

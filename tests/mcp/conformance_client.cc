@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   if (argc < 2) return fmt::print(stderr, "usage: {} SERVER_URL, with MCP_CONFORMANCE_SCENARIO in the environment\n", argv[0]), 2;
   boost::asio::io_context io;
   lares::mcp::ServerConfig server{.name = "conformance", .url = argv[argc - 1]};
-  auto client = std::make_shared<Client>(io.get_executor(), server, std::filesystem::current_path().string(), answer, lares::mcp::Limits{});
+  auto client = std::make_shared<Client>(io.get_executor(), server, lares::mcp::Place{std::filesystem::current_path().string(), ""}, answer, lares::mcp::Limits{});
   const auto scenario = variable("MCP_CONFORMANCE_SCENARIO");
   // A server that answers nothing but its own tools: there is nothing to negotiate with.
   if (variable("MCP_CONFORMANCE_PROTOCOL_VERSION") == lares::mcp::kModernVersion && scenario == "sep-2322-client-request-state") client->pin_modern();

@@ -8,6 +8,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "mcp/server/peer.h"
+
 namespace lares::mcp::server::test {
 namespace {
 
@@ -222,12 +224,12 @@ asio::awaitable<Answer<>> ConformanceProvider::asks_back(Call& call, const std::
 
 // ---- resources and prompts
 
-Json ConformanceProvider::resources(const std::string&) {
+Json ConformanceProvider::resources(const std::string&, std::size_t from, std::size_t n) {
   Json list = Json::array();
   list.push_back(resource("test://static-text", "Static text", "text/plain"));
   list.push_back(resource("test://static-binary", "Static binary", "image/png"));
   list.push_back(resource("test://watched-resource", "Watched", "text/plain"));
-  return list;
+  return slice_of(std::move(list))(from, n);
 }
 
 Json ConformanceProvider::resource_templates() {

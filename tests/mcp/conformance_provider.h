@@ -17,7 +17,7 @@ class ConformanceProvider final : public Provider {
   asio::awaitable<Answer<>> call_tool(Call& call, std::string name, Json arguments) override;
 
   bool has_resources() const override { return true; }
-  Json resources(const std::string& root) override;
+  Json resources(const std::string& root, std::size_t from, std::size_t n) override;
   Json resource_templates() override;
   asio::awaitable<Answer<>> read_resource(Call& call, std::string uri) override;
 

@@ -133,6 +133,11 @@ class Handler(BaseHTTPRequestHandler):
             while self.alive():
                 time.sleep(0.01)
             log("hung up on")
+        elif name == "quiet":  # says nothing more, so that only the closed connection can end it
+            self.stream()
+            log("hanging")
+            self.rfile.read(1)
+            log("hung up on")
         elif name == "cut":  # ends its stream without the answer
             self.stream()
             self.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})

@@ -49,13 +49,13 @@ class Http : public testing::Test {
   void use(const std::string& mode, Headers headers = {}, const std::string& host = "http://localhost", const std::string& certificate = "") {
     ServerConfig process{"http", "python3", "", {LARES_SOURCE_DIR "/tests/mcp/http_server.py", mode, log_path()}, {}};
     if (!certificate.empty()) process.args.push_back(certificate);
-    auto child = start_child(process, "/");
+    auto child = start_child(process, {"/", LARES_LAUNCHER});
     ASSERT_TRUE(child) << child.error();
     char digits[16] = {};
     while (::read(child->out, digits, sizeof digits - 1) <= 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    server_ = std::move(child->group);
+    server_ = std::move(child->tree);
     ServerConfig remote{.name = "remote", .url = host + ":" + std::to_string(std::stoi(digits)) + "/mcp", .headers = std::move(headers)};
-    tools_ = make_tools(io_.get_executor(), dir_.string(), Config{{remote}, {}}, {}, limits_);
+    tools_ = make_tools(io_.get_executor(), {dir_.string(), ""}, Config{{remote}, {}}, {}, limits_);
   }
 
   std::string log_path() const { return (dir_ / "log").string(); }
@@ -96,7 +96,7 @@ class Http : public testing::Test {
   std::filesystem::path dir_;
   Limits limits_;
   boost::asio::io_context io_;
-  Group server_;
+  Tree server_;
   std::vector<std::unique_ptr<tools::Tool>> tools_;
 };
 
@@ -148,16 +148,21 @@ TEST_F(Http, AClosedStreamCancelsAModernCall) {
   search("");
   boost::asio::cancellation_signal cancel;
   std::optional<Result<Outcome>> result;
-  boost::asio::co_spawn(io_, tools_[1]->run({{"server", "remote"}, {"tool", "hang"}, {"arguments", json::object()}}, {}),
+  boost::asio::co_spawn(io_, tools_[1]->run({{"server", "remote"}, {"tool", "quiet"}, {"arguments", json::object()}}, {}),
                         boost::asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr thrown, Result<Outcome> r) {
                           EXPECT_FALSE(thrown);
                           result = std::move(r);
                         }));
   wait_for_log("hanging");
   cancel.emit(boost::asio::cancellation_type::terminal);
-  wait_for_log("hung up on");
+  io_.restart();
+  while (!result && io_.run_one() > 0) {
+  }
   ASSERT_TRUE(result && !*result);
   EXPECT_EQ(result->error().code, tools::Errc::cancelled);
+  wait_for_log("hung up on");  // while the conversation lives: its end would close the stream as well
+  EXPECT_EQ(call("echo", {{"text", "on"}}), "on");
+  EXPECT_EQ(n_logged("POST server/discover "), 1);
   EXPECT_THAT(log(), Not(HasSubstr("notifications/cancelled")));
 }
 
@@ -217,7 +222,7 @@ TEST_F(Http, WhateverGoesWrongIsToldAndSurvived) {
 
 TEST_F(Http, AServerThatIsNotThereIsNamed) {
   ServerConfig nowhere{.name = "remote", .url = "http://127.0.0.1:1/mcp"};
-  tools_ = make_tools(io_.get_executor(), "/", Config{{nowhere}, {}}, {}, limits_);
+  tools_ = make_tools(io_.get_executor(), {"/", ""}, Config{{nowhere}, {}}, {}, limits_);
   EXPECT_EQ(call("x"), "mcp_call remote x: the server could not be reached: connect to 127.0.0.1:1: Connection refused");
 }
 

@@ -72,13 +72,23 @@ class Mcp : public testing::Test {
       ++n;
     return n;
   }
+  std::vector<pid_t> pids_in_log() const {
+    std::vector<pid_t> pids;
+    std::istringstream lines(log());
+    for (std::string word; lines >> word;) {
+      if (word != "start" && word != "child") continue;
+      lines >> word;
+      pids.push_back(std::stoi(word));
+    }
+    return pids;
+  }
   ServerConfig server(const std::string& mode) const {
     return {
         "scripted", "python3", "", {LARES_SOURCE_DIR "/tests/mcp/server.py", mode, log_path()}, {}};
   }
   void use(const std::string& mode) { use(Config{{server(mode)}, {}}); }
   void use(Config config) {
-    tools_ = make_tools(io_.get_executor(), dir_.string(), std::move(config), elicit_, limits_);
+    tools_ = make_tools(io_.get_executor(), {dir_.string(), LARES_LAUNCHER}, std::move(config), elicit_, limits_);
   }
 
   Outcome run(tools::Tool& tool, json args) {
@@ -118,7 +128,7 @@ bool alive(pid_t pid) {
 }
 
 TEST_F(Mcp, WithoutServersBothToolsSaySoInOneLine) {
-  tools_ = make_mcp_tools(io_.get_executor(), {dir_.string(), (dir_ / ".mcp.json").string()});
+  tools_ = make_mcp_tools(io_.get_executor(), {.root = dir_.string(), .config_path = (dir_ / ".mcp.json").string()});
   ASSERT_EQ(tools_.size(), 2u);
   EXPECT_EQ(tools_[0]->spec().name, "mcp_search");
   EXPECT_EQ(tools_[1]->spec().name, "mcp_call");
@@ -141,7 +151,7 @@ TEST_F(Mcp, TheConfigurationFileNamesServersAndItsFaultsAreNamed) {
   std::ofstream(path) << config;
   std::filesystem::create_directory(dir_ / "sub");
   ::setenv("LARES_TEST_SECRET", "x", 1);
-  tools_ = make_mcp_tools(io_.get_executor(), {dir_.string(), path});
+  tools_ = make_mcp_tools(io_.get_executor(), {.root = dir_.string(), .config_path = path, .launcher = LARES_LAUNCHER});
   const auto seen = json::parse(call("env").text);
   EXPECT_EQ(seen["cwd"], (dir_ / "sub").string());
   EXPECT_EQ(seen["extra"], "yes");
@@ -336,21 +346,57 @@ TEST_F(Mcp, CallsAtOnceShareOneServer) {
   EXPECT_EQ(n_starts(), 1);
 }
 
-TEST_F(Mcp, TheWholeProcessGroupEndsWithTheTools) {
-  for (const char* mode : {"child", "stubborn"}) {
+// The first start fails, and whoever wakes first begins the next one while the others look.
+TEST_F(Mcp, CallsAtOnceAreNotTakenForCancelledWhenTheStartFails) {
+  use("exit");
+  std::vector<std::string> answers;
+  for (int i = 0; i < 4; ++i) {
+    json args{{"server", "scripted"}, {"tool", "echo"}, {"arguments", json::object()}};
+    boost::asio::co_spawn(io_, tools_[1]->run(args, {}), [&](std::exception_ptr thrown, Result<Outcome> r) {
+      answers.push_back(thrown ? "thrown" : r ? r->text : "ERROR: " + r.error().message);
+    });
+  }
+  io_.restart();
+  while (answers.size() < 4 && io_.run_one() > 0) {
+  }
+  EXPECT_THAT(answers, testing::SizeIs(4));
+  EXPECT_THAT(answers, testing::Each(testing::AnyOf(HasSubstr("died: exit status 1"), HasSubstr("is started again in"))));
+}
+
+// Of two that wait for a slow start one is cancelled: that one alone.
+TEST_F(Mcp, WhoeverIsCancelledWhileTheServerStartsIsToldAndTheOtherGoesOn) {
+  limits_.probe_timeout_ms = limits_.start_timeout_ms = 300;
+  use("silent");
+  boost::asio::cancellation_signal cancel;
+  std::vector<std::string> answers;
+  for (int i = 0; i < 3; ++i) {
+    json args{{"server", "scripted"}, {"tool", "echo"}, {"arguments", json::object()}};
+    const auto done = [&, i](std::exception_ptr thrown, Result<Outcome> r) {
+      answers.push_back(std::to_string(i) + (thrown ? "thrown" : r ? r->text : r.error().code == tools::Errc::cancelled ? "cancelled" : "ERROR: " + r.error().message));
+    };
+    if (i == 1) boost::asio::co_spawn(io_, tools_[1]->run(args, {}), boost::asio::bind_cancellation_slot(cancel.slot(), done));
+    else boost::asio::co_spawn(io_, tools_[1]->run(args, {}), done);
+  }
+  io_.poll();  // the first waits for the server's word, the others for the first
+  EXPECT_TRUE(answers.empty());
+  cancel.emit(boost::asio::cancellation_type::terminal);
+  io_.restart();
+  while (answers.size() < 3 && io_.run_one() > 0) {
+  }
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers[0], "1cancelled");
+  EXPECT_THAT(answers[1] + answers[2], Not(HasSubstr("ancelled")));
+}
+
+// "detached": its helper is in a session of its own, and whoever started that is gone.
+TEST_F(Mcp, TheWholeProcessTreeEndsWithTheTools) {
+  for (const char* mode : {"child", "detached", "stubborn"}) {
     SCOPED_TRACE(mode);
     std::filesystem::remove(log_path());
     use(mode);
     search("");
-    std::vector<pid_t> pids;
-    std::istringstream lines(log());
-    for (std::string word; lines >> word;) {
-      if (word == "start" || word == "child") {
-        lines >> word;
-        pids.push_back(std::stoi(word));
-      }
-    }
-    ASSERT_EQ(pids.size(), mode == std::string("child") ? 2u : 1u);
+    const auto pids = pids_in_log();
+    ASSERT_EQ(pids.size(), mode == std::string("stubborn") ? 1u : 2u);
     for (const pid_t pid : pids) EXPECT_TRUE(alive(pid));
     tools_.clear();
     while (alive(pids.front()) || alive(pids.back())) {  // CTest's timeout ends a wait for what never comes
@@ -358,6 +404,16 @@ TEST_F(Mcp, TheWholeProcessGroupEndsWithTheTools) {
       io_.run_for(std::chrono::milliseconds(20));
     }
   }
+}
+
+TEST_F(Mcp, WhatADeadServerHasDetachedEndsWithIt) {
+  use("detached");
+  search("");
+  const auto pids = pids_in_log();
+  ASSERT_EQ(pids.size(), 2u);
+  EXPECT_TRUE(alive(pids.back()));
+  EXPECT_EQ(call("die").text, "mcp_call scripted die: the server died: exit status 3; its last words:\nout of cheese");
+  EXPECT_FALSE(alive(pids.back()));
 }
 
 TEST_F(Mcp, AServerHasTimeToEndByItself) {
@@ -368,13 +424,13 @@ TEST_F(Mcp, AServerHasTimeToEndByItself) {
 }
 
 // What a server has started must not outlive a daemon that was killed and could do nothing about it.
-TEST_F(Mcp, TheGroupEndsWhenTheDaemonIsKilled) {
+TEST_F(Mcp, TheTreeEndsWhenTheDaemonIsKilled) {
   int pids[2];
   ASSERT_EQ(::pipe(pids), 0);
   const pid_t daemon = ::fork();
   if (daemon == 0) {
-    const ServerConfig sleeper{"sleeper", "sh", "", {"-c", "sleep 1000 & echo $!; wait"}, {}};
-    const auto child = start_child(sleeper, "/");
+    const ServerConfig sleeper{"sleeper", "sh", "", {"-c", "setsid sh -c 'sleep 1000 > /dev/null & echo $!'; sleep 1000"}, {}};
+    const auto child = start_child(sleeper, {"/", LARES_LAUNCHER});
     char digits[32] = {};
     for (ssize_t n = -1; child && n <= 0;) n = ::read(child->out, digits, sizeof digits - 1);
     [[maybe_unused]] const auto n = ::write(pids[1], digits, sizeof digits);
@@ -427,6 +483,7 @@ TEST_F(Mcp, ALegacyServerThatKnowsNoDiscoveryGetsAHandshake) {
     use(mode);
     EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");
     EXPECT_THAT(log(), HasSubstr("\"method\":\"initialize\""));
+    EXPECT_THAT(log(), Not(HasSubstr("notifications/cancelled"))) << "before the handshake";
     EXPECT_EQ(n_starts(), 1);
   }
   use("fragile");
@@ -505,6 +562,26 @@ TEST_F(Mcp, AModernServersChangesAreListenedTo) {
   wait_for_log("subscriptions/listen");
   EXPECT_EQ(call("grow").text, "grown");
   EXPECT_THAT(search("grown").text, HasSubstr("scripted grown: Came later"));
+}
+
+TEST_F(Mcp, ChangesOfPromptsAloneAreListenedTo) {
+  use("modern_prompts");
+  search("");
+  wait_for_log("\"promptsListChanged\":true");
+}
+
+TEST_F(Mcp, ACallIsNotTheServersToCancel) {
+  use("good");
+  EXPECT_EQ(call("cancel_itself").text, "answered all the same");
+}
+
+TEST_F(Mcp, AToolThatRunsOnlyAsATaskIsNotOffered) {
+  use("task_tools");
+  const auto found = search("").text;
+  EXPECT_THAT(found, HasSubstr("scripted optional: "));
+  EXPECT_THAT(found, HasSubstr("scripted forbidden: "));
+  EXPECT_THAT(found, Not(HasSubstr("required: ")));
+  EXPECT_THAT(call("required").text, HasSubstr("the tool cannot be used: it runs only as a task"));
 }
 
 TEST_F(Mcp, AModernServerGetsItsInputByARetry) {

@@ -64,6 +64,9 @@ def call(request):
         os._exit(3)
     elif name == "hang":
         log("hanging")
+    elif name == "cancel_itself":  # which is not the server's to do
+        send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request["id"]}})
+        reply(request, text("answered all the same"))
     elif name == "progress":  # ten steps of 60 ms; the last two do not grow, and so are none
         for i in (1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9):
             send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {
@@ -145,7 +148,8 @@ def modern(request):
     if meta.get(META + "protocolVersion") != VERSION or META + "clientCapabilities" not in meta:
         return send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32602, "message": "no _meta"}})
     if method == "server/discover":
-        complete(request, {"supportedVersions": [VERSION], "capabilities": {"tools": {"listChanged": True}, "resources": {}, "prompts": {}}}, ttlMs=0, cacheScope="private")
+        can = {"prompts": {"listChanged": True}} if mode == "modern_prompts" else {"tools": {"listChanged": True}, "resources": {}, "prompts": {}}
+        complete(request, {"supportedVersions": [VERSION], "capabilities": can}, ttlMs=0, cacheScope="private")
     elif method == "subscriptions/listen":
         listening = request["id"]
         send({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {"_meta": {META + "subscriptionId": listening}}})
@@ -186,6 +190,19 @@ def modern(request):
         send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32601, "message": "no method " + method}})
 
 
+def detach():
+    """A helper as daemons are made: in a session of its own, and whoever started it is gone."""
+    r, w = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if pid := os.fork():
+            os.write(w, str(pid).encode())
+            os._exit(0)
+        os.execvp("sh", ["sh", "-c", "exec sleep 1000 <&- >&- 2>&-"])
+    log(f"child {os.read(r, 32).decode()}")
+    os.wait()
+
+
 def main():
     log(f"start {os.getpid()}")
     if mode == "exit":
@@ -194,6 +211,8 @@ def main():
     if mode == "child":  # a grandchild that outlives a polite end
         child = subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         log(f"child {child.pid}")
+    if mode == "detached":
+        detach()
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if mode == "silent":
@@ -245,6 +264,8 @@ def main():
                 reply(request, {"tools": TOOLS[:1], "nextCursor": "again"})
             elif mode == "odd_tools":
                 reply(request, {"tools": [1, None, {"name": 5}, {"name": "ok", "inputSchema": "?", "description": None}]})
+            elif mode == "task_tools":
+                reply(request, {"tools": [{**TOOLS[0], "execution": {"taskSupport": s}, "name": s} for s in ("required", "optional", "forbidden")]})
             elif mode == "no_tools":
                 reply(request, {"tools": "many"})
             else:  # pages of three; the cursor of the second is the empty string

@@ -1,6 +1,7 @@
 // A client of the endpoint and something for it to ask for, without a transport.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -37,6 +38,7 @@ struct Offered final : Provider {
   int n_tools = 3;
   int n_stopped = 0;
   bool last_cancelled = false;
+  Call* asking = nullptr;  // while it asks
 
   Info info() const override { return {"test", "Test", "1", "how to use it"}; }
   Json tools() override {
@@ -67,7 +69,9 @@ struct Offered final : Provider {
     if (name == "ask") {
       if (call.kept().is_null()) call.keep({{"round", 1}});
       auto asking = call.ask("who", "elicitation/create", {{"message", "who?"}, {"requestedSchema", {{"type", "object"}}}});
+      this->asking = &call;
       const Asked asked = co_await std::move(asking);
+      this->asking = nullptr;
       if (asked.how == Asked::pending) co_return Json::object();
       co_return text(asked.how == Asked::answered ? asked.result.dump() + call.kept().dump() : "how " + std::to_string(asked.how));
     }
@@ -75,7 +79,14 @@ struct Offered final : Provider {
     co_return tl::unexpected(refusal);
   }
   bool has_resources() const override { return true; }
-  Json resources(const std::string&) override { return Json::array(); }
+  int n_resources = 0;
+  std::size_t n_most = 0;  // resources that one look asked for
+  Json resources(const std::string&, std::size_t from, std::size_t n) override {
+    n_most = std::max(n_most, n);
+    Json list = Json::array();
+    for (std::size_t i = from; i < static_cast<std::size_t>(n_resources) && list.size() < n; ++i) list.push_back({{"uri", "x://" + std::to_string(i)}});
+    return list;
+  }
   bool logs() const override { return true; }
 };
 

@@ -1,6 +1,7 @@
 // One client's requests in both eras, through the endpoint.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/asio/redirect_error.hpp>
 
 #include "tests/mcp/server/client.h"
@@ -60,6 +61,26 @@ TEST(Legacy, ListsComeInPagesThatJoin) {
   for (int i = 0; i < 250; ++i) EXPECT_EQ(names[i], "tool" + std::to_string(i));
   for (const Json& cursor : {Json("x"), Json("-100"), Json("101"), Json("300"), Json(""), Json(100), Json("100 ")}) {
     EXPECT_EQ(code_of(c.ask("tools/list", {{"cursor", cursor}})), kInvalidParams) << cursor;
+  }
+}
+
+TEST(Legacy, ALongListIsLookedAtAPageAtATime) {
+  for (const int n : {0, 1, 100, 101, 200, 250}) {
+    Client c;
+    c.offered.n_resources = n;
+    c.initialize();
+    int n_seen = 0, n_pages = 0;
+    for (Json params = Json::object(); n_pages < 10;) {
+      const Json answer = c.ask("resources/list", params);
+      ASSERT_EQ(code_of(answer), 0) << answer;
+      ++n_pages;
+      for (const auto& one : answer["result"]["resources"]) EXPECT_EQ(one["uri"], "x://" + std::to_string(n_seen++));
+      if (!answer["result"].contains("nextCursor")) break;
+      params["cursor"] = answer["result"]["nextCursor"];
+    }
+    EXPECT_EQ(n_seen, n);
+    EXPECT_EQ(n_pages, std::max(1, (n + 99) / 100));
+    EXPECT_LE(c.offered.n_most, kPageItemsMax + 1);
   }
 }
 
@@ -158,6 +179,44 @@ TEST(Legacy, AQuestionIsARequestToTheClient) {
   EXPECT_EQ(c.heard->last(), question);
   c.say({{"id", question["id"]}, {"result", {{"action", "accept"}, {"content", {{"name", "me"}}}}}});
   EXPECT_EQ(c.said(c.heard->last()), R"({"action":"accept","content":{"name":"me"}}null)");
+}
+
+TEST(Legacy, AQuestionThatIsTakenBackIsClosedAtTheClient) {
+  Client c;
+  c.initialize({{"elicitation", Json::object()}});
+  const Json question = c.call("ask");
+  const int id = c.n;
+  c.heard->messages.clear();
+  c.offered.asking->withdraw("another");
+  c.run();
+  EXPECT_TRUE(c.heard->messages.empty());
+  c.offered.asking->withdraw("who");
+  c.run();
+  ASSERT_EQ(c.heard->messages.size(), 2u);
+  EXPECT_EQ(c.heard->messages[0]["method"], "notifications/cancelled");
+  EXPECT_EQ(c.heard->messages[0]["params"]["requestId"], question["id"]);
+  EXPECT_EQ(c.heard->messages[1]["id"], id);
+  EXPECT_EQ(c.said(c.heard->messages[1]), "how " + std::to_string(Asked::withdrawn));
+  c.say({{"id", question["id"]}, {"result", {{"action", "accept"}, {"content", {{"name", "late"}}}}}});
+  EXPECT_EQ(c.heard->messages.size(), 2u) << "the late answer is nobody's";
+}
+
+TEST(Legacy, WhoCancelsARequestHasItsQuestionsClosed) {
+  Client c;
+  c.initialize({{"elicitation", Json::object()}});
+  const Json question = c.call("ask");
+  c.heard->messages.clear();
+  c.say({{"method", "notifications/cancelled"}, {"params", {{"requestId", c.n}}}});
+  ASSERT_EQ(c.heard->messages.size(), 1u);
+  EXPECT_EQ(c.heard->last()["method"], "notifications/cancelled");
+  EXPECT_EQ(c.heard->last()["params"]["requestId"], question["id"]);
+}
+
+TEST(Legacy, QuestionsOfTwoConnectionsAreToldApart) {
+  Client one, other;
+  one.initialize({{"elicitation", Json::object()}});
+  other.initialize({{"elicitation", Json::object()}});
+  EXPECT_NE(one.call("ask")["id"], other.call("ask")["id"]);
 }
 
 TEST(Legacy, AnAnswerThatIsNoneIsAFailure) {
