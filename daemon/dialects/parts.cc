@@ -96,7 +96,7 @@ bool is_answer(const GenerationEnd& end) {
 WireError error_of_end(const GenerationEnd& end) {
   if (end.reason != GenerationEnd::Reason::cancelled) return error_of(end);
   // Who hung up does not read it; who does is told by a daemon that ends.
-  return {.status = 503, .kind = "server_error", .message = "generate: stopped before the answer was whole; ask again", .code = "overloaded"};
+  return {.status = 503, .kind = "server_error", .message = "generate: service unavailable: stopped before the answer was whole; ask again", .code = "overloaded"};
 }
 
 asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,

@@ -81,9 +81,11 @@ WireError error_of(const Refusal& refusal) {
   return {.status = 500, .kind = "server_error", .message = refusal.message};
 }
 
+// Agents read in the message itself whether to ask again: pi, where it finds "service unavailable" or "internal error"; and whether to ask
+// for less: "prompt is too long".
 WireError error_of(const GenerationEnd& end) {
-  if (end.reason == GenerationEnd::Reason::ending) return {.status = 503, .kind = "server_error", .message = "generate: the daemon ends; ask again when it is back", .code = "overloaded"};
-  return {.status = 500, .kind = "server_error", .message = end.what.empty() ? "generate: the engine failed; the daemon's log says why" : end.what};
+  if (end.reason == GenerationEnd::Reason::ending) return {.status = 503, .kind = "server_error", .message = "generate: service unavailable: the daemon ends; ask again when it is back", .code = "overloaded"};
+  return {.status = 500, .kind = "server_error", .message = "generate: internal error: " + (end.what.empty() ? "the engine failed; the daemon's log says why" : end.what)};
 }
 
 WireJson openai_body(const WireError& error) {

@@ -133,6 +133,8 @@ class ChatTest(unittest.TestCase):
     def test_a_stream_ends_whatever_happens(self):
         self.start({"text": "abcdef", "failAt": 3})
         chunks = self.stream(messages=[{"role": "user", "content": "x"}], thinking={"type": "disabled"})
+        why = chunks.pop(-2)
+        self.assertEqual((why["error"]["message"], why["error"]["type"]), ("generate: internal error: the script fails here", "server_error"))
         self.assertEqual("".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks), "abc")
         self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "insufficient_system_resource")
         status, failed = self.chat(messages=[{"role": "user", "content": "x"}])
@@ -147,6 +149,7 @@ class ChatTest(unittest.TestCase):
         connection.close()
         self.assertTrue(rest.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"), rest[-300:])
         self.assertIn(b'"finish_reason":"insufficient_system_resource"', rest)
+        self.assertIn(b'{"error":{"message":"generate: service unavailable', rest)
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
 
     def test_many_at_once(self):

@@ -1,0 +1,165 @@
+"""What each agent makes of an answer that fails: of what the daemon does for real (it is killed, ends, fails, has a full context, lets others go
+first), and of what networks and other servers do. The first answer of a turn fails once, and the turn is to end with the file written by the
+agent's own tool; where an agent gives up, with words that its user understands. The table is what these versions do.
+failures_test.py BIN DAEMON NPM"""
+import json
+import os
+import signal
+import threading
+
+import door
+import sse
+from relay import Fault
+from scene import Scene
+from table import TableCase, one_test_an_agent, rows
+
+RETURNS_TO = 128  # tokens: what is evaluated again of a prompt that comes a second time is less
+CONTEXT = 1500    # tokens; every agent's instructions have more
+KEEP_ALIVES = 3   # that an agent reads before its answer begins
+PACED = {"files": {"us": 1000}}  # so that an answer is under way when something happens to it
+LAST = {"[DONE]", "response.completed", "message_stop"}
+
+
+def refusal(dialect, status, kind, message):
+    """As the daemon words it."""
+    if dialect == "messages":
+        return status, json.dumps({"type": "error", "error": {"type": kind, "message": message}})
+    return status, json.dumps({"error": {"message": message, "type": kind, "param": None, "code": kind}})
+
+
+class Refuse(Fault):
+    """The first request is answered with this status, in the daemon's place."""
+    KINDS = {400: "invalid_request_error", 429: "rate_limit_error", 500: "api_error", 529: "overloaded_error"}
+
+    def __init__(self, status):
+        self.status = status
+
+    def before(self, ask):
+        return refusal(ask.dialect(), self.status, self.KINDS[self.status], "refused once") if ask.n == 0 else None
+
+
+class WithinACall(Fault):
+    """Once the first piece of the first answer's arguments has gone out."""
+
+    def __init__(self):
+        self.done = False
+
+    def after(self, ask, event):
+        if ask.n == 0 and event.kind in sse.ARGUMENTS and not self.done:
+            self.done = True
+            return self.happens()
+
+    def happens(self):
+        """As Fault.after()."""
+
+
+class Cut(WithinACall):
+    def happens(self):
+        return "cut"
+
+
+class EndEarly(WithinACall):
+    def happens(self):
+        return "eof"
+
+
+class Kill(WithinACall):
+    def happens(self):
+        self.scene.restart_meanwhile(signal.SIGKILL)
+
+
+class Terminate(WithinACall):
+    def happens(self):
+        self.scene.restart_meanwhile(signal.SIGTERM)
+
+
+class KillBetween(WithinACall):
+    """Behind the first answer, while its call runs."""
+
+    def after(self, ask, event):
+        if ask.n == 0 and event.kind in LAST:
+            self.scene.restart_meanwhile(signal.SIGKILL)
+            return "close"
+
+
+class Wait(Fault):
+    """The first answer begins when the agent was told some times that it will."""
+
+    def __init__(self):
+        self.n = 0
+
+    def after(self, ask, event):
+        if ask.n == 0 and event.kind in ("comment", "ping"):
+            self.n += 1
+            if self.n == KEEP_ALIVES + 1:  # Messages begins with one
+                threading.Thread(target=self.open, daemon=True).start()
+
+    def open(self):
+        with open(os.path.join(self.scene.home, "gate"), "w", encoding="utf-8"):
+            pass
+
+
+HAPPENINGS = {  # what happens: the relay's part in it, the daemon's script, its environment
+    "killed within a call": (Kill, lambda home: PACED, {}),
+    "ended within a call": (Terminate, lambda home: PACED, {}),
+    "killed between requests": (KillBetween, lambda home: "files", {}),
+    "engine fails within a call": (Fault, lambda home: {"files": {"broken": 1}}, {}),
+    "waits for its turn": (Wait, lambda home: {"files": {"gate": os.path.join(home, "gate")}}, {"LARES_TEST_HTTP": "quick"}),
+    "context is full": (Fault, lambda home: "files", {"LARES_TEST_CONTEXT": str(CONTEXT)}),
+    "cut within a call": (Cut, lambda home: PACED, {}),
+    "ends early within a call": (EndEarly, lambda home: PACED, {}),
+    "500": (lambda: Refuse(500), lambda home: "files", {}),
+    "529": (lambda: Refuse(529), lambda home: "files", {}),
+    "429": (lambda: Refuse(429), lambda home: "files", {}),
+    "400": (lambda: Refuse(400), lambda home: "files", {}),
+}
+
+
+SAME_DAEMON = ("engine fails within a call", "cut within a call", "ends early within a call")
+FULL = {  # how an agent shows that it has understood what is wrong, by the first word of its name
+    "claude": f"tokens (limit {CONTEXT})",
+    "codex": "ran out of room in the model's context window",
+    "pi": '"compaction_start","reason":"overflow"',
+    "opencode": "ContextOverflowError",
+}
+
+
+@one_test_an_agent
+class Failures(TableCase):
+    TITLE, AGENTS = "first answer", ("claude", "codex", "pi chat", "pi messages", "pi responses", "opencode chat", "opencode messages", "opencode responses")
+    ROWS = rows(AGENTS, {
+        # what the daemon does
+        "killed within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
+        "ended within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
+        "killed between requests": ("ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
+        "engine fails within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
+        "waits for its turn": ("ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
+        "context is full": ("rc 1", "rc 1", "nothing done", "nothing done", "nothing done", "rc 1", "rc 1", "rc 1"),
+        # what others do. Of a stream that ends as if it were whole, opencode tells the model that its call broke off; this one takes any result.
+        "cut within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
+        "ends early within a call": ("asks again", "asks again", "nothing done", "nothing done", "nothing done", "nothing done", "nothing done", "nothing done"),
+        "500": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
+        "529": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
+        "429": ("asks again", "rc 1", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
+        "400": ("asks again", "rc 1", "nothing done", "nothing done", "nothing done", "rc 1", "rc 1", "rc 1"),
+    })
+
+    def run_cell(self, agent, label):
+        fault, script, env = HAPPENINGS[label]
+        return Scene(agent, fault(), script, **env).run()
+
+    def look_at(self, scene, label):
+        if label in ("cut within a call", "ends early within a call"):
+            self.assertIn("stop=cancelled", scene.log(), "the daemon went on answering nobody")
+        if label == "waits for its turn":
+            self.assertGreater(scene.relay.fault.n, KEEP_ALIVES)
+        if label == "context is full":
+            self.assertIn(FULL[scene.name.split()[0]], scene.said())
+        if label in SAME_DAEMON and scene.outcome() == "asks again":
+            first, second = scene.generations()[:2]
+            # Some ask again with what they have of the answer.
+            self.assertLessEqual(second.prompt - second.cached, RETURNS_TO + max(0, second.prompt - first.prompt), "what was evaluated for the first answer was not kept")
+
+
+if __name__ == "__main__":
+    door.main()
