@@ -1,8 +1,6 @@
 #include "tests/clients/client_director.h"
 
 #include <array>
-#include <fstream>
-#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -112,12 +110,12 @@ Play writes_file(std::string_view prompt) {
 
 Director writes_file_with(Mishaps mishaps) {
   return [mishaps, n = 0](std::string_view prompt) mutable {
+    if (prompt.find("[[say ") != std::string_view::npos) return said_by_prompt(prompt);
     Play play = writes_file(prompt);
     const std::size_t call = play.text.find("tool_calls>");
     if (call == std::string::npos) return play;
     ++n;
     if (mishaps.pause.count() > 0) play.before_token = [pause = mishaps.pause](std::int64_t) { std::this_thread::sleep_for(pause); };
-    if (n == 1 && !mishaps.gate.empty()) play.at_sync = [gate = mishaps.gate] { std::ifstream(gate).get(); };
     if (n <= mishaps.n_broken) play.text.resize(play.text.find(kWritten.substr(0, 5), call)), play.fails_at_end = true;
     return play;
   };

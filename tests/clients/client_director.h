@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <string>
 #include <string_view>
 
 #include "tests/daemon/scripted_engine.h"
@@ -18,8 +17,8 @@ inline constexpr std::string_view kWritten = "hello from Lares\n";
 struct Mishaps {
   std::chrono::microseconds pause{0};  // before every token
   int n_broken = 0;                    // so many of them, the first ones, fail within the call's arguments
-  std::string gate;                    // a FIFO; the first of them begins when somebody opens it for writing; empty: at once
 };
+// Also says what said_by_prompt() does, to those who wrote that.
 Director writes_file_with(Mishaps mishaps);
 
 }  // namespace lares::daemon

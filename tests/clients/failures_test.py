@@ -2,10 +2,10 @@
 first), and of what networks and other servers do. The first answer of a turn fails once, and the turn is to end with the file written by the
 agent's own tool; where an agent gives up, with words that its user understands. The table is what these versions do.
 failures_test.py BIN DAEMON NPM"""
+import http.client
 import json
-import os
+import random
 import signal
-import threading
 
 import door
 import sse
@@ -15,8 +15,10 @@ from table import TableCase, one_test_an_agent, rows
 
 RETURNS_TO = 128  # tokens: what is evaluated again of a prompt that comes a second time is less
 CONTEXT = 1500    # tokens; every agent's instructions have more
-KEEP_ALIVES = 3   # that an agent reads before its answer begins
+ANSWERED_AT_A_TIME = 16  # kTogetherMax
+KEEP_ALIVES = 10  # that an agent reads before its answer begins, ten a second: so long nobody waits who has a place
 PACED = {"files": {"us": 1000}}  # so that an answer is under way when something happens to it
+FIRST = {"role", "response.created", "response.in_progress", "message_start", "ping", "comment"}  # said while there is no answer
 LAST = {"[DONE]", "response.completed", "message_stop"}
 
 
@@ -83,35 +85,48 @@ class KillBetween(WithinACall):
 
 
 class Wait(Fault):
-    """The first answer begins when the agent was told some times that it will."""
+    """Others are answered when the agent asks, as many as the daemon answers at a time, and leave when the agent was told some times to wait."""
 
     def __init__(self):
-        self.n = 0
+        self.n, self.others = 0, []
+
+    def before(self, ask):
+        if ask.n == 0:
+            self.others = [self.other() for _ in range(ANSWERED_AT_A_TIME)]
+
+    def other(self):
+        """One whose answer has begun, and takes long."""
+        say = [{"text": "".join(random.Random(1).choices("abcdefghij", k=3000)), "us": 2000}]
+        body = {"messages": [{"role": "user", "content": f"[[say {json.dumps(say)}]]\n"}], "thinking": {"type": "disabled"}, "stream": True}
+        connection = http.client.HTTPConnection("127.0.0.1", self.scene.relay.to)
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {self.scene.token()}"})
+        answer = connection.getresponse()
+        while b'"delta":{"content":"' not in (line := answer.readline()):
+            assert line, "another's answer ended"
+        return connection, answer
 
     def after(self, ask, event):
-        if ask.n == 0 and event.kind in ("comment", "ping"):
+        if ask.n == 0 and event.kind in ("comment", "ping") and FIRST.issuperset(ask.kinds):
             self.n += 1
             if self.n == KEEP_ALIVES + 1:  # Messages begins with one
-                threading.Thread(target=self.open, daemon=True).start()
-
-    def open(self):
-        with open(os.path.join(self.scene.home, "gate"), "w", encoding="utf-8"):
-            pass
+                for connection, answer in self.others:
+                    answer.close()
+                    connection.close()
 
 
 HAPPENINGS = {  # what happens: the relay's part in it, the daemon's script, its environment
-    "killed within a call": (Kill, lambda home: PACED, {}),
-    "ended within a call": (Terminate, lambda home: PACED, {}),
-    "killed between requests": (KillBetween, lambda home: "files", {}),
-    "engine fails within a call": (Fault, lambda home: {"files": {"broken": 1}}, {}),
-    "waits for its turn": (Wait, lambda home: {"files": {"gate": os.path.join(home, "gate")}}, {"LARES_TEST_HTTP": "quick"}),
-    "context is full": (Fault, lambda home: "files", {"LARES_TEST_CONTEXT": str(CONTEXT)}),
-    "cut within a call": (Cut, lambda home: PACED, {}),
-    "ends early within a call": (EndEarly, lambda home: PACED, {}),
-    "500": (lambda: Refuse(500), lambda home: "files", {}),
-    "529": (lambda: Refuse(529), lambda home: "files", {}),
-    "429": (lambda: Refuse(429), lambda home: "files", {}),
-    "400": (lambda: Refuse(400), lambda home: "files", {}),
+    "killed within a call": (Kill, PACED, {}),
+    "ended within a call": (Terminate, PACED, {}),
+    "killed between requests": (KillBetween, "files", {}),
+    "engine fails within a call": (Fault, {"files": {"broken": 1}}, {}),
+    "waits for its turn": (Wait, {"files": {}}, {"LARES_TEST_HTTP": "quick", "LARES_TEST_CHUNK": "1000000"}),
+    "context is full": (Fault, "files", {"LARES_TEST_CONTEXT": str(CONTEXT)}),
+    "cut within a call": (Cut, PACED, {}),
+    "ends early within a call": (EndEarly, PACED, {}),
+    "500": (lambda: Refuse(500), "files", {}),
+    "529": (lambda: Refuse(529), "files", {}),
+    "429": (lambda: Refuse(429), "files", {}),
+    "400": (lambda: Refuse(400), "files", {}),
 }
 
 

@@ -39,18 +39,17 @@ Generation = collections.namedtuple("Generation", "prompt cached")  # tokens
 
 
 class Scene:
-    """`fault` is the relay's, `script` what the daemon's is in this home (scripted_daemon.cc), `env` its environment."""
+    """`fault` is the relay's, `script` what the daemon's is (scripted_daemon.cc), `env` its environment."""
 
-    def __init__(self, agent, fault, script=lambda home: "files", **env):
+    def __init__(self, agent, fault, script="files", **env):
         self.name, self.agent = agent, AGENTS[agent]
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-scene-"))
         self.file = os.path.join(self.home, "work", "hello.txt")
         subprocess.run(["git", "init", "-q", os.path.dirname(self.file)], check=True)
-        os.mkfifo(os.path.join(self.home, "gate"))
         self.relay = Relay(fault, ASKS_MAX)
         self.restarting = None
         fault.scene = self
-        self.daemon = Daemon(door.DAEMON, self.home, script(self.home), **{"LARES_TEST_CHUNK": str(CHUNK), "LARES_TEST_LISTEN": "127.0.0.1:0"} | env)
+        self.daemon = Daemon(door.DAEMON, self.home, script, **{"LARES_TEST_CHUNK": str(CHUNK), "LARES_TEST_LISTEN": "127.0.0.1:0"} | env)
         self.daemon_is_back()
 
     # ---- the daemon
@@ -58,6 +57,10 @@ class Scene:
     def log(self):
         with open(os.path.join(self.home, "log"), encoding="utf-8", errors="replace") as f:
             return f.read()
+
+    def token(self):
+        with open(os.path.join(self.daemon.state, "api-token"), encoding="utf-8") as f:
+            return f.read().strip()
 
     def daemon_is_back(self):
         self.relay.reaches(int(re.findall(r"http_listens .*address=127\.0\.0\.1:(\d+)", self.log())[-1]))
@@ -73,9 +76,7 @@ class Scene:
     # ---- the turn
 
     def run(self):
-        with open(os.path.join(self.daemon.state, "api-token"), encoding="utf-8") as f:
-            token = f.read().strip()
-        argv, env = (self.agent.again or self.agent.start)(lambda path, content: door.write_below(self.home, path, content), self.relay.url, token, f"Create the file. [[write {self.file}]]")
+        argv, env = (self.agent.again or self.agent.start)(lambda path, content: door.write_below(self.home, path, content), self.relay.url, self.token(), f"Create the file. [[write {self.file}]]")
         began = time.monotonic()
         with open(os.path.join(self.home, "said"), "wb") as said:
             process = subprocess.Popen(argv, cwd=os.path.dirname(self.file), env=door.bare(self.home) | env, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
@@ -117,7 +118,7 @@ class Scene:
             return f.read()
 
     def outcome(self):
-        """In one or two words; the first that holds."""
+        """In one or two words; the first that holds. rc 1 of opencode's: the turn ended with an error."""
         if self.relay.exceeded.is_set():
             return "asks for ever"
         if self.returncode is None:

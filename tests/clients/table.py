@@ -7,7 +7,7 @@ import door
 from agents import AGENTS
 from scene import Scene
 
-TOGETHER = int(os.environ.get("LARES_TEST_TOGETHER", 3))  # turns at a time: much of one is waiting
+TOGETHER = int(os.environ.get("LARES_TEST_TOGETHER", (os.cpu_count() or 1) + 1))  # turns at a time: much of one is waiting
 
 
 class TableCase(unittest.TestCase):

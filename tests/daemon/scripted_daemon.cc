@@ -2,7 +2,7 @@
 //   {"text": "...", "openEnded": false, "failAt": -1, "gate": "FIFO", "step": 0}
 // gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1, whichever comes to it next; 0: any step
 // or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them, or
-// "files": it writes the file that is asked for with whatever tool a client has; {"files": {"us": 0, "broken": 0, "gate": "FIFO"}}: with
+// "files": it writes the file that is asked for with whatever tool a client has; {"files": {"us": 0, "broken": 0}}: with
 // these mishaps (tests/clients/client_director.h).
 // In the environment: $LARES_TEST_CONFIG, the folder of the user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context;
 // $LARES_TEST_CHUNK: it evaluates prompts so many tokens at a time, and has prefixes; $LARES_TEST_HTTP=quick: HTTP's patience is a second
@@ -26,7 +26,7 @@
 namespace {
 
 lares::daemon::Mishaps mishaps_of(const nlohmann::json& files) {
-  return {.pause = std::chrono::microseconds(files.value("us", 0)), .n_broken = files.value("broken", 0), .gate = files.value("gate", "")};
+  return {.pause = std::chrono::microseconds(files.value("us", 0)), .n_broken = files.value("broken", 0)};
 }
 
 }  // namespace
