@@ -4,6 +4,7 @@ agent's own tool; where an agent gives up, with words that its user understands.
 failures_test.py BIN DAEMON NPM"""
 import http.client
 import json
+import os
 import random
 import signal
 
@@ -75,6 +76,13 @@ class Terminate(WithinACall):
         self.scene.restart_meanwhile(signal.SIGTERM)
 
 
+class Interrupt(WithinACall):
+    """By its user, as with Ctrl-C, who then asks for the same."""
+
+    def happens(self):
+        os.killpg(self.scene.process.pid, signal.SIGINT)
+
+
 class KillBetween(WithinACall):
     """Behind the first answer, while its call runs."""
 
@@ -114,12 +122,14 @@ class Wait(Fault):
                     connection.close()
 
 
+INTERRUPTED = "interrupted within a call"
 HAPPENINGS = {  # what happens: the relay's part in it, the daemon's script, its environment
     "killed within a call": (Kill, PACED, {}),
     "ended within a call": (Terminate, PACED, {}),
     "killed between requests": (KillBetween, "files", {}),
     "engine fails within a call": (Fault, {"files": {"broken": 1}}, {}),
     "waits for its turn": (Wait, {"files": {}}, {"LARES_TEST_HTTP": "quick", "LARES_TEST_CHUNK": "1000000"}),
+    INTERRUPTED: (Interrupt, {"files": {"us": 5000}}, {}),
     "context is full": (Fault, "files", {"LARES_TEST_CONTEXT": str(CONTEXT)}),
     "cut within a call": (Cut, PACED, {}),
     "ends early within a call": (EndEarly, PACED, {}),
@@ -130,7 +140,7 @@ HAPPENINGS = {  # what happens: the relay's part in it, the daemon's script, its
 }
 
 
-SAME_DAEMON = ("engine fails within a call", "cut within a call", "ends early within a call")
+SAME_DAEMON = (INTERRUPTED, "engine fails within a call", "cut within a call", "ends early within a call")
 FULL = {  # how an agent shows that it has understood what is wrong, by the first word of its name
     "claude": f"tokens (limit {CONTEXT})",
     "codex": "ran out of room in the model's context window",
@@ -149,6 +159,7 @@ class Failures(TableCase):
         "killed between requests": ("ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
         "engine fails within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
         "waits for its turn": ("ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
+        INTERRUPTED: ("asks again", "asks again", "asks again", "asks again", "asks again", None, None, None),  # opencode's server goes on by itself
         "context is full": ("rc 1", "rc 1", "nothing done", "nothing done", "nothing done", "rc 1", "rc 1", "rc 1"),
         # what others do. Of a stream that ends as if it were whole, opencode tells the model that its call broke off; this one takes any result.
         "cut within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
@@ -161,10 +172,11 @@ class Failures(TableCase):
 
     def run_cell(self, agent, label):
         fault, script, env = HAPPENINGS[label]
-        return Scene(agent, fault(), script, **env).run()
+        scene = Scene(agent, fault(), script, **env).run()
+        return scene.run() if label == INTERRUPTED else scene
 
     def look_at(self, scene, label):
-        if label in ("cut within a call", "ends early within a call"):
+        if label in ("cut within a call", "ends early within a call", INTERRUPTED):
             self.assertIn("stop=cancelled", scene.log(), "the daemon went on answering nobody")
         if label == "waits for its turn":
             self.assertGreater(scene.relay.fault.n, KEEP_ALIVES)

@@ -79,8 +79,8 @@ class Scene:
         argv, env = (self.agent.again or self.agent.start)(lambda path, content: door.write_below(self.home, path, content), self.relay.url, self.token(), f"Create the file. [[write {self.file}]]")
         began = time.monotonic()
         with open(os.path.join(self.home, "said"), "wb") as said:
-            process = subprocess.Popen(argv, cwd=os.path.dirname(self.file), env=door.bare(self.home) | env, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                                       start_new_session=True)
+            self.process = process = subprocess.Popen(argv, cwd=os.path.dirname(self.file), env=door.bare(self.home) | env, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                                                      start_new_session=True)
             while process.poll() is None and time.monotonic() < began + TURN_S_MAX and not self.relay.exceeded.wait(0.05):
                 pass
         self.returncode = process.poll()  # None: it would have gone on

@@ -66,8 +66,8 @@ class TableCase(unittest.TestCase):
 
 
 def rows(agents, cells):
-    """{label: {agent: outcome}} of {label: (outcome, ...)}, in the order of the agents."""
-    return {label: dict(zip(agents, outcomes, strict=True)) for label, outcomes in cells.items()}
+    """{label: {agent: outcome}} of {label: (outcome, ...)}, in the order of the agents; None: not to be run."""
+    return {label: {agent: outcome for agent, outcome in zip(agents, outcomes, strict=True) if outcome} for label, outcomes in cells.items()}
 
 
 def one_test_an_agent(case):
