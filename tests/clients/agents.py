@@ -25,10 +25,13 @@ def program(name):
 
 
 def claude(base, token, prompt, **env):
-    argv = [program("claude"), "-p", prompt, "--output-format", "json", "--permission-mode", "acceptEdits", "--allowedTools", "Write", "--max-turns", "4"]
-    return argv, {"ANTHROPIC_BASE_URL": base, "ANTHROPIC_AUTH_TOKEN": token, "ANTHROPIC_MODEL": MODEL, "ANTHROPIC_DEFAULT_OPUS_MODEL": MODEL,
-                  "ANTHROPIC_DEFAULT_SONNET_MODEL": MODEL, "ANTHROPIC_DEFAULT_HAIKU_MODEL": SMALL, "CLAUDE_CODE_SUBAGENT_MODEL": SMALL,
-                  "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1", "DISABLE_ERROR_REPORTING": "1"} | env
+    argv = [program("claude"), "-p", prompt, "--output-format", "json", "--permission-mode", "acceptEdits", "--allowedTools", "Write",
+            "--max-turns", "4"]
+    return argv, {"ANTHROPIC_BASE_URL": base, "ANTHROPIC_AUTH_TOKEN": token, "ANTHROPIC_MODEL": MODEL,
+                  "ANTHROPIC_DEFAULT_OPUS_MODEL": MODEL, "ANTHROPIC_DEFAULT_SONNET_MODEL": MODEL,
+                  "ANTHROPIC_DEFAULT_HAIKU_MODEL": SMALL, "CLAUDE_CODE_SUBAGENT_MODEL": SMALL,
+                  "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1",
+                  "DISABLE_ERROR_REPORTING": "1"} | env
 
 
 def codex(write, url, token, prompt):
@@ -57,7 +60,8 @@ def opencode(npm, base, **more):
     def start(write, url, token, prompt):
         model = {"reasoning": True, "tool_call": True, "limit": {"context": CONTEXT, "output": OUTPUT}}
         write("work/opencode.json", {
-            "autoupdate": False, "share": "disabled", "model": f"local/{MODEL}", "small_model": f"local/{SMALL}", "enabled_providers": ["local"],
+            "autoupdate": False, "share": "disabled", "model": f"local/{MODEL}", "small_model": f"local/{SMALL}",
+            "enabled_providers": ["local"],
             "provider": {"local": {"npm": npm, "name": "local", "options": {"baseURL": url + base, "apiKey": token},
                                    "models": {MODEL: model | {"name": "pro"}, SMALL: model | {"name": "flash"}}}},
             "permission": {"edit": "allow", "bash": "allow"}} | more)
@@ -85,7 +89,8 @@ def pi_local(api, base):
     def start(write, url, token, prompt):
         model = {"id": MODEL, "reasoning": True, "input": ["text"], "contextWindow": CONTEXT, "maxTokens": OUTPUT,
                  "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}}
-        return pi(write, prompt, {"local": {"baseUrl": url + base, "api": api, "apiKey": token, "models": [model]}}, "--provider", "local", "--model", MODEL)
+        providers = {"local": {"baseUrl": url + base, "api": api, "apiKey": token, "models": [model]}}
+        return pi(write, prompt, providers, "--provider", "local", "--model", MODEL)
     return start
 
 
@@ -93,7 +98,8 @@ def pi_deepseek(write, url, token, prompt):
     return pi(write, prompt, {"deepseek": {"baseUrl": url}}, "--provider", "deepseek", "--thinking", "xhigh", DEEPSEEK_API_KEY=token)
 
 
-OPENCODE = {"chat": ("@ai-sdk/openai-compatible", "/v1"), "messages": ("@ai-sdk/anthropic", "/anthropic/v1"), "responses": ("@ai-sdk/openai", "/v1")}
+OPENCODE = {"chat": ("@ai-sdk/openai-compatible", "/v1"), "messages": ("@ai-sdk/anthropic", "/anthropic/v1"),
+            "responses": ("@ai-sdk/openai", "/v1")}
 PI = {"chat": ("openai-completions", "/v1"), "messages": ("anthropic-messages", "/anthropic"), "responses": ("openai-responses", "/v1")}
 
 AGENTS = {

@@ -1,5 +1,5 @@
-"""Which events of a stream each agent cannot do without: one kind of them is left out of all answers of a turn in which the agent's own tool
-writes a file. The table is what these versions do; where a new one differs, the daemon may have to send more, or may send less.
+"""Which events of a stream each agent cannot do without: one kind of them is left out of all answers of a turn in which the agent's own
+tool writes a file. The table is what these versions do; where a new one differs, the daemon may have to send more, or may send less.
 drops_test.py BIN DAEMON NPM"""
 import threading
 

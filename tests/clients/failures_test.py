@@ -1,6 +1,6 @@
-"""What each agent makes of an answer that fails: of what the daemon does for real (it is killed, ends, fails, has a full context, lets others go
-first), and of what networks and other servers do. The first answer of a turn fails once, and the turn is to end with the file written by the
-agent's own tool; where an agent gives up, with words that its user understands. The table is what these versions do.
+"""What each agent makes of an answer that fails: of what the daemon does for real (it is killed, ends, fails, has a full context, lets
+others go first), and of what networks and other servers do. The first answer of a turn fails once, and the turn is to end with the file
+written by the agent's own tool; where an agent gives up, with words that its user understands. The table is what these versions do.
 failures_test.py BIN DAEMON NPM"""
 import http.client
 import json
@@ -93,7 +93,7 @@ class KillBetween(WithinACall):
 
 
 class Wait(Fault):
-    """Others are answered when the agent asks, as many as the daemon answers at a time, and leave when the agent was told some times to wait."""
+    """Others are answered when the agent asks, as many as the daemon answers at a time; they leave when it was told some times to wait."""
 
     def __init__(self):
         self.n, self.others = 0, []
@@ -140,6 +140,7 @@ HAPPENINGS = {  # what happens: the relay's part in it, the daemon's script, its
 }
 
 
+OK, AGAIN, NOTHING = "ok", "asks again", "nothing done"  # of Scene.outcome()
 SAME_DAEMON = (INTERRUPTED, "engine fails within a call", "cut within a call", "ends early within a call")
 FULL = {  # how an agent shows that it has understood what is wrong, by the first word of its name
     "claude": f"tokens (limit {CONTEXT})",
@@ -151,23 +152,24 @@ FULL = {  # how an agent shows that it has understood what is wrong, by the firs
 
 @one_test_an_agent
 class Failures(TableCase):
-    TITLE, AGENTS = "first answer", ("claude", "codex", "pi chat", "pi messages", "pi responses", "opencode chat", "opencode messages", "opencode responses")
+    TITLE = "first answer"
+    AGENTS = ("claude", "codex", "pi chat", "pi messages", "pi responses", "opencode chat", "opencode messages", "opencode responses")
     ROWS = rows(AGENTS, {
-        # what the daemon does
-        "killed within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
-        "ended within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
-        "killed between requests": ("ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
-        "engine fails within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
-        "waits for its turn": ("ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
-        INTERRUPTED: ("asks again", "asks again", "asks again", "asks again", "asks again", None, None, None),  # opencode's server goes on by itself
-        "context is full": ("rc 1", "rc 1", "nothing done", "nothing done", "nothing done", "rc 1", "rc 1", "rc 1"),
-        # what others do. Of a stream that ends as if it were whole, opencode tells the model that its call broke off; this one takes any result.
-        "cut within a call": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
-        "ends early within a call": ("asks again", "asks again", "nothing done", "nothing done", "nothing done", "nothing done", "nothing done", "nothing done"),
-        "500": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
-        "529": ("asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
-        "429": ("asks again", "rc 1", "asks again", "asks again", "asks again", "asks again", "asks again", "asks again"),
-        "400": ("asks again", "rc 1", "nothing done", "nothing done", "nothing done", "rc 1", "rc 1", "rc 1"),
+        # what the daemon and its users do
+        "killed within a call": (AGAIN,) * 8,
+        "ended within a call": (AGAIN,) * 8,
+        "killed between requests": (OK,) * 8,
+        "engine fails within a call": (AGAIN,) * 8,
+        "waits for its turn": (OK,) * 8,
+        INTERRUPTED: (AGAIN,) * 5 + (None,) * 3,  # opencode's server goes on by itself
+        "context is full": ("rc 1", "rc 1", NOTHING, NOTHING, NOTHING, "rc 1", "rc 1", "rc 1"),
+        # what others do. Where a stream ends as if it were whole, opencode shows the model a call that broke off; this one takes it for done.
+        "cut within a call": (AGAIN,) * 8,
+        "ends early within a call": (AGAIN, AGAIN) + (NOTHING,) * 6,
+        "500": (AGAIN,) * 8,
+        "529": (AGAIN,) * 8,
+        "429": (AGAIN, "rc 1") + (AGAIN,) * 6,
+        "400": (AGAIN, "rc 1", NOTHING, NOTHING, NOTHING, "rc 1", "rc 1", "rc 1"),
     })
 
     def run_cell(self, agent, label):
@@ -185,7 +187,8 @@ class Failures(TableCase):
         if label in SAME_DAEMON and scene.outcome() == "asks again":
             first, second = scene.generations()[:2]
             # Some ask again with what they have of the answer.
-            self.assertLessEqual(second.prompt - second.cached, RETURNS_TO + max(0, second.prompt - first.prompt), "what was evaluated for the first answer was not kept")
+            self.assertLessEqual(second.prompt - second.cached, RETURNS_TO + max(0, second.prompt - first.prompt),
+                                 "what was evaluated for the first answer was not kept")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 
 UP_S_MAX, TURN_S_MAX = 240, 600
-QUIET = dict.fromkeys(("OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_LSP_DOWNLOAD", "OPENCODE_DISABLE_DEFAULT_PLUGINS"), "1")
+QUIET = {f"OPENCODE_DISABLE_{what}": "1" for what in ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "DEFAULT_PLUGINS")}
 
 
 class Server:
@@ -33,8 +33,9 @@ class Server:
         home = tempfile.TemporaryDirectory(prefix="lares-opencode-")
         path = os.path.join(home.name, "said")
         with open(path, "wb") as said:
-            process = subprocess.Popen([executable, "serve", "--hostname", "127.0.0.1", "--port", "0"], cwd=home.name, env=bare(home.name) | QUIET,
-                                       stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+            process = subprocess.Popen([executable, "serve", "--hostname", "127.0.0.1", "--port", "0"], cwd=home.name,
+                                       env=bare(home.name) | QUIET, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                                       start_new_session=True)
         atexit.register(cls._stop, process, home)
         deadline, text = time.monotonic() + UP_S_MAX, ""
         while time.monotonic() < deadline and process.poll() is None:
@@ -53,7 +54,8 @@ class Server:
 
 
 def call(server, path, directory, body):
-    request = urllib.request.Request(f"{server}{path}?directory={urllib.parse.quote(directory)}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    url = f"{server}{path}?directory={urllib.parse.quote(directory)}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=TURN_S_MAX) as answer:
         return json.loads(answer.read())
 

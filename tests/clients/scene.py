@@ -1,5 +1,5 @@
-"""One turn of one agent with a daemon and a relay of its own: it is asked to write a file, something happens meanwhile, and this is what came
-of it."""
+"""One turn of one agent with a daemon and a relay of its own: it is asked to write a file, something happens meanwhile, and this is what
+came of it."""
 import collections
 import os
 import re
@@ -76,11 +76,15 @@ class Scene:
     # ---- the turn
 
     def run(self):
-        argv, env = (self.agent.again or self.agent.start)(lambda path, content: door.write_below(self.home, path, content), self.relay.url, self.token(), f"Create the file. [[write {self.file}]]")
+        def write(path, content):
+            return door.write_below(self.home, path, content)
+
+        start = self.agent.again or self.agent.start
+        argv, env = start(write, self.relay.url, self.token(), f"Create the file. [[write {self.file}]]")
         began = time.monotonic()
         with open(os.path.join(self.home, "said"), "wb") as said:
-            self.process = process = subprocess.Popen(argv, cwd=os.path.dirname(self.file), env=door.bare(self.home) | env, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                                                      start_new_session=True)
+            self.process = process = subprocess.Popen(argv, cwd=os.path.dirname(self.file), env=door.bare(self.home) | env,
+                                                      stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
             while process.poll() is None and time.monotonic() < began + TURN_S_MAX and not self.relay.exceeded.wait(0.05):
                 pass
         self.returncode = process.poll()  # None: it would have gone on
@@ -106,7 +110,8 @@ class Scene:
 
     def generations(self):
         """Those of the turn as the daemon's log has them; titles have short prompts."""
-        ends = [Generation(int(prompt), int(cached)) for prompt, cached in re.findall(r"generation\.end prompt=(\d+) cached=(\d+)", self.log())]
+        found = re.findall(r"generation\.end prompt=(\d+) cached=(\d+)", self.log())
+        ends = [Generation(int(prompt), int(cached)) for prompt, cached in found]
         return [end for end in ends if 2 * end.prompt > max(e.prompt for e in ends)]
 
     @property

@@ -3,8 +3,8 @@ import json
 
 
 class Event:
-    """One event, or a comment (name and data None). `kind` is what the dialect calls it: the type, of a delta its own; in Chat Completions what
-    the chunk carries."""
+    """One event, or a comment (name and data None). `kind` is what the dialect calls it: the type, of a delta its own; in Chat Completions
+    what the chunk carries."""
 
     def __init__(self, block):
         self.block = block

@@ -55,7 +55,8 @@ class TableCase(unittest.TestCase):
         agents = [agent for agent in cls.AGENTS if any((label, agent) in cls.found for label in cls.ROWS)]
         if not agents:
             return
-        lines = [[cls.TITLE, *agents]] + [[label, *(cls.found.get((label, agent), "") for agent in agents)] for label in cls.ROWS if set(agents) & set(cls.ROWS[label])]
+        labels = [label for label in cls.ROWS if set(agents) & set(cls.ROWS[label])]
+        lines = [[cls.TITLE, *agents]] + [[label, *(cls.found.get((label, agent), "") for agent in agents)] for label in labels]
         widths = [max(map(len, column)) for column in zip(*lines)]
         text = "\n" + "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
         if path := os.environ.get("LARES_TEST_TABLES"):
@@ -67,7 +68,8 @@ class TableCase(unittest.TestCase):
 
 def rows(agents, cells):
     """{label: {agent: outcome}} of {label: (outcome, ...)}, in the order of the agents; None: not to be run."""
-    return {label: {agent: outcome for agent, outcome in zip(agents, outcomes, strict=True) if outcome} for label, outcomes in cells.items()}
+    return {label: {agent: outcome for agent, outcome in zip(agents, outcomes, strict=True) if outcome}
+            for label, outcomes in cells.items()}
 
 
 def one_test_an_agent(case):
