@@ -18,7 +18,8 @@ class Agents(DoorCase):
 
     @have("@anthropic-ai/claude-code")
     def test_claude_code_over_the_unix_socket(self):
-        self.turn(lambda write, url, token, prompt: agents.claude("http://localhost/anthropic", token, prompt, ANTHROPIC_UNIX_SOCKET=self.daemon.socket))
+        self.turn(lambda write, url, token, prompt: agents.claude("http://localhost/anthropic", token, prompt,
+                                                                  ANTHROPIC_UNIX_SOCKET=self.daemon.socket))
         self.assertIn("The file is written.", self.said)
 
     @have("@openai/codex")

@@ -163,7 +163,7 @@ class Failures(TableCase):
         "waits for its turn": (OK,) * 8,
         INTERRUPTED: (AGAIN,) * 5 + (None,) * 3,  # opencode's server goes on by itself
         "context is full": ("rc 1", "rc 1", NOTHING, NOTHING, NOTHING, "rc 1", "rc 1", "rc 1"),
-        # what others do. Where a stream ends as if it were whole, opencode shows the model a call that broke off; this one takes it for done.
+        # what others do. Where a stream ends as if it were whole, opencode shows the model a call that broke off: here, as good as done.
         "cut within a call": (AGAIN,) * 8,
         "ends early within a call": (AGAIN, AGAIN) + (NOTHING,) * 6,
         "500": (AGAIN,) * 8,

@@ -25,9 +25,10 @@ class Ask:
 
 class Fault:
     """What is done to one conversation; nothing, in this one. Called on the relay's threads."""
+    scene = None  # whose conversation it is (scene.py)
 
     def before(self, ask):
-        """An (status, body) in place of the daemon's answer; None: it is asked."""
+        """The (status, body) to answer in the daemon's place; None: it is asked."""
 
     def passes(self, ask, event):
         """Whether this event goes on to the client, perhaps changed."""
