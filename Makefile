@@ -38,7 +38,7 @@ fuzz: deps
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L fuzz
 
 # Other people's clients and servers against the daemon, from npm: each completes a turn in which its own tool writes a file; then with
-# answers that fail, are cut or lack events, which two tables show last. CLIENTS names one of tests/clients/*_test.py without its ending.
+# answers that fail, are cut or lack events, which tables show last. CLIENTS names one of tests/clients/*_test.py without its ending.
 CLIENTS ?=
 test-clients: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
