@@ -37,8 +37,8 @@ fuzz: deps
 	@ninja -C $(BUILD) -j $(JOBS)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L fuzz
 
-# Other people's clients and servers against the daemon, from npm: each completes a turn in which its own tool writes a file. CLIENTS
-# names one of tests/clients/*_test.py without its ending.
+# Other people's clients and servers against the daemon, from npm: each completes a turn in which its own tool writes a file; then with
+# answers that fail, are cut or lack events, which tables show last. CLIENTS names one of tests/clients/*_test.py without its ending.
 CLIENTS ?=
 test-clients: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }

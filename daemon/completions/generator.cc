@@ -103,7 +103,7 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::s
   if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
   const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()), context = core_->host.engine()->info().n_context_max;
   if (n + kClosingTokens >= context) {
-    co_return tl::unexpected(Refusal{Refusal::Kind::too_long, fmt::format("generate: the prompt has {} tokens, and the context holds {}; leave out some of it", n, context), "messages"});
+    co_return tl::unexpected(Refusal{Refusal::Kind::too_long, fmt::format("generate: the prompt is too long: {} tokens > {} of the context; leave out some of it", n, context), "messages"});
   }
   ++core_->n_requests;
   std::unique_ptr<Generation> completion = std::make_unique<Completion>(core_, std::move(place), std::move(*rendered), asked->wanted, std::move(stop));

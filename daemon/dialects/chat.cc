@@ -55,7 +55,9 @@ class ChatStream {
     return "";  // a call that is done has been said
   }
   std::string end(const GenerationEnd& end) const {
-    std::string out = chunk(WireJson::object(), WireJson(), WireJson(finish_reason(end.reason)));
+    // DeepSeek's reason alone says neither why nor that it helps to ask again; clients that know no errors in a stream read on to it.
+    std::string out = is_answer(end) ? "" : sse_data(openai_body(error_of(end)));
+    out += chunk(WireJson::object(), WireJson(), WireJson(finish_reason(end.reason)));
     if (shape_.with_usage) {
       WireJson last = head_.object("chat.completion.chunk");
       last["choices"] = WireJson::array();

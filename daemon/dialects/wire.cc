@@ -86,12 +86,16 @@ bool is_answer(const GenerationEnd& end) {
   return end.reason != Reason::failed && end.reason != Reason::cancelled && end.reason != Reason::ending;
 }
 
+// Agents read in the message itself whether to ask again: pi, where it finds "service unavailable" or "internal error"; and whether to ask
+// for less: "prompt is too long".
 WireError error_of(const GenerationEnd& end) {
-  const auto later = [](const char* why) { return WireError{.status = 503, .kind = "server_error", .message = why, .code = "overloaded"}; };
-  if (end.reason == GenerationEnd::Reason::ending) return later("generate: the daemon ends; ask again when it is back");
+  const auto later = [](const char* why) {
+    return WireError{.status = 503, .kind = "server_error", .message = std::string("generate: service unavailable: ") + why, .code = "overloaded"};
+  };
+  if (end.reason == GenerationEnd::Reason::ending) return later("the daemon ends; ask again when it is back");
   // Who hung up does not read it; who does is told by a daemon that ends.
-  if (end.reason == GenerationEnd::Reason::cancelled) return later("generate: stopped before the answer was whole; ask again");
-  return {.status = 500, .kind = "server_error", .message = end.what.empty() ? "generate: the engine failed; the daemon's log says why" : end.what};
+  if (end.reason == GenerationEnd::Reason::cancelled) return later("stopped before the answer was whole; ask again");
+  return {.status = 500, .kind = "server_error", .message = "generate: internal error: " + (end.what.empty() ? "the engine failed; the daemon's log says why" : end.what)};
 }
 
 WireJson openai_body(const WireError& error) {

@@ -3,6 +3,8 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -104,6 +106,19 @@ Play writes_file(std::string_view prompt) {
   const auto tools = declared(prompt);
   const std::string written = tools.empty() ? "" : call(tools, std::string(rest.substr(0, rest.find("]]"))));
   return {.text = thought + (written.empty() ? "There is no tool that writes files." : "I write it." + written)};
+}
+
+Director writes_file_with(Mishaps mishaps) {
+  return [mishaps, n = 0](std::string_view prompt) mutable {
+    if (prompt.find("[[say ") != std::string_view::npos) return said_by_prompt(prompt);
+    Play play = writes_file(prompt);
+    const std::size_t call = play.text.find("tool_calls>");
+    if (call == std::string::npos) return play;
+    ++n;
+    if (mishaps.pause.count() > 0) play.before_token = [pause = mishaps.pause](std::int64_t) { std::this_thread::sleep_for(pause); };
+    if (n <= mishaps.n_broken) play.text.resize(play.text.find(kWritten.substr(0, 5), call)), play.fails_at_end = true;
+    return play;
+  };
 }
 
 }  // namespace lares::daemon

@@ -48,6 +48,19 @@ TEST(ClientDirector, SaysThatItIsDoneBehindAResult) {
   EXPECT_EQ(writes_file(prompt({write}, "[[write /w/a]] ... <tool_result>ok</tool_result>")).text, "A file is wanted.</think>The file is written.");
 }
 
+TEST(ClientDirector, BreaksWithinTheFirstCalls) {
+  const auto write = tool("write", {{"filePath", kText}, {"content", kText}}, {"filePath", "content"});
+  const std::string asked = prompt({write}, "[[write /w/a]]"), title = "Give it a title</think>";
+  const Director director = writes_file_with({.n_broken = 1});
+  EXPECT_FALSE(director(title).fails_at_end);
+  const Play broken = director(asked), whole = director(asked);
+  EXPECT_TRUE(broken.fails_at_end);
+  EXPECT_TRUE(broken.text.ends_with("string=\"true\">")) << broken.text;
+  EXPECT_TRUE(whole.text.starts_with(broken.text));
+  EXPECT_FALSE(whole.fails_at_end);
+  EXPECT_EQ(whole.text, writes_file(asked).text);
+}
+
 TEST(ClientDirector, AnswersPlainlyWithoutMarkOrTools) {
   EXPECT_EQ(writes_file("Give it a title</think>").text, "Writing a file");
   EXPECT_EQ(writes_file(prompt({}, "[[write /w/a]]")).text, "A file is wanted.</think>There is no tool that writes files.");

@@ -36,6 +36,19 @@ def package(name, *path):
     return os.path.join(NPM, "node_modules", *name.split("/"), *path)
 
 
+def write_below(home, path, content):
+    path = os.path.join(home, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def bare(home):
+    """An environment with nothing of ours in it."""
+    return {"HOME": home, "PATH": f"{os.path.dirname(node())}:/usr/bin:/bin", "TERM": "dumb", "LANG": "C.UTF-8", "NO_COLOR": "1"}
+
+
 class DoorCase(unittest.TestCase):
     maxDiff = None
 
@@ -56,16 +69,11 @@ class DoorCase(unittest.TestCase):
         self.prompt = f"Create the file. [[write {self.file}]]"
 
     def write(self, path, content):
-        path = os.path.join(self.home, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(content if isinstance(content, str) else json.dumps(content))
-        return path
+        return write_below(self.home, path, content)
 
     def client(self, *command, timeout=120, cwd=None, **env):
         """Runs a client as in a bare environment; the completed process. Its output is shown when the test fails."""
-        env = {"HOME": self.home, "PATH": f"{os.path.dirname(node())}:/usr/bin:/bin", "TERM": "dumb", "LANG": "C.UTF-8", "NO_COLOR": "1"} | env
-        p = subprocess.run(command, cwd=cwd or self.work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+        p = subprocess.run(command, cwd=cwd or self.work, env=bare(self.home) | env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
         self.said = p.stdout.decode(errors="replace")
         return p
 

@@ -87,6 +87,8 @@ class ChatTest(DialectCase):
     def test_a_stream_ends_whatever_happens(self):
         self.start({"text": "abcdef", "failAt": 3})
         chunks = self.chunks(messages=[{"role": "user", "content": "x"}], thinking={"type": "disabled"})
+        why = chunks.pop(-2)
+        self.assertEqual((why["error"]["message"], why["error"]["type"]), ("generate: internal error: the script fails here", "server_error"))
         self.assertEqual("".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks), "abc")
         self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "insufficient_system_resource")
         status, failed = self.chat(messages=[{"role": "user", "content": "x"}])
@@ -100,6 +102,7 @@ class ChatTest(DialectCase):
         left = rest(response)
         self.assertTrue(left.endswith("data: [DONE]\n\n"), left[-300:])
         self.assertIn('"finish_reason":"insufficient_system_resource"', left)
+        self.assertIn('{"error":{"message":"generate: service unavailable', left[-1000:])
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
 
     def test_many_at_once(self):

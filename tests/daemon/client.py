@@ -105,8 +105,8 @@ class Client:
 
 
 class Daemon:
-    def __init__(self, executable, home, script):
-        self.executable, self.home = executable, home
+    def __init__(self, executable, home, script, **env):
+        self.executable, self.home, self.env = executable, home, env
         self.socket, self.state = os.path.join(home, "run", "s"), os.path.join(home, "state")
         self.start(script)
 
@@ -115,7 +115,7 @@ class Daemon:
         with open(path, "w", encoding="utf-8") as f:
             json.dump(script, f)
         self.log = open(os.path.join(self.home, "log"), "ab")
-        self.process = subprocess.Popen([self.executable, self.socket, self.state, path], stderr=self.log)
+        self.process = subprocess.Popen([self.executable, self.socket, self.state, path], stderr=self.log, env=os.environ | self.env)
         self.wait_for_log("start", self.process)
 
     def wait_for_log(self, event, process):

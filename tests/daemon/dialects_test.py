@@ -74,6 +74,7 @@ class Messages(Case):
         body = {"messages": [{"role": "user", "content": "x"}], "thinking": {"type": "disabled"}}
         name, data = self.events(self.PATH, **body)[-1]
         self.assertEqual((name, data["error"]["type"]), ("error", "api_error"))
+        self.assertIn("internal error", data["error"]["message"])
         status, failed = self.whole(self.PATH, **body)
         self.assertEqual((status, failed["type"]), (500, "error"))
 
@@ -134,6 +135,7 @@ class Responses(Case):
         body = {"input": "x", "reasoning": {"effort": "none"}}
         name, data = self.events(self.PATH, **body)[-1]
         self.assertEqual((name, data["response"]["status"]), ("response.failed", "failed"))
+        self.assertIn("internal error", data["response"]["error"]["message"])
         status, failed = self.whole(self.PATH, **body)
         self.assertEqual((status, failed["error"]["type"]), (500, "server_error"))
 

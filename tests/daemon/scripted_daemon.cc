@@ -2,7 +2,8 @@
 //   {"text": "...", "openEnded": false, "failAt": -1, "gate": "FIFO", "step": 0}
 // gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1, whichever comes to it next; 0: any step
 // or {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts say what is answered to them, or
-// "files": it writes the file that is asked for with whatever tool a client has (tests/clients/client_director.h).
+// "files": it writes the file that is asked for with whatever tool a client has; {"files": {"us": 0, "broken": 0}}: with
+// these mishaps (tests/clients/client_director.h).
 // In the environment: $LARES_TEST_CONFIG, the folder of the user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context;
 // $LARES_TEST_CHUNK: it evaluates prompts so many tokens at a time, and has prefixes; $LARES_TEST_HTTP=quick: HTTP's patience is a second
 // where it was a minute; $LARES_TEST_LISTEN: as --listen. It also answers what http_routes.h says.
@@ -21,6 +22,14 @@
 #include "tests/clients/client_director.h"
 #include "tests/daemon/http_routes.h"
 #include "tests/daemon/scripted_engine.h"
+
+namespace {
+
+lares::daemon::Mishaps mishaps_of(const nlohmann::json& files) {
+  return {.pause = std::chrono::microseconds(files.value("us", 0)), .n_broken = files.value("broken", 0)};
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace lares;
@@ -43,7 +52,13 @@ int main(int argc, char** argv) {
   options.listen_without_token = std::getenv("LARES_TEST_WITHOUT_TOKEN") != nullptr;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
-    if (script == "files") return std::make_unique<daemon::ScriptedEngine>(daemon::writes_file);
+    const auto as_asked = [&](std::unique_ptr<daemon::ScriptedEngine> engine) {
+      if (const char* chunk = std::getenv("LARES_TEST_CHUNK")) engine->evaluate_in_chunks(std::atoll(chunk));
+      return engine;
+    };
+    const std::int64_t n_context = context ? std::atoll(context) : 1 << 20;
+    if (script == "files") return as_asked(std::make_unique<daemon::ScriptedEngine>(daemon::writes_file, n_context));
+    if (script.is_object()) return as_asked(std::make_unique<daemon::ScriptedEngine>(daemon::writes_file_with(mishaps_of(script.at("files"))), n_context));
     std::deque<daemon::Play> plays;
     for (const auto& answer : script) {
       if (answer.contains("fail")) return tl::unexpected(engine::Error{engine::Errc::malformed, answer["fail"]});
@@ -53,9 +68,7 @@ int main(int argc, char** argv) {
       }
       plays.push_back(std::move(play));
     }
-    auto engine = std::make_unique<daemon::ScriptedEngine>(std::move(plays), context ? std::atoll(context) : 1 << 20);
-    if (const char* chunk = std::getenv("LARES_TEST_CHUNK")) engine->evaluate_in_chunks(std::atoll(chunk));
-    return engine;
+    return as_asked(std::make_unique<daemon::ScriptedEngine>(std::move(plays), n_context));
   };
   return daemon::run_daemon(options, daemon::Log(STDERR_FILENO));
 }

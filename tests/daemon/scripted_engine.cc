@@ -120,7 +120,7 @@ class ScriptedTimeline final : public engine::Timeline {
     }
     evaluated_ = tokens_.size();
     if (play_.before_token) play_.before_token(at_);
-    if (at_ == play_.fail_at) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+    if (at_ == play_.fail_at || (play_.fails_at_end && at_ == static_cast<std::int64_t>(said_.size()))) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
     Token wanted = *engine_.tokenizer().added(engine::kEos);
     if (play_.open_ended) wanted = said_[static_cast<std::size_t>(at_) % said_.size()];
     else if (at_ < static_cast<std::int64_t>(said_.size())) wanted = said_[static_cast<std::size_t>(at_)];
@@ -191,7 +191,7 @@ ScriptedEngine::ScriptedEngine(std::deque<Play> plays, std::int64_t n_context)
   info_.vocab_size = tokenizer_->vocab_size(), info_.n_context_max = n_context;
 }
 
-ScriptedEngine::ScriptedEngine(Director director) : ScriptedEngine(std::deque<Play>()) { director_ = std::move(director); }
+ScriptedEngine::ScriptedEngine(Director director, std::int64_t n_context) : ScriptedEngine(std::deque<Play>(), n_context) { director_ = std::move(director); }
 
 ScriptedEngine::~ScriptedEngine() = default;
 

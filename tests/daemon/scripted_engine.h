@@ -23,6 +23,7 @@ struct Play {
   bool open_ended = false;            // the text begins again, for ever
   int step = 0;                       // of its timeline, from 1: only this one takes it; 0: whichever asks next
   std::int64_t fail_at = -1;          // next() fails before this token
+  bool fails_at_end = false;          // next() fails in place of the end-of-sentence token
   std::int64_t fail_sync = -1;        // sync() fails (0)
   std::function<void()> at_sync;      // called on the engine's thread
   std::function<void(std::int64_t)> before_token;
@@ -37,7 +38,7 @@ Play said_by_prompt(std::string_view prompt);
 class ScriptedEngine final : public engine::Engine {
  public:
   explicit ScriptedEngine(std::deque<Play> plays, std::int64_t n_context = 1 << 20);
-  explicit ScriptedEngine(Director director);
+  explicit ScriptedEngine(Director director, std::int64_t n_context = 1 << 20);
   ~ScriptedEngine() override;
 
   const engine::ModelInfo& info() const override { return info_; }

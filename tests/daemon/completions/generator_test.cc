@@ -512,6 +512,8 @@ TEST_F(GeneratorTest, WhatCannotBeAnsweredIsRefused) {
     auto asking = ask(g, user(std::string(100, 'x')));
     const Answered a = co_await std::move(asking);
     EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::too_long);
+    // Agents know it by these words, and Claude Code reads the numbers: N tokens > M.
+    EXPECT_TRUE(a.refusal && a.refusal->message.find("prompt is too long: ") != std::string::npos && a.refusal->message.find(" tokens > ") != std::string::npos);
     auto counting = g.count_tokens(user("x"));
     const auto n = co_await std::move(counting);
     EXPECT_TRUE(n && *n > 10);

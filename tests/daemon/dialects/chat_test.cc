@@ -249,6 +249,9 @@ TEST_F(ChatTest, EveryStreamEndsWithItsReasonAndDone) {
     generations.script.end.reason = reason;
     const std::string text = stream("");
     EXPECT_TRUE(text.ends_with(chunk(delta("", "\"" + std::string(word) + "\"")) + "data: [DONE]\n\n")) << text;
+    const std::string code = reason == Reason::failed ? R"("code":"server_error")" : R"("code":"overloaded")";
+    EXPECT_EQ(text.find("{\"error\":{") != std::string::npos, word == std::string("insufficient_system_resource")) << text;
+    EXPECT_EQ(text.find(code) != std::string::npos, word == std::string("insufficient_system_resource")) << text;
   }
 }
 
@@ -288,7 +291,7 @@ TEST_F(ChatTest, WhatIsNotAnsweredSaysWhy) {
   generations.script.end = {.reason = GenerationEnd::Reason::failed, .what = "the engine broke", .usage = {}};
   const HttpReply failed = whole("");
   EXPECT_EQ(failed.status, 500u);
-  EXPECT_EQ(failed.body, R"({"error":{"message":"the engine broke","type":"server_error","param":null,"code":"server_error"}})");
+  EXPECT_EQ(failed.body, R"({"error":{"message":"generate: internal error: the engine broke","type":"server_error","param":null,"code":"server_error"}})");
   for (const char* const body : {"", "[]", "{", "\"\xff\"", R"({"messages": "\ud800"})"}) {
     const auto ex = ask("POST", "/chat/completions", body);
     EXPECT_EQ(ex->answer.status, 400u) << body;
