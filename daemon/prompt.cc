@@ -1,6 +1,7 @@
 #include "daemon/prompt.h"
 
 #include <boost/asio/io_context.hpp>
+#include <nlohmann/json.hpp>
 
 #include "daemon/toolbox.h"
 #include "engine/chat.h"
@@ -12,7 +13,9 @@ const std::vector<engine::ToolSpec>& catalogue() {
     boost::asio::io_context io;  // nothing runs: only the tools' own descriptions are read
     std::vector<engine::ToolSpec> specs;
     for (const auto& tool : make_tools(io.get_executor(), {}, nullptr)) {
-      specs.push_back({tool->spec().name, tool->spec().description, tool->spec().schema});
+      const tools::Spec& spec = tool->spec();
+      auto strict = engine::compile_parameters(nlohmann::ordered_json::parse(spec.schema));
+      specs.push_back({spec.name, spec.description, spec.schema, strict ? std::move(*strict) : nullptr});
     }
     return specs;
   }();

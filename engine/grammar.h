@@ -11,13 +11,16 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/json_schema.h"
 #include "engine/tokenizer.h"
 
 namespace lares::engine {
 
-// A tool as the prompt shows it; `schema` is the JSON Schema of its parameters, as text.
+// A tool as the prompt shows it; `schema` is the JSON Schema of its parameters, as text. Of that, names, types and what is required are
+// enforced, and of texts the enum; with `strict`, which is compile_parameters() of it, everything.
 struct ToolSpec {
   std::string name, description, schema;
+  JsonSchemaRef strict = nullptr;
 };
 
 using Arguments = std::vector<std::pair<std::string, std::string>>;  // key, value as text, in the order written
@@ -39,6 +42,7 @@ struct GrammarOptions {
   int calls_max = 8;            // calls in one answer
   bool call_required = false;   // behind the reasoning comes a call, and nothing before it
   bool json = false;            // what is said is one JSON object; where there are tools, or calls
+  JsonSchemaRef schema = nullptr;  // with json: it is a document of this
 };
 
 class Grammar {

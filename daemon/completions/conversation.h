@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/engine.h"
+#include "engine/json_schema.h"
 
 namespace lares::daemon {
 
@@ -24,6 +26,7 @@ struct Conversation {
   Json messages = Json::array();
   // [{"type": "function", "function": {"name", "description", "parameters", "strict"?}, "defer_loading"?}], deferred: a message defines it
   Json tools = Json::array();
+  std::map<std::string, engine::JsonSchemaRef> strict;  // by name, of the tools whose calls are held to their schemas
   enum class Call { as_it_likes, never, some, named } call = Call::as_it_likes;
   std::string call_name;  // named
   bool one_call = false;  // no others beside it
@@ -39,6 +42,7 @@ struct Conversation {
   std::vector<std::string> stop;  // the answer ends before the first of these in its content
   enum class Format { text, json_object, json_schema } format = Format::text;
   Json schema;          // json_schema
+  engine::JsonSchemaRef enforced;  // ... where the answer is held to it; null: it is told, and an object is what comes
   int n_logprobs = -1;  // of the likeliest tokens beside each; -1: none are asked for
 };
 

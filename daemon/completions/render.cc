@@ -44,7 +44,8 @@ Json enforced(Json schema) {
   return schema;
 }
 
-tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Json& tools) {
+tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Conversation& c) {
+  const Json& tools = c.tools;
   if (tools.size() > kToolsMax) return refuse("tools", fmt::format("read tools: there are {}, of at most {}", tools.size(), kToolsMax));
   std::vector<engine::ToolSpec> out;
   std::set<std::string> names;
@@ -55,7 +56,9 @@ tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Json& tools)
     if (!plain(name)) return refuse(where, fmt::format("read {}: a name is 1 to {} characters without blanks, quotes and angle brackets", where, kToolNameMax));
     if (!names.insert(name).second) return refuse(where, fmt::format("read {}: '{}' is the name of another tool, too", where, name));
     const auto schema = function->find("parameters");
-    out.push_back({name, text_of(*function, "description"), schema != function->end() && schema->is_object() ? enforced(*schema).dump() : "{}"});
+    const auto strict = c.strict.find(name);
+    out.push_back({name, text_of(*function, "description"), schema != function->end() && schema->is_object() ? enforced(*schema).dump() : "{}",
+                   strict != c.strict.end() ? strict->second : nullptr});
   }
   return out;
 }
@@ -63,8 +66,9 @@ tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Json& tools)
 tl::expected<engine::GrammarOptions, Refusal> grammar_of(const Conversation& c) {
   engine::GrammarOptions grammar{.tools = {}, .thinking = c.thinking, .oracle = {}, .calls_max = c.one_call ? 1 : kCallsPerAnswerMax};
   grammar.json = c.format != Conversation::Format::text;
+  grammar.schema = c.enforced;
   if (c.call == Conversation::Call::never) return grammar;
-  auto specs = specs_of(c.tools);
+  auto specs = specs_of(c);
   if (!specs) return tl::unexpected(std::move(specs.error()));
   grammar.call_required = c.call == Conversation::Call::some || c.call == Conversation::Call::named;
   if (grammar.call_required && specs->empty()) return refuse("tool_choice", "read tool_choice: it asks for a call, and there are no tools");

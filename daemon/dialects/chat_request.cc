@@ -128,8 +128,16 @@ class ChatReader {
       if ((type && *type != "function") || !function || !function->is_object()) return fields_.refuse(fmt::format("tools[{}]", i), "{\"type\": \"function\", \"function\": {...}}");
       c_.tools.push_back({{"type", "function"}, {"function", *function}});
     }
-    if (!beta_ || error_) return;
-    if (auto wrong = wrong_strict_tools(c_.tools)) error_ = std::move(wrong);
+    if (error_) return;
+    if (beta_) error_ = wrong_strict_tools(c_.tools);
+    for (std::size_t i = 0; i < c_.tools.size() && !error_; ++i) {
+      const WireJson& function = c_.tools[i]["function"];
+      if (!is_true(function, "strict") || string_field(function, "name").empty()) continue;
+      const WireJson* const parameters = field_of(function, "parameters");
+      auto strict = enforced_parameters(parameters ? *parameters : WireJson::object(), fmt::format("tools[{}].function.parameters", i));
+      if (strict) c_.strict[std::string(string_field(function, "name"))] = std::move(*strict);
+      else error_ = std::move(strict.error());
+    }
   }
 
   void read_tool_choice() {
@@ -179,6 +187,11 @@ class ChatReader {
       const WireJson* const schema = named ? field_of(*named, "schema") : nullptr;
       if (!schema || !schema->is_object()) inside.refuse("json_schema", "an object with a schema");
       else c_.format = Conversation::Format::json_schema, c_.schema = *schema;
+      if (named && is_true(*named, "strict") && c_.format == Conversation::Format::json_schema) {
+        auto enforced = enforced_schema(c_.schema, "response_format.json_schema.schema");
+        if (enforced) c_.enforced = std::move(*enforced);
+        else if (!error_) error_ = std::move(enforced.error());
+      }
     }
     take(inside);
   }

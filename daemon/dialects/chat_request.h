@@ -19,7 +19,7 @@ struct ChatRequest {
 };
 
 // `defaults`: how is sampled where it says nothing. `beta`: asked of the endpoint where strict tools are held to what the hosted API takes;
-// elsewhere "strict" says nothing, as calls are well-formed anyway.
+// elsewhere to what can be enforced, which is more.
 tl::expected<ChatRequest, WireError> read_chat(const WireJson& body, const engine::Sampling& defaults, bool beta = false);
 
 }  // namespace lares::daemon

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "daemon/dialects/strict_tools.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -95,12 +97,17 @@ std::string_view string_field(const WireJson& object, std::string_view name) {
   return field && field->is_string() ? std::string_view(field->get_ref<const std::string&>()) : std::string_view();
 }
 
-bool add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool) {
+tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool) {
   if (tool.name.empty() || !names.insert(tool.name).second) return false;
   WireJson function = {{"name", std::move(tool.name)}, {"description", std::move(tool.description)}};
   if (tool.parameters && tool.parameters->is_object()) function["parameters"] = *tool.parameters;
   else function["parameters"] = {{"type", "object"}, {"properties", WireJson::object()}};
-  if (tool.strict) function["strict"] = true;
+  if (tool.strict) {
+    auto strict = enforced_parameters(function["parameters"], tool.at);
+    if (!strict) return tl::unexpected(std::move(strict.error()));
+    conversation.strict[function["name"].get<std::string>()] = std::move(*strict);
+    function["strict"] = true;
+  }
   conversation.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
   return true;
 }

@@ -50,8 +50,9 @@ struct OfferedTool {
   std::string name, description;
   const WireJson* parameters = nullptr;  // null: it takes none
   bool strict = false;
+  std::string at = {};  // of its parameters, in the request
 };
-// Adds a function to `conversation.tools`. False: one is called so already, or it has no name.
-bool add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool);
+// Adds a function to `conversation.tools`. False: one is called so already, or it has no name. An error: it is strict, and cannot be.
+tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool);
 
 }  // namespace lares::daemon

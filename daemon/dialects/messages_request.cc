@@ -9,6 +9,7 @@
 #include "daemon/completions/effort.h"
 #include "daemon/dialects/conversation_builder.h"
 #include "daemon/dialects/fields.h"
+#include "daemon/dialects/strict_tools.h"
 
 namespace lares::daemon {
 namespace {
@@ -63,6 +64,7 @@ class MessagesReader {
     format();
     sampling();
     if (fields_.error()) return tl::unexpected(*fields_.error());
+    if (not_enforced_) return tl::unexpected(std::move(*not_enforced_));
     out_.conversation.messages = builder_.take();
     return std::move(out_);
   }
@@ -74,7 +76,8 @@ class MessagesReader {
     const bool searched_there = std::any_of(tools.begin(), tools.end(), [](const WireJson& tool) {
       return string_field(tool, "type").starts_with("tool_search_tool");
     });
-    for (const WireJson& tool : tools) {
+    for (std::size_t i = 0; i < tools.size() && !not_enforced_; ++i) {
+      const WireJson& tool = tools[i];
       const WireJson* schema = field_of(tool, "input_schema");
       if (!schema) continue;  // one that Anthropic's servers run, or whose shape only their models know
       const std::string name(string_field(tool, "name"));
@@ -84,8 +87,11 @@ class MessagesReader {
       OfferedTool offered{.name = name,
                           .description = std::string(string_field(tool, "description")),
                           .parameters = schema,
-                          .strict = is_true(tool, "strict")};
-      if (add_tool(out_.conversation, names_, std::move(offered)) && deferred) out_.conversation.tools.back()["defer_loading"] = true;
+                          .strict = is_true(tool, "strict"),
+                          .at = fmt::format("tools[{}].input_schema", i)};
+      const auto added = add_tool(out_.conversation, names_, std::move(offered));
+      if (!added) not_enforced_ = added.error();
+      else if (*added && deferred) out_.conversation.tools.back()["defer_loading"] = true;
     }
   }
 
@@ -243,12 +249,16 @@ class MessagesReader {
   void format() {
     const WireJson* config = field_of(body_, "output_config");
     const WireJson* format = config ? field_of(*config, "format") : nullptr;
+    const char* const at = format ? "output_config.format.schema" : "output_format.schema";
     if (!format) format = field_of(body_, "output_format");  // its place before
     if (!format || string_field(*format, "type") != "json_schema") return;
     const WireJson* schema = field_of(*format, "schema");
-    if (!schema || !schema->is_object()) return fields_.refuse("output_config.format.schema", "an object");
+    if (!schema || !schema->is_object()) return fields_.refuse(at, "an object");
     out_.conversation.format = Conversation::Format::json_schema;
     out_.conversation.schema = *schema;
+    auto enforced = enforced_schema(*schema, at);
+    if (enforced) out_.conversation.enforced = std::move(*enforced);
+    else not_enforced_ = std::move(enforced.error());
   }
 
   void sampling() {
@@ -268,6 +278,7 @@ class MessagesReader {
 
   const WireJson& body_;
   Fields fields_;
+  std::optional<WireError> not_enforced_;
   const bool to_count_;
   MessagesRequest out_;
   ConversationBuilder builder_;

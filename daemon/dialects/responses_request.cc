@@ -8,6 +8,7 @@
 #include "daemon/completions/effort.h"
 #include "daemon/dialects/conversation_builder.h"
 #include "daemon/dialects/fields.h"
+#include "daemon/dialects/strict_tools.h"
 #include "daemon/dialects/thoughts.h"
 
 namespace lares::daemon {
@@ -30,7 +31,11 @@ class ResponsesReader {
     out_.model = read_model(fields_, wrong_model);
     if (wrong_model) return tl::unexpected(std::move(*wrong_model));
     out_.stream = fields_.flag("stream", false);
-    if (const WireJson* tools = field_of(body_, "tools"); tools && tools->is_array()) out_.tools = read_tools(*tools, out_.conversation);
+    if (const WireJson* tools = field_of(body_, "tools"); tools && tools->is_array()) {
+      auto known = read_tools(*tools, out_.conversation);
+      if (!known) return tl::unexpected(std::move(known.error()));
+      out_.tools = std::move(*known);
+    }
     tool_choice();
     builder_.system(fields_.text("instructions").value_or(""));
     input();
@@ -38,6 +43,7 @@ class ResponsesReader {
     format();
     sampling();
     if (fields_.error()) return tl::unexpected(*fields_.error());
+    if (not_enforced_) return tl::unexpected(std::move(*not_enforced_));
     out_.conversation.messages = builder_.take();
     echo();
     return std::move(out_);
@@ -139,6 +145,10 @@ class ResponsesReader {
       if (!schema || !schema->is_object()) return fields_.refuse("text.format.schema", "an object");
       c.format = Conversation::Format::json_schema;
       c.schema = *schema;
+      if (!is_true(*format, "strict")) return;
+      auto enforced = enforced_schema(*schema, "text.format.schema");
+      if (enforced) c.enforced = std::move(*enforced);
+      else not_enforced_ = std::move(enforced.error());
     } else if (type != "text") {
       fields_.refuse("text.format.type", "one of text, json_object, json_schema");
     }
@@ -175,6 +185,7 @@ class ResponsesReader {
 
   const WireJson& body_;
   Fields fields_;
+  std::optional<WireError> not_enforced_;
   ResponsesRequest out_;
   ConversationBuilder builder_;
 };

@@ -1,5 +1,6 @@
 #include "daemon/dialects/responses_tools.h"
 
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -29,21 +30,26 @@ class ToolsReader {
   explicit ToolsReader(Conversation& conversation) : conversation_(conversation) {}
 
   // `about`: what the namespace says of itself, told once.
-  void read(const WireJson& tools, std::string_view space, std::string_view about) {
-    for (const WireJson& tool : tools) {
+  void read(const WireJson& tools, std::string_view space, std::string_view about, const std::string& at = "tools") {
+    for (std::size_t i = 0; i < tools.size() && !error_; ++i) {
+      const WireJson& tool = tools[i];
+      const std::string here = fmt::format("{}[{}]", at, i);
       const std::string_view type = string_field(tool, "type");
       if (type == "namespace" && space.empty()) {
         const WireJson* inner = field_of(tool, "tools");
-        if (inner && inner->is_array()) read(*inner, string_field(tool, "name"), string_field(tool, "description"));
+        if (inner && inner->is_array()) read(*inner, string_field(tool, "name"), string_field(tool, "description"), here + ".tools");
       } else if (type == "function" || type == "custom") {
-        add(tool, type == "custom", space, std::exchange(about, {}));
+        add(tool, type == "custom", space, std::exchange(about, {}), here);
       }
     }
   }
-  ResponsesTools take() { return std::move(tools_); }
+  tl::expected<ResponsesTools, WireError> take() {
+    if (error_) return tl::unexpected(std::move(*error_));
+    return std::move(tools_);
+  }
 
  private:
-  void add(const WireJson& tool, bool custom, std::string_view space, std::string_view about) {
+  void add(const WireJson& tool, bool custom, std::string_view space, std::string_view about, const std::string& at) {
     const std::string name(string_field(tool, "name"));
     std::string flat = name.empty() ? "" : flat_name(space, name), description(about);
     if (!about.empty()) description += "\n\n";
@@ -52,13 +58,17 @@ class ToolsReader {
     OfferedTool offered{.name = flat,
                         .description = std::move(description),
                         .parameters = custom ? &text : field_of(tool, "parameters"),
-                        .strict = is_true(tool, "strict")};
-    if (add_tool(conversation_, names_, std::move(offered))) tools_.emplace(std::move(flat), ResponsesTool{custom, std::string(space), name});
+                        .strict = is_true(tool, "strict"),
+                        .at = at + ".parameters"};
+    const auto added = add_tool(conversation_, names_, std::move(offered));
+    if (!added) error_ = added.error();
+    else if (*added) tools_.emplace(std::move(flat), ResponsesTool{custom, std::string(space), name});
   }
 
   Conversation& conversation_;
   std::set<std::string> names_;
   ResponsesTools tools_;
+  std::optional<WireError> error_;
 };
 
 }  // namespace
@@ -74,7 +84,7 @@ std::string custom_input(std::string_view arguments) {
   return std::string(string_field(parsed, kCustomInput));
 }
 
-ResponsesTools read_tools(const WireJson& tools, Conversation& conversation) {
+tl::expected<ResponsesTools, WireError> read_tools(const WireJson& tools, Conversation& conversation) {
   ToolsReader reader(conversation);
   reader.read(tools, "", "");
   return reader.take();

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include <tl/expected.hpp>
+
 #include "daemon/completions/conversation.h"
 #include "daemon/dialects/wire.h"
 
@@ -23,7 +25,7 @@ inline constexpr std::string_view kCustomInput = "input";  // the one argument
 std::string flat_name(std::string_view space, std::string_view name);
 std::string custom_arguments(std::string_view input);           // {"input": ...}
 std::string custom_input(std::string_view arguments);           // and back; empty where there is none
-// `tools` as the client sent them; hosted ones, which nobody here runs, are left out.
-ResponsesTools read_tools(const WireJson& tools, Conversation& conversation);
+// `tools` as the client sent them; hosted ones, which nobody here runs, are left out. An error: a strict one cannot be enforced.
+tl::expected<ResponsesTools, WireError> read_tools(const WireJson& tools, Conversation& conversation);
 
 }  // namespace lares::daemon

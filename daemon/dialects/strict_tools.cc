@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "daemon/utf8.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -53,7 +55,33 @@ bool strict(const WireJson& tool) {
   return value && *value == true;
 }
 
+// One line, of names that a client chose.
+std::string one_line(std::string_view text) {
+  constexpr std::size_t kBytesMax = 300;
+  std::string line(utf8_prefix(text, kBytesMax));
+  std::ranges::replace_if(line, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  if (line.size() < text.size()) line += "...";
+  return line;
+}
+
+WireError not_enforced(const engine::SchemaError& error, const std::string& at) {
+  const std::string path = at + one_line(error.path);
+  return invalid(path, fmt::format("read {}: {}", path, one_line(error.message)));
+}
+
 }  // namespace
+
+tl::expected<engine::JsonSchemaRef, WireError> enforced_schema(const WireJson& schema, const std::string& at) {
+  auto compiled = engine::compile_schema(schema);
+  if (!compiled) return tl::unexpected(not_enforced(compiled.error(), at));
+  return std::move(*compiled);
+}
+
+tl::expected<engine::JsonSchemaRef, WireError> enforced_parameters(const WireJson& schema, const std::string& at) {
+  auto compiled = engine::compile_parameters(schema);
+  if (!compiled) return tl::unexpected(not_enforced(compiled.error(), at));
+  return std::move(*compiled);
+}
 
 std::optional<WireError> wrong_strict_tools(const WireJson& tools) {
   if (std::none_of(tools.begin(), tools.end(), strict)) return std::nullopt;

@@ -9,7 +9,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/text/json_automaton.h"
+#include "engine/text/json_masks.h"
+#include "engine/text/json_walker.h"
+#include "engine/text/schema_nodes.h"
 #include "engine/text/vocabulary.h"
 
 namespace lares::engine {
@@ -18,21 +20,39 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr char kMarker = '\xFF';  // no UTF-8 text contains it
-constexpr std::size_t kJsonMasksMax = 256;
 
 struct Parameter {
   std::string name;
-  bool text = true;  // string="true"
   bool required = false;
-  JsonKind kind = JsonKind::any;
-  std::vector<std::string> one_of;
+  ParameterForms forms;
+  JsonSchemaRef json;  // that forms.json is a node of
 };
 struct Declared {
   std::string name;
   std::vector<Parameter> parameters;
 };
 
+JsonSchemaRef schema_of_type(const std::string& type) {
+  static const auto compiled = [] {
+    std::map<std::string, JsonSchemaRef> all = {{"", *compile_schema(Json::object())}};
+    for (const char* const name : {"integer", "number", "boolean", "array", "object"}) all[name] = *compile_schema({{"type", name}});
+    return all;
+  }();
+  const auto known = compiled.find(type);
+  return known != compiled.end() ? known->second : compiled.at("");
+}
+
+Declared strictly_declared(const ToolSpec& spec) {
+  Declared out{spec.name, {}};
+  const auto& properties = spec.strict->nodes[spec.strict->root].properties;
+  for (std::size_t i = 0; i < properties.size(); ++i) {
+    out.parameters.push_back({properties[i].name, properties[i].required, spec.strict->parameters[i], spec.strict});
+  }
+  return out;
+}
+
 Declared declared(const ToolSpec& spec) {
+  if (spec.strict) return strictly_declared(spec);
   Declared out{spec.name, {}};
   const Json schema = Json::parse(spec.schema, nullptr, /*allow_exceptions=*/false);
   if (!schema.is_object() || !schema.contains("properties")) return out;
@@ -40,18 +60,15 @@ Declared declared(const ToolSpec& spec) {
   for (const Json& name : schema.value("required", Json::array())) {
     if (name.is_string()) required.insert(name.get<std::string>());
   }
-  static const std::map<std::string, JsonKind> kinds = {{"integer", JsonKind::integer}, {"number", JsonKind::number},
-                                                        {"boolean", JsonKind::boolean}, {"array", JsonKind::array},
-                                                        {"object", JsonKind::object}};
   for (const auto& [name, property] : schema["properties"].items()) {
-    Parameter p{.name = name, .required = required.count(name) > 0};
+    Parameter p{.name = name, .required = required.count(name) > 0, .forms = {}, .json = nullptr};
     const std::string type = property.is_object() && property.contains("type") && property["type"].is_string()
                                  ? property["type"].get<std::string>() : "";
-    p.text = type == "string";
-    if (const auto kind = kinds.find(type); kind != kinds.end()) p.kind = kind->second;
-    if (p.text && property.contains("enum") && property["enum"].is_array()) {
+    p.forms.text = type == "string";
+    if (!p.forms.text) p.json = schema_of_type(type), p.forms.json = p.json->root;
+    if (p.forms.text && property.contains("enum") && property["enum"].is_array()) {
       for (const Json& value : property["enum"]) {
-        if (value.is_string()) p.one_of.push_back(value.get<std::string>());
+        if (value.is_string()) p.forms.one_of.push_back(value.get<std::string>());
       }
     }
     out.parameters.push_back(std::move(p));
@@ -61,7 +78,7 @@ Declared declared(const ToolSpec& spec) {
 
 // One way on: `text` is forced, then `then` happens.
 struct Way {
-  enum class Then { invoke, value, value_end, after_invoke, finish };
+  enum class Then { invoke, text, json, value_end, after_invoke, finish };
   std::string text;
   Then then;
   std::size_t index = 0;  // of the tool or the parameter
@@ -71,7 +88,7 @@ class GrammarImpl final : public Grammar {
  public:
   GrammarImpl(const Tokenizer& tokenizer, GrammarOptions options)
       : tokenizer_(tokenizer), vocabulary_(tokenizer.vocabulary()), options_(std::move(options)),
-        phase_(Phase::thinking) {
+        phase_(Phase::thinking), json_masks_(vocabulary_) {
     for (const ToolSpec& spec : options_.tools) tools_.push_back(declared(spec));
     if (!options_.thinking) begin_content();
   }
@@ -111,10 +128,9 @@ class GrammarImpl final : public Grammar {
       case Phase::json_value:
         if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
         value_ += bytes;
-        for (const char c : bytes) {
-          if (json_closing_ > 0 || !json_.accept(std::uint8_t(c))) ++json_closing_;
-        }
-        return;
+        if (json_->accept(bytes)) return;
+        phase_ = Phase::free_value;  // others wrote what is none
+        return remember(bytes);
       case Phase::stretch_value:
         if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
         return extend(bytes);
@@ -150,11 +166,9 @@ class GrammarImpl final : public Grammar {
         if (!tools_.empty() && tail_.ends_with("\n\n<")) allow(mask_, vocabulary_->dsml());
         return;
       case Phase::json_content:
-        if (json_.complete()) {
-          clear();
-          return allow(mask_, vocabulary_->eos());
-        }
-        json_text();
+        clear();
+        json_masks_.add(*json_, mask_);
+        if (json_->complete()) allow(mask_, vocabulary_->eos());
         return walk_ways(ByteTrie::kRoot, 0, ways_.size(), 0);  // of calls, while nothing has been said
       case Phase::ways:
         clear();
@@ -167,7 +181,11 @@ class GrammarImpl final : public Grammar {
         if (tail_.ends_with("</")) allow(mask_, vocabulary_->dsml());
         return;
       case Phase::json_value:
-        return json_mask();
+        clear();
+        json_masks_.add(*json_, mask_);
+        forbid_marker(value_);
+        if (json_->closed()) allow(mask_, vocabulary_->dsml());
+        return;
       case Phase::stretch_value:
         return stretch_mask();
       case Phase::end:
@@ -180,10 +198,13 @@ class GrammarImpl final : public Grammar {
     }
   }
 
-  // Any text, but not the marker spelt in ordinary tokens: readers of the text could not tell it from the real one.
   void free_text() {
     mask_ = vocabulary_->ordinary_mask();
-    if (!tail_.ends_with("｜DSML")) return;
+    forbid_marker(tail_);
+  }
+  // The marker is not spelt in ordinary tokens: readers of the text could not tell it from the real one.
+  void forbid_marker(std::string_view so_far) {
+    if (!so_far.ends_with("｜DSML")) return;
     const std::uint32_t node = vocabulary_->ordinary().child(ByteTrie::kRoot, std::uint8_t("｜"[0]));
     if (node != ByteTrie::kRoot) forbid_below(node);
   }
@@ -224,38 +245,6 @@ class GrammarImpl final : public Grammar {
     }
   }
 
-  void json_mask() {
-    if (json_closing_ > 0) {  // "<" or "</" of the closing tag was written
-      clear();
-      if (json_closing_ == 2) return allow(mask_, vocabulary_->dsml());
-      return allow_bytes("/");
-    }
-    json_text();
-    if (json_.complete()) {
-      allow_bytes("<");
-      allow_bytes("</");
-    }
-  }
-  void json_text() {
-    const std::string key = json_.key();
-    if (const auto known = json_masks_.find(key); known != json_masks_.end()) {
-      mask_ = known->second;
-      return;
-    }
-    clear();
-    walk_json(ByteTrie::kRoot, json_);
-    if (json_masks_.size() < kJsonMasksMax) json_masks_.emplace(key, mask_);
-  }
-  void walk_json(std::uint32_t node, const JsonAutomaton& json) {
-    const ByteTrie& trie = vocabulary_->ordinary();
-    for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c) {
-      const std::uint32_t child = trie.node(node).first_child + c;
-      JsonAutomaton next = json;
-      if (!next.accept(trie.label(child))) continue;
-      for (const Token id : trie.ids(child)) allow(mask_, id);
-      walk_json(child, next);
-    }
-  }
   void allow_bytes(std::string_view bytes) {
     std::uint32_t node = ByteTrie::kRoot;
     for (const char c : bytes) {
@@ -338,8 +327,10 @@ class GrammarImpl final : public Grammar {
         if (may_close()) ways.push_back({std::string("\n</") + kMarker + "invoke>\n", Way::Then::after_invoke});
         return set_ways(std::move(ways));
       }
-      case Way::Then::value:
-        return begin_value(way.index);
+      case Way::Then::text:
+        return begin_text(way.index);
+      case Way::Then::json:
+        return begin_json(way.index);
       case Way::Then::value_end:
         return end_value(std::string::npos);
       case Way::Then::after_invoke:
@@ -357,8 +348,13 @@ class GrammarImpl final : public Grammar {
     if (!must_call && !options_.json) return;
     set_ways(invokes(std::string("\n\n<") + kMarker + "tool_calls>\n<" + kMarker));
     if (must_call) return;
-    json_ = JsonAutomaton(JsonKind::object);
+    const JsonSchemaRef schema = options_.schema ? options_.schema : schema_of_type("object");
+    begin_walk(JsonWalker(schema, schema->root, /*closes=*/false));
     phase_ = Phase::json_content;
+  }
+  void begin_walk(JsonWalker walker) {
+    json_.emplace(std::move(walker));
+    json_masks_.reset();
   }
   void say_json(std::string_view bytes) {
     if (!ways_.empty() && bytes.starts_with('\n')) {  // no JSON begins like this
@@ -366,11 +362,7 @@ class GrammarImpl final : public Grammar {
       return advance(bytes);
     }
     ways_.clear();
-    for (const char c : bytes) {
-      if (json_.accept(std::uint8_t(c))) continue;
-      phase_ = Phase::content;  // what the answer goes on with, which others wrote, is none
-      return;
-    }
+    if (!json_->accept(bytes)) phase_ = Phase::content;  // what the answer goes on with, which others wrote, is none
   }
 
   // "<｜DSML｜" was written as content: the rest of the opening tag, and the first invoke.
@@ -405,8 +397,9 @@ class GrammarImpl final : public Grammar {
     const auto& all = tools_[tool_].parameters;
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (used(all[i].name)) continue;
-      ways.push_back({before + kMarker + "parameter name=\"" + all[i].name + (all[i].text ? "\" string=\"true\">" : "\" string=\"false\">"),
-                      Way::Then::value, i});
+      const std::string tag = before + kMarker + "parameter name=\"" + all[i].name;
+      if (all[i].forms.text) ways.push_back({tag + "\" string=\"true\">", Way::Then::text, i});
+      if (all[i].forms.json != 0) ways.push_back({tag + "\" string=\"false\">", Way::Then::json, i});
     }
     return ways;
   }
@@ -415,14 +408,17 @@ class GrammarImpl final : public Grammar {
     parameter_ = index;
     value_.clear();
     tail_.clear();
+  }
+  void begin_json(std::size_t index) {
+    begin_value(index);
     const Parameter& p = tools_[tool_].parameters[index];
-    if (!p.text) {
-      json_ = JsonAutomaton(p.kind);
-      json_closing_ = 0;
-      phase_ = Phase::json_value;
-      return;
-    }
-    std::vector<std::string> one_of = p.one_of;
+    begin_walk(JsonWalker(p.json, p.forms.json, /*closes=*/true));
+    phase_ = Phase::json_value;
+  }
+  void begin_text(std::size_t index) {
+    begin_value(index);
+    const Parameter& p = tools_[tool_].parameters[index];
+    std::vector<std::string> one_of = p.forms.one_of;
     if (options_.oracle) {
       if (auto choices = options_.oracle(tools_[tool_].name, p.name, written_)) {
         if (!choices->one_of.empty()) {
@@ -437,6 +433,11 @@ class GrammarImpl final : public Grammar {
           return;
         }
       }
+    }
+    if (one_of.empty() && !p.forms.patterns.empty()) {
+      begin_walk(JsonWalker(p.forms.patterns));
+      phase_ = Phase::json_value;
+      return;
     }
     if (one_of.empty()) {
       phase_ = Phase::free_value;
@@ -479,9 +480,8 @@ class GrammarImpl final : public Grammar {
   std::size_t tool_ = 0, parameter_ = 0;
   Arguments written_;              // of the call under way
   std::string value_;
-  JsonAutomaton json_;
-  int json_closing_ = 0;           // bytes of "</" written after the value
-  std::map<std::string, TokenMask> json_masks_;
+  std::optional<JsonWalker> json_;
+  JsonMasks json_masks_;
   ArgumentChoices stretch_;
   std::vector<std::uint32_t> starts_;           // where value_ occurs in stretch_.substring_of
   std::vector<std::uint32_t> starts_before_;    // ... as of before its last '<'

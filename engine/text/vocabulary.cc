@@ -1,8 +1,55 @@
 #include "engine/text/vocabulary.h"
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "engine/chat.h"
 
 namespace lares::engine {
+namespace {
+
+class StringWalk {
+ public:
+  explicit StringWalk(const ByteTrie& trie) : trie_(trie) {}
+
+  StringTokens from(StringAt at, std::size_t n_words) {
+    out_.inside.assign(n_words, 0);
+    rests_.clear();
+    inside(ByteTrie::kRoot, at);
+    std::vector<ByteTrie::Entry> entries(rests_.begin(), rests_.end());
+    out_.crossing = ByteTrie(std::move(entries));
+    return std::move(out_);
+  }
+
+ private:
+  void inside(std::uint32_t node, StringAt at) {
+    for (std::uint32_t c = 0; c < trie_.node(node).n_children; ++c) {
+      const std::uint32_t child = trie_.node(node).first_child + c;
+      const StringAt next = string_step(at, trie_.label(child));
+      if (next == StringAt::broken) continue;
+      for (const Token id : trie_.ids(child)) allow(out_.inside, id);
+      if (next == StringAt::closed) behind(child);
+      else inside(child, next);
+    }
+  }
+  void behind(std::uint32_t node) {
+    for (std::uint32_t c = 0; c < trie_.node(node).n_children; ++c) {
+      const std::uint32_t child = trie_.node(node).first_child + c;
+      rest_ += char(trie_.label(child));
+      for (const Token id : trie_.ids(child)) rests_.emplace_back(rest_, id);
+      behind(child);
+      rest_.pop_back();
+    }
+  }
+
+  const ByteTrie& trie_;
+  StringTokens out_;
+  std::string rest_;
+  std::vector<std::pair<std::string, Token>> rests_;
+};
+
+}  // namespace
 
 Vocabulary::Vocabulary(const Tokenizer& tokenizer) : mask_((std::size_t(tokenizer.vocab_size()) + 63) / 64) {
   std::vector<ByteTrie::Entry> entries;
@@ -13,6 +60,7 @@ Vocabulary::Vocabulary(const Tokenizer& tokenizer) : mask_((std::size_t(tokenize
     allow(mask_, id);
   }
   trie_ = ByteTrie(std::move(entries));
+  for (std::size_t at = 0; at < kStringStates; ++at) strings_[at] = StringWalk(trie_).from(StringAt(at), mask_.size());
   eos_ = tokenizer.added(kEos).value_or(-1);
   dsml_ = tokenizer.added(kDsml).value_or(-1);
   think_end_ = tokenizer.added(kThinkEnd).value_or(-1);

@@ -121,6 +121,37 @@ class ChatTest(DialectCase):
             thread.join()
         self.assertEqual(answers, [NOISE] * n)
 
+    def test_an_answer_obeys_its_schema(self):
+        self.start({"text": "hm</think>Sure! Here it is: {\"n\": 12.5, \"tags\": [\"z\"]}"})
+        schema = {"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "integer", "minimum": 3, "maximum": 40},
+                                                   "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 1, "maxItems": 2}, "none": {"type": "null"}},
+                  "required": ["name", "n", "tags", "none"], "additionalProperties": False}
+        status, answer = self.chat(messages=[{"role": "user", "content": "x"}],
+                                   response_format={"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": schema}})
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(answer["choices"][0]["finish_reason"], "stop")
+        document = json.loads(answer["choices"][0]["message"]["content"])
+        self.assertEqual(list(document), ["name", "n", "tags", "none"])
+        self.assertEqual((document["name"], document["none"]), ("Sure! Here it is: {", None))  # what may be written is
+        self.assertTrue(isinstance(document["n"], int) and 3 <= document["n"] <= 40, document)
+        self.assertTrue(1 <= len(document["tags"]) <= 2 and set(document["tags"]) <= {"a", "b"}, document)
+
+    def test_a_strict_tool_obeys_its_schema(self):
+        lines = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 3}
+        tool = {"type": "function", "function": {"name": "show", "strict": True, "parameters": {
+            "type": "object", "properties": {"path": {"type": "string"}, "lines": lines}, "required": ["path", "lines"], "additionalProperties": False}}}
+        asked = "hm</think>\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"show\">\n<｜DSML｜parameter name=\"lines\" string=\"false\">[7, \"8\"]</｜DSML｜parameter>"
+        self.start({"text": asked})
+        status, answer = self.chat(messages=[{"role": "user", "content": "x"}], tools=[tool])
+        self.assertEqual(status, 200, answer)
+        arguments = json.loads(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"])
+        self.assertEqual(sorted(arguments), ["lines", "path"])
+        self.assertEqual(arguments["lines"][0], 7)
+        self.assertTrue(2 <= len(arguments["lines"]) <= 3 and all(isinstance(n, int) and n >= 1 for n in arguments["lines"]), arguments)
+        lines["uniqueItems"] = True
+        status, wrong = self.chat(messages=[{"role": "user", "content": "x"}], tools=[tool])
+        self.assertEqual((status, wrong["error"]["param"]), (400, "tools[0].function.parameters.properties.lines.uniqueItems"))
+
     def test_what_is_wrong_is_said(self):
         self.start({"text": "x"})
         status, wrong = self.chat(messages=[{"role": "user", "content": "x"}], max_tokens=0)

@@ -23,6 +23,20 @@ def last_words(response):
     return json.loads(rest(response).rsplit("data: ", 1)[1].split("\n", 1)[0])
 
 
+# A call whose argument no strict tool of this schema takes, and an answer that no such format does.
+LINES = {"type": "object", "properties": {"lines": {"type": "array", "items": {"enum": [7, 70, 9]}, "minItems": 2, "maxItems": 3}, "deep": {"type": "boolean"}},
+         "required": ["lines", "deep"], "additionalProperties": False}
+DSML = "｜DSML｜"
+ASKED = f'hm</think>\n\n<{DSML}tool_calls>\n<{DSML}invoke name="show">\n<{DSML}parameter name="lines" string="false">[7, "9"]</{DSML}parameter>'
+SAID = 'hm</think>Here: {"deep": true, "lines": [7, 8]}'
+
+
+def obeys(case, arguments):
+    case.assertEqual(sorted(arguments), ["deep", "lines"])
+    case.assertIsInstance(arguments["deep"], bool)
+    case.assertTrue(2 <= len(arguments["lines"]) <= 3 and set(arguments["lines"]) <= {7, 70, 9}, arguments)
+
+
 class Messages(Case):
     PATH = "/anthropic/v1/messages?beta=true"
     TOOLS = [{"name": "write", "description": "Writes a file.", "input_schema": SCHEMA}]
@@ -86,6 +100,21 @@ class Messages(Case):
         self.assertEqual(last_words(response)["error"]["type"], "overloaded_error")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
 
+    def test_schemas_are_obeyed(self):
+        self.start({"text": ASKED}, {"text": SAID}, {"text": SAID})
+        user = [{"role": "user", "content": "x"}]
+        status, answer = self.whole(self.PATH, messages=user, tools=[{"name": "show", "strict": True, "input_schema": LINES}])
+        self.assertEqual((status, answer["stop_reason"]), (200, "tool_use"), answer)
+        self.assertEqual(answer["content"][-1]["input"]["lines"][0], 7)
+        obeys(self, answer["content"][-1]["input"])
+        for place in ({"output_config": {"format": {"type": "json_schema", "schema": LINES}}}, {"output_format": {"type": "json_schema", "schema": LINES}}):
+            status, answer = self.whole(self.PATH, messages=user, **place)
+            self.assertEqual((status, answer["stop_reason"]), (200, "end_turn"), answer)
+            obeys(self, json.loads(answer["content"][-1]["text"]))
+        status, wrong = self.whole(self.PATH, messages=user, output_config={"format": {"type": "json_schema", "schema": dict(LINES, maxProperties=2)}})
+        self.assertEqual((status, wrong["error"]["type"]), (400, "invalid_request_error"))
+        self.assertEqual(wrong["error"]["message"], "read output_config.format.schema.maxProperties: it cannot be enforced; leave it out")
+
     def test_tokens_are_counted_and_mistakes_named(self):
         self.start({"text": "x"})
         _, short = self.whole("/v1/messages/count_tokens", messages=[{"role": "user", "content": "x"}])
@@ -146,6 +175,21 @@ class Responses(Case):
         self.daemon.process.terminate()
         self.assertEqual(last_words(response)["type"], "response.failed")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+
+    def test_schemas_are_obeyed(self):
+        self.start({"text": ASKED}, {"text": SAID})
+        tool = {"type": "function", "name": "show", "strict": True, "parameters": LINES}
+        status, answer = self.whole(self.PATH, input="x", tools=[tool])
+        self.assertEqual(status, 200, answer)
+        obeys(self, json.loads(answer["output"][-1]["arguments"]))
+        form = {"type": "json_schema", "name": "s", "strict": True, "schema": LINES}
+        status, answer = self.whole(self.PATH, input="x", text={"format": form})
+        self.assertEqual((status, answer["status"]), (200, "completed"), answer)
+        obeys(self, json.loads(answer["output"][-1]["content"][0]["text"]))
+        status, wrong = self.whole(self.PATH, input="x", text={"format": dict(form, schema=dict(LINES, minProperties=1))})
+        self.assertEqual((status, wrong["error"]["param"]), (400, "text.format.schema.minProperties"))
+        status, wrong = self.whole(self.PATH, input="x", tools=[dict(tool, parameters=dict(LINES, oneOf=[]))])
+        self.assertEqual((status, wrong["error"]["param"]), (400, "tools[0].parameters.oneOf"))
 
     def test_mistakes_are_named(self):
         self.start({"text": "x"})

@@ -21,6 +21,7 @@ TEST(Prompt, TheCatalogueHasItsOrderAndItsSchemasAreJson) {
   for (const auto& tool : catalogue()) {
     names.push_back(tool.name);
     EXPECT_TRUE(nlohmann::json::accept(tool.schema)) << tool.name;
+    EXPECT_TRUE(tool.strict) << tool.name << "'s schema cannot be enforced";
   }
   EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "test", "git", "outline", "mcp_search", "mcp_call", "ask_user", "plan"));
 }

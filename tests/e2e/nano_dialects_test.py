@@ -1,4 +1,6 @@
-"""nano behind each HTTP dialect: the second turn of a conversation evaluates what is new in it and nothing else. nano_dialects_test.py BIN"""
+"""nano behind each HTTP dialect: the second turn of a conversation evaluates what is new in it and nothing else; what it says at random obeys
+a schema. nano_dialects_test.py BIN"""
+import datetime
 import json
 import os
 import subprocess
@@ -80,6 +82,27 @@ class Dialects(unittest.TestCase):
         said, first = turn([asked])
         _, second = turn([asked, *said, {"role": "user", "content": MORE}])
         self.assert_new_alone(first, second)
+
+    def test_what_nano_says_at_random_obeys_a_schema(self):
+        day = {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}
+        item = {"type": "object", "properties": {"kind": {"enum": ["bug", "question"]}, "line": {"type": "integer", "minimum": 1, "maximum": 500}, "since": day},
+                "required": ["kind", "line", "since"], "additionalProperties": False}
+        schema = {"type": "object", "properties": {"items": {"type": "array", "items": item, "minItems": 1, "maxItems": 3}, "sure": {"type": "boolean"}},
+                  "required": ["items", "sure"], "additionalProperties": False}
+        for seed in range(4):
+            answer = self.post("/v1/chat/completions", messages=[{"role": "user", "content": QUESTION}], max_tokens=1000, thinking={"type": "disabled"}, temperature=1, seed=seed,
+                               response_format={"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": schema}})
+            self.assertEqual(answer["choices"][0]["finish_reason"], "stop", answer)
+            said = json.loads(answer["choices"][0]["message"]["content"])
+            self.assertEqual(list(said), ["items", "sure"])
+            self.assertIsInstance(said["sure"], bool)
+            self.assertTrue(1 <= len(said["items"]) <= 3, said)
+            for one in said["items"]:
+                self.assertEqual(list(one), ["kind", "line", "since"])
+                self.assertIn(one["kind"], ("bug", "question"))
+                self.assertTrue(1 <= one["line"] <= 500, one)
+                if one["since"] is not None:
+                    datetime.date.fromisoformat(one["since"])
 
 
 if __name__ == "__main__":

@@ -1,45 +1,23 @@
 // Random walks: whatever the model prefers, what the grammar lets through is a well-formed answer.
 #include "engine/grammar.h"
 
-#include <filesystem>
+#include <map>
 #include <random>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "engine/chat.h"
-#include "engine/text/json_automaton.h"
+#include "engine/text/json_walker.h"
+#include "engine/text/schema_nodes.h"
 #include "engine/text/vocabulary.h"
+#include "tests/engine/bytes_tokenizer.h"
+#include "tests/engine/schema_checker.h"
 
 namespace lares::engine {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A byte-level tokenizer with the control tokens: 256 bytes, some longer tokens, then the added ones.
-class Bytes final : public Tokenizer {
- public:
-  Bytes() {
-    for (int b = 0; b < 256; ++b) tokens_.emplace_back(1, char(b));
-    for (const char* t : {"</", "\">\n", "parameter", "name", "=\"", "true", " string", "in", "invoke", "\n\n", "return ", "12", "[1", ", ", "</tool_result>", "tool_result>\n"}) tokens_.emplace_back(t);
-    n_ordinary_ = Token(tokens_.size());
-    for (std::string_view t : {kBos, kEos, kUser, kAssistant, kThink, kThinkEnd, kDsml}) tokens_.emplace_back(t);
-  }
-  void encode(std::string_view, bool, std::vector<Token>&) const override {}
-  std::vector<Token> encode(const std::vector<Segment>&) const override { return {}; }
-  int vocab_size() const override { return int(tokens_.size()); }
-  std::string_view bytes(Token id) const override { return tokens_[std::size_t(id)]; }
-  std::optional<Token> added(std::string_view text) const override {
-    for (Token id = n_ordinary_; id < vocab_size(); ++id) {
-      if (tokens_[std::size_t(id)] == text) return id;
-    }
-    return std::nullopt;
-  }
-
- private:
-  std::vector<std::string> tokens_;
-  Token n_ordinary_ = 0;
-};
+using test::Bytes;
 
 const std::vector<ToolSpec> kTools = {
     {"edit", "", R"({"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace"]},
@@ -338,20 +316,115 @@ TEST(Grammar, TheMarkerCannotBeSpeltInOrdinaryTokens) {
   EXPECT_TRUE(allows(*grammar->mask(), Token('x')));
 }
 
-TEST(JsonAutomaton, AgreesWithAParserOnEveryPrefixAndOneWrongByte) {
+const char* const kStrict = R"x({"type":"object","properties":{
+  "edits":{"type":"array","items":{"$ref":"#/$defs/edit"},"minItems":1,"maxItems":3},
+  "mode":{"type":"string","enum":["all","one","all of it"]},
+  "note":{"type":["string","null"]},
+  "id":{"anyOf":[{"type":"string","pattern":"^[A-Z]{1,2}-[0-9]$"},{"type":"integer","minimum":0,"maximum":99},{"const":"none"}]},
+  "when":{"type":"string","format":"date"},
+  "options":{"type":"object","properties":{"deep":{"type":"boolean"},"filter":{"anyOf":[{"type":"null"},{"type":"string"}]}},"required":["deep","filter"],"additionalProperties":false}},
+  "required":["edits","mode","note","id","when","options"],"additionalProperties":false,
+  "$defs":{"edit":{"type":"object","properties":{"line":{"type":"integer","minimum":1},"inner":{"anyOf":[{"$ref":"#/$defs/edit"},{"type":"null"}]}},"required":["line","inner"],"additionalProperties":false}}})x";
+
+TEST(Grammar, CallsOfAStrictToolObeyItsSchema) {
+  const Bytes t;
+  const auto schema = nlohmann::ordered_json::parse(kStrict);
+  const auto strict = compile_parameters(schema);
+  ASSERT_TRUE(strict) << strict.error().path << " " << strict.error().message;
+  const std::vector<ToolSpec> tools = {{"change", "", kStrict, *strict}, kTools[1]};
+  const test::SchemaChecker checker(schema);
+  std::map<std::string, int> ids, notes;
+  int n_checked = 0;
+  for (unsigned seed = 0; seed < 80; ++seed) {
+    SCOPED_TRACE(seed);
+    const Message m = random_answer(t, {.tools = tools, .thinking = seed % 2 == 0, .calls_max = 2, .call_required = true}, seed);
+    for (const ToolCall& call : m.calls) {
+      if (call.name != "change") continue;
+      const auto arguments = nlohmann::ordered_json::parse(call.arguments, nullptr, /*allow_exceptions=*/false);
+      EXPECT_TRUE(checker.valid(arguments)) << call.arguments;
+      ++n_checked;
+      ++ids[arguments["id"].type_name()];
+      ++notes[arguments["note"].type_name()];
+    }
+  }
+  EXPECT_GT(n_checked, 25);
+  EXPECT_EQ(ids.size(), 2u);  // texts as they are, numbers as JSON
+  EXPECT_EQ(notes.size(), 2u);
+}
+
+TEST(Grammar, AToolThatIsNotStrictIsHeldToItsTypesAlone) {
+  const Bytes t;
+  const auto grammar = Grammar::make(t, {.tools = {{"change", "", kStrict}}, .thinking = false});
+  const auto say = [&](std::string_view text) {
+    for (const char c : text) grammar->accept(Token(std::uint8_t(c)));
+  };
+  say("\n\n<"), grammar->accept(*t.added(kDsml));
+  say("tool_calls>\n<"), grammar->accept(*t.added(kDsml));
+  say("invoke name=\"change\">\n<"), grammar->accept(*t.added(kDsml));
+  say("parameter name=\"edits\" string=\"false\">");
+  EXPECT_FALSE(allows(*grammar->mask(), Token('{')));
+  say("[");
+  EXPECT_TRUE(allows(*grammar->mask(), Token('1')));
+}
+
+TEST(Grammar, AnAnswerObeysItsSchema) {
+  const Bytes t;
+  const auto schema = nlohmann::ordered_json::parse(R"({"type":"object","properties":{"n":{"type":"integer","minimum":2,"maximum":11},"tags":{"type":"array","items":{"enum":["a","b"]}}},"required":["n","tags"]})");
+  const JsonSchemaRef compiled = *compile_schema(schema);
+  int n_calls = 0;
+  for (unsigned seed = 0; seed < 80; ++seed) {
+    SCOPED_TRACE(seed);
+    const bool with_tools = seed % 2 == 0;
+    const Message m = random_answer(t, {.tools = with_tools ? kTools : std::vector<ToolSpec>(), .thinking = seed % 4 < 2, .oracle = oracle, .calls_max = 1, .json = true, .schema = compiled}, seed);
+    n_calls += m.calls.empty() ? 0 : 1;
+    if (!m.calls.empty()) continue;
+    const auto document = nlohmann::ordered_json::parse(m.content, nullptr, /*allow_exceptions=*/false);
+    EXPECT_TRUE(test::SchemaChecker(schema).valid(document)) << m.content;
+  }
+  EXPECT_GT(n_calls, 5);
+}
+
+// What others wrote before, with more blanks than would be written here, is gone on with.
+TEST(Grammar, ADocumentGoesOnBehindAnyBlanks) {
+  const Bytes t;
+  const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = *compile_schema(nlohmann::ordered_json::parse(R"({"type":"object","properties":{"a":{"type":"boolean"},"b":{"type":"null"}}})"))});
+  for (const char c : std::string("\n{\t \"a\" :\r\n  tr")) grammar->accept(Token(std::uint8_t(c)));
+  EXPECT_TRUE(allows(*grammar->mask(), Token('u')));
+  EXPECT_FALSE(allows(*grammar->mask(), Token('x')));
+  for (const char c : std::string("ue , ")) grammar->accept(Token(std::uint8_t(c)));
+  EXPECT_TRUE(allows(*grammar->mask(), Token('"')));
+  EXPECT_FALSE(allows(*grammar->mask(), Token('}')));
+}
+
+// Readers of the text could not tell it from the real one.
+TEST(Grammar, TheMarkerIsNotSpeltInAValueEither) {
+  const Bytes t;
+  const auto grammar = Grammar::make(t, {.tools = kTools, .thinking = false});
+  const auto say = [&](std::string_view text) {
+    for (const char c : text) grammar->accept(Token(std::uint8_t(c)));
+  };
+  say("\n\n<"), grammar->accept(*t.added(kDsml));
+  say("tool_calls>\n<"), grammar->accept(*t.added(kDsml));
+  say("invoke name=\"edit\">\n<"), grammar->accept(*t.added(kDsml));
+  say("parameter name=\"extra\" string=\"false\">{\"a\": \"</｜DSML");
+  EXPECT_FALSE(allows(*grammar->mask(), Token(0xEF)));
+  EXPECT_TRUE(allows(*grammar->mask(), Token('x')));
+}
+
+TEST(JsonWalker, AgreesWithAParserOnEveryPrefixAndOneWrongByte) {
+  const JsonSchemaRef any = *compile_schema(nlohmann::ordered_json::object());
+  const auto begin = [&] { return JsonWalker(any, any->root, /*closes=*/false); };
   std::mt19937 random(1);
   for (const std::string good : {R"({"a": [1, -2.5e+3, true, null, "x\"\u00e9é"], "b": {}})", "[]", "[[0], {}]", "\"q\"", "false", "-0.1E-7"}) {
-    JsonAutomaton a;
-    for (std::size_t i = 0; i < good.size(); ++i) ASSERT_TRUE(a.accept(std::uint8_t(good[i]))) << good.substr(0, i + 1);
+    JsonWalker a = begin();
+    for (std::size_t i = 0; i < good.size(); ++i) ASSERT_TRUE(a.accept(good.substr(i, 1))) << good.substr(0, i + 1);
     EXPECT_TRUE(a.complete()) << good;
     for (int n = 0; n < 500; ++n) {
       std::string bad = good;
       bad[random() % bad.size()] = "{}[]\",:0x e.-\\"[random() % 14];
-      JsonAutomaton b;
-      if (bad.front() == ' ' || bad.back() == ' ') continue;  // the automaton takes values without space around them
-      bool ok = true;
-      for (const char c : bad) ok = ok && b.accept(std::uint8_t(c));
-      EXPECT_EQ(ok && b.complete(), nlohmann::json::accept(bad)) << bad;
+      JsonWalker b = begin();
+      if (bad.front() == ' ' || bad.back() == ' ') continue;  // the walker takes documents without space around them
+      EXPECT_EQ(b.accept(bad) && b.complete(), nlohmann::json::accept(bad)) << bad;
     }
   }
 }

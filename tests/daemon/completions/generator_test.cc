@@ -427,6 +427,26 @@ TEST_F(GeneratorTest, JsonIsAskedForInThePromptAndOfTheGrammar) {
   EXPECT_NE(prompts.at(0).find("## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n{\"type\": \"object\"}"), std::string::npos) << prompts.at(0);
 }
 
+TEST_F(GeneratorTest, ASchemaIsObeyed) {
+  const Json schema = Json::parse(R"({"type":"object","properties":{"a":{"type":"array","items":{"enum":["x","y"]},"minItems":2,"maxItems":2}},"required":["a"]})");
+  run({{.text = "{\"b\": 1, [\"y\", 2]"}, {.text = ", \"z\"] it is"}}, [&](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false, c.format = Conversation::Format::json_schema, c.schema = schema, c.enforced = *engine::compile_schema(schema);
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    const Json said = Json::parse(a.content, nullptr, /*allow_exceptions=*/false);
+    if (said.is_discarded() || !said.contains("a") || said["a"].size() != 2) co_return ADD_FAILURE() << a.content;
+    EXPECT_EQ(a.end.reason, Reason::stop);
+    // A beginning that a client wrote is gone on with.
+    c.messages.push_back({{"role", "assistant"}, {"content", "{ \"a\" : [\"y\""}});
+    c.continues_last = true;
+    auto more = ask(g, c);
+    const Answered b = co_await std::move(more);
+    const Json whole = Json::parse("{ \"a\" : [\"y\"" + b.content, nullptr, /*allow_exceptions=*/false);
+    EXPECT_TRUE(whole.is_object() && whole.contains("a") && whole["a"].size() == 2 && whole["a"][0] == "y") << b.content;
+  });
+}
+
 TEST_F(GeneratorTest, AnAnswerGoesOnWhereTheClientBeganIt) {
   run({{.text = "\n2\n"}, {.text = " more</think>3"}}, [](Generator& g) -> asio::awaitable<void> {
     Conversation c = user("Count.");

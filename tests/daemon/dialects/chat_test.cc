@@ -176,8 +176,37 @@ TEST(ChatRequest, StrictToolsAreHeldToTheirRulesOnBetaAlone) {
   EXPECT_EQ(refused(asked(tool(loose, "true")), true).parameter, "tools[0].function.parameters.required");
   EXPECT_EQ(refused(asked(tool(bound, "true")), true).parameter, "tools[0].function.parameters.properties.a.minLength");
   EXPECT_EQ(refused(asked(tool(good, "true") + "," + tool(good, "false")), true).parameter, "tools[1].function.strict");
-  read(asked(tool(bound, "true")).c_str(), false);
   read(asked(tool(bound, "false")).c_str(), true);
+}
+
+TEST(ChatRequest, ElsewhereStrictToolsAreHeldToWhatCanBeEnforced) {
+  const auto asked = [](const std::string& parameters, const char* strict) {
+    return with(R"("tools": [{"type": "function", "function": {"name": "g"}}, {"type": "function", "function": {"name": "f", "strict": )" + std::string(strict) + R"(, "parameters": )" + parameters + "}}]");
+  };
+  const std::string loose = R"({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}, "minItems": 1}, "b": {"type": "string"}}, "required": ["a"]})";
+  const Conversation c = read(asked(loose, "true").c_str()).conversation;
+  ASSERT_EQ(c.strict.size(), 1u);
+  EXPECT_TRUE(c.strict.contains("f"));
+  EXPECT_TRUE(read(asked(loose, "false").c_str()).conversation.strict.empty());
+  EXPECT_TRUE(read(asked("null", "true").c_str()).conversation.strict.contains("f"));
+  const std::string bound = R"({"type": "object", "properties": {"a\nb": {"anyOf": [{"type": "null"}, {"type": "string", "minLength": 1}]}}})";
+  const WireError error = refused(asked(bound, "true"));
+  EXPECT_EQ(error.status, 400u);
+  EXPECT_EQ(error.parameter, "tools[1].function.parameters.properties.a?b.anyOf[1].minLength");
+  EXPECT_EQ(error.message, "read tools[1].function.parameters.properties.a?b.anyOf[1].minLength: it cannot be enforced; leave it out");
+  EXPECT_EQ(refused(asked(R"({"type": "array"})", "true")).parameter, "tools[1].function.parameters");
+  EXPECT_EQ(refused(asked("[]", "true")).parameter, "tools[1].function.parameters");
+  read(asked(bound, "false").c_str());
+}
+
+TEST(ChatRequest, AFormatIsEnforcedWhereItIsStrict) {
+  const auto asked = [](const std::string& schema, const char* strict) {
+    return with(R"("response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": )" + std::string(strict) + R"(, "schema": )" + schema + "}}");
+  };
+  EXPECT_TRUE(read(asked(R"({"type": "object", "properties": {"a": {"type": "string"}}})", "true").c_str()).conversation.enforced);
+  EXPECT_FALSE(read(asked(R"({"type": "object"})", "false").c_str()).conversation.enforced);
+  EXPECT_EQ(refused(asked(R"({"type": "object", "minProperties": 1})", "true")).parameter, "response_format.json_schema.schema.minProperties");
+  read(asked(R"({"type": "object", "minProperties": 1})", "false").c_str());
 }
 
 // ---- what is answered

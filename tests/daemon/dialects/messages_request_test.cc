@@ -96,6 +96,27 @@ TEST(MessagesRequest, ThinkingAndEffort) {
   }
 }
 
+TEST(MessagesRequest, AFormatIsEnforcedAndSoAreStrictTools) {
+  const auto format = [](const std::string& schema) { return R"({"output_config":{"format":{"type":"json_schema","schema":)" + schema + R"(}},"messages":[{"role":"user","content":"x"}]})"; };
+  EXPECT_TRUE(conversation(format(R"({"type":"object","properties":{"title":{"type":"string"}},"required":["title"],"additionalProperties":false})")).enforced);
+  EXPECT_EQ(read(format(R"({"type":"string","maxLength":3})")).error().parameter, "output_config.format.schema.maxLength");
+  const auto before = read(R"({"output_format":{"type":"json_schema","schema":{"type":"array","contains":{}}},"messages":[{"role":"user","content":"x"}]})");
+  ASSERT_FALSE(before);
+  EXPECT_EQ(before.error().parameter, "output_format.schema.contains");
+  const auto tool = [](const std::string& schema, const char* strict) {
+    return R"({"tools":[{"type":"web_search_20250305","name":"w"},{"name":"f","strict":)" + std::string(strict) + R"(,"input_schema":)" + schema + R"(}],"messages":[{"role":"user","content":"x"}]})";
+  };
+  const std::string good = R"({"type":"object","properties":{"a":{"type":"array","items":{"type":"integer"}}},"required":["a"]})", bad = R"({"type":"object","properties":{"a":{"type":"string","minLength":1}}})";
+  EXPECT_TRUE(conversation(tool(good, "true")).strict.contains("f"));
+  EXPECT_TRUE(conversation(tool(good, "false")).strict.empty());
+  EXPECT_TRUE(conversation(tool(bad, "false")).strict.empty());
+  const auto refused = read(tool(bad, "true"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 400u);
+  EXPECT_EQ(refused.error().parameter, "tools[1].input_schema.properties.a.minLength");
+  EXPECT_EQ(refused.error().message, "read tools[1].input_schema.properties.a.minLength: it cannot be enforced; leave it out");
+}
+
 TEST(MessagesRequest, LimitsAndStopsAndFormat) {
   const auto request = read(R"({"model":"claude-opus-4-8","stream":true,"max_tokens":32000,"thinking":{"type":"disabled"},"temperature":0.5,"top_k":40,"stop_sequences":["END","","\n\n"],
     "output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}},"messages":[{"role":"user","content":"x"}]})");

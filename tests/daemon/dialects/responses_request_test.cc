@@ -107,6 +107,25 @@ TEST(ResponsesRequest, ToolChoice) {
   EXPECT_EQ(call(R"({"type":"web_search"})").call, Call::as_it_likes);
 }
 
+TEST(ResponsesRequest, AFormatAndToolsAreEnforcedWhereTheyAreStrict) {
+  const auto format = [](const std::string& schema, const char* strict) { return R"({"input":"x","text":{"format":{"type":"json_schema","name":"n","strict":)" + std::string(strict) + R"(,"schema":)" + schema + "}}}"; };
+  EXPECT_TRUE(conversation(format(R"({"type":"object"})", "true")).enforced);
+  EXPECT_FALSE(conversation(format(R"({"type":"object"})", "false")).enforced);
+  EXPECT_FALSE(conversation(format(R"({"not":{}})", "false")).enforced);
+  EXPECT_EQ(read(format(R"({"not":{}})", "true")).error().parameter, "text.format.schema.not");
+  const auto tools = [](const std::string& schema, const char* strict) {
+    const std::string tool = R"({"type":"function","name":"f","strict":)" + std::string(strict) + R"(,"parameters":)" + schema + "}";
+    return R"({"input":"x","tools":[{"type":"custom","name":"c"},{"type":"namespace","name":"n","tools":[{"type":"web_search"},)" + tool + "]}]}";
+  };
+  const std::string good = R"({"type":"object","properties":{"a":{"enum":[1,2]}}})", bad = R"({"type":"object","properties":{"a":{"oneOf":[]}}})";
+  EXPECT_TRUE(conversation(tools(good, "true")).strict.contains("n__f"));
+  EXPECT_TRUE(conversation(tools(bad, "false")).strict.empty());
+  EXPECT_TRUE(conversation(tools("null", "true")).strict.contains("n__f"));
+  const auto refused = read(tools(bad, "true"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().parameter, "tools[1].tools[1].parameters.properties.a.oneOf");
+}
+
 TEST(ResponsesRequest, ReasoningFormatAndLimits) {
   const auto request = read(R"({"model":"m","stream":true,"input":"x","reasoning":{"effort":"xhigh","summary":"auto"},"max_output_tokens":500,
     "text":{"verbosity":"low","format":{"type":"json_schema","name":"n","strict":true,"schema":{"type":"object"}}}})");

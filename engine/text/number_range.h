@@ -1,0 +1,49 @@
+// Which decimal numbers a schema allows, and whether one that is being written can still become one of them. Exact: a number is its digits,
+// never a float.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace lares::engine {
+
+inline constexpr int kNumberDigitsMax = 15;   // so that every reader can hold the number
+inline constexpr int kExponentDigitsMax = 2;
+
+// n / 10^places
+struct Decimal {
+  std::int64_t n = 0;
+  int places = 0;
+};
+
+// A number as far as it is written, without an exponent: "-0.25" is {true, 25, 3, 2}.
+struct NumberPrefix {
+  bool negative = false;
+  std::uint64_t digits = 0;  // all of them, the point left out
+  int n_digits = 0;          // of at most kNumberDigitsMax
+  int n_fraction = 0;        // of them behind the point
+};
+
+struct NumberRange {
+  bool whole = false;  // no point, no exponent
+  std::optional<Decimal> low, high;
+  bool low_open = false, high_open = false;  // the bound itself is outside
+  std::int64_t step = 0;                     // a multiple of this; 0: any. With `whole` alone
+
+  bool bounded() const { return low || high || step > 0; }
+  bool holds(const NumberPrefix& number) const;
+  // Some number that begins like this is in the range. `more_whole`: other digits may come before a point; `fraction`: the point is there.
+  bool reachable(const NumberPrefix& begun, bool more_whole, bool fraction) const;
+  bool empty() const;
+
+ private:
+  bool some_between(bool negative, const NumberPrefix& begun, int n_whole, int n_fraction) const;
+};
+
+// A JSON number as it is written. Nullopt: it has more than kNumberDigitsMax digits, before or behind the point.
+std::optional<Decimal> decimal_of(const nlohmann::ordered_json& number);
+
+}  // namespace lares::engine
