@@ -116,7 +116,7 @@ class OfChatCompletions(Drops):
     TITLE, AGENTS, SPOILS = "without", ("opencode chat", "pi chat"), CHAT
     ROWS = rows(AGENTS, {
         "role": ("ok", "ok"),
-        "finish_reason": ("rc 1", "ok"),  # opencode asks again with the answer as the last message, for ever; the daemon refuses that
+        "finish_reason": ("asks for ever", "ok"),  # opencode asks again with the answer as the last message
         "usage": ("ok", "ok"),
         "[DONE]": ("ok", "ok"),
     })
