@@ -85,6 +85,8 @@ void map_ids(const Identity& identity) {
   if (pid < 0) fail_errno("user namespace", "create the namespaces");
   if (pid == 0) inside(spec, std::move(identity), sockets, self, std::move(group), status_write.get());
   status_write = Fd();
+  while (identity.ended != 0 && ::waitpid(identity.ended, nullptr, 0) < 0 && errno == EINTR) {
+  }
   identity = Identity();
   supervise(pid, Fd(raw), status_read.get());
 }
