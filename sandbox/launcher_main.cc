@@ -1,5 +1,5 @@
 // lares-sandbox: runs one command in namespaces of its own and dies with whoever started it. Started by the daemon only, with
-// the descriptors of spec.h. Three processes: this one on the host, PID 1 of the sandbox, and the command.
+// the descriptors of spec.h. Three processes: this one on the host, PID 1 of the sandbox, and the command. Without a sandbox two.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -17,6 +17,7 @@
 #include "sandbox/launcher_init.h"
 #include "sandbox/launcher_lockdown.h"
 #include "sandbox/launcher_network.h"
+#include "sandbox/launcher_plain.h"
 #include "sandbox/launcher_sources.h"
 #include "sandbox/launcher_supervise.h"
 #include "sandbox/launcher_sys.h"
@@ -99,10 +100,11 @@ int main() {
   using namespace lares::sandbox::launcher;
   ::close_range(kControlFd + 1, ~0u, 0);
   ::setsid();  // a terminal's Ctrl-C is for the daemon
-  ::umask(022);
+  const mode_t mask = ::umask(022);
   const Spec spec = read_spec();
   if (::fcntl(kControlFd, F_SETFD, FD_CLOEXEC) != 0) fail_errno("internal", "no control socket on descriptor {}", kControlFd);
   if (spec.backend == "bubblewrap") run_bubblewrap(spec);
+  if (spec.backend == "none") run_plain(spec, mask);
   if (spec.backend != "native") fail("internal", "unknown backend '{}'", spec.backend);
   run_native(spec);
 }

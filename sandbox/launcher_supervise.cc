@@ -10,10 +10,8 @@
 #include "sandbox/spec.h"
 
 namespace lares::sandbox::launcher {
-namespace {
 
-// Ends as the command ended, so that whoever waits for us sees the same.
-[[noreturn]] void end_as(int status) {
+void end_as(int status) {
   if (WIFSIGNALED(status)) {
     ::signal(WTERMSIG(status), SIG_DFL);
     ::raise(WTERMSIG(status));
@@ -22,13 +20,14 @@ namespace {
   ::_exit(WEXITSTATUS(status));
 }
 
-}  // namespace
-
-void supervise(pid_t pid, Fd pidfd, int status) {
-  // The command's output ends when the command does, not when we do.
+void close_streams() {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   for (const int fd : {0, 1, 2})
     if (null < 0 || ::dup2(null, fd) < 0) fail_errno("internal", "close the streams");
+}
+
+void supervise(pid_t pid, Fd pidfd, int status) {
+  close_streams();
   bool killed = false;
   for (;;) {
     pollfd wait[2] = {{pidfd.get(), POLLIN, 0}, {killed ? -1 : kControlFd, POLLIN, 0}};
