@@ -104,14 +104,15 @@ tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionW
 
 Session::~Session() = default;
 
-Reply<> Session::set_title(const std::string& title) {
+asio::awaitable<Reply<>> Session::set_title(std::string title) {
+  const auto self = shared_from_this();
   const std::string line = first_line(title);
-  if (line.empty()) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/set_title: the title is empty"));
-  if (!writable()) return tl::unexpected(unwritten());
+  if (line.empty()) co_return tl::unexpected(refusal(protocol::Code::invalid_params, "session/set_title: the title is empty"));
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
   info_.title = line;
   fact(protocol::SessionUpdated{.title = line});
-  if (!failure_.empty()) return tl::unexpected(unwritten());
-  return {};
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return Reply<>();
 }
 
 std::optional<std::string> Session::event_after(std::int64_t after, std::int64_t& seq) const {
@@ -133,6 +134,7 @@ std::size_t Session::n_waiting() const {
 
 asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::PromptSend prompt) {
   using protocol::Code;
+  const auto self = shared_from_this();
   for (const Prompt& p : prompts_) {
     if (p.send.id != prompt.id) continue;
     if (p.send.content != prompt.content || p.send.mode != prompt.mode) {
@@ -156,7 +158,11 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   if (world_.host->state().state == "failed") {
     co_return tl::unexpected(refusal(Code::not_ready, "load the model: " + world_.host->state().message));
   }
-  if (!writable()) co_return tl::unexpected(unwritten());
+  if (!failure_.empty()) {
+    if (!co_await writable()) co_return tl::unexpected(unwritten());
+    auto again = send(std::move(prompt));  // what was found out above may not be true any more
+    co_return co_await std::move(again);
+  }
   if (turn_ && delivery == "start") {
     co_return tl::unexpected(refusal(Code::busy, fmt::format("session {} works on turn {}", info_.session_id, turn_->id),
                                      "deliver it with queue, steer or interrupt"));
@@ -169,7 +175,6 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     full.retry_after_ms = 1000;
     co_return tl::unexpected(std::move(full));
   }
-  const auto self = shared_from_this();
   if (info_.title.empty()) {
     info_.title = first_line(prompt.content);
     fact(protocol::SessionUpdated{.title = info_.title});

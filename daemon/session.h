@@ -93,8 +93,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
   asio::awaitable<Reply<>> reply(std::string item_id, std::string text);
   asio::awaitable<Reply<>> approve(protocol::ApprovalReply reply);
-  Reply<> set_policy(const std::string& policy);
-  Reply<> set_title(const std::string& title);  // its first line, bounded
+  asio::awaitable<Reply<>> set_policy(std::string policy);
+  asio::awaitable<Reply<>> set_title(std::string title);  // its first line, bounded
   const Journal& journal() const { return journal_; }
 
   // session_rewind.cc
@@ -109,7 +109,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void close();
   asio::awaitable<void> ended();  // when no turn runs
 
-  bool writable() { return failure_.empty() || recover(); }
+  // False: it still cannot be written. Where it could not be, this reads it back first; what was true of the session may not be any more.
+  asio::awaitable<bool> writable();
   protocol::Error unwritten() const;
 
   // Prompts that were on disk and had not been answered when the daemon died.
@@ -169,8 +170,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool record(std::string_view method, const protocol::Json& params);  // false: it is not on disk, and nobody may hear of it
   void replay(std::string_view payload, std::int64_t seq);
   void mend(const std::string& why);  // after a crash
-  // After a record that could not be written: what this object knows is what is on disk again. False: it cannot be written yet.
-  bool recover();
+  // After a record that could not be written: what this object knows is what is on disk again, of which these are the frames.
+  void recover(const std::vector<std::string>& frames);
   void forget();
   void tell_known_results();
   void tell_repair();
