@@ -47,6 +47,15 @@ class Subscriber {
   virtual bool interactive(const std::string& session_id) const = 0;
 };
 
+// Whether an idle session begins a turn by itself when a background job of its shell ends.
+enum class Wake {
+  never,
+  attended,  // while somebody is there who sees it
+  always,
+};
+inline constexpr int kWakesMax = 3;                 // in a row, until somebody writes
+inline constexpr std::string_view kWake = "wake";  // the delivery of such a prompt, which no client sends
+
 // What every session of this daemon is made with.
 struct SessionWorld {
   asio::any_io_executor io;
@@ -60,6 +69,7 @@ struct SessionWorld {
   std::string config_dir;  // the user's own hooks.json and AGENTS.md; empty: neither
   std::vector<std::string> network_allow;
   TurnSettings defaults;
+  Wake wake = Wake::attended;
   std::function<void()> changed;  // some session's state changed
 };
 
@@ -142,6 +152,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
       session.rewinding_ = false;
       if (!session.world_.host->stopping()) session.start_next();
       if (!session.turn_) session.idle_.open();
+      session.watch_jobs();
     }
     Rewinding(const Rewinding&) = delete;
     Session& session;
@@ -149,6 +160,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   struct Running {
     std::int64_t id = 0;
     std::string mode;
+    bool woken = false;  // it began by itself
     TurnStop stop;
   };
 
@@ -177,6 +189,17 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
+
+  // session_wake.cc
+  int n_wakes() const;
+  bool may_wake() const;
+  void watch_jobs();
+  static asio::awaitable<void> look_for_ends(std::weak_ptr<Session> session, asio::any_io_executor io);
+  asio::awaitable<std::string> news_of_jobs();
+  void wake(const std::string& news);
+  Said woken_by(const std::string& news, std::vector<std::string>& notes) const;
+  void drop_tools();
+
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   bool somebody_is_there() const;
   asio::awaitable<void> checkpoint(protocol::Item& item, std::string protocol::Item::* into);
@@ -210,6 +233,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   protocol::SessionInfo info_;
   Transcript transcript_;
   Tools tools_;
+  Tools dropped_tools_;                     // while one of them is asked for its news
+  bool asks_tools_ = false, watches_jobs_ = false;
+  std::string last_reason_;                 // for which a turn ended, in this daemon
   std::vector<mcp::ServerConfig> servers_;  // that a client brought
   std::unique_ptr<engine::Timeline> timeline_;
   std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: the daemon that knew has died

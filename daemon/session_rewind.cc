@@ -131,7 +131,7 @@ void Session::forget_what_was_shown() {
   unsure_ = true;
   was_shown_.clear();
   written_.clear();
-  tools_.clear();  // the shell's state, and which files were viewed, are of the turns that went
+  drop_tools();  // the shell's state, and which files were viewed, are of the turns that went
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
 }
 
