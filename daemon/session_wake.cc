@@ -64,7 +64,7 @@ asio::awaitable<void> Session::look_for_ends(std::weak_ptr<Session> session, asi
     }
     if (self->world_.wake == Wake::attended && !self->somebody_is_there()) continue;
     auto asking = self->news_of_jobs();
-    if (const std::string news = co_await std::move(asking); !news.empty()) self->wake(news);
+    if (const std::string news = co_await std::move(asking); !news.empty() && !self->info_.closed) self->wake(news);
   }
 }
 
