@@ -114,7 +114,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   McpDoor* told = nullptr;
   Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults,
-                     .changed = [&] { if (told) told->sessions_changed(); }});
+                     .wake = options.wake, .changed = [&] { if (told) told->sessions_changed(); }});
   sessions.load();
   Generator generator(io.get_executor(), host, log,
                       {.model = name_of_model(options.model_directory),

@@ -10,6 +10,7 @@
 #include "daemon/engine_host.h"
 #include "daemon/http/limits.h"
 #include "daemon/log.h"
+#include "daemon/session.h"
 #include "daemon/turn.h"
 
 namespace lares::daemon {
@@ -26,6 +27,7 @@ struct DaemonOptions {
   std::string listen;              // parse_listen_address() takes it; empty: no TCP
   bool listen_without_token = false;
   TurnSettings defaults;
+  Wake wake = Wake::attended;
   std::string effort;              // of clients of the API dialects that ask for none; empty: the most
   std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens
   EngineHost::Load load;

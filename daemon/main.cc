@@ -105,6 +105,8 @@ int run(int argc, char** argv) {
   options.config_dir = config_dir();
   options.mcp_config = mcp_config(options.config_dir);
   options.effort = settings->text("effort").value_or("");
+  if (const auto wake = settings->text("wake"); wake == "always") options.wake = daemon::Wake::always;
+  else if (wake == "never") options.wake = daemon::Wake::never;
   options.listen = listen, options.listen_without_token = without_token;
   options.load = [&](const engine::Progress& progress) {
     return engine::load({.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);

@@ -396,7 +396,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == SessionPolicy::kMethod) {
     SessionPolicy request;
     if (!read(request)) co_return bad();
-    if (const auto done = session->set_policy(request.policy); !done) co_return tl::unexpected(done.error());
+    const auto done = co_await session->set_policy(request.policy);
+    if (!done) co_return tl::unexpected(done.error());
     co_return ok(Nothing{});
   }
   if (method == QuestionReply::kMethod) {

@@ -47,7 +47,8 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
   if (method == SessionSetTitle::kMethod) {
     const auto request = from_json<SessionSetTitle>(params);
     if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
-    if (const auto done = session->set_title(request->title); !done) co_return tl::unexpected(done.error());
+    const auto done = co_await session->set_title(request->title);
+    if (!done) co_return tl::unexpected(done.error());
     co_return to_json(Nothing{});
   }
   const auto request = from_json<SessionExport>(params);

@@ -105,14 +105,15 @@ tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionW
 
 Session::~Session() = default;
 
-Reply<> Session::set_title(const std::string& title) {
+asio::awaitable<Reply<>> Session::set_title(std::string title) {
+  const auto self = shared_from_this();
   const std::string line = first_line(title);
-  if (line.empty()) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/set_title: the title is empty"));
-  if (!writable()) return tl::unexpected(unwritten());
+  if (line.empty()) co_return tl::unexpected(refusal(protocol::Code::invalid_params, "session/set_title: the title is empty"));
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
   info_.title = line;
   fact(protocol::SessionUpdated{.title = line});
-  if (!failure_.empty()) return tl::unexpected(unwritten());
-  return {};
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return Reply<>();
 }
 
 std::optional<std::string> Session::event_after(std::int64_t after, std::int64_t& seq) const {
@@ -134,6 +135,7 @@ std::size_t Session::n_waiting() const {
 
 asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::PromptSend prompt) {
   using protocol::Code;
+  const auto self = shared_from_this();
   for (const Prompt& p : prompts_) {
     if (p.send.id != prompt.id) continue;
     if (p.send.content != prompt.content || p.send.mode != prompt.mode) {
@@ -141,7 +143,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     }
     co_return protocol::PromptSendResult{.id = prompt.id, .seq = p.seq, .turn_id = p.turn_id};
   }
-  const std::string& delivery = prompt.delivery;
+  std::string& delivery = prompt.delivery;
   if (delivery != "start" && delivery != "queue" && delivery != "steer" && delivery != "interrupt") {
     co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("delivery must be start, queue, steer or interrupt, not {}", delivery)));
   }
@@ -157,7 +159,12 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   if (world_.host->state().state == "failed") {
     co_return tl::unexpected(refusal(Code::not_ready, "load the model: " + world_.host->state().message));
   }
-  if (!writable()) co_return tl::unexpected(unwritten());
+  if (!failure_.empty()) {
+    if (!co_await writable()) co_return tl::unexpected(unwritten());
+    auto again = send(std::move(prompt));  // what was found out above may not be true any more
+    co_return co_await std::move(again);
+  }
+  if (turn_ && turn_->woken && delivery == "start") delivery = "queue";  // whoever sent it saw an idle session
   if (turn_ && delivery == "start") {
     co_return tl::unexpected(refusal(Code::busy, fmt::format("session {} works on turn {}", info_.session_id, turn_->id),
                                      "deliver it with queue, steer or interrupt"));
@@ -170,7 +177,6 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     full.retry_after_ms = 1000;
     co_return tl::unexpected(std::move(full));
   }
-  const auto self = shared_from_this();
   if (info_.title.empty()) {
     info_.title = first_line(prompt.content);
     fact(protocol::SessionUpdated{.title = info_.title});
@@ -199,7 +205,7 @@ void Session::start_next() {
     if (p.turn_id != 0 || p.delivered) continue;
     p.turn_id = info_.turn_id = ++info_.n_turns;
     turn_ = std::make_unique<Running>();
-    turn_->id = p.turn_id, turn_->mode = mode_of(p.send);
+    turn_->id = p.turn_id, turn_->mode = mode_of(p.send), turn_->woken = p.send.delivery == kWake;
     idle_.close();
     turn_log_.begin(p.turn_id, transcript_);
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
@@ -363,7 +369,7 @@ std::vector<std::string> Session::words(std::int64_t before_turn) const {
   std::vector<std::string> out = words_before_;
   for (const Prompt& p : prompts_) {
     const auto at = std::ranges::find(turn_log_.turns(), p.turn_id, &TurnLog::Turn::id);
-    if (p.turn_id != 0 && at != turn_log_.turns().end() && (before_turn == 0 || p.turn_id < before_turn)) out.push_back(p.send.content);
+    if (p.send.delivery != kWake && p.turn_id != 0 && at != turn_log_.turns().end() && (before_turn == 0 || p.turn_id < before_turn)) out.push_back(p.send.content);
   }
   return out;
 }
@@ -407,13 +413,14 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
     } else {
       make_toolbox();
       TurnInput input{.turn_id = turn_id, .said = {prompt->send.id, prompt->send.content}, .settings = settings(turn_->mode)};
+      if (turn_->woken) input.said = woken_by(prompt->send.content, input.notes);
       prompt->delivered = true;
       std::string failed;
       resident_ = world_.residents->of(info_.root);
       if (transcript_.ids.empty()) {
         auto beginning = co_await resident_->begin();
         if (beginning) {
-          input.beginning = begin_with(*beginning, prompt->send.content, input.notes);
+          input.beginning = begin_with(*beginning, input.said.text, input.notes);
           adopt(std::move(*beginning));
         } else {
           failed = "read the repository: " + beginning.error();
@@ -450,6 +457,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   info_.turn_id = 0;
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
   turn_ = nullptr;
+  last_reason_ = result.reason;
   info_.state = "idle";
   const protocol::TurnEnded ended{.turn_id = turn_id, .reason = result.reason, .message = result.message, .usage = result.usage};
   fact(ended);
@@ -463,6 +471,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   if (!turn_) {
     state("idle");
     idle_.open();
+    watch_jobs();
   }
 }
 
@@ -494,13 +503,13 @@ void Session::close() {
   if (info_.closed) return;
   info_.closed = true;
   fact(protocol::SessionClosed{});
-  if (!turn_) tools_.clear();
+  if (!turn_) drop_tools();
 }
 
 asio::awaitable<void> Session::ended() {
   const auto self = shared_from_this();
   co_await idle_.wait();
-  if (info_.closed) tools_.clear();
+  if (info_.closed) drop_tools();
 }
 
 void Session::sleep() {
@@ -661,6 +670,7 @@ std::vector<std::string> Session::snapshots(bool resync) const {
 void Session::subscribe(Subscriber* subscriber) {
   for (const auto& line : snapshots(false)) subscriber->notify(info_.session_id, line, Subscriber::Weight::state);
   subscribers_.insert(subscriber);
+  watch_jobs();
 }
 
 void Session::editor_is(Subscriber* subscriber) {

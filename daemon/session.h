@@ -48,6 +48,15 @@ class Subscriber {
   virtual bool interactive(const std::string& session_id) const = 0;
 };
 
+// Whether an idle session begins a turn by itself when a background job of its shell ends.
+enum class Wake {
+  never,
+  attended,  // while somebody is there who sees it
+  always,
+};
+inline constexpr int kWakesMax = 3;                 // in a row, until somebody writes
+inline constexpr std::string_view kWake = "wake";  // the delivery of such a prompt, which no client sends
+
 // What every session of this daemon is made with.
 struct SessionWorld {
   asio::any_io_executor io;
@@ -61,6 +70,7 @@ struct SessionWorld {
   std::string config_dir;  // the user's own hooks.json and AGENTS.md; empty: neither
   std::vector<std::string> network_allow;
   TurnSettings defaults;
+  Wake wake = Wake::attended;
   std::function<void()> changed;  // some session's state changed
 };
 
@@ -94,8 +104,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
   asio::awaitable<Reply<>> reply(std::string item_id, std::string text);
   asio::awaitable<Reply<>> approve(protocol::ApprovalReply reply);
-  Reply<> set_policy(const std::string& policy);
-  Reply<> set_title(const std::string& title);  // its first line, bounded
+  asio::awaitable<Reply<>> set_policy(std::string policy);
+  asio::awaitable<Reply<>> set_title(std::string title);  // its first line, bounded
   const Journal& journal() const { return journal_; }
 
   // session_rewind.cc
@@ -110,7 +120,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void close();
   asio::awaitable<void> ended();  // when no turn runs
 
-  bool writable() { return failure_.empty() || recover(); }
+  // False: it still cannot be written. Where it could not be, this reads it back first; what was true of the session may not be any more.
+  asio::awaitable<bool> writable();
   protocol::Error unwritten() const;
 
   // Prompts that were on disk and had not been answered when the daemon died.
@@ -144,6 +155,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
       session.rewinding_ = false;
       if (!session.world_.host->stopping()) session.start_next();
       if (!session.turn_) session.idle_.open();
+      session.watch_jobs();
     }
     Rewinding(const Rewinding&) = delete;
     Session& session;
@@ -151,6 +163,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   struct Running {
     std::int64_t id = 0;
     std::string mode;
+    bool woken = false;  // it began by itself
     TurnStop stop;
   };
 
@@ -172,13 +185,24 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool record(std::string_view method, const protocol::Json& params);  // false: it is not on disk, and nobody may hear of it
   void replay(std::string_view payload, std::int64_t seq);
   void mend(const std::string& why);  // after a crash
-  // After a record that could not be written: what this object knows is what is on disk again. False: it cannot be written yet.
-  bool recover();
+  // After a record that could not be written: what this object knows is what is on disk again, of which these are the frames.
+  void recover(const std::vector<std::string>& frames);
   void forget();
   void tell_known_results();
   void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
+
+  // session_wake.cc
+  int n_wakes() const;
+  bool may_wake() const;
+  void watch_jobs();
+  static asio::awaitable<void> look_for_ends(std::weak_ptr<Session> session, asio::any_io_executor io);
+  asio::awaitable<std::string> news_of_jobs();
+  void wake(const std::string& news);
+  Said woken_by(const std::string& news, std::vector<std::string>& notes) const;
+  void drop_tools();
+
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   bool somebody_is_there() const;
   asio::awaitable<void> save_overlay(const protocol::Item& item, const nlohmann::json& arguments);
@@ -214,6 +238,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   protocol::SessionInfo info_;
   Transcript transcript_;
   Tools tools_;
+  Tools dropped_tools_;                     // while one of them is asked for its news
+  bool asks_tools_ = false, watches_jobs_ = false;
+  std::string last_reason_;                 // for which a turn ended, in this daemon
   std::vector<mcp::ServerConfig> servers_;  // that a client brought
   std::shared_ptr<Overlays> overlays_;
   Subscriber* editor_ = nullptr;  // whom they are asked of

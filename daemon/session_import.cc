@@ -172,7 +172,8 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::import(std::string pa
   };
   const auto made = co_await on_disk_pool(*world_.disk, make);
   if (!made) co_return no(code, made.error());
-  auto session = Session::open(world_, journal);
+  const auto open = [&] { return Session::open(world_, journal); };  // nobody else knows it yet
+  auto session = co_await on_disk_pool(*world_.disk, open);
   if (!session) {
     ::unlink(journal.c_str());
     co_return no(protocol::Code::internal, session.error());

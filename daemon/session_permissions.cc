@@ -75,13 +75,14 @@ asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {
   co_return Reply<>();
 }
 
-Reply<> Session::set_policy(const std::string& policy) {
-  if (!is_policy(policy)) return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
-  if (!writable()) return tl::unexpected(unwritten());
+asio::awaitable<Reply<>> Session::set_policy(std::string policy) {
+  const auto self = shared_from_this();
+  if (!is_policy(policy)) co_return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
   info_.settings.policy = policy;
   fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});
-  if (!failure_.empty()) return tl::unexpected(unwritten());
-  return {};
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return Reply<>();
 }
 
 }  // namespace lares::daemon

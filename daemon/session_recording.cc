@@ -62,7 +62,7 @@ std::vector<Piece> Recording::told() const {
 }
 
 void Recording::apply(const protocol::ItemCompleted& x) {
-  if (x.item.kind == "note" && (x.item.text == kRedrawnEmpty || x.item.text == kRedrawnEdit)) ++n_redrawn_;
+  if (x.item.kind == "note" && (x.item.text == kRedrawnEmpty || x.item.text == kRedrawnEdit)) ++n_redrawn_, appended_ = false;
   const std::int64_t number = item_number(x.item);
   if (number == 0) return;
   if (x.item.kind == "think" || x.item.kind == "text") items_[number] = {x.item.kind, x.item.text};
@@ -76,8 +76,8 @@ void Recording::apply(const protocol::TurnStep& x) {
   step_.n_redrawn = std::exchange(n_redrawn_, 0);
   step_.drawn = std::exchange(drawn_, {});
   step_.broken_off = x.reason != "end" && x.reason != "calls";
-  // Else nothing was sampled, and what was appended last is a prompt.
-  complete_ = x.usage.generated > 0 && step_.n_prompt > 0 && step_.n_answer > 0;
+  // Else nothing was sampled, or nothing that was kept, and what was appended last is a prompt.
+  complete_ = x.usage.generated > 0 && appended_ && step_.n_prompt > 0 && step_.n_answer > 0;
 }
 
 bool Recording::heard(const Json& frame) {
@@ -92,7 +92,7 @@ bool Recording::heard(const Json& frame) {
   }
   if (method == kAppended || method == kShortened) {
     if (method == kShortened) turn_log_.shortened(std::exchange(transcript_, {}));
-    n_before_ = transcript_.ids.size();
+    n_before_ = transcript_.ids.size(), appended_ = true;
     if (const auto ids = params.find("ids"); ids != params.end() && ids->is_array())
       for (const auto& id : *ids) transcript_.ids.push_back(id.is_number_integer() ? id.get<engine::Token>() : -1);
     return false;

@@ -70,6 +70,7 @@ class Recording {
   std::string policy_;
   Drawn drawn_;  // the answer that is appended next
   bool complete_ = false, turn_ended_ = false;
+  bool appended_ = false;  // something, since the last answer that was drawn again
   std::map<std::int64_t, Piece> items_;  // of the turn, by their number
   std::string wrong_;
   std::int64_t first_unlike_ = 0, n_facts_ = 0;

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "daemon/on_disk_pool.h"
 #include "daemon/session.h"
 #include "daemon/session_facts.h"
 
@@ -146,22 +147,35 @@ void Session::forget() {
   repair_.clear();
 }
 
-bool Session::recover() {
-  if (turn_ || rewinding_) return false;
+asio::awaitable<bool> Session::writable() {
+  const auto self = shared_from_this();
+  if (failure_.empty()) co_return true;
+  if (turn_ || rewinding_) co_return false;
+  // Nothing is appended to it meanwhile: record() refuses.
+  const auto read = [this]() -> tl::expected<std::vector<std::string>, std::string> {
+    std::vector<std::string> frames;
+    for (std::size_t i = 0; i < journal_.size(); ++i) {
+      auto payload = journal_.read(i);
+      if (!payload) return tl::unexpected(payload.error());
+      frames.push_back(std::move(*payload));
+    }
+    return frames;
+  };
+  const auto frames = co_await on_disk_pool(*world_.disk, read);
+  if (failure_.empty()) co_return true;  // another that waited for the same was first
+  if (turn_ || rewinding_) co_return false;
+  if (frames) recover(*frames);
+  else failure_ = frames.error();
+  co_return failure_.empty();
+}
+
+void Session::recover(const std::vector<std::string>& frames) {
   forget();
   failure_.clear();
-  for (std::size_t i = 0; i < journal_.size(); ++i) {
-    const auto payload = journal_.read(i);
-    if (!payload) {
-      failure_ = payload.error();
-      return false;
-    }
-    replay(*payload, static_cast<std::int64_t>(i) + 1);
-  }
+  for (std::size_t i = 0; i < frames.size(); ++i) replay(frames[i], static_cast<std::int64_t>(i) + 1);
   info_.last_seq = static_cast<std::int64_t>(journal_.size());
   mend("the journal could not be written");
   if (failure_.empty()) world_.log->event("journal_written_again", {{"session", info_.session_id}});
-  return failure_.empty();
 }
 
 // Of the last answer's calls: those that had ended have results, whatever became of the others. They have consecutive numbers and run in

@@ -54,8 +54,10 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
   if (request.turn_id == 0) co_return tl::unexpected(refusal(Code::not_found, fmt::format("rewind session {}: it has no turn of its own; `lares sessions` lists the others", info_.session_id)));
   const std::string what = fmt::format("rewind session {} to before turn {}", info_.session_id, request.turn_id);
   if (request.files != "restore" && request.files != "keep") co_return tl::unexpected(refusal(Code::invalid_params, what + ": files must be restore or keep"));
-  if (turn_ || rewinding_) co_return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
-  if (!writable()) co_return tl::unexpected(unwritten());
+  const auto busy = [&] { return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first")); };
+  if (turn_ || rewinding_) co_return busy();
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
+  if (turn_ || rewinding_) co_return busy();  // meanwhile
   const auto turns = turn_log_.from(request.turn_id);
   if (turns.empty()) co_return tl::unexpected(refusal(Code::not_found, fmt::format("{}: it has no such turn now", what), "session/history names them"));
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
@@ -99,8 +101,10 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   const auto self = shared_from_this();
   const std::string what = fmt::format("take the rewinding of session {} back", info_.session_id);
-  if (turn_ || rewinding_) co_return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
-  if (!writable()) co_return tl::unexpected(unwritten());
+  const auto busy = [&] { return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first")); };
+  if (turn_ || rewinding_) co_return busy();
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
+  if (turn_ || rewinding_) co_return busy();  // meanwhile
   if (!turn_log_.undo()) co_return tl::unexpected(refusal(Code::not_found, what + ": nothing was rewound since its last turn"));
   protocol::SessionRewindResult result;
   const Rewinding rewinding(*this);
@@ -127,7 +131,7 @@ void Session::forget_what_was_shown() {
   unsure_ = true;
   was_shown_.clear();
   written_.clear();
-  tools_.clear();  // the shell's state, and which files were viewed, are of the turns that went
+  drop_tools();  // the shell's state, and which files were viewed, are of the turns that went
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
 }
 

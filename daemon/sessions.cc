@@ -122,6 +122,7 @@ Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& re
 
 asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title) {
   const std::string what = fmt::format("fork session {}", from->info().session_id);
+  if (!co_await from->writable()) co_return tl::unexpected(from->unwritten());
   Transcript was = from->transcript();
   if (before_turn != 0) {
     const auto turns = from->turn_log().from(before_turn);
@@ -130,7 +131,6 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   } else if (from->running() || from->rewinding()) {
     co_return tl::unexpected(refusal(protocol::Code::busy, what + ": a turn runs; fork before it, or when it has ended"));
   }
-  if (!from->writable()) co_return tl::unexpected(from->unwritten());
   protocol::SessionInfo info;
   info.session_id = fresh_session_id();
   info.root = from->info().root;

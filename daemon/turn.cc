@@ -45,7 +45,7 @@ class Turn {
 
   asio::awaitable<TurnResult> run() {
     const auto began = Clock::now();
-    items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
+    if (!in_.said.prompt_id.empty()) items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
     for (const auto& note : in_.notes) items_.complete({.kind = "note", .text = note});
     if (in_.beginning.segments.empty()) {
       std::vector<std::string> said = co_await what_happened();

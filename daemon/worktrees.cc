@@ -99,13 +99,17 @@ Worktrees::Answer<WorktreeRecord> Worktrees::make(std::string worktree_of, std::
   } else {
     failed = began.error();
   }
-  const auto undo = [&] {
-    (void)tools::remove_worktree(record.worktree_of, record.name(), record.root);
-    (void)tools::remove_branch(record.worktree_of, record.branch);
-    records_.remove(record);
-    return true;
+  const auto undo = [&] {  // what stays, and why
+    std::string why;
+    if (const auto removed = tools::remove_worktree(record.worktree_of, record.name(), record.root); !removed) why = removed.error();
+    else if (const auto branch = tools::remove_branch(record.worktree_of, record.branch); !branch) why = branch.error();
+    if (why.empty()) records_.remove(record);  // else `lares worktrees` still lists it
+    return why;
   };
-  co_await on_disk_pool(disk_, undo);
+  if (const std::string why = co_await on_disk_pool(disk_, undo); !why.empty()) {
+    failed.message += fmt::format("; what was made of it stays, for {}", why);
+    failed.hint = fmt::format("`lares worktrees remove --force --branch {}` removes it", record.session_id);
+  }
   co_return tl::unexpected(std::move(failed));
 }
 

@@ -87,7 +87,6 @@ void cover_worktree(View& view, const Spec& spec, const std::vector<std::string>
     if (!covers.contains(path)) view.pin(path);
   // In path order, so that what lies inside a cover is covered on top of it; inside a hidden one there is nothing left.
   for (const auto& [path, kind] : covers) {
-    if (!view.at(path, 0)) continue;
     if (kind == Kind::read_only) view.cover_read_only(path);
     else view.cover_empty(path);
   }
@@ -98,7 +97,7 @@ void cover_roots_files(View& view) {
   walk(view, "/etc", kDepthMax, found);
   walk(view, "/var", 3, found);
   for (const auto& path : found)
-    if (view.at(path, 0)) view.cover_empty(path);
+    view.cover_empty(path);
 }
 
 }  // namespace lares::sandbox::launcher

@@ -15,10 +15,9 @@ CommandGroup CommandGroup::open(const Spec& spec) {
   return out;
 }
 
-void CommandGroup::join() {
+void CommandGroup::join() const {
   if (!members_) return;
   if (!write_all(members_.get(), "0")) fail_errno("cgroup", "enter the control group");
-  members_ = Fd();
 }
 
 bool CommandGroup::out_of_memory() const {

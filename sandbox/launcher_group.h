@@ -10,8 +10,8 @@ namespace lares::sandbox::launcher {
 class CommandGroup {
  public:
   static CommandGroup open(const Spec& spec);
-  // Puts the calling process in. Its children follow, and none can leave: inside no group is writable.
-  void join();
+  // Puts the calling process in, which then runs another program. Its children follow, and none can leave: inside no group is writable.
+  void join() const;
   // Whether the kernel killed one of its processes for want of memory.
   bool out_of_memory() const;
 

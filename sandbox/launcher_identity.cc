@@ -19,8 +19,9 @@ constexpr uid_t kNobody = 65534;
 constexpr uid_t kInside = 1000;  // where the host's number would be 0 or "nobody"
 
 // A user namespace that only serves as an id map. All ids map to themselves but root and nobody, which change places; where we
-// are in a namespace ourselves that lacks some ids, those two alone.
-Fd id_map_namespace() {
+// are in a namespace ourselves that lacks some ids, those two alone. `holder`: a process that made it, killed and not waited for; to wait
+// here would be to wait for a turn of the processor.
+Fd id_map_namespace(pid_t& holder) {
   for (const char* map : {"0 65534 1\n1 1 65533\n65534 0 1\n65535 65535 4294901760\n", "0 65534 1\n65534 0 1\n"}) {
     int raw = -1;
     const pid_t pid = clone_with(CLONE_NEWUSER, &raw);
@@ -36,10 +37,13 @@ Fd id_map_namespace() {
       space = Fd(::open((proc + "ns/user").c_str(), O_RDONLY | O_CLOEXEC));
     const int error = errno;
     pidfd_send_signal(pidfd.get(), SIGKILL);
+    if (space) {
+      holder = pid;
+      return space;
+    }
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
     errno = error;
-    if (space) return space;
   }
   return Fd();
 }
@@ -79,7 +83,7 @@ Identity take_identity(const Spec& spec) {
   }
   identity.inside_uid = kInside;
   identity.inside_gid = kInside;
-  if (const Fd idmap = id_map_namespace()) identity.sources = collect_sources(spec, idmap);
+  if (const Fd idmap = id_map_namespace(identity.ended)) identity.sources = collect_sources(spec, idmap);
   if (!identity.sources.empty()) {
     identity.uid = kNobody;
     identity.gid = kNobody;

@@ -28,6 +28,7 @@ struct Identity {
   bool roots_files = false;     // the last row
   std::vector<Source> sources;  // cloned with root's rights; empty: they are to be cloned in the new mount namespace
   std::string fact;             // for people
+  pid_t ended = 0;              // a killed child that is yet to be waited for; 0: none
 };
 
 // Finds the row and takes on its uid; with root's rights gone the worktree may no longer be reachable by path.

@@ -13,6 +13,7 @@
 
 #include <vector>
 
+#include "sandbox/launcher_lockdown.h"
 #include "sandbox/launcher_sys.h"
 #include "sandbox/launcher_watch.h"
 
@@ -21,23 +22,31 @@ namespace {
 
 constexpr timespec kWatchPeriod = {0, 250'000'000};
 
-[[noreturn]] void become_command(const Spec& spec, CommandGroup& group) {
+struct Command {
+  std::vector<char*> argv, env;
+  explicit Command(const Spec& spec) {
+    for (const auto& word : spec.argv) argv.push_back(const_cast<char*>(word.c_str()));
+    for (const auto& variable : spec.env) {
+      env.push_back(const_cast<char*>(variable.c_str()));
+      if (variable.starts_with("PATH=")) ::setenv("PATH", variable.c_str() + 5, 1);  // where execvpe looks
+    }
+    argv.push_back(nullptr);
+    env.push_back(nullptr);
+  }
+};
+
+// Runs between vfork and exec, in the parent's memory. A function of its own, for what it leaves on the stack.
+[[noreturn, gnu::noinline]] void become_command(const Command& command, const CommandGroup& group) {
   group.join();
+  step_back();
   ::setsid();
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  std::vector<char*> argv, env;
-  for (const auto& word : spec.argv) argv.push_back(const_cast<char*>(word.c_str()));
-  for (const auto& variable : spec.env) {
-    env.push_back(const_cast<char*>(variable.c_str()));
-    if (variable.starts_with("PATH=")) ::setenv("PATH", variable.c_str() + 5, 1);  // where execvpe looks
-  }
-  argv.push_back(nullptr);
-  env.push_back(nullptr);
-  ::execvpe(argv[0], argv.data(), env.data());
-  write_all(2, fmt::format("{}: {}\n", spec.argv[0], errno_text(errno)));
-  ::_exit(errno == ENOENT ? kExitNotFound : kExitNotFound - 1);
+  ::execvpe(command.argv[0], command.argv.data(), command.env.data());
+  const int error = errno;
+  write_all(2, fmt::format("{}: {}\n", command.argv[0], errno_text(error)));
+  ::_exit(error == ENOENT ? kExitNotFound : kExitNotFound - 1);
 }
 
 void report(int status, int ended) { (void)!::write(status, &ended, sizeof ended); }
@@ -50,11 +59,12 @@ void run_as_init(const Spec& spec, const std::string& facts, CommandGroup group,
   ::sigemptyset(&child_signal);
   ::sigaddset(&child_signal, SIGCHLD);
   ::sigprocmask(SIG_BLOCK, &child_signal, nullptr);
-  const pid_t pid = ::fork();
-  if (pid < 0) fail_errno("internal", "fork the command");
-  if (pid == 0) become_command(spec, group);
-  // Commands share our uid; they shall not read or trace us.
+  // Commands share our uid; they shall not read or trace us. A new program is dumpable again.
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) fail_errno("internal", "PR_SET_DUMPABLE");
+  const Command command(spec);
+  const pid_t pid = ::vfork();  // a copy of our memory takes longer than the program's start
+  if (pid < 0) fail_errno("internal", "fork the command");
+  if (pid == 0) become_command(command, group);
   const auto line = fmt::format("{}{}\n", kReplyStarted, facts);
   (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
   ::close(kControlFd);

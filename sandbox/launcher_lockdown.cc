@@ -56,7 +56,9 @@ void limit_resources(const Spec& spec) {
   limit(RLIMIT_CORE, 1, "core dumps");
   limit(RLIMIT_MEMLOCK, 8 << 20, "locked memory");
   limit(RLIMIT_MSGQUEUE, 1 << 20, "message queues");
-  // The model decodes on the same cores. Best effort: a lower priority may be set already.
+}
+
+void step_back() {
   (void)!::setpriority(PRIO_PROCESS, 0, 10);
   const sched_param none{};
   (void)!::sched_setscheduler(0, SCHED_BATCH, &none);

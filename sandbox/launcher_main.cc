@@ -1,6 +1,6 @@
 // lares-sandbox: runs one command in namespaces of its own and dies with whoever started it. Started by the daemon only, with
-// the descriptors of spec.h. Three processes: this one on the host, PID 1 of the sandbox, and the command. With --tree it confines
-// nothing; see tree.h.
+// the descriptors of spec.h. Three processes: this one on the host, PID 1 of the sandbox, and the command. Without a sandbox two. With
+// --tree it confines nothing; see tree.h.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -18,6 +18,7 @@
 #include "sandbox/launcher_init.h"
 #include "sandbox/launcher_lockdown.h"
 #include "sandbox/launcher_network.h"
+#include "sandbox/launcher_plain.h"
 #include "sandbox/launcher_sources.h"
 #include "sandbox/launcher_supervise.h"
 #include "sandbox/launcher_sys.h"
@@ -88,6 +89,8 @@ void map_ids(const Identity& identity) {
   if (pid < 0) fail_errno("user namespace", "create the namespaces");
   if (pid == 0) inside(spec, std::move(identity), sockets, self, std::move(group), status_write.get());
   status_write = Fd();
+  while (identity.ended != 0 && ::waitpid(identity.ended, nullptr, 0) < 0 && errno == EINTR) {
+  }
   identity = Identity();
   supervise(pid, Fd(raw), status_read.get());
 }
@@ -101,10 +104,11 @@ int main(int argc, char** argv) {
   if (argc > 1 && argv[1] == kTreeOption) run_tree(argv + 2);
   ::close_range(kControlFd + 1, ~0u, 0);
   ::setsid();  // a terminal's Ctrl-C is for the daemon
-  ::umask(022);
+  const mode_t mask = ::umask(022);
   const Spec spec = read_spec();
   if (::fcntl(kControlFd, F_SETFD, FD_CLOEXEC) != 0) fail_errno("internal", "no control socket on descriptor {}", kControlFd);
   if (spec.backend == "bubblewrap") run_bubblewrap(spec);
+  if (spec.backend == "none") run_plain(spec, mask);
   if (spec.backend != "native") fail("internal", "unknown backend '{}'", spec.backend);
   run_native(spec);
 }

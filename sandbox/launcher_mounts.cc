@@ -116,10 +116,11 @@ void View::set(const Fd& target, unsigned attributes, bool recursive, const std:
     fail_errno("mounts", "set the mount attributes of {}", name);
 }
 
-Fd View::clone(const std::string& path) const {
-  const Fd from = at(path, 0);
+Fd View::clone(const std::string& path) const { return clone(at(path, 0), path); }
+
+Fd View::clone(const Fd& from, const std::string& name) const {
   Fd tree(from ? ::open_tree(from.get(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE) : -1);
-  if (!tree) fail_errno("mounts", "clone {}", path);
+  if (!tree) fail_errno("mounts", "clone {}", name);
   return tree;
 }
 
@@ -148,18 +149,31 @@ void View::make_masks(const Identity& identity, const Spec& spec) {
     if (!text->empty() && at(fmt::format("/etc/{}", name), 0)) put(clone(fmt::format("{}/{}", kMasks, name)), fmt::format("/etc/{}", name));
 }
 
-void View::pin(const std::string& path) { put(clone(path), path); }
+void View::pin(const std::string& path) {
+  const Fd target = at(path, 0);
+  put(clone(target, path), target, path);
+}
+
+// An empty Fd where there is nothing to protect, or nothing that can be reached.
+Fd View::to_cover(const std::string& path) const {
+  Fd target = at(path, 0);
+  if (!target && errno != ENOENT && errno != ENOTDIR && errno != EACCES) fail_errno("mounts", "open {} to cover it", path);
+  return target;
+}
 
 void View::cover_read_only(const std::string& path) {
-  Fd tree = clone(path);
+  const Fd target = to_cover(path);
+  if (!target) return;
+  Fd tree = clone(target, path);
   set(tree, kReadOnly, true, path);
-  put(std::move(tree), path);
+  put(std::move(tree), target, path);
 }
 
 void View::cover_empty(const std::string& path) {
-  const Fd target = at(path, 0);
+  const Fd target = to_cover(path);
+  if (!target) return;
   struct stat status;
-  if (!target || ::fstat(target.get(), &status) != 0) fail_errno("mounts", "open {} to hide it", path);
+  if (::fstat(target.get(), &status) != 0) fail_errno("mounts", "look at {} to hide it", path);
   put(clone(fmt::format("{}/{}", kMasks, S_ISDIR(status.st_mode) ? "empty.d" : "empty")), target, path);
 }
 

@@ -42,6 +42,7 @@ class View {
 
   void make_masks(const Identity& identity, const Spec& spec);
   void pin(const std::string& path);              // a mount point of its own: cannot be renamed or removed
+  // Nothing where there is nothing.
   void cover_read_only(const std::string& path);
   void cover_empty(const std::string& path);      // a file or a directory
 
@@ -53,6 +54,8 @@ class View {
  private:
   explicit View(Fd root) : root_(std::move(root)) {}
   Fd clone(const std::string& path) const;
+  Fd clone(const Fd& from, const std::string& name) const;
+  Fd to_cover(const std::string& path) const;
 
   Fd root_;
   std::vector<std::pair<std::string, std::string>> scrubbed_;  // path, name of its mask

@@ -1,22 +1,14 @@
-// System calls a command cannot make. A deny-list, for developers' tools use nearly everything else; what is newer than this
-// list gets ENOSYS, so that programs fall back.
-#include <asm/unistd.h>
+// System calls a command cannot make: filter/make_filter.cc has the list.
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sched.h>
-#include <seccomp.h>
-#include <stddef.h>
-#include <sys/ioctl.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
-#include <memory>
+#include <iterator>
+#include <string_view>
 
 #include "sandbox/launcher_lockdown.h"
 #include "sandbox/launcher_sys.h"
@@ -24,94 +16,23 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr uint32_t kNewestAllowed = 456;  // futex_requeue, Linux 6.7; the same number on all architectures since 424
-#if defined(__x86_64__)
-constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
-#else
-#error "the system call filter knows x86-64 and arm64"
-#endif
-
-// By name, since libseccomp 2.5.4 gives a negative number to what this architecture lacks.
-constexpr std::array kForbidden = {
-    // the view
-    "mount", "umount2", "umount", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick",
-    "mount_setattr", "unshare", "setns", "open_by_handle_at", "name_to_handle_at", "quotactl", "quotactl_fd", "fanotify_init",
-    // the kernel's larger surfaces
-    "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "init_module", "finit_module", "delete_module",
-    "kexec_load", "kexec_file_load", "lookup_dcookie", "pidfd_getfd", "kcmp", "vhangup", "modify_ldt",
-    // the machine
-    "reboot", "swapon", "swapoff", "acct", "settimeofday", "stime", "clock_settime", "clock_adjtime", "adjtimex", "syslog", "iopl",
-    "ioperm", "sethostname", "setdomainname"};
-constexpr std::array kAbsent = {"io_uring_setup", "io_uring_enter", "io_uring_register", "clone3"};
-
-struct Release {
-  void operator()(void* filter) const { ::seccomp_release(filter); }
+constexpr sock_filter kProgram[] = {
+#include "system_call_filter.inc"
 };
-using Filter = std::unique_ptr<void, Release>;
-
-void check(int result, const char* what) {
-  if (result == 0) return;
-  errno = -result;
-  fail_errno("seccomp", "{}", what);
-}
-
-void refuse(const Filter& filter, const char* name, int error) {
-  const int number = ::seccomp_syscall_resolve_name(name);
-  if (number < 0) return;
-  check(::seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), number, 0, nullptr), name);
-}
-
-void refuse(const Filter& filter, int number, const char* name, int error, std::initializer_list<scmp_arg_cmp> arguments) {
-  check(::seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), number,
-                                 static_cast<unsigned>(arguments.size()), arguments.begin()),
-        name);
-}
-
-// The kernel looks at the low 32 bits of these arguments, so must we.
-scmp_arg_cmp low32(unsigned argument, uint64_t value) { return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, 0xffffffffu, value); }
-
-Filter make_filter() {
-  Filter filter(::seccomp_init(SCMP_ACT_ALLOW));
-  if (!filter) fail("seccomp", "seccomp_init failed");
-  check(::seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "set the action for other architectures");
-  check(::seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_NNP, 0), "leave no_new_privs as it is");
-  for (const char* name : kForbidden) refuse(filter, name, EPERM);
-  for (const char* name : kAbsent) refuse(filter, name, ENOSYS);
-  for (const uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP})
-    refuse(filter, SCMP_SYS(clone), "clone", EPERM, {SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, flag, flag)});
-  for (const unsigned long request : {TIOCSTI, TIOCLINUX, TIOCSETD}) refuse(filter, SCMP_SYS(ioctl), "ioctl", EPERM, {low32(1, request)});
-  for (unsigned family = 0; family < 64; ++family)
-    if (family != AF_UNIX && family != AF_INET && family != AF_INET6 && family != AF_NETLINK)
-      refuse(filter, SCMP_SYS(socket), "socket", EAFNOSUPPORT, {low32(0, family)});
-  // Of netlink only ROUTE (0), which getifaddrs needs.
-  refuse(filter, SCMP_SYS(socket), "socket", EAFNOSUPPORT, {low32(0, AF_NETLINK), SCMP_CMP64(2, SCMP_CMP_NE, 0)});
-  return filter;
-}
+static_assert(std::size(kProgram) <= BPF_MAXINSNS);
 
 }  // namespace
 
 void filter_system_calls() {
-  // libseccomp cannot compare the number itself. Other architectures pass here, and are killed by the second filter.
-  sock_filter newest[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, kNewestAllowed, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program{static_cast<unsigned short>(std::size(newest)), newest};
-  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) fail_errno("seccomp", "install the filter of new system calls");
-  check(::seccomp_load(make_filter().get()), "install the filter");
+  const sock_fprog program{static_cast<unsigned short>(std::size(kProgram)), const_cast<sock_filter*>(kProgram)};
+  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) fail_errno("seccomp", "install the filter");
 }
 
 int export_filter() {
   const int file = ::memfd_create("lares-seccomp", 0);
   if (file < 0) fail_errno("seccomp", "memfd_create");
-  check(::seccomp_export_bpf(make_filter().get(), file), "export the filter");
-  if (::lseek(file, 0, SEEK_SET) != 0) fail_errno("seccomp", "rewind the filter");
+  if (!write_all(file, std::string_view(reinterpret_cast<const char*>(kProgram), sizeof kProgram)) || ::lseek(file, 0, SEEK_SET) != 0)
+    fail_errno("seccomp", "write the filter");
   return file;
 }
 

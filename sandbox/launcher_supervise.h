@@ -7,12 +7,14 @@
 
 namespace lares::sandbox::launcher {
 
+// Of ours: the command's output ends when the command does, not when we do.
+void close_streams();
+
+// As a command ended whose wait status this is, so that whoever waits for us sees the same.
+[[noreturn]] void end_as(int status);
+
 // `status`: where PID 1 writes the command's wait status as an int; -1 when the child itself is the command.
 // Returns when the child is gone and, as a subreaper, everything it left behind; by exiting or dying as the command did.
 [[noreturn]] void supervise(pid_t pid, Fd pidfd, int status);
-
-void close_streams();  // ours: the command's output ends when the command does, not when we do
-// Ends as the command ended (a wait status), so that whoever waits for us sees the same.
-[[noreturn]] void end_as(int status);
 
 }  // namespace lares::sandbox::launcher

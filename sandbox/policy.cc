@@ -155,7 +155,7 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
     return tl::unexpected(refused(fmt::format("sandbox policy: {} hidden and read-only paths, at most {} can be covered",
                                               policy.hidden.size() + policy.readonly.size(), kCoversMax)));
   Spec spec;
-  spec.backend = backend == Backend::bubblewrap ? "bubblewrap" : "native";
+  spec.backend = backend == Backend::bubblewrap ? "bubblewrap" : backend == Backend::none ? "none" : "native";
   spec.root = policy.root;
   spec.cwd = command.cwd;
   spec.home = home;

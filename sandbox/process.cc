@@ -103,10 +103,10 @@ struct Child : std::enable_shared_from_this<Child> {
   }
 
   const int pid;
-  const bool own_group;  // Backend::none
+  const bool own_group;  // Backend::none: all of it is in the group that `pid` leads
   asio::posix::stream_descriptor pidfd;
   asio::steady_timer patience;
-  asio::posix::stream_descriptor control;  // not open with Backend::none
+  asio::posix::stream_descriptor control;  // not open without the launcher
   std::unique_ptr<Group> group;                 // null where none is delegated
   std::unique_ptr<Proxy> proxy;                 // null without allowed hosts
   bool killed = false, reaped = false;
@@ -210,6 +210,7 @@ Error refusal_of(const std::string& line, const std::string& launcher) {
   const auto layer = line.substr(1, tab == line.npos ? line.npos : tab - 1);
   const auto message = tab == line.npos ? std::string("failed") : line.substr(tab + 1);
   if (layer == "policy") return {Errc::refused, "sandbox: " + message};
+  if (layer == "program") return {Errc::unavailable, message};
   if (const auto fix = fix_for(layer, launcher); !fix.empty())
     return {Errc::unavailable, fmt::format("sandbox: {}: {}; {}", layer, message, fix)};
   return {Errc::unavailable, fmt::format("sandbox: {}: {}", layer, message)};
@@ -228,19 +229,22 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   options.fds = {{input->read.get(), 0}, {output->write.get(), 1}, {output->write.get(), 2}};
   Fd file, control_ours, control_theirs;
   std::unique_ptr<Group> group;
-  if (backend == Backend::none) {
+  const bool plain = backend == Backend::none;
+  const bool launched = !plain || ::access(launcher.c_str(), X_OK) == 0;
+  options.dies_with_parent = plain;
+  if (!launched) {  // nobody outlives us then to kill what the command leaves behind
     options.path = command.argv[0];
     options.argv = command.argv;
     options.env = spec->env;
     options.cwd = command.cwd;
-    options.dies_with_parent = true;
   } else {
+    if (plain && find_program(command.argv[0], spec->env).empty()) co_return tl::unexpected(no_such_program(command.argv[0]));
     if (::access(launcher.c_str(), X_OK) != 0) {
       const Error missing{Errc::unavailable,
                           fmt::format("sandbox launcher {}: {}; install lares-sandbox beside laresd", launcher, ::strerror(errno))};
       co_return tl::unexpected(missing);
     }
-    if (const auto& where = delegation(); where.limits()) {
+    if (const auto& where = delegation(); !plain && where.limits()) {
       auto own = Group::make(where, policy.limits);
       if (!own) {
         Error failed{Errc::broken, "sandbox: " + own.error()};
@@ -268,10 +272,10 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
   output->write = Fd();
   control_theirs = Fd();
 
-  auto child = std::make_shared<Child>(io, std::move(*started), backend == Backend::none);
+  auto child = std::make_shared<Child>(io, std::move(*started), plain);
   child->group = std::move(group);
   auto running = std::make_unique<Running>(child, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
-  if (backend != Backend::none) {
+  if (launched) {
     child->control.assign(control_ours.release());
     Fd listening;
     if (spec->network) listening = co_await listener(*child);

@@ -26,7 +26,7 @@ inline constexpr char kReplyStarted = 'S', kReplyFailed = 'E';
 inline constexpr int kExitSetupFailed = 125, kExitNotFound = 127;
 
 struct Spec {
-  std::string backend;  // "native" or "bubblewrap"
+  std::string backend;  // "native", "bubblewrap" or "none"
   std::string root, cwd, home;
   bool worktree_readonly = false;
   bool network = false;  // hand out a listener

@@ -60,7 +60,9 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
   return out;
 }
 
-std::string look_up(const std::string& name, const std::vector<std::string>& env) {
+}  // namespace
+
+std::string find_program(const std::string& name, const std::vector<std::string>& env) {
   if (name.find('/') != name.npos) return name;
   for (const auto& variable : env) {
     if (!variable.starts_with("PATH=")) continue;
@@ -75,16 +77,15 @@ std::string look_up(const std::string& name, const std::vector<std::string>& env
   return {};
 }
 
-}  // namespace
+Error no_such_program(const std::string& name) { return {Errc::unavailable, fmt::format("start '{}': not found in PATH", name)}; }
 
 Fd::~Fd() {
   if (fd_ >= 0) ::close(fd_);
 }
 
 Result<Started> start(const StartOptions& options) {
-  const auto path = look_up(options.path, options.env);
-  if (path.empty())
-    return tl::unexpected(Error{Errc::unavailable, fmt::format("start '{}': not found in PATH", options.path)});
+  const auto path = find_program(options.path, options.env);
+  if (path.empty()) return tl::unexpected(no_such_program(options.path));
   const auto argv = pointers(options.argv), env = pointers(options.env);
   Prepared child{.path = path.c_str(),
                  .argv = argv.data(),

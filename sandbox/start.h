@@ -42,6 +42,10 @@ struct Started {
   Fd pidfd;
 };
 
+// The program that `name` means: itself if it has a '/', else where env's PATH has it; empty: nowhere.
+std::string find_program(const std::string& name, const std::vector<std::string>& env);
+Error no_such_program(const std::string& name);
+
 // Errc::unavailable when the program cannot be started.
 Result<Started> start(const StartOptions& options);
 

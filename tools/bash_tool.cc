@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/clip.h"
+#include "tools/jobs.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -183,6 +185,13 @@ asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_
   }
   co_await leave_cancellation(throwing);
   co_return out;
+}
+
+bool any_job_runs(const std::vector<std::unique_ptr<Tool>>& tools) {
+  return std::ranges::any_of(tools, [](const auto& tool) {
+    const auto* const bash = dynamic_cast<const BashTool*>(tool.get());
+    return bash && bash->any_job_runs();
+  });
 }
 
 asio::awaitable<std::string> BashTool::news() {

@@ -21,6 +21,7 @@ class BashTool : public Tool {
   bool mutates(const nlohmann::json&) const override { return true; }
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
   asio::awaitable<std::string> news() override;
+  bool any_job_runs() const { return shell_.process && shell_.jobs.any_runs() && !has_ended(shell_.process->pid()); }
 
  private:
   struct Shell {

@@ -97,16 +97,20 @@ Result<std::string> meant(const Setting& s, const std::string& text) {
 }
 
 Result<> change(const Settings& settings, const Setting& s, const std::string* text) {
-  auto object = daemon::read_settings_file(settings.path());
-  if (!object) return tl::unexpected(Error{object.error()});
-  for (auto it = object->begin(); it != object->end();) it = daemon::find_setting(it.key()) == &s ? object->erase(it) : std::next(it);
+  Json value;
   if (text) {
     const auto path = meant(s, *text);
     if (!path) return tl::unexpected(path.error());
-    const auto value = daemon::setting_value(s, *path);
-    if (!value) return tl::unexpected(Error{fmt::format("set {} to {}: {}", s.key, *text, value.error())});
-    (*object)[std::string(s.key)] = *value;
+    const auto made = daemon::setting_value(s, *path);
+    if (!made) return tl::unexpected(Error{fmt::format("set {} to {}: {}", s.key, *text, made.error())});
+    value = *made;
   }
+  const auto held = hold_settings_file(settings.path());  // while it is read and written: what another sets meanwhile is not lost
+  if (!held) return tl::unexpected(held.error());
+  auto object = daemon::read_settings_file(settings.path());
+  if (!object) return tl::unexpected(Error{object.error()});
+  for (auto it = object->begin(); it != object->end();) it = daemon::find_setting(it.key()) == &s ? object->erase(it) : std::next(it);
+  if (text) (*object)[std::string(s.key)] = value;
   return write_settings_file(settings.path(), *object);
 }
 

@@ -1,4 +1,5 @@
 """Settings: `lares config`, and who listens to the file. config_test.py LARES SCRIPTED_DAEMON"""
+import fcntl
 import json
 import os
 import stat
@@ -72,6 +73,24 @@ class ConfigTest(CliCase):
         self.assertTrue(os.path.islink(self.file))
         with open(real) as f:
             self.assertEqual(json.load(f), {"steps": 9})
+
+    def test_two_that_set_at_once_lose_nothing(self):
+        self.settings('{"steps": 3}')
+        folder = os.open(os.path.dirname(self.file), os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        fcntl.flock(folder, fcntl.LOCK_EX)  # as another that is just writing
+        p = self.background("config", "set", "temperature", "0.5")
+        with self.assertRaises(subprocess.TimeoutExpired):
+            p.wait(timeout=1.5)
+        self.settings('{"steps": 3, "policy": "plan"}')
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        self.assertEqual(p.wait(timeout=60), 0)
+        with open(self.file) as f:
+            self.assertEqual(json.load(f), {"steps": 3, "policy": "plan", "temperature": 0.5})
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        status, _, err = self.lares("config", "set", "steps", "4")
+        self.assertEqual((status, len(err.splitlines())), (1, 1), err)
+        self.assertIn("another process holds its directory locked for 10 seconds; nothing was changed", err)
 
     def test_what_makes_no_sense_is_refused_and_changes_nothing(self):
         for args, why in ((("get", "memori"), "there is no setting memori; do you mean memory?"), (("set", "memory", "lots"), "set memory to lots: memory must be a number from 0 to 1000000"),

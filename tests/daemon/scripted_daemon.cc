@@ -6,7 +6,7 @@
 // these mishaps (tests/clients/client_director.h).
 // In the environment: $LARES_TEST_CONFIG, the folder of the user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context;
 // $LARES_TEST_CHUNK: it evaluates prompts so many tokens at a time, and has prefixes; $LARES_TEST_HTTP=quick: HTTP's patience is a second
-// where it was a minute; $LARES_TEST_LISTEN: as --listen. It also answers what http_routes.h says.
+// where it was a minute; $LARES_TEST_LISTEN: as --listen; $LARES_TEST_WAKE=never: no session goes on by itself. It also answers what http_routes.h says.
 #include <unistd.h>
 
 #include <chrono>
@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
     limits.keep_alive_every = limits.status_known = milliseconds(100), limits.linger = milliseconds(300);
   }
   if (const char* listen = std::getenv("LARES_TEST_LISTEN")) options.listen = listen;
+  if (const char* wake = std::getenv("LARES_TEST_WAKE"); wake && std::string_view(wake) == "never") options.wake = daemon::Wake::never;
   options.listen_without_token = std::getenv("LARES_TEST_WITHOUT_TOKEN") != nullptr;
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);

@@ -288,6 +288,27 @@ class TransferTest(unittest.TestCase):
         self.assertTrue(again["equal"], again)
         self.assertGreater(again["tokens"], 0)
 
+    def test_a_turn_stopped_before_its_second_draw_has_no_answer_to_compare(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.daemon.stop()
+        one = {"text": "hm</think>One."}
+        self.daemon.start([one, {"text": "hm</think>"}, {"text": "hm</think>Never said.", "gate": gate}, one])  # the last for the replay
+        c = self.connect()
+        s = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+        c.call("prompt/send", sessionId=s, id="a", content="Go.")
+        c.until("turn/ended")
+        c.call("prompt/send", sessionId=s, id="b", content="And on.")
+        while "drawn" not in c.until("item/completed")[-1]["params"]["item"].get("text", ""):  # the empty answer is to be drawn again
+            pass
+        c.call("turn/interrupt", sessionId=s)
+        with open(gate, "w", encoding="utf-8") as f:
+            f.write("x")
+        c.until("turn/ended", reason="cancelled")
+        again = c.call("session/replay", sessionId=s)
+        self.assertEqual((again["equal"], again["steps"]), (True, 1), again)
+
 
 if __name__ == "__main__":
     EXECUTABLE, LARES = (os.path.abspath(sys.argv.pop(1)) for _ in range(2))
