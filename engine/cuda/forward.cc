@@ -1,0 +1,456 @@
+#include "engine/cuda/forward.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+
+#include "engine/cuda/layout.h"
+#include "kernels/cells.h"
+
+namespace lares::engine::cuda {
+namespace {
+
+bool quantises(const kc::Weight& w) { return w.format == kernels::Format::fp8 || w.format == kernels::Format::fp4; }
+int blocks(int n) { return (n + kc::kScaleBlock - 1) / kc::kScaleBlock; }
+
+// A broken promise of the caller's.
+void check(bool holds, const char* what) {
+  if (holds) return;
+  fmt::print(stderr, "evaluate on a GPU: {} was promised not to come\n", what);
+  std::abort();
+}
+
+}  // namespace
+
+// One evaluation: its shape, and where its inputs are on the GPU.
+struct DeviceForward::Step {
+  int n = 0, n_parts = 0, n_rows = 0;
+  std::int64_t reach = 0;  // no token's position is as great; what launches are sized by
+  const DeviceState* alone = nullptr;  // of a chunk too long for its own ring: it works in the work space's
+  float* logits = nullptr;
+  std::uint64_t bytes = 0; // of the inputs
+  const std::int64_t* position = nullptr;
+  const std::int32_t *tokens = nullptr, *iota = nullptr, *part = nullptr;
+  const kc::Part* parts = nullptr;  // [layers, n_parts]
+
+  int entries(int ratio) const { return ratio == 0 ? 0 : static_cast<int>(reach / ratio); }
+  bool chooses(const Config& c, int ratio) const { return ratio == 4 && entries(4) > c.index_topk; }
+};
+
+DeviceForward::DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options)
+    : device_(device), weights_(weights), c_(weights.checkpoint.config()), w_(on_device), options_(options) {
+  const PageLayout pages = page_layout(c_, false);  // all layers are here, so a page is a host page
+  for (const PageLayout::Layer& l : pages.layers) cells_.push_back({{l.entries.offset, l.entries.n}, {l.index_keys.offset, l.index_keys.n}});
+  for (int i = w_.begin(); i < w_.end(); ++i)
+    if (!w_.layer(i).all_resident) host_layers_.push_back(i);
+}
+
+Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options,
+                                                           kernels::ThreadPool& pool, const kernels::Kernels& kernels) {
+  if (on_device.begin() != 0 || on_device.end() != static_cast<int>(weights.layers.size()) || !on_device.has_head())
+    return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto a GPU: layers {} to {} alone are there; one GPU evaluates all of them", weights.checkpoint.directory(), on_device.begin(), on_device.end() - 1)});
+  auto out = std::unique_ptr<DeviceForward>(new DeviceForward(device, weights, on_device, options));
+  const Config& c = out->c_;
+  WorkSpace nowhere;
+  const std::uint64_t bytes = lay(nowhere, c, options.chunk, options.n_context, nullptr);
+  std::size_t scratch = 0;
+  for (std::int64_t reach = kReachLeast;; reach *= 2) {
+    const std::int64_t n_keys = std::min(reach, std::max(options.n_context, kReachLeast)) / 4;
+    scratch = std::max(scratch, sizeof(std::uint32_t) * device.top_k_scratch(std::min(options.chunk, tokens_scored(n_keys)), static_cast<int>(n_keys)));
+    if (reach >= options.n_context) break;
+  }
+  const auto n = static_cast<std::size_t>(options.chunk);
+  out->memory_ = Memory(device, bytes);
+  out->scratch_ = Memory(device, std::max<std::size_t>(kAlign, scratch));
+  out->inputs_ = Pinned(device, nowhere.inputs_bytes);
+  out->rows_ = Pinned(device, sizeof(bf16) * n * static_cast<std::size_t>(c.hidden_size));
+  out->logits_ = Pinned(device, sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
+  if (!out->host_layers_.empty()) out->host_experts_ = std::make_unique<HostExperts>(device, c, options.chunk, pool, kernels);
+  if (!out->memory_ || !out->scratch_ || !out->inputs_ || !out->rows_ || !out->logits_ || (out->host_experts_ && !out->host_experts_->ready()))
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto a GPU: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
+                                                             weights.checkpoint.directory(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
+  lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());
+  device.clear(out->scratch_.data(), out->scratch_.size());
+  return out;
+}
+
+// The step's positions, tokens, parts and embedding rows, in pinned memory; where they will be on the GPU.
+void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens) {
+  std::uint8_t* const host = inputs_.data();
+  std::uint64_t at = 0;
+  const auto place = [&](auto*& on_device, std::uint64_t count) {
+    using T = std::remove_const_t<std::remove_pointer_t<std::remove_reference_t<decltype(on_device)>>>;
+    at = (at + alignof(T) - 1) / alignof(T) * alignof(T);
+    on_device = reinterpret_cast<const T*>(ws_.inputs + at);
+    auto* const out = reinterpret_cast<T*>(host + at);
+    at += count * sizeof(T);
+    return out;
+  };
+  const auto n = static_cast<std::uint64_t>(s.n);
+  auto* const position = place(s.position, n);
+  auto* const ids = place(s.tokens, n);
+  auto* const iota = place(s.iota, n);
+  auto* const part = place(s.part, n);
+  auto* const parts = place(s.parts, static_cast<std::uint64_t>(w_.end() - w_.begin()) * static_cast<std::uint64_t>(s.n_parts));
+  s.bytes = at;
+  std::copy(tokens.begin(), tokens.end(), ids);
+  std::iota(iota, iota + s.n, 0);
+  int begin = 0;
+  for (std::size_t k = 0; k < sequences.size(); ++k) {
+    const Sequence& q = sequences[k];
+    for (int t = 0; t < q.n; ++t) {
+      position[begin + t] = q.state->size() + t;
+      part[begin + t] = static_cast<std::int32_t>(k);
+    }
+    for (int i = w_.begin(); i < w_.end(); ++i) {
+      kc::Part& p = parts[static_cast<std::size_t>(i - w_.begin()) * sequences.size() + k];
+      p = q.state->part(i, begin, q.n);
+      if (s.alone) p.window = ws_.window;
+    }
+    begin += q.n;
+  }
+  auto* const rows = reinterpret_cast<bf16*>(rows_.data());
+  const auto D = static_cast<std::size_t>(c_.hidden_size);
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    const kernels::Matrix& table = weights_.embed;
+    const std::size_t from = static_cast<std::size_t>(tokens[t]) * D;
+    if (table.format == kernels::Format::bf16) {
+      std::memcpy(rows + t * D, static_cast<const bf16*>(table.data) + from, sizeof(bf16) * D);
+    } else {  // f32: to the nearest, ties to even, as released numerics round
+      for (std::size_t i = 0; i < D; ++i) {
+        const auto v = std::bit_cast<std::uint32_t>(static_cast<const float*>(table.data)[from + i]);
+        rows[t * D + i] = static_cast<bf16>((v + 0x7FFF + ((v >> 16) & 1)) >> 16);
+      }
+    }
+  }
+}
+
+kc::Places DeviceForward::places(const Step& s, int layer, int begin, int n) const {
+  return {.position = s.position + begin, .part = s.part + begin, .parts = s.parts + static_cast<std::size_t>(layer - w_.begin()) * static_cast<std::size_t>(s.n_parts), .n_tokens = n};
+}
+
+// What enters: codes where the weights are quantised, else bf16.
+void DeviceForward::product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32) const {
+  kc::LinearArgs a{.w = w, .y = y, .x_stride = w.n_in, .y_stride = w.n_out, .n_tokens = n, .y_f32 = f32};
+  if (codes && quantises(w)) {
+    a.codes = codes;
+    a.code_scale = scale;
+    a.code_scale_stride = blocks(w.n_in);
+  } else {
+    a.x = x;
+  }
+  to.push_back(a);
+}
+
+// From one sub-layer to the next: the streams take what it gave, and what enters the next is made of them.
+void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* norm, bool leaves) {
+  device_.hyper({.x = ws_.streams,
+                 .y = leaves ? ws_.y : nullptr,
+                 .post = ws_.post,
+                 .comb = ws_.comb,
+                 .fn = w.fn,
+                 .base = w.base,
+                 .scale = w.scale,
+                 .norm = norm,
+                 .entered = nullptr,
+                 .normed = ws_.normed,
+                 .codes = ws_.codes,
+                 .code_scale = ws_.code_scale,
+                 .partial = ws_.partial,
+                 .n_tokens = s.n,
+                 .dim = c_.hidden_size,
+                 .iters = c_.hc_sinkhorn_iters,
+                 .head = false,
+                 .eps = c_.hc_eps,
+                 .norm_eps = c_.rms_norm_eps,
+                 .rms_eps = c_.rms_norm_eps});
+}
+
+// The cells before a long chunk into the work space's ring, or the newest back into the sequence's.
+void DeviceForward::move_window(const Step& s, int i, bool back) {
+  const std::size_t cell = kernels::cell_bytes(c_.head_dim, c_.qk_rope_head_dim);
+  const std::int64_t ours = options_.chunk + c_.sliding_window, theirs = DeviceState::window_capacity(c_);
+  const std::int64_t end = s.alone->size() + (back ? s.n : 0);
+  std::uint8_t* const ring = s.alone->part(i, 0, 0).window;
+  for (std::int64_t p = std::max<std::int64_t>(0, end - (back ? theirs : c_.sliding_window)); p < end;) {
+    const std::int64_t run = std::min({end - p, ours - p % ours, theirs - p % theirs});
+    std::uint8_t* const here = ws_.window + static_cast<std::size_t>(p % ours) * cell;
+    std::uint8_t* const there = ring + static_cast<std::size_t>(p % theirs) * cell;
+    device_.on_device(back ? there : here, back ? here : there, static_cast<std::size_t>(run) * cell);
+    p += run;
+  }
+}
+
+void DeviceForward::compress(const Step& s, int i, bool index) {
+  const DeviceLayer& l = w_.layer(i);
+  const DeviceCompressor& w = index ? l.indexer->compressor : *l.compressor;
+  const LayerWeights& host = weights_.layers[static_cast<std::size_t>(i)];
+  const int dim = index ? c_.index_head_dim : c_.head_dim;
+  const kc::CompressArgs a{.values = index ? ws_.index_values : ws_.values,
+                           .gates = index ? ws_.index_gates : ws_.gates,
+                           .ape = w.ape,
+                           .norm = w.norm,
+                           .frequencies = w_.frequencies(true),
+                           .places = places(s, i, 0, s.n),
+                           .cells = index ? cells_[static_cast<std::size_t>(i)].index_keys : cells_[static_cast<std::size_t>(i)].entries,
+                           .ratio = host.ratio,
+                           .dim = dim,
+                           .rope_dim = c_.qk_rope_head_dim,
+                           .raw_capacity = (host.ratio == 4 ? 2 * host.ratio : host.ratio) + kRollback,
+                           .index = index,
+                           .eps = c_.rms_norm_eps};
+  device_.compress(a);
+  device_.put_raw(a);
+}
+
+void DeviceForward::select(const Step& s, int i) {
+  const int n_keys = s.entries(4), Hi = c_.index_n_heads, Ci = c_.index_head_dim;
+  device_.index_queries({.q = ws_.iq,
+                         .w = ws_.iw,
+                         .rope = ws_.rope[1],
+                         .codes = ws_.index_codes,
+                         .scale = ws_.index_scale,
+                         .weight = ws_.index_weight,
+                         .n_tokens = s.n,
+                         .n_heads = Hi,
+                         .rope_dim = c_.qk_rope_head_dim,
+                         .weight_scale = static_cast<float>(std::pow(Ci, -0.5) * std::pow(Hi, -0.5))});
+  const int together = tokens_scored(n_keys);
+  for (int t = 0; t < s.n; t += together) {
+    const int m = std::min(together, s.n - t);
+    const auto at = static_cast<std::size_t>(t);
+    device_.index_scores({.codes = ws_.index_codes + at * static_cast<std::size_t>(Hi) * static_cast<std::size_t>(Ci),
+                          .scale = ws_.index_scale + at * static_cast<std::size_t>(Hi) * 4,
+                          .weight = ws_.index_weight + at * static_cast<std::size_t>(Hi),
+                          .places = places(s, i, t, m),
+                          .keys = cells_[static_cast<std::size_t>(i)].index_keys,
+                          .score = ws_.scores,
+                          .score_stride = n_keys,
+                          .n_heads = Hi,
+                          .n_keys_max = n_keys});
+    device_.top_k({.score = ws_.scores,
+                   .score_stride = n_keys,
+                   .places = places(s, i, t, m),
+                   .chosen = ws_.chosen + at * static_cast<std::size_t>(c_.index_topk),
+                   .scratch = reinterpret_cast<std::uint32_t*>(scratch_.data()),
+                   .ratio = 4,
+                   .k = c_.index_topk,
+                   .n_max = n_keys});
+  }
+}
+
+void DeviceForward::attend(const Step& s, int i) {
+  const int ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
+  const bool chooses = s.chooses(c_, ratio);
+  const int entries = chooses ? c_.index_topk : s.entries(ratio), together = tokens_attending(c_, entries);
+  for (int t = 0; t < s.n; t += together) {
+    const auto at = static_cast<std::size_t>(t), width = static_cast<std::size_t>(H) * static_cast<std::size_t>(C);
+    device_.attention({.q = ws_.q + at * width,
+                       .sink = w_.layer(i).attn_sink,
+                       .rope = ws_.rope[ratio != 0] + at * static_cast<std::size_t>(R),
+                       .out = ws_.o + at * width,
+                       .workspace = ws_.partials,
+                       .places = places(s, i, t, std::min(together, s.n - t)),
+                       .entries = cells_[static_cast<std::size_t>(i)].entries,
+                       .chosen = chooses ? ws_.chosen + at * static_cast<std::size_t>(c_.index_topk) : nullptr,
+                       .k = c_.index_topk,
+                       .ratio = ratio,
+                       .n_heads = H,
+                       .head_dim = C,
+                       .rope_dim = R,
+                       .window = c_.sliding_window,
+                       .window_capacity = s.alone ? options_.chunk + c_.sliding_window : DeviceState::window_capacity(c_),
+                       .n_entries_max = entries,
+                       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C)))});
+  }
+}
+
+void DeviceForward::attention(const Step& s, int i) {
+  const DeviceLayer& l = w_.layer(i);
+  const int n = s.n, Q = c_.q_lora_rank, ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, GA = c_.o_groups * c_.o_lora_rank;
+  const bool chooses = s.chooses(c_, ratio), q_codes = quantises(l.wq_b);
+  std::vector<kc::LinearArgs> products;
+  product(products, l.wq_a, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.qr, false);
+  product(products, l.wkv, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.kv, false);
+  if (l.compressor) {
+    product(products, l.compressor->wkv, ws_.normed, nullptr, nullptr, n, ws_.values, true);
+    product(products, l.compressor->wgate, ws_.normed, nullptr, nullptr, n, ws_.gates, true);
+  }
+  if (l.indexer) {
+    product(products, l.indexer->compressor.wkv, ws_.normed, nullptr, nullptr, n, ws_.index_values, true);
+    product(products, l.indexer->compressor.wgate, ws_.normed, nullptr, nullptr, n, ws_.index_gates, true);
+    if (chooses) product(products, l.indexer->weights_proj, ws_.normed, nullptr, nullptr, n, ws_.iw, false);
+  }
+  device_.linear(products);
+  device_.rms_norm({.x = ws_.qr, .w = l.q_norm, .y = ws_.qr, .codes = q_codes ? ws_.qr_codes : nullptr, .code_scale = ws_.qr_scale, .x_stride = Q, .y_stride = Q,
+                    .codes_stride = Q, .code_scale_stride = blocks(Q), .n_rows = n, .dim = Q, .eps = c_.rms_norm_eps});
+  products.clear();
+  const std::uint8_t* const qr_codes = q_codes ? ws_.qr_codes : nullptr;
+  product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false);
+  if (chooses) product(products, l.indexer->wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.iq, false);
+  device_.linear(products);
+  device_.queries({.q = ws_.q, .rope = ws_.rope[ratio != 0], .n_tokens = n, .n_heads = c_.num_attention_heads, .head_dim = c_.head_dim, .rope_dim = c_.qk_rope_head_dim,
+                   .eps = c_.rms_norm_eps});
+  if (s.alone) move_window(s, i, false);
+  device_.put_window({.kv = ws_.kv,
+                      .norm = l.kv_norm,
+                      .rope = ws_.rope[ratio != 0],
+                      .places = places(s, i, 0, n),
+                      .head_dim = c_.head_dim,
+                      .rope_dim = c_.qk_rope_head_dim,
+                      .window_capacity = s.alone ? options_.chunk + c_.sliding_window : DeviceState::window_capacity(c_),
+                      .eps = c_.rms_norm_eps});
+  if (l.compressor) compress(s, i, false);
+  if (l.indexer) compress(s, i, true);
+  if (chooses) select(s, i);
+  attend(s, i);
+  if (s.alone) move_window(s, i, true);
+  products.clear();
+  kc::LinearArgs out_a{.w = l.wo_a, .x = ws_.o, .y = ws_.z, .x_stride = static_cast<std::int64_t>(c_.num_attention_heads) * c_.head_dim, .y_stride = GA, .n_tokens = n,
+                       .rows_per_group = c_.o_lora_rank};
+  device_.linear({&out_a, 1});
+  const bool z_codes = quantises(l.wo_b);
+  if (z_codes)
+    device_.quantise({.x = ws_.z, .codes = ws_.z_codes, .scale = ws_.z_scale, .x_stride = GA, .codes_stride = GA, .scale_stride = blocks(GA), .n_rows = n, .n = GA});
+  product(products, l.wo_b, ws_.z, z_codes ? ws_.z_codes : nullptr, ws_.z_scale, n, ws_.y, false);
+  device_.linear(products);
+}
+
+void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>& host) {
+  const DeviceLayer& l = w_.layer(i);
+  const int n = s.n, D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts, k = c_.num_experts_per_tok;
+  std::vector<kc::LinearArgs> gate;
+  product(gate, l.gate, ws_.normed, nullptr, nullptr, n, ws_.u, true);
+  device_.linear(gate);
+  device_.route({.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,
+                 .factor = c_.routed_scaling_factor});
+  device_.group({.expert = ws_.expert, .weight = ws_.weight, .begin = ws_.begin, .slot_of = ws_.slot_of, .token_of = ws_.token_of, .factor = ws_.factor, .jobs = ws_.jobs,
+                 .n_tokens = n, .n_experts = E, .k = k});
+  const auto matrix = [](const DeviceExperts& of, bf16* y) { return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y}; };
+  const bool in_codes = l.w1.format == kernels::Format::fp8 || l.w1.format == kernels::Format::fp4, out_codes = l.w2.format == kernels::Format::fp8 || l.w2.format == kernels::Format::fp4;
+  kc::ExpertLinearArgs in{.matrix = {matrix(l.w1, ws_.gate), matrix(l.w3, ws_.up)}, .n_matrices = 2, .format = l.w1.format, .n_out = I, .n_in = D, .x_stride = D,
+                          .code_scale_stride = blocks(D), .y_stride = I, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
+  if (in_codes) in.codes = ws_.codes, in.code_scale = ws_.code_scale;
+  else in.x = ws_.normed;
+  device_.experts_linear(in);
+  const int slots = n * (k + 1);
+  device_.swiglu({.gate = ws_.gate, .up = ws_.up, .factor = ws_.factor, .h = out_codes ? nullptr : ws_.gate, .codes = out_codes ? ws_.h_codes : nullptr, .code_scale = ws_.h_scale,
+                  .stride = I, .scale_stride = blocks(I), .n_rows = slots, .n = I, .limit = c_.swiglu_limit});
+  kc::ExpertLinearArgs out{.matrix = {matrix(l.w2, ws_.out), {}}, .n_matrices = 1, .format = l.w2.format, .n_out = D, .n_in = I, .x_stride = I, .code_scale_stride = blocks(I),
+                           .y_stride = D, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
+  if (out_codes) out.codes = ws_.h_codes, out.code_scale = ws_.h_scale;
+  else out.x = ws_.gate;
+  device_.experts_linear(out);
+  if (!l.all_resident) host(i);
+  device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = ws_.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
+}
+
+// After the last layer: the last n_rows tokens take what it gave, and their logits come of them.
+void DeviceForward::head(const Step& s) {
+  if (s.n_rows == 0) return;
+  const auto at = static_cast<std::size_t>(s.n - s.n_rows), D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
+  const DeviceHyper& w = w_.hc_head();
+  device_.hyper({.x = ws_.streams + at * S * D, .y = ws_.y + at * D, .post = ws_.post + at * S, .comb = ws_.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
+                 .norm = w_.norm(), .entered = nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
+                 .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps});
+  for (int r = 0; r < s.n_rows; r += kRowsMax) {
+    const int m = std::min(kRowsMax, s.n_rows - r);
+    std::vector<kc::LinearArgs> products;
+    product(products, w_.head(), ws_.normed + static_cast<std::size_t>(r) * D, nullptr, nullptr, m, ws_.logits, true);
+    device_.linear(products);
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(m) * static_cast<std::size_t>(c_.vocab_size);
+    device_.to_host(logits_.data(), ws_.logits, bytes);
+    if (s.n_rows > kRowsMax) {  // so nothing is recorded
+      device_.synchronise();
+      std::memcpy(s.logits + static_cast<std::size_t>(r) * static_cast<std::size_t>(c_.vocab_size), logits_.data(), bytes);
+    }
+  }
+}
+
+// All of a step's launches. `host` is called where experts of that layer must be computed before it goes on; `go_on` after each layer.
+bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on) {
+  device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
+  device_.to_device(ws_.rows, rows_.data(), sizeof(bf16) * static_cast<std::size_t>(s.n) * static_cast<std::size_t>(c_.hidden_size));
+  device_.embed({.table = ws_.rows, .tokens = s.iota, .x = ws_.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
+  for (const bool compressed : {false, true})
+    device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
+  for (int i = w_.begin(); i < w_.end(); ++i) {
+    const DeviceLayer& l = w_.layer(i);
+    boundary(s, l.hc_attn, l.attn_norm, i > w_.begin());
+    attention(s, i);
+    boundary(s, l.hc_ffn, l.ffn_norm, true);
+    experts(s, i, host);
+    if (!go_on) continue;
+    device_.synchronise();
+    if (!go_on(i)) return false;
+  }
+  head(s);
+  return true;
+}
+
+Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on) {
+  Step s{.n = static_cast<int>(tokens.size()), .n_parts = static_cast<int>(sequences.size()), .n_rows = n_rows};
+  std::int64_t most = kReachLeast;
+  for (const Sequence& q : sequences) {
+    most = std::max(most, q.state->size() + q.n);
+    if (q.n > kStepTokens) s.alone = q.state;
+  }
+  check(s.n <= options_.chunk && s.n_parts <= kPartsMax && n_rows <= s.n && (!s.alone || s.n_parts == 1), "a step of that shape");
+  for (const Sequence& q : sequences) {
+    check(q.state->size() + q.n <= options_.n_context, "tokens beyond the context");
+    if (const auto opened = q.state->open(q.state->size(), q.n); !opened) return opened;
+  }
+  s.reach = std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))), std::max(options_.n_context, kReachLeast));
+  s.logits = logits;
+  write_inputs(s, sequences, tokens);
+  const auto host = [&](int i) { host_experts_->compute(weights_.layers[static_cast<std::size_t>(i)], w_.layer(i).resident, ws_, s.n); };
+  if (!options_.record || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
+    if (!walk(s, host, go_on)) {
+      device_.synchronise();
+      return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", s.n)});
+    }
+  } else {
+    replay(s, host);
+  }
+  device_.synchronise();
+  if (n_rows > 0 && n_rows <= kRowsMax) std::memcpy(logits, logits_.data(), sizeof(float) * static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(c_.vocab_size));
+  for (const Sequence& q : sequences) q.state->advance(q.n);
+  return {};
+}
+
+// What was recorded for such a step, or what is recorded now.
+void DeviceForward::replay(const Step& s, const std::function<void(int)>& host) {
+  const auto key = std::make_tuple(s.n, s.n_parts, s.n_rows, s.reach);
+  if (const auto known = recordings_.find(key); known != recordings_.end()) {
+    for (std::size_t k = 0; k < known->second.size(); ++k) {
+      device_.replay(*known->second[k]);
+      if (k < host_layers_.size()) host(host_layers_[k]);
+    }
+    return;
+  }
+  if (recordings_.size() >= kRecordingsMax) recordings_.clear();
+  Recorded now;
+  const auto end = [&] {
+    now.push_back(device_.end_recording());
+    device_.replay(*now.back());
+  };
+  device_.record();
+  walk(
+      s,
+      [&](int i) {
+        end();
+        host(i);
+        device_.record();
+      },
+      {});
+  end();
+  recordings_.emplace(key, std::move(now));
+}
+
+}  // namespace lares::engine::cuda
