@@ -22,6 +22,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/progress.h"
 #include "engine/chat.h"
+#include "engine/gpus.h"
 #include "engine/inspect.h"
 #include "engine/placement.h"
 #include "engine/tokenizer.h"
@@ -48,6 +49,7 @@ struct Options {
   std::int64_t context = 0;
   int sequences = engine::PlacementRequest{}.n_sequences;
   bool draft = false;
+  std::string device = "cpu";
 };
 
 int failed(const std::string& message) {
@@ -202,7 +204,8 @@ int generate_with_model(const Options& o) {
     prompt = std::move(*tokens);
   }
   Line line("loading");
-  auto loaded = engine::load({.directory = o.directory,
+  auto loaded = engine::load_on({.device = o.device},
+                                {.directory = o.directory,
                                  .n_threads = o.threads,
                                  .exact = o.mode == "exact",
                                  .memory = static_cast<std::uint64_t>(o.memory * 1e9),
@@ -356,6 +359,7 @@ int model_command(int argc, const char* const* argv) {
   const std::map<std::string, engine::Drafting> modes{{"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
   generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("auto")->group(kSeldom);
   generate->add_option("--memory", o.memory, "GB for weights, work space and one long sequence; 0: what is free")->check(number_in(0.0, 1e6))->capture_default_str()->group(kSeldom);
+  generate->add_option("--device", o.device, "cpu, cuda or cuda:1: what computes it")->capture_default_str()->group(kSeldom);
   generate->add_flag("--stats", o.stats, "tokens per second, how many guesses were right, how many experts were in memory, on stderr");
   generate->add_option("--trace", o.trace_path, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr")->group(kSeldom);
   generate->add_flag("--raw", o.raw, "continue the prompt as plain text, not as a user's turn");
