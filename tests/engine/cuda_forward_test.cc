@@ -131,6 +131,21 @@ TEST_P(CudaForward, AStepIsRecordedOnce) {
   EXPECT_EQ(forward_->n_recordings(), 2u);
 }
 
+// Of a chunk and of steps of several lengths, whose recordings must not be taken for one another's.
+TEST_P(CudaForward, OnlyTheLastRowsAreAskedFor) {
+  load(100);
+  const auto s = state();
+  Reference& r = reference();
+  int at = 0;
+  for (const auto& [n, n_rows] : {std::pair{100, 2}, {5, 1}, {3, 1}, {5, 1}, {7, 0}, {3, 2}}) {
+    std::vector<float> logits(static_cast<std::size_t>(n_rows) * r.V());
+    const DeviceForward::Sequence one{s.get(), n};
+    ASSERT_TRUE(forward_->evaluate({&one, 1}, std::span(r.tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)), n_rows, logits.data()));
+    at += n;
+    same_logits(logits, at - n_rows, n_rows);
+  }
+}
+
 TEST_P(CudaForward, UnrecordedIsTheSame) {
   load(32, /*record=*/false);
   const auto s = state();

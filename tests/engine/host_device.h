@@ -58,9 +58,11 @@ class HostDevice : public cuda::Device {
   void swiglu(const kc::SwigluArgs& a) override;
   void combine(const kc::CombineArgs& a) override;
 
+ protected:
+  void run(const char* name, std::function<void()> f);  // now, or with the recording
+
  private:
   struct Recorded;
-  void run(const char* name, std::function<void()> f);  // now, or with the recording
   const kernels::Matrix& matrix(const std::uint8_t* tiles) const;
 
   const kernels::Kernels& k_ = kernels::best();
