@@ -66,6 +66,8 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
     if (reach >= options.n_context) break;
   }
   const auto n = static_cast<std::size_t>(options.chunk);
+  const std::size_t bins = sizeof(std::uint32_t) * static_cast<std::size_t>(std::min(options.chunk, kScoredMax)) * kc::kTopKBins;
+  scratch += bins;
   out->memory_ = Memory(device, bytes);
   out->scratch_ = Memory(device, std::max<std::size_t>(kAlign, scratch));
   out->inputs_ = Pinned(device, nowhere.inputs_bytes);
@@ -76,7 +78,7 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
     return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto a GPU: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
                                                              weights.checkpoint.directory(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());
-  device.clear(out->scratch_.data(), out->scratch_.size());
+  device.clear(out->scratch_.data(), bins);
   return out;
 }
 
@@ -238,7 +240,8 @@ void DeviceForward::select(const Step& s, int i) {
                    .score_stride = n_keys,
                    .places = places(s, i, t, m),
                    .chosen = ws_.chosen + at * static_cast<std::size_t>(c_.index_topk),
-                   .scratch = reinterpret_cast<std::uint32_t*>(scratch_.data()),
+                   .bins = reinterpret_cast<std::uint32_t*>(scratch_.data()),
+                   .scratch = reinterpret_cast<std::uint32_t*>(scratch_.data()) + std::min(options_.chunk, kScoredMax) * kc::kTopKBins,
                    .ratio = 4,
                    .k = c_.index_topk,
                    .n_max = n_keys});
@@ -315,10 +318,11 @@ void DeviceForward::attention(const Step& s, int i) {
   kc::LinearArgs out_a{.w = l.wo_a, .x = ws_.o, .y = ws_.z, .x_stride = static_cast<std::int64_t>(c_.num_attention_heads) * c_.head_dim, .y_stride = GA, .n_tokens = n,
                        .rows_per_group = c_.o_lora_rank};
   device_.linear({&out_a, 1});
-  const bool z_codes = quantises(l.wo_b);
-  if (z_codes)
+  const bool z_codes = quantises(l.wo_b), few = n <= kc::kTokensFew;  // few tokens' product does it by itself
+  if (z_codes && !few)
     device_.quantise({.x = ws_.z, .codes = ws_.z_codes, .scale = ws_.z_scale, .x_stride = GA, .codes_stride = GA, .scale_stride = blocks(GA), .n_rows = n, .n = GA});
-  product(products, l.wo_b, ws_.z, z_codes ? ws_.z_codes : nullptr, ws_.z_scale, n, ws_.y, false);
+  product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, ws_.y, false);
+  products.front().quantise = z_codes && few;
   device_.linear(products);
 }
 

@@ -72,7 +72,7 @@ class DeviceForward {
   const Config& c_;
   const DeviceWeights& w_;
   const Options options_;
-  Memory memory_, scratch_;  // scratch_: top_k's, kept zero
+  Memory memory_, scratch_;  // scratch_: top_k's; its bins, which come first, stay zero
   WorkSpace ws_;
   Pinned inputs_, rows_, logits_;
   std::unique_ptr<HostExperts> host_experts_;

@@ -46,7 +46,7 @@ std::uint64_t partials_of(const Config& c, std::int64_t n_entries) {
 }  // namespace
 
 int tokens_scored(std::int64_t n_keys) {
-  return static_cast<int>(std::max<std::uint64_t>(1, kScoresBytes / (sizeof(float) * u64(std::max<std::int64_t>(1, n_keys)))));
+  return static_cast<int>(std::clamp<std::uint64_t>(kScoresBytes / (sizeof(float) * u64(std::max<std::int64_t>(1, n_keys))), 1, kScoredMax));
 }
 int tokens_attending(const Config& c, std::int64_t n_entries) {
   return static_cast<int>(std::max<std::uint64_t>(1, kPartialsBytes / (sizeof(float) * partials_of(c, n_entries))));
@@ -98,7 +98,7 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
     l.take(w.index_weight, n * Hi);
     l.take(w.chosen, n * u64(c.index_topk));
     const std::uint64_t keys = u64(longest / 4);
-    l.take(w.scores, std::max(std::min(n * keys, kScoresBytes / sizeof(float)), keys));
+    l.take(w.scores, std::max(std::min(std::min(n, u64(kScoredMax)) * keys, kScoresBytes / sizeof(float)), keys));
   }
   std::uint64_t partials = 0;
   for (int i = 0; i < c.num_hidden_layers; ++i) {

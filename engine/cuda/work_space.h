@@ -15,6 +15,7 @@ inline constexpr int kPartsMax = 64;     // sequences evaluated together
 inline constexpr int kRowsMax = 64;      // tokens that logits are computed for at once
 inline constexpr int kStepTokens = 64;   // up to which a sequence's own rings are read and written, and a step is one graph
 inline constexpr std::int64_t kReachLeast = 1024;  // tokens; launches are sized for powers of two of them, of which this is the first
+inline constexpr int kScoredMax = 1024;         // tokens that are chosen for together, at most
 inline constexpr std::uint64_t kScoresBytes = 256ull << 20;     // index scores of the tokens that are chosen for together
 inline constexpr std::uint64_t kPartialsBytes = 256ull << 20;   // attention's blocks of the tokens that attend together
 
@@ -55,7 +56,7 @@ struct WorkSpace {
 // All of it from `base` on; returns the bytes it takes. n_context: the longest sequence.
 std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base);
 
-// Tokens whose scores of n_keys keys, or whose attention of n_entries entries, have room together; 1 at least.
+// Tokens whose scores of n_keys keys, or whose attention of n_entries entries, have room together; 1 at least, kScoredMax at most.
 int tokens_scored(std::int64_t n_keys);
 int tokens_attending(const Config& c, std::int64_t n_entries);
 

@@ -14,19 +14,19 @@ namespace lares::kernels::cuda {
 inline constexpr int kAttentionBlock = 64;  // rows
 
 struct AttentionArgs {
-  const bf16* q;         // [n_tokens, n_heads, head_dim] from queries()
-  const float* sink;     // [n_heads]
-  const double* rope;    // [n_tokens, rope_dim / 2, 2], for the rotation back
-  bf16* out;             // [n_tokens, n_heads, head_dim]
-  float* workspace;      // attention_workspace() floats
+  const bf16* q;       // [n_tokens, n_heads, head_dim] from queries()
+  const float* sink;   // [n_heads]
+  const double* rope;  // [n_tokens, rope_dim / 2, 2], for the rotation back
+  bf16* out;           // [n_tokens, n_heads, head_dim]
+  float* workspace;    // attention_workspace() floats
   Places places;
   PageCells entries;
   const std::int32_t* chosen;  // [n_tokens, k] of tokens that see more than k entries; null: all attend all they see
   int k;
-  int ratio;             // token sees (position + 1) / ratio entries; 0: none
+  int ratio;                        // token sees (position + 1) / ratio entries; 0: none
   int n_heads, head_dim, rope_dim;  // head_dim 128, 192 or 512 (the family's), rope_dim 64
   int window, window_capacity;
-  int n_entries_max;     // no token attends more; the launch's size
+  int n_entries_max;  // no token attends more; the launch's size
   float scale;
   std::int64_t seen_from = -1;  // >= 0: all tokens of a part attend positions seen_from .. its last one instead of their window
 };
@@ -38,7 +38,8 @@ constexpr int attention_blocks(int window, int n_entries_max) {
 }
 // Partial results of all blocks: (m, l) and O, f32.
 constexpr std::size_t attention_workspace(int n_tokens, int n_heads, int head_dim, int n_blocks) {
-  return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(n_blocks) * static_cast<std::size_t>(n_heads) * static_cast<std::size_t>(head_dim + 2);
+  return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(n_blocks) * static_cast<std::size_t>(n_heads) *
+         static_cast<std::size_t>(head_dim + 2);
 }
 Status attention(const AttentionArgs& a, Stream stream);
 

@@ -30,8 +30,13 @@ std::vector<DeviceInfo> devices(Status* why) {
     cudaDeviceProp p;
     s = status(cudaGetDeviceProperties(&p, i), "read a CUDA device's properties");
     if (!s.ok()) break;
-    DeviceInfo d{.name = p.name, .sm = 10 * p.major + p.minor, .n_sms = p.multiProcessorCount, .max_shared_bytes = static_cast<int>(p.sharedMemPerBlockOptin),
-                 .memory_bytes = p.totalGlobalMem, .memory_free = 0, .l2_bytes = static_cast<std::uint64_t>(p.l2CacheSize)};
+    DeviceInfo d{.name = p.name,
+                 .sm = 10 * p.major + p.minor,
+                 .n_sms = p.multiProcessorCount,
+                 .max_shared_bytes = static_cast<int>(p.sharedMemPerBlockOptin),
+                 .memory_bytes = p.totalGlobalMem,
+                 .memory_free = 0,
+                 .l2_bytes = static_cast<std::uint64_t>(p.l2CacheSize)};
     std::size_t free = 0, total = 0;
     int before = 0;
     s = status(cudaGetDevice(&before), "read the current CUDA device");
@@ -118,7 +123,9 @@ Status Event::create() {
 Status Event::record(Stream stream) { return status(cudaEventRecord(event_, stream), "record a CUDA event"); }
 Status Event::wait() { return status(cudaEventSynchronize(event_), "wait for a CUDA event"); }
 Status Event::make_wait(Stream stream) { return status(cudaStreamWaitEvent(stream, event_, 0), "make a CUDA stream wait"); }
-Status Event::since(const Event& from, float* ms) { return status(cudaEventElapsedTime(ms, from.event_, event_), "read the time between CUDA events"); }
+Status Event::since(const Event& from, float* ms) {
+  return status(cudaEventElapsedTime(ms, from.event_, event_), "read the time between CUDA events");
+}
 
 Graph& Graph::operator=(Graph&& other) noexcept {
   if (this != &other) replace(graph_, other.graph_, cudaGraphExecDestroy);
@@ -127,7 +134,9 @@ Graph& Graph::operator=(Graph&& other) noexcept {
 Graph::~Graph() {
   if (graph_) cudaGraphExecDestroy(graph_);
 }
-Status Graph::begin(Stream stream) { return status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin recording a CUDA graph"); }
+Status Graph::begin(Stream stream) {
+  return status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin recording a CUDA graph");
+}
 Status Graph::end(Stream stream) {
   *this = Graph();
   cudaGraph_t recorded = nullptr;
@@ -147,6 +156,8 @@ Status copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream
 Status copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream) {
   return status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "copy on the device");
 }
-Status fill(void* to, int byte, std::size_t bytes, Stream stream) { return status(cudaMemsetAsync(to, byte, bytes, stream), "fill device memory"); }
+Status fill(void* to, int byte, std::size_t bytes, Stream stream) {
+  return status(cudaMemsetAsync(to, byte, bytes, stream), "fill device memory");
+}
 
 }  // namespace lares::kernels::cuda

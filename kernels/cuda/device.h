@@ -14,23 +14,23 @@ struct CUgraphExec_st;
 
 namespace lares::kernels::cuda {
 
-using bf16 = std::uint16_t;     // its bits
-using Stream = CUstream_st*;    // as cudaStream_t; launches are in order within one
+using bf16 = std::uint16_t;   // its bits
+using Stream = CUstream_st*;  // as cudaStream_t; launches are in order within one
 
 // What a call came to. Anything but success of an allocation or a copy to the device leaves the context unusable.
 struct [[nodiscard]] Status {
-  int code = 0;            // cudaError_t; kRefused: the arguments are not what the kernel takes
-  const char* what = "";   // what was attempted
+  int code = 0;           // cudaError_t; kRefused: the arguments are not what the kernel takes
+  const char* what = "";  // what was attempted
 
   static constexpr int kRefused = -1;
   bool ok() const { return code == 0; }
   bool out_of_memory() const { return code == 2; }  // cudaErrorMemoryAllocation
-  std::string message() const;  // "launch attention: an illegal memory access was encountered"
+  std::string message() const;                      // "launch attention: an illegal memory access was encountered"
 };
 
 struct DeviceInfo {
   std::string name;
-  int sm = 0;        // 10 major + minor: 90 for H100 and H200
+  int sm = 0;  // 10 major + minor: 90 for H100 and H200
   int n_sms = 0;
   int max_shared_bytes = 0;  // of a block, when asked for
   std::uint64_t memory_bytes = 0, memory_free = 0, l2_bytes = 0;
@@ -51,7 +51,9 @@ class DeviceBuffer {
   Status allocate(std::size_t bytes);  // in place of what it held
   void* data() const { return data_; }
   template <class T>
-  T* as() const { return static_cast<T*>(data_); }
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
   std::size_t size() const { return size_; }
 
  private:
@@ -70,7 +72,9 @@ class PinnedBuffer {
   Status allocate(std::size_t bytes);
   void* data() const { return data_; }
   template <class T>
-  T* as() const { return static_cast<T*>(data_); }
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
   std::size_t size() const { return size_; }
 
  private:
@@ -101,8 +105,8 @@ class Event {
 
   Status create();
   Status record(Stream stream);
-  Status wait();                        // the host, until what was recorded is over
-  Status make_wait(Stream stream);      // a stream
+  Status wait();                    // the host, until what was recorded is over
+  Status make_wait(Stream stream);  // a stream
   // Milliseconds from `from` to this one, both recorded and over.
   Status since(const Event& from, float* ms);
 

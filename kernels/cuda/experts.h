@@ -12,25 +12,25 @@ inline constexpr int kExpertsMax = 512, kExpertRanksMax = 16;
 
 // score = sqrt(softplus(u)); the k best of score + bias, ties to the lower expert, or the ids that belong to the token.
 struct RouteArgs {
-  const float* u;               // [n_tokens, n_experts]
-  const float* bias;            // [n_experts], or null with `given`
-  const std::int64_t* given;    // [vocabulary, k], or null
-  const std::int32_t* tokens;   // [n_tokens], with `given`
-  std::int32_t* expert;         // [n_tokens, k] out
-  float* weight;                // [n_tokens, k] out
+  const float* u;              // [n_tokens, n_experts]
+  const float* bias;           // [n_experts], or null with `given`
+  const std::int64_t* given;   // [vocabulary, k], or null
+  const std::int32_t* tokens;  // [n_tokens], with `given`
+  std::int32_t* expert;        // [n_tokens, k] out
+  float* weight;               // [n_tokens, k] out
   int n_tokens, n_experts, k;
   float factor;
 };
 Status route(const RouteArgs& a, Stream stream);
 
 struct GroupArgs {
-  const std::int32_t* expert;   // [n_tokens, k]
-  const float* weight;          // [n_tokens, k]
-  std::int32_t* begin;          // [n_experts + 1] out: each expert's first slot
-  std::int32_t* slot_of;        // [n_tokens, k] out
-  std::int32_t* token_of;       // [n_tokens (k + 1)] out, shared slots too
-  float* factor;                // [n_tokens (k + 1)] out: the route's weight, 1 for shared slots
-  std::int32_t* jobs;           // [expert_jobs(), 3] out: expert, first slot, slots; those left over have 0 slots
+  const std::int32_t* expert;  // [n_tokens, k]
+  const float* weight;         // [n_tokens, k]
+  std::int32_t* begin;         // [n_experts + 1] out: each expert's first slot
+  std::int32_t* slot_of;       // [n_tokens, k] out
+  std::int32_t* token_of;      // [n_tokens (k + 1)] out, shared slots too
+  float* factor;               // [n_tokens (k + 1)] out: the route's weight, 1 for shared slots
+  std::int32_t* jobs;          // [expert_jobs(), 3] out: expert, first slot, slots; those left over have 0 slots
   int n_tokens, n_experts, k;
 };
 // Runs of slots of one expert that are multiplied together: at most so many for any routes. Few tokens: one for each expert that is used.
@@ -49,11 +49,11 @@ struct ExpertMatrix {
   void* y = nullptr;                           // [n_tokens (k + 1), y_stride] bf16
 };
 struct ExpertLinearArgs {
-  ExpertMatrix matrix[2];   // w1 and w3, or w2
+  ExpertMatrix matrix[2];  // w1 and w3, or w2
   int n_matrices = 1;
   Format format = Format::fp4;  // of routed experts
   int n_out = 0, n_in = 0;
-  const bf16* x = nullptr;             // [rows, x_stride], and the same choice as in LinearArgs
+  const bf16* x = nullptr;  // [rows, x_stride], and the same choice as in LinearArgs
   const std::uint8_t* codes = nullptr;
   const float* code_scale = nullptr;
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
@@ -66,15 +66,15 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream);
 
 // h = silu(min(gate, limit)) clamp(up, -limit, limit) factor, rounded to bf16; then Q8_128 where codes are asked for.
 struct SwigluArgs {
-  const bf16* gate;      // [n_rows, stride]
+  const bf16* gate;  // [n_rows, stride]
   const bf16* up;
-  const float* factor;   // [n_rows]
-  bf16* h;               // [n_rows, stride], may be gate; or null
-  std::uint8_t* codes;   // [n_rows, stride], or null
-  float* code_scale;     // [n_rows, scale_stride]
+  const float* factor;  // [n_rows]
+  bf16* h;              // [n_rows, stride], may be gate; or null
+  std::uint8_t* codes;  // [n_rows, stride], or null
+  float* code_scale;    // [n_rows, scale_stride]
   std::int64_t stride, scale_stride;
-  int n_rows, n;         // n a multiple of 8
-  float limit;           // 0: none
+  int n_rows, n;  // n a multiple of 8
+  float limit;    // 0: none
 };
 Status swiglu(const SwigluArgs& a, Stream stream);
 
@@ -84,7 +84,7 @@ struct CombineArgs {
   const std::int32_t* slot_of;  // [n_tokens, k]
   bf16* y;                      // [n_tokens, dim]
   std::int64_t stride;
-  int n_tokens, k, dim;         // dim a multiple of 8
+  int n_tokens, k, dim;  // dim a multiple of 8
 };
 Status combine(const CombineArgs& a, Stream stream);
 

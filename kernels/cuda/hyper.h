@@ -9,16 +9,16 @@
 
 namespace lares::kernels::cuda {
 
-inline constexpr int kHyperStreams = 4;   // hc_mult of the family
-inline constexpr int kHyperSlice = 64;    // dims
-inline constexpr int kHyperRows = 24;     // (2 + S) S
+inline constexpr int kHyperStreams = 4;  // hc_mult of the family
+inline constexpr int kHyperSlice = 64;   // dims
+inline constexpr int kHyperRows = 24;    // (2 + S) S
 
 struct HyperArgs {
-  bf16* x;              // [n_tokens, 4, dim], in place where something leaves
+  bf16* x;  // [n_tokens, 4, dim], in place where something leaves
   // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing.
-  const bf16* y;        // [n_tokens, dim]
-  float* post;          // [n_tokens, 4] in, then out for the next boundary
-  float* comb;          // [n_tokens, 4, 4] the same
+  const bf16* y;  // [n_tokens, dim]
+  float* post;    // [n_tokens, 4] in, then out for the next boundary
+  float* comb;    // [n_tokens, 4, 4] the same
   // What enters. fn null: nothing (after the last layer).
   const float* fn;      // [24, 4 dim], the head's [4, 4 dim]
   const float* base;    // [24] or [4]
@@ -31,7 +31,7 @@ struct HyperArgs {
   float* partial;       // hyper_partials() floats
   int n_tokens, dim;    // dim a multiple of 64, at most kHyperDimMax
   int iters;
-  bool head;            // the head's form: 4 rows, no post and comb
+  bool head;  // the head's form: 4 rows, no post and comb
   float eps, norm_eps, rms_eps;
 };
 inline constexpr int kHyperDimMax = 8192;

@@ -15,20 +15,20 @@
 
 namespace lares::kernels::cuda {
 
-inline constexpr int kTokensFew = 8;        // up to which a product is bound by its weights, and may quantise what enters by itself
-inline constexpr int kLinearTogether = 8;   // products in one launch
-inline constexpr int kLinearKMax = 16384;   // n_in of products with few tokens
+inline constexpr int kTokensFew = 8;       // up to which a product is bound by its weights, and may quantise what enters by itself
+inline constexpr int kLinearTogether = 8;  // products in one launch
+inline constexpr int kLinearKMax = 16384;  // n_in of products with few tokens
 
 struct LinearArgs {
   Weight w;
-  const bf16* x = nullptr;             // [n_tokens, x_stride]
-  const std::uint8_t* codes = nullptr;  // instead of x, Q8_128: e4m3 [n_tokens, x_stride]
-  const float* code_scale = nullptr;    // [n_tokens, code_scale_stride]
-  void* y = nullptr;                   // [n_tokens, y_stride] bf16, or f32 with y_f32
+  const bf16* x = nullptr;                                         // [n_tokens, x_stride]
+  const std::uint8_t* codes = nullptr;                             // instead of x, Q8_128: e4m3 [n_tokens, x_stride]
+  const float* code_scale = nullptr;                               // [n_tokens, code_scale_stride]
+  void* y = nullptr;                                               // [n_tokens, y_stride] bf16, or f32 with y_f32
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;  // x_stride a multiple of 8, x and codes 16-byte aligned
   int n_tokens = 0;
   int rows_per_group = 0;  // not 0: row r multiplies the n_in columns of x from (r / rows_per_group) n_in on (wo_a); a multiple of 16
-  bool quantise = false;   // Q8_128 of x on entry, by the kernel itself: n_tokens <= kTokensFew; weights of fp8 or fp4
+  bool quantise = false;   // Q8_128 of x on entry, by the kernel itself: n_tokens <= kTokensFew, weights of fp8 or fp4
   bool y_f32 = false;
 };
 

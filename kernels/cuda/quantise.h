@@ -11,7 +11,7 @@ struct QuantiseArgs {
   std::uint8_t* codes;  // [n_rows, codes_stride] e4m3
   float* scale;         // [n_rows, scale_stride], one per 128
   std::int64_t x_stride, codes_stride, scale_stride;
-  int n_rows, n;        // n a multiple of 8; a last block may be short
+  int n_rows, n;  // n a multiple of 8; a last block may be short
 };
 Status quantise(const QuantiseArgs& a, Stream stream);
 

@@ -9,13 +9,15 @@ void pack_tiles(const Matrix& m, int row_begin, int row_end, std::uint8_t* tiles
   const int size = tile_bytes(m.format), along = tiles_along(m.n_in), last = std::min(row_end, m.n_out);
   const auto* const data = static_cast<const std::uint8_t*>(m.data);
   for (int first = row_begin; first < row_end; first += kTileRows) {
-    std::uint8_t* const block = tiles + static_cast<std::size_t>(first / kTileRows) * static_cast<std::size_t>(along) * static_cast<std::size_t>(size);
+    std::uint8_t* const block =
+        tiles + static_cast<std::size_t>(first / kTileRows) * static_cast<std::size_t>(along) * static_cast<std::size_t>(size);
     std::memset(block, 0, static_cast<std::size_t>(along) * static_cast<std::size_t>(size));
     for (int row = first; row < std::min(first + kTileRows, last); ++row)
       for (int t = 0; t < along; ++t) {
         std::uint8_t* const tile = block + static_cast<std::size_t>(t) * static_cast<std::size_t>(size);
         const int n = std::min(kTileK, m.n_in - t * kTileK);
-        const std::size_t at = static_cast<std::size_t>(row) * static_cast<std::size_t>(m.n_in) + static_cast<std::size_t>(t * kTileK);
+        const std::size_t at =
+            static_cast<std::size_t>(row) * static_cast<std::size_t>(m.n_in) + static_cast<std::size_t>(t * kTileK);
         for (int k = 0; k < n; ++k) {
           const TilePlace to = tile_place(m.format, row - first, k);
           if (m.format == Format::bf16) {

@@ -38,7 +38,7 @@ inline constexpr int kFp4SignAt[8] = {4, 0, 5, 1, 6, 2, 7, 3};
 
 // Where weight (row, k) of a tile lies: a byte, and for fp4 its nibble's shift there and that of its sign.
 struct TilePlace {
-  int byte = 0, shift = 0;           // fp4: the magnitude's three bits
+  int byte = 0, shift = 0;            // fp4: the magnitude's three bits
   int sign_byte = 0, sign_shift = 0;  // fp4 only
 };
 constexpr TilePlace tile_place(Format format, int row, int k) {
@@ -54,7 +54,7 @@ constexpr int tile_scale_at(int row, int j) { return 1024 + 8 * (row % 8) + 4 * 
 
 // Weights on the device.
 struct Weight {
-  Format format = Format::fp8;         // bf16, fp8 or fp4
+  Format format = Format::fp8;          // bf16, fp8 or fp4
   const std::uint8_t* tiles = nullptr;  // tiles_bytes(), 64-byte aligned
   const float* scale = nullptr;         // fp8: tiles_scales()
   int n_out = 0, n_in = 0;

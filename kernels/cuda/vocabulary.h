@@ -7,9 +7,9 @@ namespace lares::kernels::cuda {
 
 // x[t, s, :] = row tokens[t] of the table.
 struct EmbedArgs {
-  const bf16* table;           // [vocabulary, dim]
-  const std::int32_t* tokens;  // [n_tokens]
-  bf16* x;                     // [n_tokens, n_streams, dim]
+  const bf16* table;             // [vocabulary, dim]
+  const std::int32_t* tokens;    // [n_tokens]
+  bf16* x;                       // [n_tokens, n_streams, dim]
   int n_tokens, n_streams, dim;  // dim a multiple of 8
 };
 Status embed(const EmbedArgs& a, Stream stream);

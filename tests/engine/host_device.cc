@@ -193,7 +193,11 @@ void HostDevice::linear(std::span<const kc::LinearArgs> together) {
       const int groups = a.rows_per_group ? m.n_out / a.rows_per_group : 1, rows = a.rows_per_group ? a.rows_per_group : m.n_out;
       for (int t = 0; t < a.n_tokens; ++t)
         for (int g = 0; g < groups; ++g) {
-          const Floats x = a.codes ? decode(a.codes + at(t, a.x_stride), a.code_scale + at(t, a.code_scale_stride), m.n_in) : row_of(a.x + at(t, a.x_stride) + at(g, m.n_in), m.n_in);
+          Floats x = a.codes ? decode(a.codes + at(t, a.x_stride), a.code_scale + at(t, a.code_scale_stride), m.n_in) : row_of(a.x + at(t, a.x_stride) + at(g, m.n_in), m.n_in);
+          if (a.quantise) {
+            EXPECT_LE(a.n_tokens, kc::kTokensFew);
+            k_.quantise({.x = x.data(), .stride = m.n_in, .n_rows = 1, .n = m.n_in, .block = 128});
+          }
           Floats y(static_cast<std::size_t>(rows));
           k_.linear({.w = &m, .x = x.data(), .y = y.data(), .x_stride = m.n_in, .y_stride = rows, .n_tokens = 1, .row_begin = g * rows, .row_end = (g + 1) * rows, .y_row = g * rows,
                      .round_bf16 = !a.y_f32});
@@ -369,9 +373,9 @@ void HostDevice::top_k(const kc::TopKArgs& a) {
     for (int t = 0; t < a.places.n_tokens; ++t) {
       const int n = static_cast<int>((a.places.position[t] + 1) / a.ratio);
       EXPECT_LE(n, a.n_max);
+      EXPECT_TRUE(std::all_of(a.bins + at(t, kc::kTopKBins), a.bins + at(t + 1, kc::kTopKBins), [](std::uint32_t b) { return b == 0; }));
       if (n > 0) kernels::top_k(a.score + at(t, a.score_stride), n, a.k, a.scratch, a.chosen + at(t, a.k));
     }
-    std::fill_n(a.scratch, a.n_max, 0u);
   });
 }
 

@@ -1,0 +1,22 @@
+# The bodies of the CUDA kernels, emulated: a fiber a thread, which sanitizers do not follow.
+file(GLOB emulated RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS cuda_*_test.cc)
+list(FILTER emulated EXCLUDE REGEX "_device_test")
+if(NOT LARES_SANITIZE)
+  foreach(source ${emulated})
+    lares_test(${source} FOLDER kernels DEPS kernels_cuda_plans TIMEOUT 300)
+    string(REGEX REPLACE "\\.cc$" "" name ${source})
+    target_compile_options(kernels_${name} PRIVATE -O2 -ffp-contract=off)
+  endforeach()
+endif()
+
+# The launches, on a device: skipped where there is none. And what the compiler says of every kernel.
+if(LARES_HAS_CUDA)
+  file(GLOB on_device RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS cuda_*_device_test.cc)
+  foreach(source ${on_device})
+    lares_test(${source} FOLDER kernels DEPS kernels_cuda LABELS gpu TIMEOUT 300)
+  endforeach()
+  add_executable(kernels_cuda_bench cuda_bench.cc)
+  target_link_libraries(kernels_cuda_bench PRIVATE lares_kernels_cuda)
+  set_target_properties(kernels_cuda_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME kernels_cuda_resources COMMAND python3 ${CMAKE_SOURCE_DIR}/kernels/cuda/resources.py $<TARGET_FILE_DIR:lares_kernels_cuda>)
+endif()
