@@ -1,5 +1,5 @@
 // The forward pass of engine/model/forward.h on one GPU: released numerics, the same operations in the same order for decode, prefill and
-// several sequences. A step of few tokens is recorded once for its shape and replayed; everything that changes from step to step is in
+// several sequences. A step of few tokens is recorded once for its shape, and replayed; everything that changes from step to step is in
 // memory that the recording reads.
 #pragma once
 
@@ -42,7 +42,7 @@ class DeviceForward {
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
 
   int chunk() const { return options_.chunk; }
-  std::size_t n_recordings() const { return recordings_.size(); }
+  std::size_t n_recordings() const;
   const HostExperts& host_experts() const { return *host_experts_; }
 
  private:
@@ -55,7 +55,7 @@ class DeviceForward {
 
   void write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens);
   bool walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on);
-  void replay(const Step& s, const std::function<void(int)>& host);
+  void run_step(const Step& s, const std::function<void(int)>& host);
   void boundary(const Step& s, const DeviceHyper& w, const float* norm, bool leaves);
   void attention(const Step& s, int i);
   void select(const Step& s, int i);
@@ -78,7 +78,7 @@ class DeviceForward {
   std::unique_ptr<HostExperts> host_experts_;
   std::vector<Cells> cells_;      // of each layer, in a page
   std::vector<int> host_layers_;  // whose experts are not all on the GPU
-  std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts, rows, reach
+  std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts, rows, reach; empty: seen once
 };
 
 }  // namespace lares::engine::cuda

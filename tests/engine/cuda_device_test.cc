@@ -51,10 +51,10 @@ class SmallShapes : public testing::TestWithParam<const char*> {
     }
     return out;
   }
-  std::vector<float> on_cpu() {
+  std::vector<float> on_cpu(bool exact) {
     const Config& c = weights_->checkpoint.config();
-    Forward forward(*weights_, false, pool_, kernels::best());
-    State state(*weights_, false, kTokens);
+    Forward forward(*weights_, exact, pool_, kernels::best());
+    State state(*weights_, exact, kTokens);
     std::vector<float> x(tokens_.size() * static_cast<std::size_t>(c.hc_mult) * static_cast<std::size_t>(c.hidden_size)), out(tokens_.size() * static_cast<std::size_t>(c.vocab_size));
     forward.evaluate(state, tokens_, x.data());
     forward.head(x.data(), kTokens, out.data());
@@ -70,12 +70,15 @@ class SmallShapes : public testing::TestWithParam<const char*> {
   std::unique_ptr<DeviceForward> forward_;
 };
 
-// Both round to bf16 at the same places and add in another order, so the last bit of a bf16 value differs here and there: 2^-8 of a value, of
-// some values, a few layers deep. Where a top-k falls otherwise a token may be off by more; most are not.
+// Both round at the same places and add in another order, and where that tips an fp8 step a row moves by up to 3e-2 a layer. So the measure is
+// what rounding does at all: the device is no farther from float32 numerics than the CPU's released ones are, and nearer to those.
 TEST_P(SmallShapes, NearTheCpu) {
-  const auto errors = relative_errors(logits(kTokens), on_cpu(), static_cast<std::size_t>(weights_->checkpoint.config().vocab_size));
-  EXPECT_LT(median(errors), 0x1p-6);
-  EXPECT_LT(worst(errors), 0.5);
+  const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
+  const auto got = logits(kTokens), released = on_cpu(false), exact = on_cpu(true);
+  const double rounding = median(relative_errors(released, exact, V)), ours = median(relative_errors(got, exact, V)), apart = median(relative_errors(got, released, V));
+  std::printf("  %s: from float32 %.1e, the CPU %.1e; from the CPU %.1e\n", GetParam(), ours, rounding, apart);
+  EXPECT_LT(ours, 1.25 * rounding);
+  EXPECT_LT(apart, rounding);
 }
 
 TEST_P(SmallShapes, DecodeVerificationAndPrefillAgreeToTheBit) {

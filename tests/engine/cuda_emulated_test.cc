@@ -45,10 +45,10 @@ class CudaEmulated : public testing::TestWithParam<const char*> {
     out.resize(at * V);
     return out;
   }
-  std::vector<float> on_cpu() {
+  std::vector<float> on_cpu(bool exact) {
     const Config& c = weights_->checkpoint.config();
-    Forward forward(*weights_, false, pool_, kernels::best());
-    State state(*weights_, false, kTokens);
+    Forward forward(*weights_, exact, pool_, kernels::best());
+    State state(*weights_, exact, kTokens);
     std::vector<float> x(tokens_.size() * static_cast<std::size_t>(c.hc_mult) * static_cast<std::size_t>(c.hidden_size)), out(tokens_.size() * static_cast<std::size_t>(c.vocab_size));
     forward.evaluate(state, tokens_, x.data());
     forward.head(x.data(), kTokens, out.data());
@@ -64,13 +64,17 @@ class CudaEmulated : public testing::TestWithParam<const char*> {
   std::unique_ptr<DeviceForward> forward_;
 };
 
-// Both round to bf16 at the same places and add in another order: the last bit of a bf16 value (2^-8) differs here and there, a few layers deep.
+// Both round at the same places and add in another order, and where that tips an fp8 step a row moves by up to 3e-2 a layer. So the measure is
+// what rounding does at all: the device is no farther from float32 numerics than the CPU's released ones are, and nearer to those.
 // Then the same tokens cut otherwise, to the bit.
 TEST_P(CudaEmulated, NearTheCpuAndTheSameInAnyCut) {
   const auto whole = logits({kTokens});
-  const auto errors = relative_errors(whole, on_cpu(), static_cast<std::size_t>(weights_->checkpoint.config().vocab_size));
-  EXPECT_LT(median(errors), 0x1p-6);
-  EXPECT_LT(worst(errors), 0.5);
+  const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
+  const auto got = whole, released = on_cpu(false), exact = on_cpu(true);
+  const double rounding = median(relative_errors(released, exact, V)), ours = median(relative_errors(got, exact, V)), apart = median(relative_errors(got, released, V));
+  std::printf("  %s: from float32 %.1e, the CPU %.1e; from the CPU %.1e\n", GetParam(), ours, rounding, apart);
+  EXPECT_LT(ours, 1.25 * rounding);
+  EXPECT_LT(apart, rounding);
   const auto cut = logits({1, 1, 9, 1, 8});
   ASSERT_EQ(cut.size(), whole.size());
   for (std::size_t i = 0; i < whole.size(); ++i)

@@ -125,7 +125,9 @@ TEST_P(CudaForward, AStepIsRecordedOnce) {
   const auto s = state();
   append(*s, 0, 120, 120);
   EXPECT_EQ(forward_->n_recordings(), 0u);
-  append(*s, 120, 140, 1);
+  append(*s, 120, 121, 1);
+  EXPECT_EQ(forward_->n_recordings(), 0u);  // the first of its shape only runs
+  append(*s, 121, 140, 1);
   EXPECT_EQ(forward_->n_recordings(), 1u);
   append(*s, 140, kTokens, 5);
   EXPECT_EQ(forward_->n_recordings(), 2u);

@@ -1,6 +1,8 @@
 // Full-width V4-Flash layers with generated weights on a GPU: decode at several contexts and prefill, beside the bytes they read and the
 // device's own copy speed in the same run. For tests/gpu_check.sh.
 //   engine_flash_gpu_bench [LAYERS [EXPERTS]]
+#include "engine/cuda/forward.h"  // before kernels/tiles.h, whose tile_bytes() its own would be mistaken for
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +14,6 @@
 #include "engine/bench/fill.h"
 #include "engine/bench/floors.h"
 #include "engine/bench/shapes.h"
-#include "engine/cuda/forward.h"
 #include "engine/cuda/layout.h"
 #include "engine/gpus.h"
 
