@@ -6,12 +6,12 @@ namespace {
 
 template <int C>
 Status run(const AttentionArgs& a, Stream stream) {
-  const int n_blocks = attention_blocks(a.window, a.n_entries_max), groups = (a.n_heads + kAttentionHeads - 1) / kAttentionHeads,
-            n = a.places.n_tokens;
+  const int n_blocks = attention_blocks(a.window, a.n_entries_max),
+            groups = (a.n_heads + attention_heads(C) - 1) / attention_heads(C), n = a.places.n_tokens;
   if (!attention_apart(n, a.n_heads))
-    return launch("launch attention", attention_kernel<C, false>, {1, n, groups}, attention_threads(C), attention_shared(C), stream,
-                  a, n_blocks);
-  if (const Status s = launch("launch attention", attention_kernel<C, true>, {n_blocks, n, groups}, attention_threads(C),
+    return launch("launch attention", attention_kernel<C, false>, {1, n, groups}, kAttentionThreads, attention_shared(C), stream, a,
+                  n_blocks);
+  if (const Status s = launch("launch attention", attention_kernel<C, true>, {n_blocks, n, groups}, kAttentionThreads,
                               attention_shared(C), stream, a, n_blocks);
       !s.ok())
     return s;

@@ -25,7 +25,7 @@ struct AttentionArgs {
   int k;
   int ratio;                        // token sees (position + 1) / ratio entries; 0: none
   int n_heads, head_dim, rope_dim;  // head_dim 128, 192 or 512 (the family's), rope_dim 64
-  int window, window_capacity;
+  int window, window_capacity;  // positions a token sees at most; of the ring
   int n_entries_max;  // no token attends more; the launch's size
   float scale;
   std::int64_t seen_from = -1;  // >= 0: all tokens of a part attend positions seen_from .. its last one instead of their window

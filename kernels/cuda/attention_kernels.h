@@ -1,6 +1,6 @@
-// Bodies of attention(). A block holds up to 64 heads of a token and takes its rows 64 at a time: cells to bf16 in shared memory, scores, weights,
-// values, each an mma of all warps. It does all of a token's rows and ends with the output, or one block of rows and leaves (m, l, O) to
-// attention_fold_kernel; the folds are the same, and so are the bits.
+// Bodies of attention(). A block holds 32 or 64 heads of a token and takes its rows 64 at a time: cells to bf16 in shared memory, scores,
+// weights, values, each an mma of all warps. It does all of a token's rows and ends with the output, or one block of rows and leaves
+// (m, l, O) to attention_fold_kernel; the folds are the same, and so are the bits.
 #pragma once
 
 #include "kernels/cuda/attention.h"
@@ -8,17 +8,18 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-// Four warps have 16 heads each; so many of those share out a block's rows, then the columns.
-constexpr int attention_shares(int head_dim) { return head_dim > 256 ? 4 : 2; }
-constexpr int attention_threads(int head_dim) { return 128 * attention_shares(head_dim); }
-inline constexpr int kAttentionHeads = 64;  // of a block
-inline constexpr int kMatrixPad = 8;        // values behind a row, so that eight rows of a matrix lie in different banks
+inline constexpr int kAttentionThreads = 256;
+// Heads of a block, 16 a warp; so many warps share out a block's rows, then its columns: a warp never has more than 64 sums a lane.
+constexpr int attention_heads(int head_dim) { return head_dim > 256 ? 32 : 64; }
+constexpr int attention_shares(int head_dim) { return kAttentionThreads / 32 / (attention_heads(head_dim) / 16); }
+inline constexpr int kMatrixPad = 8;  // values behind a row, so that eight rows of a matrix lie in different banks
 inline constexpr int kWeightRow = kAttentionBlock + kMatrixPad;
 
-// Shared memory: q and rows [64, dim + pad] bf16, weights [64, 64 + pad] bf16, the shares' maxima and sums [shares, 64],
-// and the token's rows.
+// Shared memory: q [heads, dim + pad] and rows [64, dim + pad] bf16, weights [heads, 64 + pad] bf16, the shares' maxima and sums
+// [shares, heads], and the token's rows.
 constexpr int attention_shared(int head_dim) {
-  return 2 * 64 * (head_dim + kMatrixPad) * 2 + 64 * kWeightRow * 2 + 2 * attention_shares(head_dim) * 64 * 4 + 64;
+  const int heads = attention_heads(head_dim);
+  return (heads + 64) * (head_dim + kMatrixPad) * 2 + heads * kWeightRow * 2 + 2 * attention_shares(head_dim) * heads * 4 + 64;
 }
 
 // The rows a token attends.
@@ -91,29 +92,30 @@ LARES_DEVICE float* partial_sums(const AttentionArgs& a, int n_blocks, int t, in
          ((static_cast<std::int64_t>(t) * n_blocks + b) * a.n_heads + h) * 2;
 }
 
-// Block (x: block of rows where they are apart, y: token, z: 64 heads). n_blocks: of the workspace.
+// Block (x: block of rows where they are apart, y: token, z: heads). n_blocks: of the workspace.
 template <int C, bool apart>
-LARES_KERNEL(attention_threads(C), 1)
+LARES_KERNEL(kAttentionThreads, 1)
 attention_kernel(const AttentionArgs a, int n_blocks) {
   wait_for_inputs();
-  constexpr int kShares = attention_shares(C), kThreads = attention_threads(C), kRow = C + kMatrixPad;
+  constexpr int kHeads = attention_heads(C), kShares = attention_shares(C), kRow = C + kMatrixPad;
   constexpr int kRows = kAttentionBlock / kShares, kDown = kRows / 8;       // a warp's rows of a block, as n8 tiles
   constexpr int kColumns = C / kShares, kAcross = kColumns / 8, kPass = 4;  // its columns, so many tiles at a time
   static_assert(kAcross % kPass == 0 && kDown * 8 * kShares == kAttentionBlock);
-  const int t = block_y(), h0 = block_z() * kAttentionHeads, heads = smaller(kAttentionHeads, a.n_heads - h0);
+  const int t = block_y(), h0 = block_z() * kHeads, heads = smaller(kHeads, a.n_heads - h0);
   const Part& part = a.places.parts[a.places.part[t]];
-  const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4, m0 = warp % 4 * 16, share = warp / 4;
+  const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4, m0 = warp % (kHeads / 16) * 16,
+            share = warp / (kHeads / 16);
   auto* const qs = shared<std::uint16_t>();
-  std::uint16_t* const ks = qs + 64 * kRow;
+  std::uint16_t* const ks = qs + kHeads * kRow;
   std::uint16_t* const ps = ks + 64 * kRow;
-  auto* const tops = reinterpret_cast<float*>(ps + 64 * kWeightRow);  // [shares, 64]
-  float* const totals = tops + 64 * kShares;
-  auto* const held = reinterpret_cast<TokenRows*>(totals + 64 * kShares);  // in nobody's registers
+  auto* const tops = reinterpret_cast<float*>(ps + kHeads * kWeightRow);  // [shares, heads]
+  float* const totals = tops + kHeads * kShares;
+  auto* const held = reinterpret_cast<TokenRows*>(totals + kHeads * kShares);  // in nobody's registers
   if (thread() == 0) *held = token_rows(a, t);
   sync_block();
   const TokenRows& rows = *held;
   if (apart && block_x() >= rows.n_blocks) return;
-  for (int i = thread(); i < 64 * (C / 8); i += kThreads) {
+  for (int i = thread(); i < kHeads * (C / 8); i += kAttentionThreads) {
     const int h = i / (C / 8), c = i % (C / 8);
     Vec16 v{{0, 0, 0, 0}};
     if (h < heads) v = reinterpret_cast<const Vec16*>(a.q + (static_cast<std::int64_t>(t) * a.n_heads + h0 + h) * C)[c];
@@ -134,7 +136,7 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
                             (block_first + kAttentionBlock - 1 < rows.last ? block_first + kAttentionBlock - 1 : rows.last) - low) +
                             1
                       : smaller(kAttentionBlock, rows.n_entries - rank0);
-    for (int i = warp; i < kAttentionBlock; i += kThreads / 32) {
+    for (int i = warp; i < kAttentionBlock; i += kAttentionThreads / 32) {
       const std::uint8_t* cell = nullptr;
       if (i < n && window) cell = part.window + (low + i) % a.window_capacity * cell_bytes;
       else if (i < n) {
@@ -164,12 +166,12 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
       }
     LARES_UNROLL for (int r = 0; r < 2; ++r) {
       for (int mask = 1; mask < 4; mask *= 2) top[r] = max2(shuffle_xor(top[r], mask), top[r]);
-      if (q == 0) tops[share * 64 + m0 + g + 8 * r] = top[r];
+      if (q == 0) tops[share * kHeads + m0 + g + 8 * r] = top[r];
     }
     sync_block();
     float total[2] = {0, 0};
     LARES_UNROLL for (int r = 0; r < 2; ++r)
-      LARES_UNROLL for (int w = 0; w < kShares; ++w) top[r] = max2(tops[w * 64 + m0 + g + 8 * r], top[r]);
+      LARES_UNROLL for (int w = 0; w < kShares; ++w) top[r] = max2(tops[w * kHeads + m0 + g + 8 * r], top[r]);
     LARES_UNROLL for (int c = 0; c < kDown; ++c)
       LARES_UNROLL for (int r = 0; r < 2; ++r) {
         float e[2];
@@ -182,13 +184,13 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
       }
     LARES_UNROLL for (int r = 0; r < 2; ++r) {
       for (int mask = 1; mask < 4; mask *= 2) total[r] = total[r] + shuffle_xor(total[r], mask);
-      if (q == 0) totals[share * 64 + m0 + g + 8 * r] = total[r];
+      if (q == 0) totals[share * kHeads + m0 + g + 8 * r] = total[r];
     }
     sync_block();
     Fold f[2];
     LARES_UNROLL for (int r = 0; r < 2; ++r) {
       float own = totals[m0 + g + 8 * r];
-      LARES_UNROLL for (int w = 1; w < kShares; ++w) own = own + totals[w * 64 + m0 + g + 8 * r];
+      LARES_UNROLL for (int w = 1; w < kShares; ++w) own = own + totals[w * kHeads + m0 + g + 8 * r];
       f[r] = b == begin ? Fold{top[r], 0, 1} : fold(m[r], top[r]);
       l[r] = b == begin ? own : folded(l[r], own, f[r]);
       m[r] = f[r].m;
@@ -258,9 +260,7 @@ LARES_KERNEL(128, 8) attention_fold_kernel(const AttentionArgs a, int n_blocks) 
 }
 
 // With few tokens the blocks of rows are shared out; with many there are enough blocks as it is.
-inline constexpr int kAttentionApart = 64;  // (token, 64 heads) pairs
-constexpr bool attention_apart(int n_tokens, int n_heads) {
-  return n_tokens * ((n_heads + kAttentionHeads - 1) / kAttentionHeads) <= kAttentionApart;
-}
+inline constexpr int kAttentionApart = 64 * 64;  // (token, head) pairs
+constexpr bool attention_apart(int n_tokens, int n_heads) { return n_tokens * n_heads <= kAttentionApart; }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

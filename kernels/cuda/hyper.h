@@ -1,7 +1,8 @@
 // Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers in two launches: leaving the one and the 24
 // products of the other over slices of the streams; then the mixing weights, the next sub-layer's input and its norm.
 //   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one after the other, those sums are added in
-//   ascending order within a slice, and the slices' in ascending order: the same for any number of tokens.
+//   ascending order within a slice, and the slices' in ascending order; the squares of what enters are summed by 256 threads and a tree: the
+//   same for any number of tokens, and another order than the CPU's. What leaves, and the mixing given the products, have the CPU's bits.
 // Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out; fn once.
 #pragma once
 

@@ -17,7 +17,6 @@ namespace lares::kernels::cuda {
 
 inline constexpr int kTokensFew = 8;       // up to which a product is bound by its weights, and may quantise what enters by itself
 inline constexpr int kLinearTogether = 8;  // products in one launch
-inline constexpr int kLinearKMax = 16384;  // n_in of products with few tokens
 
 struct LinearArgs {
   Weight w;

@@ -15,11 +15,11 @@ struct Case {
 
 template <int C>
 void run_as(const AttentionArgs& a, bool apart, int n_blocks, simt::Order order) {
-  const int groups = (a.n_heads + kAttentionHeads - 1) / kAttentionHeads, n = a.places.n_tokens;
+  const int groups = (a.n_heads + attention_heads(C) - 1) / attention_heads(C), n = a.places.n_tokens;
   if (!apart)
-    return simt::Machine::get().run({1, n, groups}, attention_threads(C), static_cast<std::size_t>(attention_shared(C)), order,
+    return simt::Machine::get().run({1, n, groups}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)), order,
                                     [&] { attention_kernel<C, false>(a, n_blocks); });
-  simt::Machine::get().run({n_blocks, n, groups}, attention_threads(C), static_cast<std::size_t>(attention_shared(C)), order,
+  simt::Machine::get().run({n_blocks, n, groups}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)), order,
                            [&] { attention_kernel<C, true>(a, n_blocks); });
   simt::Machine::get().run({a.n_heads, n}, 128, 0, order, [&] { attention_fold_kernel(a, n_blocks); });
 }

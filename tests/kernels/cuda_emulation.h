@@ -32,9 +32,9 @@ class Guarded {
  public:
   explicit Guarded(std::size_t n) : data_(n + 2 * kGuard) { poison(); }
   void poison() {
-    std::memset(data_.data(), 0xFF, data_.size() * sizeof(T));
+    std::memset(static_cast<void*>(data_.data()), 0xFF, data_.size() * sizeof(T));
     for (std::size_t i = 0; i < kGuard; ++i)
-      std::memset(&data_[i], 0x5A, sizeof(T)), std::memset(&data_[data_.size() - 1 - i], 0x5A, sizeof(T));
+      std::memset(static_cast<void*>(&data_[i]), 0x5A, sizeof(T)), std::memset(static_cast<void*>(&data_[data_.size() - 1 - i]), 0x5A, sizeof(T));
   }
   T* data() { return data_.data() + kGuard; }
   std::vector<T> values() const {
@@ -43,7 +43,7 @@ class Guarded {
   }
   bool guards_intact() const {
     T mark;
-    std::memset(&mark, 0x5A, sizeof(T));
+    std::memset(static_cast<void*>(&mark), 0x5A, sizeof(T));
     for (std::size_t i = 0; i < kGuard; ++i)
       if (std::memcmp(&data_[i], &mark, sizeof(T)) != 0 || std::memcmp(&data_[data_.size() - 1 - i], &mark, sizeof(T)) != 0)
         return false;
