@@ -18,6 +18,7 @@
 #include "daemon/socket_path.h"
 #include "daemon/version.h"
 #include "engine/engine.h"
+#include "engine/gpus.h"
 
 namespace {
 
@@ -108,8 +109,9 @@ int run(int argc, char** argv) {
   if (const auto wake = settings->text("wake"); wake == "always") options.wake = daemon::Wake::always;
   else if (wake == "never") options.wake = daemon::Wake::never;
   options.listen = listen, options.listen_without_token = without_token;
+  const engine::DeviceChoice device{settings->text("device").value_or("auto"), static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9)};
   options.load = [&](const engine::Progress& progress) {
-    return engine::load({.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
+    return engine::load_on(device, {.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
   };
   const daemon::Log log(STDERR_FILENO);
   return daemon::run_daemon(options, log);

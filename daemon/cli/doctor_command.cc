@@ -22,6 +22,7 @@
 #include "daemon/cli/text.h"
 #include "daemon/nano_directory.h"
 #include "daemon/wire.h"
+#include "engine/gpus.h"
 #include "sandbox/sandbox.h"
 
 namespace lares::cli {
@@ -120,6 +121,13 @@ void look_at_places(const DaemonOptions& daemon, std::vector<Finding>& out) {
                  fmt::format("{:.1f} GB free for sessions, snapshots and kept prefixes{}", static_cast<double>(free) / 1e9, free < kDiskFreeMin ? "; that is little" : "")});
 }
 
+// None is no fault. One that the machine shows and its driver does not give is worth a look.
+void look_at_gpus(std::vector<Finding>& out) {
+  const engine::GpuReport report = engine::find_gpus();
+  const auto kind = report.unused.empty() || !report.expected ? Finding::Kind::good : Finding::Kind::note;
+  for (std::string& line : engine::gpu_lines(report)) out.push_back({kind, "GPU", std::move(line)});
+}
+
 // Its process, 0 when none runs.
 int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   using Kind = Finding::Kind;
@@ -143,7 +151,7 @@ int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
 }  // namespace
 
 int doctor_command(int argc, const char* const* argv) {
-  CLI::App app("Says what this host gives: the layers of the sandbox and what each is for, the places Lares uses, the daemon and its model.", "lares doctor");
+  CLI::App app("Says what this host gives: the layers of the sandbox and what each is for, the places Lares uses, GPUs, the daemon and its model.", "lares doctor");
   DaemonOptions daemon;
   daemon.add_to(app, /*starts_daemon=*/false);
   app.footer("Exit status: 0 nothing is in the way, 1 something is, 2 wrong command line.");
@@ -153,6 +161,7 @@ int doctor_command(int argc, const char* const* argv) {
   const int pid = look_at_daemon(daemon, of_daemon);  // first, for its commands' limits are what counts
   look_at_sandbox(pid, found);
   look_at_places(daemon, found);
+  look_at_gpus(found);
   found.insert(found.end(), of_daemon.begin(), of_daemon.end());
   const bool bad = std::ranges::any_of(found, [](const Finding& f) { return f.kind == Finding::Kind::bad; });
   const auto word = [](Finding::Kind kind) { return kind == Finding::Kind::good ? "ok" : kind == Finding::Kind::note ? "note" : "bad"; };

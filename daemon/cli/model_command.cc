@@ -16,12 +16,15 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/gpu_list.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/number_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/progress.h"
 #include "engine/chat.h"
+#include "engine/gpus.h"
 #include "engine/inspect.h"
+#include "engine/placement.h"
 #include "engine/tokenizer.h"
 #include "engine/verify.h"
 
@@ -29,6 +32,7 @@ namespace lares::cli {
 namespace {
 
 constexpr std::streamsize kTokensBytesMax = 64 << 20;  // a million ids take 8 MB
+constexpr double kGiB = 1 << 30;
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 
 struct Options {
@@ -40,6 +44,12 @@ struct Options {
   engine::Drafting drafting = engine::Drafting::automatic;
   double memory = 0;
   bool stats = false;
+  std::string gpus;
+  double gpu_memory = 0, host = 0;  // GiB
+  std::int64_t context = 0;
+  int sequences = engine::PlacementRequest{}.n_sequences;
+  bool draft = false;
+  std::string device = "cpu";
 };
 
 int failed(const std::string& message) {
@@ -123,6 +133,31 @@ int repack_model(const Options& o) {
   return kExitFinished;
 }
 
+int plan_model(const Options& o) {
+  engine::PlacementRequest request{.directory = o.directory,
+                                   .gpus = {},
+                                   .gpu_memory = static_cast<std::uint64_t>(o.gpu_memory * kGiB),
+                                   .host_memory = static_cast<std::uint64_t>(o.host * kGiB),
+                                   .n_context = o.context,
+                                   .n_sequences = o.sequences,
+                                   .draft = o.draft,
+                                   .heat = {}};
+  if (o.gpus.empty()) {
+    const auto needs = engine::placement_needs(request);
+    if (!needs) return failed(needs.error().message);
+    fmt::print("{}", o.json ? engine::needs_json(*needs) + "\n" : engine::needs_text(*needs));
+    return kExitFinished;
+  }
+  std::string why;
+  const auto gpus = parse_gpus(o.gpus, why);
+  if (!gpus) return failed(why);
+  request.gpus = *gpus;
+  const auto plan = engine::plan_placement(request);
+  if (!plan) return failed(plan.error().message);
+  fmt::print("{}", o.json ? engine::placement_json(*plan) + "\n" : engine::placement_text(*plan));
+  return kExitFinished;
+}
+
 int verify_model(const Options& o) {
   Line line("reading every value");
   nlohmann::ordered_json checks = nlohmann::ordered_json::array();
@@ -169,14 +204,15 @@ int generate_with_model(const Options& o) {
     prompt = std::move(*tokens);
   }
   Line line("loading");
-  auto loaded = engine::load({.directory = o.directory,
-                              .n_threads = o.threads,
-                              .exact = o.mode == "exact",
-                              .memory = static_cast<std::uint64_t>(o.memory * 1e9),
-                              .trace = !o.trace_path.empty(),
-                              .text = !o.ids,
-                              .drafting = o.drafting},
-                             line.callback("shards"));
+  auto loaded = engine::load_on({.device = o.device},
+                                {.directory = o.directory,
+                                 .n_threads = o.threads,
+                                 .exact = o.mode == "exact",
+                                 .memory = static_cast<std::uint64_t>(o.memory * 1e9),
+                                 .trace = !o.trace_path.empty(),
+                                 .text = !o.ids,
+                                 .drafting = o.drafting},
+                                line.callback("shards"));
   line.clear();
   if (!loaded) return failed(loaded.error().message);
   const engine::Tokenizer* const tokenizer = o.ids ? nullptr : &(*loaded)->tokenizer();
@@ -273,6 +309,16 @@ int model_command(int argc, const char* const* argv) {
   repack->add_option("--to", o.out_path, "file to write; default: into the checkpoint's directory, where it is found");
   repack->add_option("--threads", o.threads, "threads; 0: the CPUs this process may use")->check(CLI::Range(0, 1024))->capture_default_str();
 
+  auto* plan = app.add_subcommand("plan", "Say where weights and caches would lie on GPUs and in host memory, from arithmetic; no GPU is needed");
+  plan->add_option("dir", o.directory, "checkpoint directory; config.json is enough")->required();
+  plan->add_option("--gpus", o.gpus, "GPUs and their GiB, such as 2x80 or 1x141,2x79.6; without, what usual cards would do");
+  plan->add_option("--context", o.context, "tokens kept on the GPUs, all sequences together; 0: the model's limit")->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30))->capture_default_str();
+  plan->add_option("--sequences", o.sequences, "that take turns on the GPUs")->check(CLI::Range(1, engine::kSequencesMax))->capture_default_str();
+  plan->add_option("--gpu-memory", o.gpu_memory, "GiB of each GPU that may be taken; 0: all")->check(number_in(0.0, 4096.0))->capture_default_str();
+  plan->add_option("--host", o.host, "GiB of host memory that may be taken; 0: what it takes")->check(number_in(0.0, 1e5))->capture_default_str();
+  plan->add_flag("--draft", o.draft, "the draft blocks on the GPU too");
+  plan->add_flag("--json", o.json, "as JSON");
+
   auto* verify = app.add_subcommand("verify", "Read every value, hold the forward pass against itself, and against official answers where they are given");
   verify->add_option("dir", o.directory, "checkpoint directory")->required();
   verify->add_option("--vectors", o.vectors, "directory of *.official.json: prompts and the likeliest tokens that the official API answered");
@@ -313,6 +359,7 @@ int model_command(int argc, const char* const* argv) {
   const std::map<std::string, engine::Drafting> modes{{"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
   generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("auto")->group(kSeldom);
   generate->add_option("--memory", o.memory, "GB for weights, work space and one long sequence; 0: what is free")->check(number_in(0.0, 1e6))->capture_default_str()->group(kSeldom);
+  generate->add_option("--device", o.device, "cpu, cuda or cuda:1: what computes it")->capture_default_str()->group(kSeldom);
   generate->add_flag("--stats", o.stats, "tokens per second, how many guesses were right, how many experts were in memory, on stderr");
   generate->add_option("--trace", o.trace_path, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr")->group(kSeldom);
   generate->add_flag("--raw", o.raw, "continue the prompt as plain text, not as a user's turn");
@@ -324,6 +371,7 @@ int model_command(int argc, const char* const* argv) {
   if (const auto over = parse(app, argc, argv)) return *over;
   if (inspect->parsed()) return inspect_model(o);
   if (repack->parsed()) return repack_model(o);
+  if (plan->parsed()) return plan_model(o);
   if (verify->parsed()) return verify_model(o);
   if (logits->parsed()) return logits_of_model(o);
   return generate_with_model(o);

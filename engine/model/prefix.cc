@@ -23,18 +23,21 @@ void each_rows(const PageLayout& layout, F f) {
 
 }  // namespace
 
+PageRef beginning_of(const PageLayout& layout, const Page& page, int n_tokens) {
+  const auto out = std::make_shared<Page>(layout.bytes);
+  std::memset(out->data(), 0, out->size());
+  each_rows(layout, [&](const PageLayout::Rows& rows) {
+    const int ratio = layout.tokens / rows.n;
+    std::memcpy(out->data() + rows.offset, page.data() + rows.offset, static_cast<std::size_t>(n_tokens / ratio) * rows.row_bytes);
+  });
+  return out;
+}
+
 ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier)
     : tokens_(std::move(tokens)), pages_(pages.share(static_cast<std::int64_t>(tokens_.size()))), frontier_(std::move(frontier)) {
   const PageLayout& layout = pages.layout();
   const auto within = static_cast<int>(static_cast<std::int64_t>(tokens_.size()) % layout.tokens);
-  if (within == 0) return;
-  const auto last = std::make_shared<Page>(layout.bytes);
-  std::memset(last->data(), 0, last->size());
-  each_rows(layout, [&](const PageLayout::Rows& rows) {
-    const int ratio = layout.tokens / rows.n;
-    std::memcpy(last->data() + rows.offset, pages_.back()->data() + rows.offset, static_cast<std::size_t>(within / ratio) * rows.row_bytes);
-  });
-  pages_.back() = last;
+  if (within != 0) pages_.back() = beginning_of(layout, *pages_.back(), within);
 }
 
 ModelPrefixBuilder::ModelPrefixBuilder(const Weights& weights, bool exact, const PrefixRef& from)

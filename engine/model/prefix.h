@@ -31,6 +31,9 @@ class ModelPrefix : public Prefix {
   FrontierRef frontier_;
 };
 
+// A copy of what the first `n_tokens` of a page's tokens are in, with zeros behind.
+PageRef beginning_of(const PageLayout& layout, const Page& page, int n_tokens);
+
 class ModelPrefixBuilder : public PrefixBuilder {
  public:
   ModelPrefixBuilder(const Weights& weights, bool exact, const PrefixRef& from = nullptr);

@@ -17,7 +17,7 @@ if(LARES_SANITIZE)
   target_compile_options(lares_options INTERFACE ${sanitizers} -fno-omit-frame-pointer)
   target_link_options(lares_options INTERFACE ${sanitizers})
 endif()
-target_link_libraries(lares_options INTERFACE tl::expected fmt::fmt nlohmann_json::nlohmann_json Boost::headers Threads::Threads)
+target_link_libraries(lares_options INTERFACE tl::expected fmt::fmt nlohmann_json::nlohmann_json $<TARGET_NAME_IF_EXISTS:Boost::headers> Threads::Threads)
 
 # lares_library(engine SOURCES a.cc b.cc DEPS kernels): the folder's static library, `lares_engine`.
 function(lares_library name)

@@ -246,7 +246,7 @@ class CliTest(CliCase):
         report = json.loads(out)
         self.assertEqual((status, report["ok"]), (1, False) if any(f["kind"] == "bad" for f in report["findings"]) else (0, True))
         about = {f["about"] for f in report["findings"]}
-        self.assertLessEqual({"sandbox", "state", "disk", "daemon", "model"}, about)
+        self.assertLessEqual({"sandbox", "state", "disk", "GPU", "daemon", "model"}, about)
         if report["ok"]:
             self.assertLessEqual({"user namespace", "PID namespace", "mounts", "proc", "network", "seccomp", "Landlock", "cgroup"}, about)
         os.chmod(os.path.join(self.home, "state"), 0o755)

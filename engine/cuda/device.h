@@ -1,0 +1,125 @@
+// A GPU as the forward pass sees it: memory, copies, the kernels of kernels/cuda in the order they are asked for, and runs of them that
+// are recorded once. One stream, one thread. A second implementation, in host memory, is what tests run the forward pass on.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "engine/engine.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/compress.h"
+#include "kernels/cuda/experts.h"
+#include "kernels/cuda/hyper.h"
+#include "kernels/cuda/indexer.h"
+#include "kernels/cuda/linear.h"
+#include "kernels/cuda/norm.h"
+#include "kernels/cuda/quantise.h"
+#include "kernels/cuda/rope.h"
+#include "kernels/cuda/vocabulary.h"
+
+namespace lares::engine::cuda {
+
+namespace kc = kernels::cuda;
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  // Null: there is not so much. 256-byte aligned, not initialised.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory) = 0;
+  // Host memory that copies go to and from without a stop. Null: there is not so much.
+  virtual void* allocate_pinned(std::size_t bytes) = 0;
+  virtual void release_pinned(void* memory) = 0;
+
+  // A matrix in the kernels' order, tiles [tiles_bytes()] and scale [tiles_scales()] in device memory that is the caller's.
+  virtual kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) = 0;
+
+  virtual void to_device(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void to_host(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void on_device(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void clear(void* to, std::size_t bytes) = 0;  // to zero bytes
+  virtual void synchronise() = 0;
+
+  // What is asked for between record() and the end of it is not run, but kept: replay() runs it, reading memory as it then is.
+  class Recording {
+   public:
+    virtual ~Recording() = default;
+  };
+  virtual void record() = 0;
+  virtual std::unique_ptr<Recording> end_recording() = 0;
+  virtual void replay(const Recording& recording) = 0;
+
+  virtual void embed(const kc::EmbedArgs& a) = 0;
+  virtual void rope_table(const kc::RopeTableArgs& a) = 0;
+  virtual void hyper(const kc::HyperArgs& a) = 0;
+  virtual void linear(std::span<const kc::LinearArgs> together) = 0;
+  virtual void rms_norm(const kc::RmsNormArgs& a) = 0;
+  virtual void queries(const kc::QueryArgs& a) = 0;
+  virtual void put_window(const kc::WindowArgs& a) = 0;
+  virtual void quantise(const kc::QuantiseArgs& a) = 0;
+  virtual void compress(const kc::CompressArgs& a) = 0;
+  virtual void put_raw(const kc::CompressArgs& a) = 0;
+  virtual void index_queries(const kc::IndexQueryArgs& a) = 0;
+  virtual void index_scores(const kc::IndexScoreArgs& a) = 0;
+  virtual void top_k(const kc::TopKArgs& a) = 0;
+  virtual std::size_t top_k_scratch(int n_tokens, int n_max) = 0;  // words
+  virtual void attention(const kc::AttentionArgs& a) = 0;
+  virtual void route(const kc::RouteArgs& a) = 0;
+  virtual void group(const kc::GroupArgs& a) = 0;
+  virtual void experts_linear(const kc::ExpertLinearArgs& a) = 0;
+  virtual void swiglu(const kc::SwigluArgs& a) = 0;
+  virtual void combine(const kc::CombineArgs& a) = 0;
+};
+
+// Device memory with one owner.
+class Memory {
+ public:
+  Memory() = default;
+  Memory(Device& device, std::size_t bytes) : device_(&device), data_(device.allocate(bytes)), size_(data_ ? bytes : 0) {}
+  Memory(Memory&& other) noexcept { *this = std::move(other); }
+  Memory& operator=(Memory&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~Memory() {
+    if (data_) device_->release(data_);
+  }
+  explicit operator bool() const { return data_ != nullptr; }
+  std::uint8_t* data() const { return static_cast<std::uint8_t*>(data_); }
+  std::size_t size() const { return size_; }
+
+ private:
+  Device* device_ = nullptr;
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// Pinned host memory with one owner.
+class Pinned {
+ public:
+  Pinned() = default;
+  Pinned(Device& device, std::size_t bytes) : device_(&device), data_(device.allocate_pinned(bytes)) {}
+  Pinned(Pinned&& other) noexcept { *this = std::move(other); }
+  Pinned& operator=(Pinned&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~Pinned() {
+    if (data_) device_->release_pinned(data_);
+  }
+  explicit operator bool() const { return data_ != nullptr; }
+  std::uint8_t* data() const { return static_cast<std::uint8_t*>(data_); }
+
+ private:
+  Device* device_ = nullptr;
+  void* data_ = nullptr;
+};
+
+// The GPU of that number, of this machine. unsupported where this program was built without CUDA.
+Result<std::unique_ptr<Device>> open_device(int index);
+
+}  // namespace lares::engine::cuda

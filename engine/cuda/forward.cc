@@ -1,0 +1,229 @@
+#include "engine/cuda/forward.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+
+#include "engine/cuda/forward_step.h"
+#include "engine/cuda/layout.h"
+
+namespace lares::engine::cuda {
+namespace {
+
+// A broken promise of the caller's.
+void check(bool holds, const char* what) {
+  if (holds) return;
+  fmt::print(stderr, "evaluate on a GPU: {} was promised not to come\n", what);
+  std::abort();
+}
+
+}  // namespace
+
+DeviceForward::DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options)
+    : device_(device), weights_(weights), c_(weights.checkpoint.config()), w_(on_device), options_(options) {
+  const PageLayout pages = page_layout(c_, false);  // all layers are here, so a page is a host page
+  for (const PageLayout::Layer& l : pages.layers) cells_.push_back({{l.entries.offset, l.entries.n}, {l.index_keys.offset, l.index_keys.n}});
+  for (int i = w_.begin(); i < w_.end(); ++i)
+    if (!w_.layer(i).all_resident) host_layers_.push_back(i);
+}
+
+Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options,
+                                                           kernels::ThreadPool& pool, const kernels::Kernels& kernels) {
+  if (on_device.begin() != 0 || on_device.end() != static_cast<int>(weights.layers.size()) || !on_device.has_head())
+    return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto a GPU: layers {} to {} alone are there; one GPU evaluates all of them", weights.checkpoint.directory(), on_device.begin(), on_device.end() - 1)});
+  auto out = std::unique_ptr<DeviceForward>(new DeviceForward(device, weights, on_device, options));
+  const Config& c = out->c_;
+  WorkSpace nowhere;
+  const std::uint64_t bytes = lay(nowhere, c, options.chunk, options.n_context, nullptr);
+  std::size_t scratch = 0;
+  for (std::int64_t reach = kReachLeast;; reach *= 2) {
+    const std::int64_t n_keys = std::min(reach, std::max(options.n_context, kReachLeast)) / 4;
+    scratch = std::max(scratch, sizeof(std::uint32_t) * device.top_k_scratch(std::min(options.chunk, tokens_scored(n_keys)), static_cast<int>(n_keys)));
+    if (reach >= options.n_context) break;
+  }
+  const auto n = static_cast<std::size_t>(options.chunk);
+  const std::size_t bins = sizeof(std::uint32_t) * static_cast<std::size_t>(std::min(options.chunk, kScoredMax)) * kc::kTopKBins;
+  scratch += bins;
+  out->memory_ = Memory(device, bytes);
+  out->scratch_ = Memory(device, std::max<std::size_t>(kAlign, scratch));
+  out->inputs_ = Pinned(device, nowhere.inputs_bytes);
+  out->rows_ = Pinned(device, sizeof(bf16) * n * static_cast<std::size_t>(c.hidden_size));
+  out->logits_ = Pinned(device, sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
+  if (!out->host_layers_.empty()) out->host_experts_ = std::make_unique<HostExperts>(device, c, options.chunk, pool, kernels);
+  if (!out->memory_ || !out->scratch_ || !out->inputs_ || !out->rows_ || !out->logits_ || (out->host_experts_ && !out->host_experts_->ready()))
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto a GPU: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
+                                                             weights.checkpoint.directory(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
+  lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());
+  device.clear(out->scratch_.data(), bins);
+  return out;
+}
+
+// The step's positions, tokens, parts and embedding rows, in pinned memory; where they will be on the GPU.
+void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens) {
+  std::uint8_t* const host = inputs_.data();
+  std::uint64_t at = 0;
+  const auto place = [&](auto*& on_device, std::uint64_t count) {
+    using T = std::remove_const_t<std::remove_pointer_t<std::remove_reference_t<decltype(on_device)>>>;
+    at = (at + alignof(T) - 1) / alignof(T) * alignof(T);
+    on_device = reinterpret_cast<const T*>(ws_.inputs + at);
+    auto* const out = reinterpret_cast<T*>(host + at);
+    at += count * sizeof(T);
+    return out;
+  };
+  const auto n = static_cast<std::uint64_t>(s.n);
+  auto* const position = place(s.position, n);
+  auto* const ids = place(s.tokens, n);
+  auto* const iota = place(s.iota, n);
+  auto* const part = place(s.part, n);
+  auto* const parts = place(s.parts, static_cast<std::uint64_t>(w_.end() - w_.begin()) * static_cast<std::uint64_t>(s.n_parts));
+  s.bytes = at;
+  std::copy(tokens.begin(), tokens.end(), ids);
+  std::iota(iota, iota + s.n, 0);
+  int begin = 0;
+  for (std::size_t k = 0; k < sequences.size(); ++k) {
+    const Sequence& q = sequences[k];
+    for (int t = 0; t < q.n; ++t) {
+      position[begin + t] = q.state->size() + t;
+      part[begin + t] = static_cast<std::int32_t>(k);
+    }
+    for (int i = w_.begin(); i < w_.end(); ++i) {
+      kc::Part& p = parts[static_cast<std::size_t>(i - w_.begin()) * sequences.size() + k];
+      p = q.state->part(i, begin, q.n);
+      if (s.alone) p.window = ws_.window;
+    }
+    begin += q.n;
+  }
+  auto* const rows = reinterpret_cast<bf16*>(rows_.data());
+  const auto D = static_cast<std::size_t>(c_.hidden_size);
+  for (std::size_t t = 0; t < tokens.size(); ++t) {
+    const kernels::Matrix& table = weights_.embed;
+    const std::size_t from = static_cast<std::size_t>(tokens[t]) * D;
+    if (table.format == kernels::Format::bf16) {
+      std::memcpy(rows + t * D, static_cast<const bf16*>(table.data) + from, sizeof(bf16) * D);
+    } else {  // f32: to the nearest, ties to even, as released numerics round
+      for (std::size_t i = 0; i < D; ++i) {
+        const auto v = std::bit_cast<std::uint32_t>(static_cast<const float*>(table.data)[from + i]);
+        rows[t * D + i] = static_cast<bf16>((v + 0x7FFF + ((v >> 16) & 1)) >> 16);
+      }
+    }
+  }
+}
+
+// After the last layer: the last n_rows tokens take what it gave, and their logits come of them.
+void DeviceForward::head(const Step& s) {
+  if (s.n_rows == 0) return;
+  const auto at = static_cast<std::size_t>(s.n - s.n_rows), D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
+  const DeviceHyper& w = w_.hc_head();
+  device_.hyper({.x = ws_.streams + at * S * D, .y = ws_.y + at * D, .post = ws_.post + at * S, .comb = ws_.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
+                 .norm = w_.norm(), .entered = nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
+                 .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps});
+  for (int r = 0; r < s.n_rows; r += kRowsMax) {
+    const int m = std::min(kRowsMax, s.n_rows - r);
+    std::vector<kc::LinearArgs> products;
+    product(products, w_.head(), ws_.normed + static_cast<std::size_t>(r) * D, nullptr, nullptr, m, ws_.logits, true);
+    device_.linear(products);
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(m) * static_cast<std::size_t>(c_.vocab_size);
+    device_.to_host(logits_.data(), ws_.logits, bytes);
+    if (s.n_rows > kRowsMax) {  // so nothing is recorded
+      device_.synchronise();
+      std::memcpy(s.logits + static_cast<std::size_t>(r) * static_cast<std::size_t>(c_.vocab_size), logits_.data(), bytes);
+    }
+  }
+}
+
+// All of a step's launches. `host` is called where experts of that layer must be computed before it goes on; `go_on` after each layer.
+bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on) {
+  device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
+  device_.to_device(ws_.rows, rows_.data(), sizeof(bf16) * static_cast<std::size_t>(s.n) * static_cast<std::size_t>(c_.hidden_size));
+  device_.embed({.table = ws_.rows, .tokens = s.iota, .x = ws_.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
+  for (const bool compressed : {false, true})
+    device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
+  for (int i = w_.begin(); i < w_.end(); ++i) {
+    const DeviceLayer& l = w_.layer(i);
+    boundary(s, l.hc_attn, l.attn_norm, i > w_.begin());
+    attention(s, i);
+    boundary(s, l.hc_ffn, l.ffn_norm, true);
+    experts(s, i, host);
+    if (!go_on) continue;
+    device_.synchronise();
+    if (!go_on(i)) return false;
+  }
+  head(s);
+  return true;
+}
+
+Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on) {
+  Step s{.n = static_cast<int>(tokens.size()), .n_parts = static_cast<int>(sequences.size()), .n_rows = n_rows};
+  std::int64_t most = kReachLeast;
+  for (const Sequence& q : sequences) {
+    most = std::max(most, q.state->size() + q.n);
+    if (q.n > kStepTokens) s.alone = q.state;
+  }
+  check(s.n <= options_.chunk && s.n_parts <= kPartsMax && n_rows <= s.n && (!s.alone || s.n_parts == 1), "a step of that shape");
+  for (const Sequence& q : sequences) {
+    check(q.state->size() + q.n <= options_.n_context, "tokens beyond the context");
+    if (const auto opened = q.state->open(q.state->size(), q.n); !opened) return opened;
+  }
+  s.reach = std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))), std::max(options_.n_context, kReachLeast));
+  s.logits = logits;
+  write_inputs(s, sequences, tokens);
+  const auto host = [&](int i) { host_experts_->compute(weights_.layers[static_cast<std::size_t>(i)], w_.layer(i).resident, ws_, s.n); };
+  if (!options_.record || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
+    if (!walk(s, host, go_on)) {
+      device_.synchronise();
+      return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", s.n)});
+    }
+  } else {
+    run_step(s, host);
+  }
+  device_.synchronise();
+  if (n_rows > 0 && n_rows <= kRowsMax) std::memcpy(logits, logits_.data(), sizeof(float) * static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(c_.vocab_size));
+  for (const Sequence& q : sequences) q.state->advance(q.n);
+  return {};
+}
+
+// A step of a shape that was not seen before is run as it is, which loads what the driver has not loaded yet; the second is recorded, and
+// the recording serves all after it.
+void DeviceForward::run_step(const Step& s, const std::function<void(int)>& host) {
+  const auto key = std::make_tuple(s.n, s.n_parts, s.n_rows, s.reach);
+  const auto known = recordings_.find(key);
+  if (known == recordings_.end()) {
+    if (recordings_.size() >= kRecordingsMax) recordings_.clear();
+    recordings_[key];
+    walk(s, host, {});
+    return;
+  }
+  Recorded& recorded = known->second;
+  if (!recorded.empty()) {
+    for (std::size_t k = 0; k < recorded.size(); ++k) {
+      device_.replay(*recorded[k]);
+      if (k < host_layers_.size()) host(host_layers_[k]);
+    }
+    return;
+  }
+  const auto end = [&] {
+    recorded.push_back(device_.end_recording());
+    device_.replay(*recorded.back());
+  };
+  device_.record();
+  walk(
+      s,
+      [&](int i) {
+        end();
+        host(i);
+        device_.record();
+      },
+      {});
+  end();
+}
+
+std::size_t DeviceForward::n_recordings() const {
+  return static_cast<std::size_t>(std::ranges::count_if(recordings_, [](const auto& one) { return !one.second.empty(); }));
+}
+
+}  // namespace lares::engine::cuda

@@ -1,0 +1,84 @@
+// The forward pass of engine/model/forward.h on one GPU: released numerics, the same operations in the same order for decode, prefill and
+// several sequences. A step of few tokens is recorded once for its shape, and replayed; everything that changes from step to step is in
+// memory that the recording reads.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <tuple>
+#include <vector>
+
+#include "engine/cuda/device.h"
+#include "engine/cuda/host_experts.h"
+#include "engine/cuda/state.h"
+#include "engine/cuda/weights.h"
+#include "engine/cuda/work_space.h"
+#include "engine/model/weights.h"
+
+namespace lares::engine::cuda {
+
+inline constexpr std::size_t kRecordingsMax = 64;  // shapes of steps that are kept
+
+class DeviceForward {
+ public:
+  struct Options {
+    int chunk = 0;               // tokens evaluated at a time, at most
+    std::int64_t n_context = 0;  // tokens of the longest sequence
+    bool record = true;          // steps of at most kStepTokens
+  };
+  // Of all layers: one GPU has the whole model. no_memory: the work space has no room.
+  static Result<std::unique_ptr<DeviceForward>> make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options, kernels::ThreadPool& pool,
+                                                     const kernels::Kernels& kernels);
+
+  struct Sequence {
+    DeviceState* state;
+    int n;  // tokens to append; more than kStepTokens only where it is alone
+  };
+  // Appends to each sequence its tokens, which lie one after the other, and gives the logits [n_rows, V] after the last n_rows of all of
+  // them. no_memory: the pages have no room; nothing was appended then. Between layers of a chunk that is no step `go_on` is asked, if
+  // there is one; on false this returns Errc::cancelled and the states are half written: restore their frontiers.
+  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
+
+  int chunk() const { return options_.chunk; }
+  std::size_t n_recordings() const;
+  const HostExperts& host_experts() const { return *host_experts_; }
+
+ private:
+  struct Step;
+  using Recorded = std::vector<std::unique_ptr<Device::Recording>>;  // between them the host computes experts of host_layers_
+  struct Cells {
+    kc::PageCells entries, index_keys;
+  };
+  DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options);
+
+  void write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens);
+  bool walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on);
+  void run_step(const Step& s, const std::function<void(int)>& host);
+  void boundary(const Step& s, const DeviceHyper& w, const float* norm, bool leaves);
+  void attention(const Step& s, int i);
+  void select(const Step& s, int i);
+  void attend(const Step& s, int i);
+  void compress(const Step& s, int i, bool index);
+  void move_window(const Step& s, int i, bool back);
+  void experts(const Step& s, int i, const std::function<void(int)>& host);
+  void head(const Step& s);
+  void product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32) const;
+  kc::Places places(const Step& s, int layer, int begin, int n) const;
+
+  Device& device_;
+  const Weights& weights_;
+  const Config& c_;
+  const DeviceWeights& w_;
+  const Options options_;
+  Memory memory_, scratch_;  // scratch_: top_k's; its bins, which come first, stay zero
+  WorkSpace ws_;
+  Pinned inputs_, rows_, logits_;
+  std::unique_ptr<HostExperts> host_experts_;
+  std::vector<Cells> cells_;      // of each layer, in a page
+  std::vector<int> host_layers_;  // whose experts are not all on the GPU
+  std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts, rows, reach; empty: seen once
+};
+
+}  // namespace lares::engine::cuda

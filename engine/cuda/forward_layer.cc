@@ -1,0 +1,232 @@
+// The launches of one layer, in the order of SPEC section 3.
+#include <algorithm>
+#include <cmath>
+
+#include "engine/cuda/forward_step.h"
+#include "kernels/cells.h"
+
+namespace lares::engine::cuda {
+
+kc::Places DeviceForward::places(const Step& s, int layer, int begin, int n) const {
+  return {.position = s.position + begin, .part = s.part + begin, .parts = s.parts + static_cast<std::size_t>(layer - w_.begin()) * static_cast<std::size_t>(s.n_parts), .n_tokens = n};
+}
+
+// What enters: codes where the weights are quantised, else bf16.
+void DeviceForward::product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32) const {
+  kc::LinearArgs a{.w = w, .y = y, .x_stride = w.n_in, .y_stride = w.n_out, .n_tokens = n, .y_f32 = f32};
+  if (codes && quantises(w)) {
+    a.codes = codes;
+    a.code_scale = scale;
+    a.code_scale_stride = blocks(w.n_in);
+  } else {
+    a.x = x;
+  }
+  to.push_back(a);
+}
+
+// From one sub-layer to the next: the streams take what it gave, and what enters the next is made of them.
+void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* norm, bool leaves) {
+  device_.hyper({.x = ws_.streams,
+                 .y = leaves ? ws_.y : nullptr,
+                 .post = ws_.post,
+                 .comb = ws_.comb,
+                 .fn = w.fn,
+                 .base = w.base,
+                 .scale = w.scale,
+                 .norm = norm,
+                 .entered = nullptr,
+                 .normed = ws_.normed,
+                 .codes = ws_.codes,
+                 .code_scale = ws_.code_scale,
+                 .partial = ws_.partial,
+                 .n_tokens = s.n,
+                 .dim = c_.hidden_size,
+                 .iters = c_.hc_sinkhorn_iters,
+                 .head = false,
+                 .eps = c_.hc_eps,
+                 .norm_eps = c_.rms_norm_eps,
+                 .rms_eps = c_.rms_norm_eps});
+}
+
+// The cells before a long chunk into the work space's ring, or the newest back into the sequence's.
+void DeviceForward::move_window(const Step& s, int i, bool back) {
+  const std::size_t cell = kernels::cell_bytes(c_.head_dim, c_.qk_rope_head_dim);
+  const std::int64_t ours = options_.chunk + c_.sliding_window, theirs = DeviceState::window_capacity(c_);
+  const std::int64_t end = s.alone->size() + (back ? s.n : 0);
+  std::uint8_t* const ring = s.alone->part(i, 0, 0).window;
+  for (std::int64_t p = std::max<std::int64_t>(0, end - (back ? theirs : c_.sliding_window)); p < end;) {
+    const std::int64_t run = std::min({end - p, ours - p % ours, theirs - p % theirs});
+    std::uint8_t* const here = ws_.window + static_cast<std::size_t>(p % ours) * cell;
+    std::uint8_t* const there = ring + static_cast<std::size_t>(p % theirs) * cell;
+    device_.on_device(back ? there : here, back ? here : there, static_cast<std::size_t>(run) * cell);
+    p += run;
+  }
+}
+
+void DeviceForward::compress(const Step& s, int i, bool index) {
+  const DeviceLayer& l = w_.layer(i);
+  const DeviceCompressor& w = index ? l.indexer->compressor : *l.compressor;
+  const LayerWeights& host = weights_.layers[static_cast<std::size_t>(i)];
+  const int dim = index ? c_.index_head_dim : c_.head_dim;
+  const kc::CompressArgs a{.values = index ? ws_.index_values : ws_.values,
+                           .gates = index ? ws_.index_gates : ws_.gates,
+                           .ape = w.ape,
+                           .norm = w.norm,
+                           .frequencies = w_.frequencies(true),
+                           .places = places(s, i, 0, s.n),
+                           .cells = index ? cells_[static_cast<std::size_t>(i)].index_keys : cells_[static_cast<std::size_t>(i)].entries,
+                           .ratio = host.ratio,
+                           .dim = dim,
+                           .rope_dim = c_.qk_rope_head_dim,
+                           .raw_capacity = (host.ratio == 4 ? 2 * host.ratio : host.ratio) + kRollback,
+                           .index = index,
+                           .eps = c_.rms_norm_eps};
+  device_.compress(a);
+  device_.put_raw(a);
+}
+
+void DeviceForward::select(const Step& s, int i) {
+  const int n_keys = s.entries(4), Hi = c_.index_n_heads, Ci = c_.index_head_dim;
+  device_.index_queries({.q = ws_.iq,
+                         .w = ws_.iw,
+                         .rope = ws_.rope[1],
+                         .codes = ws_.index_codes,
+                         .scale = ws_.index_scale,
+                         .weight = ws_.index_weight,
+                         .n_tokens = s.n,
+                         .n_heads = Hi,
+                         .rope_dim = c_.qk_rope_head_dim,
+                         .weight_scale = static_cast<float>(std::pow(Ci, -0.5) * std::pow(Hi, -0.5))});
+  const int together = tokens_scored(n_keys);
+  for (int t = 0; t < s.n; t += together) {
+    const int m = std::min(together, s.n - t);
+    const auto at = static_cast<std::size_t>(t);
+    device_.index_scores({.codes = ws_.index_codes + at * static_cast<std::size_t>(Hi) * static_cast<std::size_t>(Ci),
+                          .scale = ws_.index_scale + at * static_cast<std::size_t>(Hi) * 4,
+                          .weight = ws_.index_weight + at * static_cast<std::size_t>(Hi),
+                          .places = places(s, i, t, m),
+                          .keys = cells_[static_cast<std::size_t>(i)].index_keys,
+                          .score = ws_.scores,
+                          .score_stride = n_keys,
+                          .n_heads = Hi,
+                          .n_keys_max = n_keys});
+    device_.top_k({.score = ws_.scores,
+                   .score_stride = n_keys,
+                   .places = places(s, i, t, m),
+                   .chosen = ws_.chosen + at * static_cast<std::size_t>(c_.index_topk),
+                   .bins = reinterpret_cast<std::uint32_t*>(scratch_.data()),
+                   .scratch = reinterpret_cast<std::uint32_t*>(scratch_.data()) + std::min(options_.chunk, kScoredMax) * kc::kTopKBins,
+                   .ratio = 4,
+                   .k = c_.index_topk,
+                   .n_max = n_keys});
+  }
+}
+
+void DeviceForward::attend(const Step& s, int i) {
+  const int ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
+  const bool chooses = s.chooses(c_, ratio);
+  const int entries = chooses ? c_.index_topk : s.entries(ratio), together = tokens_attending(c_, entries);
+  for (int t = 0; t < s.n; t += together) {
+    const auto at = static_cast<std::size_t>(t), width = static_cast<std::size_t>(H) * static_cast<std::size_t>(C);
+    device_.attention({.q = ws_.q + at * width,
+                       .sink = w_.layer(i).attn_sink,
+                       .rope = ws_.rope[ratio != 0] + at * static_cast<std::size_t>(R),
+                       .out = ws_.o + at * width,
+                       .workspace = ws_.partials,
+                       .places = places(s, i, t, std::min(together, s.n - t)),
+                       .entries = cells_[static_cast<std::size_t>(i)].entries,
+                       .chosen = chooses ? ws_.chosen + at * static_cast<std::size_t>(c_.index_topk) : nullptr,
+                       .k = c_.index_topk,
+                       .ratio = ratio,
+                       .n_heads = H,
+                       .head_dim = C,
+                       .rope_dim = R,
+                       .window = c_.sliding_window,
+                       .window_capacity = s.alone ? options_.chunk + c_.sliding_window : DeviceState::window_capacity(c_),
+                       .n_entries_max = entries,
+                       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C)))});
+  }
+}
+
+void DeviceForward::attention(const Step& s, int i) {
+  const DeviceLayer& l = w_.layer(i);
+  const int n = s.n, Q = c_.q_lora_rank, ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, GA = c_.o_groups * c_.o_lora_rank;
+  const bool chooses = s.chooses(c_, ratio), q_codes = quantises(l.wq_b);
+  std::vector<kc::LinearArgs> products;
+  product(products, l.wq_a, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.qr, false);
+  product(products, l.wkv, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.kv, false);
+  if (l.compressor) {
+    product(products, l.compressor->wkv, ws_.normed, nullptr, nullptr, n, ws_.values, true);
+    product(products, l.compressor->wgate, ws_.normed, nullptr, nullptr, n, ws_.gates, true);
+  }
+  if (l.indexer) {
+    product(products, l.indexer->compressor.wkv, ws_.normed, nullptr, nullptr, n, ws_.index_values, true);
+    product(products, l.indexer->compressor.wgate, ws_.normed, nullptr, nullptr, n, ws_.index_gates, true);
+    if (chooses) product(products, l.indexer->weights_proj, ws_.normed, nullptr, nullptr, n, ws_.iw, false);
+  }
+  device_.linear(products);
+  device_.rms_norm({.x = ws_.qr, .w = l.q_norm, .y = ws_.qr, .codes = q_codes ? ws_.qr_codes : nullptr, .code_scale = ws_.qr_scale, .x_stride = Q, .y_stride = Q,
+                    .codes_stride = Q, .code_scale_stride = blocks(Q), .n_rows = n, .dim = Q, .eps = c_.rms_norm_eps});
+  products.clear();
+  const std::uint8_t* const qr_codes = q_codes ? ws_.qr_codes : nullptr;
+  product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false);
+  if (chooses) product(products, l.indexer->wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.iq, false);
+  device_.linear(products);
+  device_.queries({.q = ws_.q, .rope = ws_.rope[ratio != 0], .n_tokens = n, .n_heads = c_.num_attention_heads, .head_dim = c_.head_dim, .rope_dim = c_.qk_rope_head_dim,
+                   .eps = c_.rms_norm_eps});
+  if (s.alone) move_window(s, i, false);
+  device_.put_window({.kv = ws_.kv,
+                      .norm = l.kv_norm,
+                      .rope = ws_.rope[ratio != 0],
+                      .places = places(s, i, 0, n),
+                      .head_dim = c_.head_dim,
+                      .rope_dim = c_.qk_rope_head_dim,
+                      .window_capacity = s.alone ? options_.chunk + c_.sliding_window : DeviceState::window_capacity(c_),
+                      .eps = c_.rms_norm_eps});
+  if (l.compressor) compress(s, i, false);
+  if (l.indexer) compress(s, i, true);
+  if (chooses) select(s, i);
+  attend(s, i);
+  if (s.alone) move_window(s, i, true);
+  products.clear();
+  kc::LinearArgs out_a{.w = l.wo_a, .x = ws_.o, .y = ws_.z, .x_stride = static_cast<std::int64_t>(c_.num_attention_heads) * c_.head_dim, .y_stride = GA, .n_tokens = n,
+                       .rows_per_group = c_.o_lora_rank};
+  device_.linear({&out_a, 1});
+  const bool z_codes = quantises(l.wo_b), few = n <= kc::kTokensFew;  // few tokens' product does it by itself
+  if (z_codes && !few)
+    device_.quantise({.x = ws_.z, .codes = ws_.z_codes, .scale = ws_.z_scale, .x_stride = GA, .codes_stride = GA, .scale_stride = blocks(GA), .n_rows = n, .n = GA});
+  product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, ws_.y, false);
+  products.front().quantise = z_codes && few;
+  device_.linear(products);
+}
+
+void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>& host) {
+  const DeviceLayer& l = w_.layer(i);
+  const int n = s.n, D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts, k = c_.num_experts_per_tok;
+  std::vector<kc::LinearArgs> gate;
+  product(gate, l.gate, ws_.normed, nullptr, nullptr, n, ws_.u, true);
+  device_.linear(gate);
+  device_.route({.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,
+                 .factor = c_.routed_scaling_factor});
+  device_.group({.expert = ws_.expert, .weight = ws_.weight, .begin = ws_.begin, .slot_of = ws_.slot_of, .token_of = ws_.token_of, .factor = ws_.factor, .jobs = ws_.jobs,
+                 .n_tokens = n, .n_experts = E, .k = k});
+  const auto matrix = [](const DeviceExperts& of, bf16* y) { return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y}; };
+  const bool in_codes = l.w1.format == kernels::Format::fp8 || l.w1.format == kernels::Format::fp4, out_codes = l.w2.format == kernels::Format::fp8 || l.w2.format == kernels::Format::fp4;
+  kc::ExpertLinearArgs in{.matrix = {matrix(l.w1, ws_.gate), matrix(l.w3, ws_.up)}, .n_matrices = 2, .format = l.w1.format, .n_out = I, .n_in = D, .x_stride = D,
+                          .code_scale_stride = blocks(D), .y_stride = I, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
+  if (in_codes) in.codes = ws_.codes, in.code_scale = ws_.code_scale;
+  else in.x = ws_.normed;
+  device_.experts_linear(in);
+  const int slots = n * (k + 1);
+  device_.swiglu({.gate = ws_.gate, .up = ws_.up, .factor = ws_.factor, .h = out_codes ? nullptr : ws_.gate, .codes = out_codes ? ws_.h_codes : nullptr, .code_scale = ws_.h_scale,
+                  .stride = I, .scale_stride = blocks(I), .n_rows = slots, .n = I, .limit = c_.swiglu_limit});
+  kc::ExpertLinearArgs out{.matrix = {matrix(l.w2, ws_.out), {}}, .n_matrices = 1, .format = l.w2.format, .n_out = D, .n_in = I, .x_stride = I, .code_scale_stride = blocks(I),
+                           .y_stride = D, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
+  if (out_codes) out.codes = ws_.h_codes, out.code_scale = ws_.h_scale;
+  else out.x = ws_.gate;
+  device_.experts_linear(out);
+  if (!l.all_resident) host(i);
+  device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = ws_.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
+}
+
+}  // namespace lares::engine::cuda

@@ -1,0 +1,148 @@
+// The Device that is one: kernels/cuda and the driver behind it. Compiled to a refusal where the program is built without CUDA.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/cuda/device.h"
+#include "engine/gpus.h"
+
+namespace lares::engine::cuda {
+
+#ifdef LARES_HAS_CUDA
+
+namespace {
+
+constexpr std::size_t kPackTogether = 1 << 20;  // bytes of tiles, from which on several threads pack
+
+// Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the log on the disk.
+void must(const kc::Status& status) {
+  if (status.ok()) return;
+  fmt::print(stderr, "lares: the GPU is lost: {}\n", status.message());
+  std::abort();
+}
+
+class GpuDevice : public Device {
+ public:
+  Result<> open(int index) {
+    if (const auto used = kc::use_device(index); !used.ok())
+      return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
+    if (const auto made = stream_.create(); !made.ok()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
+    return {};
+  }
+
+  void* allocate(std::size_t bytes) override { return allocated(device_, bytes); }
+  void release(void* memory) override {
+    must(kc::synchronise(stream_));  // nobody uses it any more
+    device_.erase(memory);
+  }
+  void* allocate_pinned(std::size_t bytes) override { return allocated(pinned_, bytes); }
+  void release_pinned(void* memory) override {
+    must(kc::synchronise(stream_));
+    pinned_.erase(memory);
+  }
+
+  kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
+    const std::size_t bytes = kc::tiles_bytes(m.format, m.n_out, m.n_in), scales = kc::tiles_scales(m.format, m.n_out, m.n_in);
+    packed_.resize(std::max(packed_.size(), bytes));
+    scales_.assign(scales, 0);
+    // Runs of whole 128-row blocks, so that each block's scales are one thread's.
+    const int run = kc::kScaleBlock, runs = (m.n_out + run - 1) / run;
+    const int n_threads = bytes < kPackTogether ? 1 : std::min<int>(runs, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+    const auto some = [&](int first) {
+      for (int r = first; r < runs; r += n_threads) kc::pack_tiles(m, r * run, std::min(m.n_out, (r + 1) * run), packed_.data(), scales_.data());
+    };
+    std::vector<std::jthread> others;
+    for (int t = 1; t < n_threads; ++t) others.emplace_back(some, t);
+    some(0);
+    others.clear();
+    must(kc::copy_to_device(tiles, packed_.data(), bytes, stream_));
+    if (scales) must(kc::copy_to_device(scale, scales_.data(), scales * sizeof(float), stream_));
+    must(kc::synchronise(stream_));
+    return {m.format, tiles, scales ? scale : nullptr, m.n_out, m.n_in};
+  }
+
+  void to_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_device(to, from, bytes, stream_)); }
+  void to_host(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_host(to, from, bytes, stream_)); }
+  void on_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_on_device(to, from, bytes, stream_)); }
+  void clear(void* to, std::size_t bytes) override { must(kc::fill(to, 0, bytes, stream_)); }
+  void synchronise() override { must(kc::synchronise(stream_)); }
+
+  struct Graph : Recording {
+    kc::Graph graph;
+  };
+  void record() override { must(kc::Graph::begin(stream_)); }
+  std::unique_ptr<Recording> end_recording() override {
+    auto out = std::make_unique<Graph>();
+    must(out->graph.end(stream_));
+    return out;
+  }
+  void replay(const Recording& recording) override { must(static_cast<const Graph&>(recording).graph.launch(stream_)); }
+
+  void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, stream_)); }
+  void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, stream_)); }
+  void hyper(const kc::HyperArgs& a) override { must(kc::hyper(a, stream_)); }
+  void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, stream_)); }
+  void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, stream_)); }
+  void queries(const kc::QueryArgs& a) override { must(kc::queries(a, stream_)); }
+  void put_window(const kc::WindowArgs& a) override { must(kc::put_window(a, stream_)); }
+  void quantise(const kc::QuantiseArgs& a) override { must(kc::quantise(a, stream_)); }
+  void compress(const kc::CompressArgs& a) override { must(kc::compress(a, stream_)); }
+  void put_raw(const kc::CompressArgs& a) override { must(kc::put_raw(a, stream_)); }
+  void index_queries(const kc::IndexQueryArgs& a) override { must(kc::index_queries(a, stream_)); }
+  void index_scores(const kc::IndexScoreArgs& a) override { must(kc::index_scores(a, stream_)); }
+  void top_k(const kc::TopKArgs& a) override { must(kc::top_k(a, stream_)); }
+  std::size_t top_k_scratch(int n_tokens, int n_max) override { return kc::top_k_scratch(n_tokens, n_max); }
+  void attention(const kc::AttentionArgs& a) override { must(kc::attention(a, stream_)); }
+  void route(const kc::RouteArgs& a) override { must(kc::route(a, stream_)); }
+  void group(const kc::GroupArgs& a) override { must(kc::group(a, stream_)); }
+  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, stream_)); }
+  void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, stream_)); }
+  void combine(const kc::CombineArgs& a) override { must(kc::combine(a, stream_)); }
+
+ private:
+  template <class Buffer>
+  static void* allocated(std::unordered_map<void*, Buffer>& in, std::size_t bytes) {
+    Buffer buffer;
+    const kc::Status status = buffer.allocate(std::max<std::size_t>(bytes, 1));
+    if (status.out_of_memory()) return nullptr;
+    must(status);
+    void* const at = buffer.data();
+    in.emplace(at, std::move(buffer));
+    return at;
+  }
+
+  kc::OwnedStream stream_;
+  std::unordered_map<void*, kc::DeviceBuffer> device_;
+  std::unordered_map<void*, kc::PinnedBuffer> pinned_;
+  std::vector<std::uint8_t> packed_;
+  std::vector<float> scales_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> open_device(int index) {
+  const GpuReport report = find_gpus();
+  if (report.gpus.empty()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, report.unused)});
+  if (index < 0 || index >= static_cast<int>(report.gpus.size()))
+    return tl::unexpected(Error{Errc::bad_argument, fmt::format("use GPU {}: there are {}, counted from 0", index, report.gpus.size())});
+  if (const std::string& why = report.gpus[static_cast<std::size_t>(index)].unused; !why.empty())
+    return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, why)});
+  auto out = std::make_unique<GpuDevice>();
+  if (const auto opened = out->open(index); !opened) return tl::unexpected(opened.error());
+  return out;
+}
+
+#else
+
+Result<std::unique_ptr<Device>> open_device(int index) {
+  return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: this program was built without CUDA; build it where nvcc is", index)});
+}
+
+#endif
+
+}  // namespace lares::engine::cuda

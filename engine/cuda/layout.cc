@@ -1,0 +1,52 @@
+#include "engine/cuda/layout.h"
+
+#include "engine/cuda/host_experts.h"
+#include "engine/cuda/work_space.h"
+#include "engine/model/state.h"
+#include "kernels/cells.h"
+
+namespace lares::engine::cuda {
+namespace {
+
+std::uint64_t aligned(std::uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+// [rows, 2, width] f32: values, then gates with their bias.
+std::uint64_t raw_bytes(int ratio, int dim) {
+  const int width = ratio == 4 ? 2 * dim : dim, rows = ratio == 4 ? 2 * ratio : ratio;
+  return aligned(static_cast<std::uint64_t>(rows + kRollback) * 2 * static_cast<std::uint64_t>(width) * sizeof(float));
+}
+
+}  // namespace
+
+std::uint64_t layer_page_bytes(const PageLayout& pages, int layer) {
+  const auto begin = [&](std::size_t i) {
+    for (; i < pages.layers.size(); ++i)
+      if (pages.layers[i].entries.n > 0) return static_cast<std::uint64_t>(pages.layers[i].entries.offset);
+    return static_cast<std::uint64_t>(pages.bytes);
+  };
+  const auto i = static_cast<std::size_t>(layer);
+  return pages.layers[i].entries.n == 0 ? 0 : begin(i + 1) - begin(i);
+}
+
+std::uint64_t layer_state_bytes(const Config& c, int layer) {
+  const int ratio = c.ratio(layer);
+  std::uint64_t bytes = aligned(static_cast<std::uint64_t>(c.sliding_window + kRollback) * kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim));
+  if (ratio != 0) bytes += raw_bytes(ratio, c.head_dim);
+  if (ratio == 4) bytes += raw_bytes(4, c.index_head_dim);
+  return bytes;
+}
+
+std::uint64_t work_bytes(const Config& c, int chunk, std::int64_t n_context) {
+  WorkSpace nowhere;
+  return lay(nowhere, c, chunk, n_context, nullptr);
+}
+
+std::uint64_t host_work_bytes(const Config& c, int chunk, bool misses) {
+  WorkSpace nowhere;
+  lay(nowhere, c, chunk, 0, nullptr);
+  const std::uint64_t rows = sizeof(bf16) * static_cast<std::uint64_t>(chunk) * static_cast<std::uint64_t>(c.hidden_size);
+  const std::uint64_t logits = sizeof(float) * kRowsMax * static_cast<std::uint64_t>(c.vocab_size);
+  return nowhere.inputs_bytes + rows + logits + (misses ? HostExperts::bytes(c, chunk) : 0);
+}
+
+}  // namespace lares::engine::cuda

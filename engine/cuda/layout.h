@@ -1,0 +1,27 @@
+// Where things lie on a GPU, and what they take: arithmetic that the plan, the forward pass and the tests share. No CUDA in it.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/model/config.h"
+#include "engine/model/pages.h"
+
+namespace lares::engine::cuda {
+
+inline constexpr int kChunk = 8192;    // tokens evaluated at a time: an expert that sees 137 of them is no longer bound by its bytes
+inline constexpr int kChunkMin = 512;  // with less, the experts are read from memory more often than it is worth
+inline constexpr std::uint64_t kAlign = 256;                // bytes; where a tensor begins
+inline constexpr std::uint64_t kReserve = std::uint64_t{768} << 20;  // CUDA's context, its modules and graphs; not measured yet
+
+// A layer's cells in one page, as pages.h lays them out: a GPU's layers lie together in it, so a page comes and goes in one copy.
+std::uint64_t layer_page_bytes(const PageLayout& pages, int layer);
+
+// Of one sequence: the window's rows and the open rows of the compressors.
+std::uint64_t layer_state_bytes(const Config& c, int layer);
+
+// Buffers of a chunk, on each GPU; all its layers use the same (work_space.h). n_context: the longest sequence.
+std::uint64_t work_bytes(const Config& c, int chunk, std::int64_t n_context);
+// Pinned host memory that goes with it; `misses`: some experts are computed by the CPU.
+std::uint64_t host_work_bytes(const Config& c, int chunk, bool misses);
+
+}  // namespace lares::engine::cuda

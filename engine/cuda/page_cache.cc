@@ -1,0 +1,56 @@
+#include "engine/cuda/page_cache.h"
+
+#include <fmt/format.h>
+
+namespace lares::engine::cuda {
+
+PageCache::PageCache(Device& device, PagePool& pool) : device_(device), pool_(pool) {
+  pool_.when_empty([this] { return give_up_one(); });
+}
+PageCache::~PageCache() { pool_.when_empty({}); }
+
+// A copy that no sequence holds: of a host page that is gone, or the longest unused.
+bool PageCache::give_up_one() {
+  auto victim = known_.end();
+  for (auto at = known_.begin(); at != known_.end(); ++at) {
+    if (at->second.device.use_count() > 1) continue;
+    if (at->second.host.expired()) {
+      victim = at;
+      break;
+    }
+    if (victim == known_.end() || at->second.used < victim->second.used) victim = at;
+  }
+  if (victim == known_.end()) return false;
+  known_.erase(victim);
+  return true;
+}
+
+Result<std::vector<PagePool::Page>> PageCache::bring(std::span<const PageRef> pages) {
+  std::vector<PagePool::Page> out;
+  if (pool_.bytes() == 0) return out;
+  ++clock_;
+  for (const PageRef& page : pages) {
+    const auto at = known_.find(page.get());
+    if (at != known_.end() && at->second.host.lock() == page) {
+      at->second.used = clock_;
+      out.push_back(at->second.device);
+      continue;
+    }
+    PagePool::Page ours = pool_.take();
+    if (!ours)
+      return tl::unexpected(Error{Errc::no_memory, fmt::format("take over a prefix of {} pages: the GPU has room for {} beside what other sequences hold; end a session, or load with a longer context",
+                                                               pages.size(), out.size())});
+    device_.to_device(ours.get(), page->data() + pool_.offset(), pool_.bytes());
+    ++brought_;
+    known_[page.get()] = {page, ours, clock_};
+    out.push_back(std::move(ours));
+  }
+  device_.synchronise();
+  return out;
+}
+
+void PageCache::know(const PageRef& host, const PagePool::Page& device) {
+  if (pool_.bytes() > 0) known_[host.get()] = {host, device, ++clock_};
+}
+
+}  // namespace lares::engine::cuda

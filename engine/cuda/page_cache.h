@@ -1,0 +1,43 @@
+// Which host pages have a copy on the GPU: sequences with a common beginning share it, and it goes, the longest unused first, when others
+// need the room. Host pages are the tier below; the daemon's store keeps those on the disk.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/cuda/state.h"
+
+namespace lares::engine::cuda {
+
+class PageCache {
+ public:
+  PageCache(Device& device, PagePool& pool);
+  PageCache(const PageCache&) = delete;
+  PageCache& operator=(const PageCache&) = delete;
+  ~PageCache();
+
+  // Copies of these on the GPU, made where there were none. no_memory: there is no room for all of them together.
+  Result<std::vector<PagePool::Page>> bring(std::span<const PageRef> pages);
+  // `device` has the bytes of `host` from now on, both never written again.
+  void know(const PageRef& host, const PagePool::Page& device);
+
+  std::int64_t brought() const { return brought_; }  // pages that were copied
+  std::size_t size() const { return known_.size(); }
+
+ private:
+  struct Known {
+    std::weak_ptr<const engine::Page> host;
+    PagePool::Page device;
+    std::uint64_t used = 0;  // the last call that wanted it
+  };
+  bool give_up_one();
+
+  Device& device_;
+  PagePool& pool_;
+  std::unordered_map<const engine::Page*, Known> known_;
+  std::uint64_t clock_ = 0;
+  std::int64_t brought_ = 0;
+};
+
+}  // namespace lares::engine::cuda

@@ -1,0 +1,61 @@
+// A sequence whose state is on a GPU: engine/model/timeline.h's, without guesses ahead.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/cuda/forward.h"
+#include "engine/cuda/page_cache.h"
+#include "engine/model/prefix.h"
+#include "engine/model/sampler.h"
+
+namespace lares::engine::cuda {
+
+inline constexpr std::size_t kFrontiersMax = 16;  // of a timeline, in host memory
+inline constexpr std::int64_t kFrontierEvery = 1024;  // tokens drawn between them
+
+class DeviceTimeline : public Timeline {
+ public:
+  // What all timelines of an engine share; it outlives them.
+  struct Shared {
+    Device& device;
+    const Weights& weights;
+    DeviceForward& forward;
+    PagePool& pages;
+    PageCache& cache;
+    std::int64_t n_context;
+  };
+  // With the tokens of `from`, which may be null; memory on the GPU is taken when it is first needed.
+  DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from) : s_(shared), from_(std::move(from)) {}
+
+  std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
+  Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
+  Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
+  Logprobs logprobs(int n) const override;
+  PrefixRef prefix(std::int64_t n_tokens) const override;
+
+  // Evaluates for all of them together what their next draws wait for, kPartsMax at a time; what has no room is left as it is, and the
+  // draw says so.
+  static void evaluate_together(std::span<DeviceTimeline* const> timelines);
+
+ private:
+  Result<> begin();
+  bool waits() const { return state_ && state_->size() + 1 == static_cast<std::int64_t>(tokens_.size()) && state_->size() < s_.n_context; }
+  Result<> evaluate(std::span<const Token> tokens, bool row, const std::function<bool(int)>& go_on);
+  void go_back(std::int64_t position);
+  void keep_frontier();
+  void took_row(const float* row);
+
+  const Shared s_;
+  std::unique_ptr<DeviceState> state_;
+  std::vector<Token> tokens_;                // state_->size() of them evaluated, at most one more but after a stopped sync
+  std::vector<float> row_;                   // [V] after token row_at_
+  std::int64_t row_at_ = -1;
+  std::size_t generated_from_ = 0;           // tokens_ from here on were drawn since the last sync
+  Sampler sampler_;
+  std::vector<FrontierRef> frontiers_;       // ascending positions
+  std::shared_ptr<const ModelPrefix> from_;  // not taken over yet
+  mutable std::vector<PageRef> host_pages_;  // of whole pages that were asked for; null: not yet
+};
+
+}  // namespace lares::engine::cuda

@@ -1,0 +1,63 @@
+// The buffers of a chunk on one GPU, one behind the other in one allocation. Attention's and the experts' lie over each other, for they
+// are never in use at the same time. Laid from nothing, the pointers are of no use and the size is the plan's.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/model/config.h"
+#include "kernels/cuda/places.h"
+
+namespace lares::engine::cuda {
+
+using kernels::cuda::bf16;
+
+inline constexpr int kPartsMax = 64;     // sequences evaluated together
+inline constexpr int kRowsMax = 64;      // tokens that logits are computed for at once
+inline constexpr int kStepTokens = 64;   // up to which a sequence's own rings are read and written, and a step is one graph
+inline constexpr std::int64_t kReachLeast = 1024;  // tokens; launches are sized for powers of two of them, of which this is the first
+inline constexpr int kScoredMax = 1024;         // tokens that are chosen for together, at most
+inline constexpr std::uint64_t kScoresBytes = 256ull << 20;     // index scores of the tokens that are chosen for together
+inline constexpr std::uint64_t kPartialsBytes = 256ull << 20;   // attention's blocks of the tokens that attend together
+
+struct WorkSpace {
+  // What the host writes for a step, in one copy.
+  std::uint8_t* inputs = nullptr;
+  std::uint64_t inputs_bytes = 0;
+
+  bf16 *rows, *streams, *y, *normed;      // [n, D], [n, S, D], [n, D], [n, D]
+  float *post, *comb, *partial;           // [n, S], [n, S, S], hyper_partials()
+  std::uint8_t* codes;                    // [n, D] Q8_128 of normed
+  float* code_scale;                      // [n, ceil(D / 128)]
+  double* rope[2];                        // [n, R / 2, 2] window layers', compressed layers'
+  float* logits;                          // [kRowsMax, V]
+
+  // Attention.
+  bf16 *qr, *q, *kv, *o, *z;              // [n, Q], [n, H C], [n, C], [n, H C], [n, G A]
+  std::uint8_t *qr_codes, *z_codes;
+  float *qr_scale, *z_scale;
+  float *values, *gates, *index_values, *index_gates;  // [n, width]
+  bf16 *iq, *iw;                          // [n, Hi, Ci], [n, Hi]
+  std::uint16_t* index_codes;             // [n, Hi, Ci]
+  float *index_scale, *index_weight;      // [n, Hi, 4], [n, Hi]
+  std::int32_t* chosen;                   // [n, K]
+  float* scores;                          // kScoresBytes, or one token's if that is more
+  float* partials;                        // kPartialsBytes, or one token's
+  std::uint8_t* window;                   // [n + W] cells of a chunk longer than kStepTokens
+
+  // Experts. Slots: n (k + 1).
+  float* u;                               // [n, E]
+  std::int32_t *expert, *slot_of, *token_of, *begin, *jobs;
+  float *weight, *factor;
+  bf16 *gate, *up, *out;                  // [slots, I], [slots, I], [slots, D]
+  std::uint8_t* h_codes;
+  float* h_scale;
+};
+
+// All of it from `base` on; returns the bytes it takes. n_context: the longest sequence.
+std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base);
+
+// Tokens whose scores of n_keys keys, or whose attention of n_entries entries, have room together; 1 at least, kScoredMax at most.
+int tokens_scored(std::int64_t n_keys);
+int tokens_attending(const Config& c, std::int64_t n_entries);
+
+}  // namespace lares::engine::cuda

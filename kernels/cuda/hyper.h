@@ -1,0 +1,44 @@
+// Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers in two launches: leaving the one and the 24
+// products of the other over slices of the streams; then the mixing weights, the next sub-layer's input and its norm.
+//   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one after the other, those sums are added in
+//   ascending order within a slice, and the slices' in ascending order; the squares of what enters are summed by 256 threads and a tree: the
+//   same for any number of tokens, and another order than the CPU's. What leaves, and the mixing given the products, have the CPU's bits.
+// Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out; fn once.
+#pragma once
+
+#include "kernels/cuda/device.h"
+
+namespace lares::kernels::cuda {
+
+inline constexpr int kHyperStreams = 4;  // hc_mult of the family
+inline constexpr int kHyperSlice = 64;   // dims
+inline constexpr int kHyperRows = 24;    // (2 + S) S
+
+struct HyperArgs {
+  bf16* x;  // [n_tokens, 4, dim], in place where something leaves
+  // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing.
+  const bf16* y;  // [n_tokens, dim]
+  float* post;    // [n_tokens, 4] in, then out for the next boundary
+  float* comb;    // [n_tokens, 4, 4] the same
+  // What enters. fn null: nothing (after the last layer).
+  const float* fn;      // [24, 4 dim], the head's [4, 4 dim]
+  const float* base;    // [24] or [4]
+  const float* scale;   // [3] or [1]
+  const float* norm;    // [dim]
+  bf16* entered;        // [n_tokens, dim] the sub-layer's input before its norm, or null
+  bf16* normed;         // [n_tokens, dim]
+  std::uint8_t* codes;  // [n_tokens, dim] Q8_128 of `normed`, or null
+  float* code_scale;    // [n_tokens, ceil(dim / 128)]
+  float* partial;       // hyper_partials() floats
+  int n_tokens, dim;    // dim a multiple of 64, at most kHyperDimMax
+  int iters;
+  bool head;  // the head's form: 4 rows, no post and comb
+  float eps, norm_eps, rms_eps;
+};
+inline constexpr int kHyperDimMax = 8192;
+constexpr std::size_t hyper_partials(int n_tokens, int dim) {
+  return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>((dim + kHyperSlice - 1) / kHyperSlice) * (kHyperRows + 1);
+}
+Status hyper(const HyperArgs& a, Stream stream);
+
+}  // namespace lares::kernels::cuda

@@ -1,0 +1,328 @@
+// Bodies of index_queries(), index_scores() and top_k().
+#pragma once
+
+#include "kernels/cuda/indexer.h"
+#include "kernels/cuda/rows.h"
+
+namespace lares::kernels::cuda::inline LARES_SIDE {
+
+// A small whole number as f16.
+LARES_BOTH std::uint16_t whole_f16(float v) {
+  const std::uint32_t u = bits_of(v);
+  if ((u & 0x7FFFFFFFu) == 0) return 0;
+  return static_cast<std::uint16_t>((u >> 16 & 0x8000u) | ((u >> 13 & 0x3FFFFu) - (112u << 10)));
+}
+
+// A warp a head: lane l has dims 4 l .. 4 l + 3.
+LARES_KERNEL(128, 8) index_queries_kernel(const IndexQueryArgs a) {
+  wait_for_inputs();
+  const std::int64_t i = static_cast<std::int64_t>(block_x()) * 4 + thread() / 32;
+  if (i >= static_cast<std::int64_t>(a.n_tokens) * a.n_heads) return;
+  const int lane = thread() % 32, pairs = a.rope_dim / 2, plain = kIndexDim - a.rope_dim;
+  const std::int64_t t = i / a.n_heads;
+  const Vec8 in = *reinterpret_cast<const Vec8*>(a.q + i * kIndexDim + 4 * lane);
+  float v[4];
+  LARES_UNROLL for (int c = 0; c < 4; ++c) v[c] = bf16_value(in.w[c / 2] >> c % 2 * 16 & 0xFFFFu);
+  LARES_UNROLL for (int c = 0; c < 4; c += 2)
+    if (const int at = 4 * lane + c - plain; at >= 0) {
+      const double* const angle = a.rope + (t * pairs + at / 2) * 2;
+      turn(v[c], v[c + 1], angle[0], angle[1]);
+      v[c] = bf16_rounded(v[c]);
+      v[c + 1] = bf16_rounded(v[c + 1]);
+    }
+  // Butterflies of stride 1, 2 within a lane, 4 .. 64 across lanes.
+  float w[4] = {v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]};
+  v[0] = w[0] + w[2];
+  v[1] = w[1] + w[3];
+  v[2] = w[0] - w[2];
+  v[3] = w[1] - w[3];
+  for (int mask = 1; mask < 32; mask *= 2)
+    LARES_UNROLL for (int c = 0; c < 4; ++c) {
+      const float other = shuffle_xor(v[c], mask);
+      v[c] = lane & mask ? other - v[c] : v[c] + other;
+    }
+  const float norm = static_cast<float>(1.0 / sqrt(static_cast<double>(kIndexDim)));
+  float most = kFp4Least;
+  LARES_UNROLL for (int c = 0; c < 4; ++c) {
+    v[c] = bf16_rounded(v[c] * norm);
+    most = max2(magnitude(v[c]), most);
+  }
+  for (int mask = 4; mask > 0; mask /= 2) most = max2(shuffle_xor(most, mask), most);
+  const float s = fp4_scale(most);
+  std::uint32_t top = 0;
+  LARES_UNROLL for (int c = 0; c < 4; ++c) {
+    if (v[c] == v[c]) v[c] = e2m1_rounded(fp4_scaled(v[c], s)) * s;
+    const std::uint32_t m = bits_of(v[c]) & 0x7FFFFFFFu;
+    top = m > top ? m : top;
+  }
+  for (int mask = 4; mask > 0; mask /= 2) {
+    const std::uint32_t other = shuffle(top, lane ^ mask);
+    top = other > top ? other : top;
+  }
+  // kernels/index_codes.h: groups that are next to nothing take the least exponent of the others.
+  const int e = static_cast<int>(top >> 23), own = e == 255 ? 255 : e < 27 ? 0 : e - 2;
+  int least = 255;
+  LARES_UNROLL for (int g = 0; g < 4; ++g) {
+    const int other = static_cast<int>(shuffle(static_cast<std::uint32_t>(own), 8 * g));
+    if (other != 0) least = smaller(least, other);
+  }
+  const int exponent = own != 0 ? own : least == 255 ? 127 : least;
+  const bool holds = own != 0 && own != 255;
+  const float up = e8m0(static_cast<std::uint32_t>(255 - own));
+  std::uint16_t code[4];
+  LARES_UNROLL for (int c = 0; c < 4; ++c)
+    code[c] = holds ? whole_f16(static_cast<float>(static_cast<int>(v[c] * up))) : static_cast<std::uint16_t>(0);
+  *reinterpret_cast<Vec8*>(a.codes + i * kIndexDim + 4 * lane) = Vec8{{pair(code[0], code[1]), pair(code[2], code[3])}};
+  if (lane % 8 == 0) a.scale[i * 4 + lane / 8] = e8m0(static_cast<std::uint32_t>(exponent)) * 0.25f;
+  if (lane == 0) a.weight[i] = bf16_rounded(bf16_value(a.w[i]) * a.weight_scale);
+}
+
+// Upper bytes of the f16 values of twice e2m1's, codes 0..3 of a word, then 4..7.
+LARES_DEVICE void key_bytes(std::uint32_t word, std::uint32_t& first, std::uint32_t& second) {
+  constexpr std::uint32_t kLow = 0x42403C00u, kHigh = 0x4A484644u;  // 0 1 2 3 | 4 6 8 12
+  const std::uint32_t sel = word & 0x77777777u, sign = word >> 3 & 0x11111111u;
+  first = permute_bytes(kLow, kHigh, sel & 0xFFFFu) | permute_bytes(0x8000u, 0, sign & 0xFFFFu);
+  second = permute_bytes(kLow, kHigh, sel >> 16) | permute_bytes(0x8000u, 0, sign >> 16);
+}
+
+inline constexpr int kScoreThreads = 256;
+inline constexpr int kScoreKeys = 512;            // of a block: four times 16 a warp
+inline constexpr int kScoreRow = kIndexDim + 32;  // of a query in shared memory
+constexpr int padded_heads(int n_heads) { return (n_heads + 7) / 8 * 8; }
+constexpr int score_shared(int n_heads) {
+  const int heads = padded_heads(n_heads);
+  return heads * kScoreRow * 2 + heads * 4 * 4 + heads * 4 + kScoreThreads / 32 * heads * 17 * 4;
+}
+
+// Block (x: keys, y: token).
+LARES_KERNEL(kScoreThreads, 2) index_scores_kernel(const IndexScoreArgs a) {
+  wait_for_inputs();
+  const int t = block_y(), first = block_x() * kScoreKeys, heads = (a.n_heads + 7) / 8 * 8;
+  const std::int64_t seen = (a.places.position[t] + 1) / 4;
+  if (first >= seen) return;
+  const int n_keys = static_cast<int>(seen - first < kScoreKeys ? seen - first : kScoreKeys);
+  const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4;
+  const std::uint8_t* const* const pages = a.places.parts[a.places.part[t]].pages;
+  auto* const qs = shared<std::uint16_t>();
+  auto* const scale = reinterpret_cast<float*>(qs + heads * kScoreRow);
+  float* const weight = scale + heads * 4;
+  float* const terms = weight + heads + warp * heads * 17;
+  for (int i = thread(); i < heads * (kIndexDim / 8); i += kScoreThreads) {
+    const int h = i / (kIndexDim / 8), c = i % (kIndexDim / 8);
+    Vec16 v{{0, 0, 0, 0}};
+    if (h < a.n_heads) v = reinterpret_cast<const Vec16*>(a.codes + (static_cast<std::int64_t>(t) * a.n_heads + h) * kIndexDim)[c];
+    reinterpret_cast<Vec16*>(qs + h * kScoreRow)[c] = v;
+  }
+  for (int i = thread(); i < heads * 4; i += kScoreThreads)
+    scale[i] = i < a.n_heads * 4 ? a.scale[static_cast<std::int64_t>(t) * a.n_heads * 4 + i] : 0.0f;
+  for (int i = thread(); i < heads; i += kScoreThreads)
+    weight[i] = i < a.n_heads ? a.weight[static_cast<std::int64_t>(t) * a.n_heads + i] : 0.0f;
+  sync_block();
+  for (int base = 16 * warp; base < n_keys; base += kScoreThreads / 32 * 16) {
+    std::uint32_t words[2][4];
+    float key_scale[2][4];
+    LARES_UNROLL for (int half = 0; half < 2; ++half) {
+      const int j = first + smaller(base + g + 8 * half, n_keys - 1);
+      const std::uint8_t* const key =
+          pages[j / a.keys.per_page] + a.keys.offset + static_cast<std::int64_t>(j % a.keys.per_page) * 68;
+      LARES_UNROLL for (int c = 0; c < 4; ++c) words[half][c] = *reinterpret_cast<const std::uint32_t*>(key + 16 * c + 4 * q);
+      const std::uint32_t exponents = *reinterpret_cast<const std::uint32_t*>(key + 64);
+      LARES_UNROLL for (int c = 0; c < 4; ++c) key_scale[half][c] = e8m0(exponents >> 8 * c & 255);
+    }
+    std::uint32_t keys[4][2][4];
+    LARES_UNROLL for (int c = 0; c < 4; ++c)
+      LARES_UNROLL for (int half = 0; half < 2; ++half) {
+        std::uint32_t bytes[2];
+        key_bytes(words[half][c], bytes[0], bytes[1]);
+        LARES_UNROLL for (int s = 0; s < 2; ++s) {
+          keys[c][s][half] = spread_low(bytes[s]);
+          keys[c][s][2 + half] = spread_high(bytes[s]);
+        }
+      }
+    for (int h0 = 0; h0 < heads; h0 += 8) {
+      float dot[4] = {0, 0, 0, 0};
+      LARES_UNROLL for (int c = 0; c < 4; ++c) {
+        const Vec16 b = *reinterpret_cast<const Vec16*>(qs + (h0 + g) * kScoreRow + 32 * c + 8 * q);
+        float sum[4] = {0, 0, 0, 0};
+        mma_f16(sum, keys[c][0][0], keys[c][0][1], keys[c][0][2], keys[c][0][3], b.w[0], b.w[1]);
+        mma_f16(sum, keys[c][1][0], keys[c][1][1], keys[c][1][2], keys[c][1][3], b.w[2], b.w[3]);
+        const float s0 = scale[(h0 + 2 * q) * 4 + c], s1 = scale[(h0 + 2 * q + 1) * 4 + c];
+        dot[0] = fmaf(sum[0], key_scale[0][c] * s0, dot[0]);
+        dot[1] = fmaf(sum[1], key_scale[0][c] * s1, dot[1]);
+        dot[2] = fmaf(sum[2], key_scale[1][c] * s0, dot[2]);
+        dot[3] = fmaf(sum[3], key_scale[1][c] * s1, dot[3]);
+      }
+      LARES_UNROLL for (int i = 0; i < 4; ++i) {
+        const float rounded = bf16_rounded(dot[i]);
+        const int h = h0 + 2 * q + i % 2;
+        terms[h * 17 + g + i / 2 * 8] = bf16_rounded((rounded > 0 ? rounded : 0.0f) * weight[h]);
+      }
+    }
+    sync_warp();
+    if (lane < 16 && base + lane < n_keys) {
+      float total = 0;
+      for (int h = 0; h < a.n_heads; ++h) total = total + terms[h * 17 + lane];
+      a.score[static_cast<std::int64_t>(t) * a.score_stride + first + base + lane] = bf16_rounded(total);
+    }
+    sync_warp();
+  }
+}
+
+// ---- top k, of scores that are bf16 values: a histogram of the eleven upper bits of what sorts them, one of the five lower within the bin
+// where the k-th lies, then the indices in order. Slices of a row are blocks; all sums are of integers, so their order does not matter.
+
+inline constexpr int kTopThreads = 256;
+inline constexpr int kTopSlice = 4096;  // scores of a block
+inline constexpr int kTopBins = kTopKBins, kTopFine = 32;
+// Of a row in scratch: the first level's bin and how many lie above it, then (above, fine bins) of each slice.
+inline constexpr int kTopHead = 4, kTopOfSlice = kTopFine + 1;
+LARES_BOTH constexpr int top_slices(int n_max) { return (n_max + kTopSlice - 1) / kTopSlice; }
+LARES_BOTH constexpr int top_words(int n_max) { return kTopHead + top_slices(n_max) * kTopOfSlice; }
+
+// 16 bits that sort as the values do; -0 is 0.
+LARES_BOTH std::uint32_t sortable(float x) {
+  const std::uint32_t u = bits_of(x + 0.0f);
+  return (u & 0x80000000u ? ~u : u | 0x80000000u) >> 16;
+}
+
+struct TopRow {
+  const float* score;
+  std::uint32_t *bins, *scratch;
+  int n, begin, end;  // of all, of this slice
+  bool all;           // everything is chosen
+};
+LARES_DEVICE TopRow top_row(const TopKArgs& a) {
+  const int t = block_y();
+  const std::int64_t seen = (a.places.position[t] + 1) / a.ratio;
+  const int n = static_cast<int>(seen), begin = block_x() * kTopSlice;
+  return {a.score + t * a.score_stride,
+          a.bins + static_cast<std::int64_t>(t) * kTopBins,
+          a.scratch + static_cast<std::int64_t>(t) * top_words(a.n_max),
+          n,
+          begin,
+          smaller(n, begin + kTopSlice),
+          n <= a.k};
+}
+
+LARES_KERNEL(kTopThreads, 4) top_bins_kernel(const TopKArgs a) {
+  wait_for_inputs();
+  const TopRow row = top_row(a);
+  if (row.all || row.begin >= row.n) return;
+  auto* const bins = shared<std::uint32_t>();
+  for (int i = thread(); i < kTopBins; i += kTopThreads) bins[i] = 0;
+  sync_block();
+  for (int i = row.begin + thread(); i < row.end; i += kTopThreads) add_shared(&bins[sortable(row.score[i]) >> 5], 1);
+  sync_block();
+  for (int i = thread(); i < kTopBins; i += kTopThreads)
+    if (bins[i]) add_global(&row.bins[i], bins[i]);
+}
+
+// The bin of the k-th largest and how many lie above it; to shared[0], shared[1].
+LARES_DEVICE void find_bin(const std::uint32_t* bins, int k, std::uint32_t* result, std::uint32_t* sums) {
+  constexpr int kEach = kTopBins / kTopThreads;
+  // Thread i has the bins that are i-th from above.
+  const int last = kTopBins - 1 - thread() * kEach;
+  std::uint32_t mine = 0;
+  for (int i = 0; i < kEach; ++i) mine += bins[last - i];
+  sums[thread()] = mine;
+  sync_block();
+  for (int step = 1; step < kTopThreads; step *= 2) {
+    const std::uint32_t more = thread() >= step ? sums[thread() - step] : 0;
+    sync_block();
+    sums[thread()] += more;
+    sync_block();
+  }
+  std::uint32_t above = sums[thread()] - mine;
+  if (above < static_cast<std::uint32_t>(k) && sums[thread()] >= static_cast<std::uint32_t>(k))
+    for (int i = 0; i < kEach; ++i) {
+      if (above + bins[last - i] >= static_cast<std::uint32_t>(k)) {
+        result[0] = static_cast<std::uint32_t>(last - i);
+        result[1] = above;
+        break;
+      }
+      above += bins[last - i];
+    }
+  sync_block();
+}
+
+LARES_KERNEL(kTopThreads, 4) top_fine_kernel(const TopKArgs a) {
+  wait_for_inputs();
+  const TopRow row = top_row(a);
+  if (row.all || row.begin >= row.n) return;
+  auto* const result = shared<std::uint32_t>();
+  std::uint32_t *const sums = result + 4, *const fine = sums + kTopThreads;
+  if (thread() < kTopOfSlice) fine[thread()] = 0;
+  find_bin(row.bins, a.k, result, sums);
+  const std::uint32_t bin = result[0];
+  for (int i = row.begin + thread(); i < row.end; i += kTopThreads) {
+    const std::uint32_t v = sortable(row.score[i]);
+    if (v >> 5 > bin) add_shared(&fine[0], 1);
+    else if (v >> 5 == bin) add_shared(&fine[1 + (v & 31)], 1);
+  }
+  sync_block();
+  if (thread() < kTopOfSlice) row.scratch[kTopHead + block_x() * kTopOfSlice + thread()] = fine[thread()];
+  if (block_x() == 0 && thread() < 2) row.scratch[thread()] = result[thread()];
+}
+
+LARES_KERNEL(kTopThreads, 4) top_choose_kernel(const TopKArgs a) {
+  wait_for_inputs();
+  const TopRow row = top_row(a);
+  std::int32_t* const chosen = a.chosen + static_cast<std::int64_t>(block_y()) * a.k;
+  if (row.all) {
+    if (block_x() == 0)
+      for (int i = thread(); i < row.n; i += kTopThreads) chosen[i] = i;
+    return;
+  }
+  if (row.begin >= row.n) return;
+  if (block_x() == 0)  // nobody reads the bins any more
+    for (int i = thread(); i < kTopBins; i += kTopThreads) row.bins[i] = 0;
+  auto* const fine = shared<std::uint32_t>();     // [32] of all slices
+  std::uint32_t* const before = fine + kTopFine;  // [33] of those before this one
+  std::uint32_t* const of_warp = before + kTopOfSlice;
+  if (thread() < kTopOfSlice) {
+    std::uint32_t all = 0, earlier = 0;
+    for (int s = 0; s * kTopSlice < row.n; ++s) {
+      const std::uint32_t v = row.scratch[kTopHead + s * kTopOfSlice + thread()];
+      if (s < block_x()) earlier += v;
+      all += v;
+    }
+    before[thread()] = earlier;
+    if (thread() > 0) fine[thread() - 1] = all;
+  }
+  sync_block();
+  const std::uint32_t bin = row.scratch[0];
+  std::uint32_t above = row.scratch[1];
+  int digit = kTopFine - 1;
+  while (above + fine[digit] < static_cast<std::uint32_t>(a.k)) above += fine[digit--];
+  const std::uint32_t least = bin << 5 | static_cast<std::uint32_t>(digit);
+  const int ties = a.k - static_cast<int>(above);  // of those equal to the least, the first so many
+  int ties_before = static_cast<int>(before[1 + digit]), higher_before = static_cast<int>(before[0]);
+  for (int d = digit + 1; d < kTopFine; ++d) higher_before += static_cast<int>(before[1 + d]);
+  const int warp = thread() / 32, lane = thread() % 32;
+  for (int base = row.begin; base < row.end; base += kTopThreads) {
+    const int i = base + thread();
+    const std::uint32_t v = i < row.end ? sortable(row.score[i]) : 0;
+    const bool higher = i < row.end && v > least, equal = i < row.end && v == least;
+    const std::uint32_t highs = ballot(higher), equals = ballot(equal), lower_lanes = (1u << lane) - 1;
+    if (lane == 0)
+      of_warp[warp] = static_cast<std::uint32_t>(count_bits(highs)) << 16 | static_cast<std::uint32_t>(count_bits(equals));
+    sync_block();
+    int higher_at = higher_before + count_bits(highs & lower_lanes), equal_at = ties_before + count_bits(equals & lower_lanes);
+    for (int w = 0; w < kTopThreads / 32; ++w) {
+      const int h = static_cast<int>(of_warp[w] >> 16), e = static_cast<int>(of_warp[w] & 0xFFFFu);
+      if (w < warp) {
+        higher_at += h;
+        equal_at += e;
+      }
+      higher_before += h;
+      ties_before += e;
+    }
+    if (higher || (equal && equal_at < ties)) chosen[higher_at + smaller(equal_at, ties)] = i;
+    sync_block();
+  }
+}
+inline constexpr int kTopBinsShared = kTopBins * 4;
+inline constexpr int kTopFineShared = (4 + kTopThreads + kTopOfSlice) * 4;
+inline constexpr int kTopChooseShared = (kTopFine + kTopOfSlice + kTopThreads / 32) * 4;
+
+}  // namespace lares::kernels::cuda::inline LARES_SIDE

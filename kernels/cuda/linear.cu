@@ -1,0 +1,46 @@
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear_kernels.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+template <Format format, bool codes_in>
+Status many(const Product& p, int n_tokens, Stream stream) {
+  constexpr int kTokens = many_tokens(format);
+  return launch("launch linear", linear_many_kernel<format, codes_in>, {many_row_blocks(p), (n_tokens + kTokens - 1) / kTokens},
+                kLinearThreads, many_shared(kTokens), stream, p, n_tokens);
+}
+
+}  // namespace
+
+Status linear(std::span<const LinearArgs> together, Stream stream) {
+  if (together.empty() || together[0].n_tokens == 0) return {};
+  Products all;
+  if (const Status s = products(together, all); !s.ok()) return s;
+  if (all.n_tokens > kTokensFew) {
+    for (int i = 0; i < all.n; ++i) {
+      const Product& p = all.item[i];
+      const Status s = p.format == Format::bf16  ? many<Format::bf16, false>(p, all.n_tokens, stream)
+                       : p.format == Format::fp4 ? many<Format::fp4, true>(p, all.n_tokens, stream)
+                       : p.codes_in              ? many<Format::fp8, true>(p, all.n_tokens, stream)
+                                                 : many<Format::fp8, false>(p, all.n_tokens, stream);
+      if (!s.ok()) return s;
+    }
+    return {};
+  }
+  int blocks = 0, bytes = 0;
+  for (int i = 0; i < all.n; ++i) {
+    all.item[i].first_block = blocks;
+    blocks += few_blocks(all.item[i]);
+    bytes = larger(bytes, few_shared(all.n_tokens, all.item[i].n_in).bytes);
+  }
+  const Few few = few_of(all);
+  return launch("launch linear",
+                few == Few::bf16_plain  ? linear_few_kernel<Few::bf16_plain>
+                : few == Few::fp8_plain ? linear_few_kernel<Few::fp8_plain>
+                : few == Few::fp8_codes ? linear_few_kernel<Few::fp8_codes>
+                                        : linear_few_kernel<Few::any>,
+                {blocks}, kLinearThreads, bytes, stream, all);
+}
+
+}  // namespace lares::kernels::cuda

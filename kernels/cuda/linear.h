@@ -1,0 +1,38 @@
+// y = x W^T on the device, as kernels/linear.h, with another order of operations, the same for any number of tokens, so that decode,
+// verification and prefill agree bit for bit:
+//   acc = 0; for each 128 of k, ascending:  acc = fma(p, s, acc)
+//   bf16 and fp8:  p = eight chained mma.m16n8k16 (two for each 32-group, ascending), s the weights' and the activations' scale
+//   fp4:           p = 0; for each 32-group: t = two chained mma; p = fma(t, s_w, p);   s the activations' scale
+// Products are exact; an mma adds 16 of them to its accumulator with at least 23 bits. Where what enters is quantised (Q8_128), codes of
+// both operands are multiplied as f16; otherwise as bf16, fp8 weights without their scale.
+// Source: DeepSeek-V4 inference/kernel.py (fp8_gemm, fp4_gemm). Floor: the bytes of W once; 2 n_tokens n_out n_in flops.
+#pragma once
+
+#include <span>
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/tiles.h"
+
+namespace lares::kernels::cuda {
+
+inline constexpr int kTokensFew = 8;       // up to which a product is bound by its weights, and may quantise what enters by itself
+inline constexpr int kLinearTogether = 8;  // products in one launch
+
+struct LinearArgs {
+  Weight w;
+  const bf16* x = nullptr;                                         // [n_tokens, x_stride]
+  const std::uint8_t* codes = nullptr;                             // instead of x, Q8_128: e4m3 [n_tokens, x_stride]
+  const float* code_scale = nullptr;                               // [n_tokens, code_scale_stride]
+  void* y = nullptr;                                               // [n_tokens, y_stride] bf16, or f32 with y_f32
+  std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;  // x_stride a multiple of 8, x and codes 16-byte aligned
+  int n_tokens = 0;
+  int rows_per_group = 0;  // not 0: row r multiplies the n_in columns of x from (r / rows_per_group) n_in on (wo_a); a multiple of 16
+  bool quantise = false;   // Q8_128 of x on entry, by the kernel itself: n_tokens <= kTokensFew, weights of fp8 or fp4
+  bool y_f32 = false;
+};
+
+// Products over the same tokens that do not depend on each other; at most kLinearTogether.
+Status linear(std::span<const LinearArgs> together, Stream stream);
+inline Status linear(const LinearArgs& a, Stream stream) { return linear(std::span(&a, 1), stream); }
+
+}  // namespace lares::kernels::cuda

@@ -1,0 +1,189 @@
+// Runs a kernel's body on the CPU, a fiber a thread, so that every index, barrier and fragment of it can be tested where there is no GPU.
+// Blocks run one after the other. Threads run until they wait for others, in an order of the caller's choice: a result that depends on it
+// misses a barrier. A barrier that not everybody reaches ends the program with a message.
+// What a device does in its own way is done here by its definition: an mma adds exact products in double and rounds once.
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace lares::kernels::cuda::simt {
+
+struct Dim {
+  int x = 1, y = 1, z = 1;
+};
+enum class Order { ascending, descending, scattered };
+
+class Machine {
+ public:
+  static Machine& get() {
+    static Machine machine;
+    return machine;
+  }
+
+  void run(Dim grid, int threads, std::size_t shared_bytes, Order order, const std::function<void()>& body) {
+    grid_ = grid;
+    threads_ = threads;
+    body_ = &body;
+    while (static_cast<int>(fibers_.size()) < threads) fibers_.push_back(std::make_unique<Fiber>());
+    std::vector<int> turn(static_cast<std::size_t>(threads));
+    for (int i = 0; i < threads; ++i)
+      turn[static_cast<std::size_t>(i)] = order == Order::ascending    ? i
+                                          : order == Order::descending ? threads - 1 - i
+                                                                       : static_cast<int>((i * 7919LL + 13) % threads);
+    for (block_.z = 0; block_.z < grid.z; ++block_.z)
+      for (block_.y = 0; block_.y < grid.y; ++block_.y)
+        for (block_.x = 0; block_.x < grid.x; ++block_.x) {
+          shared_.assign(shared_bytes / 16 + kSharedGuard,
+                         {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});  // NaN, whatever it is read as
+          run_block(turn);
+          check_guard(shared_bytes);
+        }
+  }
+
+  int thread() const { return current_; }
+  int threads() const { return threads_; }
+  Dim block() const { return block_; }
+  Dim grid() const { return grid_; }
+  // 128-byte aligned, as on a device.
+  void* shared() { return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared_.data()) + 127) / 128 * 128); }
+
+  void sync_block() { wait(block_barrier_, live_); }
+  void sync_warp() { wait(warps_[static_cast<std::size_t>(current_ / 32)].barrier, warp_size()); }
+  // Gives every lane the others' words, until the next call.
+  const std::uint32_t (*exchange(const std::uint32_t* mine, int n))[8] {
+    Warp& w = warps_[static_cast<std::size_t>(current_ / 32)];
+    sync_warp();  // nobody reads the last ones any more
+    for (int i = 0; i < n; ++i) w.words[current_ % 32][i] = mine[i];
+    sync_warp();
+    return w.words;
+  }
+  float f16(std::uint16_t bits) const { return f16_[bits]; }
+
+ private:
+  struct Barrier {
+    int arrived = 0;
+    unsigned generation = 0;
+  };
+  struct Warp {
+    Barrier barrier;
+    std::uint32_t words[32][8];
+  };
+  struct Fiber {
+    static constexpr std::size_t kStack = 128 << 10;
+    jmp_buf at;
+    ucontext_t start, back;
+    bool started = false, done = true;
+    const Barrier* waits = nullptr;
+    unsigned generation = 0;
+    std::unique_ptr<char[]> stack{new char[kStack]};
+  };
+
+  Machine() : f16_(1 << 16) {
+    for (int i = 0; i < 1 << 16; ++i) {
+      const int e = i >> 10 & 31, m = i & 1023;
+      const float v = e == 31 ? (m ? NAN : INFINITY)
+                      : e     ? std::ldexp(static_cast<float>(1024 + m), e - 25)
+                              : std::ldexp(static_cast<float>(m), -24);
+      f16_[static_cast<std::size_t>(i)] = i & 0x8000 ? -v : v;
+    }
+  }
+
+  void check_guard(std::size_t shared_bytes) {
+    const auto* const end = reinterpret_cast<const unsigned char*>(shared_.data() + shared_.size());
+    for (const unsigned char* p = static_cast<unsigned char*>(shared()) + shared_bytes; p < end; ++p)
+      if (*p != 0xFF) {
+        std::fprintf(stderr, "emulated kernel: block %d %d %d: wrote beyond its %zu bytes of shared memory\n", block_.x, block_.y,
+                     block_.z, shared_bytes);
+        std::abort();
+      }
+  }
+
+  int warp_size() const { return threads_ - current_ / 32 * 32 < 32 ? threads_ % 32 : 32; }
+
+  static void enter() {
+    Machine& m = get();
+    for (;;) {
+      (*m.body_)();
+      Fiber& f = *m.fibers_[static_cast<std::size_t>(m.current_)];
+      f.done = true;
+      --m.live_;
+      if (m.block_barrier_.arrived > 0 && m.block_barrier_.arrived == m.live_)
+        m.open(m.block_barrier_);  // those left over need not wait for it
+      if (!_setjmp(f.at)) _longjmp(m.scheduler_, 1);
+    }
+  }
+  void open(Barrier& b) {
+    b.arrived = 0;
+    ++b.generation;
+  }
+  void wait(Barrier& b, int n) {
+    if (++b.arrived == n) return open(b);
+    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    f.waits = &b;
+    f.generation = b.generation;
+    if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
+  }
+  void run_block(const std::vector<int>& turn) {
+    warps_.assign(static_cast<std::size_t>((threads_ + 31) / 32), {});
+    block_barrier_ = {};
+    live_ = threads_;
+    for (int i = 0; i < threads_; ++i) {
+      fibers_[static_cast<std::size_t>(i)]->done = false;
+      fibers_[static_cast<std::size_t>(i)]->waits = nullptr;
+    }
+    while (live_ > 0) {
+      progress_ = false;
+      for (next_ = 0; next_ < turn.size(); ++next_) {
+        Fiber& f = *fibers_[static_cast<std::size_t>(turn[next_])];
+        if (f.done || (f.waits && f.waits->generation == f.generation)) continue;
+        f.waits = nullptr;
+        progress_ = true;
+        current_ = turn[next_];
+        if (!_setjmp(scheduler_)) resume(f);
+      }
+      if (!progress_) {
+        std::fprintf(stderr, "emulated kernel: block %d %d %d: %d threads wait at a barrier that the others do not reach\n", block_.x,
+                     block_.y, block_.z, live_);
+        std::abort();
+      }
+    }
+  }
+  void resume(Fiber& f) {
+    if (f.started) _longjmp(f.at, 1);
+    f.started = true;
+    getcontext(&f.start);
+    f.start.uc_stack.ss_sp = f.stack.get();
+    f.start.uc_stack.ss_size = Fiber::kStack;
+    f.start.uc_link = nullptr;
+    makecontext(&f.start, &Machine::enter, 0);
+    setcontext(&f.start);
+  }
+
+  Dim grid_, block_;
+  int threads_ = 0, live_ = 0, current_ = 0;
+  std::size_t next_ = 0;  // of the round; members, for locals do not survive a jump
+  bool progress_ = false;
+  const std::function<void()>* body_ = nullptr;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  struct Words {
+    std::uint32_t w[4];
+  };
+  static constexpr std::size_t kSharedGuard = 264;  // words of 16 bytes behind the last
+  std::vector<Words> shared_;
+  std::vector<Warp> warps_;
+  Barrier block_barrier_;
+  jmp_buf scheduler_;
+  std::vector<float> f16_;
+};
+
+}  // namespace lares::kernels::cuda::simt

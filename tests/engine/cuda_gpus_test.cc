@@ -1,0 +1,89 @@
+// What is said of GPUs, on machines that have none: drivers that answer as real ones do, built here as libraries of a few lines.
+#include "engine/gpus.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace lares::engine {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+class Drivers : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "lares-driver-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+    fs::create_directory(directory_ + "/dev");
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+
+  // A library with a driver's functions; `init` is what cuInit gives, and there are GPUs of these capabilities.
+  GpuPlaces driver(int init, int version, const std::string& majors, int count) {
+    const std::string source = directory_ + "/driver.c", library = directory_ + "/libcuda.so.1";
+    std::ofstream(source) << "#include <stddef.h>\n#include <string.h>\n"
+                          << "static const int majors[] = {" << majors << "};\n"
+                          << "int cuInit(unsigned f) { return " << init << "; }\n"
+                          << "int cuDriverGetVersion(int* v) { *v = " << version << "; return 0; }\n"
+                          << "int cuDeviceGetCount(int* n) { *n = " << count << "; return 0; }\n"
+                          << "int cuDeviceGet(int* d, int i) { *d = i; return 0; }\n"
+                          << "int cuDeviceGetName(char* s, int n, int d) { strncpy(s, \"NVIDIA Test\", n); return 0; }\n"
+                          << "int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? majors[d] : 0; return 0; }\n"
+                          << "int cuDeviceTotalMem_v2(size_t* n, int d) { *n = 81559ull << 20; return 0; }\n"
+                          << "int cuGetErrorString(int e, const char** s) { *s = \"something is wrong\"; return 0; }\n";
+    const std::string command = "cc -shared -fPIC -o " + library + " " + source + " 2>/dev/null";
+    if (std::system(command.c_str()) != 0) ADD_FAILURE() << "cannot build " << source;
+    return places(library);
+  }
+  GpuPlaces places(const std::string& library) const { return {.library = library, .proc = directory_ + "/proc", .dev = directory_ + "/dev"}; }
+
+  std::string directory_;
+};
+
+TEST_F(Drivers, NoneIsNoFault) {
+  const auto report = find_gpus(places("liblares-no-such-driver.so.1"));
+  EXPECT_TRUE(report.gpus.empty());
+  EXPECT_FALSE(report.expected);
+  EXPECT_THAT(gpu_lines(report), ElementsAre(HasSubstr("no NVIDIA driver is installed")));
+}
+
+TEST_F(Drivers, ADeviceWithoutALibraryIsSaid) {
+  std::ofstream(directory_ + "/dev/nvidia0");
+  const auto report = find_gpus(places("liblares-no-such-driver.so.1"));
+  EXPECT_TRUE(report.expected);
+  EXPECT_THAT(gpu_lines(report), ElementsAre(testing::AllOf(HasSubstr("shows an NVIDIA GPU"), HasSubstr("liblares-no-such-driver"))));
+}
+
+TEST_F(Drivers, ThatDoNotStartSayWhy) {
+  const auto broken = find_gpus(driver(999, 13000, "9", 1));
+  EXPECT_THAT(gpu_lines(broken), ElementsAre(HasSubstr("something is wrong (999)")));
+  const auto empty = find_gpus(driver(100, 13000, "9", 1));
+  EXPECT_THAT(gpu_lines(empty), ElementsAre(HasSubstr("finds no GPU")));
+}
+
+TEST_F(Drivers, EachGpuAndWhatItCan) {
+  const auto report = find_gpus(driver(0, 13000, "9, 7", 2));
+  ASSERT_EQ(report.gpus.size(), 2u);
+  EXPECT_EQ(report.gpus[0].sm, 90);
+  EXPECT_EQ(report.gpus[0].unused, "");
+  EXPECT_THAT(report.gpus[1].unused, HasSubstr("7.0"));
+  const auto lines = gpu_lines(report);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0], "NVIDIA Test, 79.6 GiB, compute capability 9.0, driver for CUDA 13.0");
+  EXPECT_THAT(lines[1], HasSubstr("not usable"));
+  EXPECT_THAT(lines[2], HasSubstr("not used: "));
+}
+
+TEST_F(Drivers, OldOnesAreNamed) {
+  EXPECT_THAT(find_gpus(driver(0, 11040, "9", 1)).unused, HasSubstr("runs CUDA 11.4, and the kernels need CUDA 12.0"));
+  EXPECT_THAT(find_gpus(driver(0, 13000, "7", 1)).unused, HasSubstr("none of them can run the kernels"));
+}
+
+}  // namespace
+}  // namespace lares::engine

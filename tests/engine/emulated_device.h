@@ -1,0 +1,50 @@
+// A Device in host memory that runs the CUDA kernels' own bodies, emulated thread by thread (kernels/cuda/launch.h): slow, and as near to a
+// GPU as a machine without one comes.
+#pragma once
+
+#include "tests/engine/host_device.h"
+
+namespace lares::engine::test {
+
+class EmulatedDevice : public HostDevice {
+ public:
+  kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
+    kc::pack_tiles(m, 0, m.n_out, tiles, scale);
+    return HostDevice::pack(m, tiles, scale);
+  }
+  void embed(const kc::EmbedArgs& a) override { launch("embed", [=] { return kc::embed(a, nullptr); }); }
+  void rope_table(const kc::RopeTableArgs& a) override { launch("rope_table", [=] { return kc::rope_table(a, nullptr); }); }
+  void hyper(const kc::HyperArgs& a) override { launch("hyper", [=] { return kc::hyper(a, nullptr); }); }
+  void linear(std::span<const kc::LinearArgs> together) override {
+    launch("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end())] { return kc::linear(all, nullptr); });
+  }
+  void rms_norm(const kc::RmsNormArgs& a) override { launch("rms_norm", [=] { return kc::rms_norm(a, nullptr); }); }
+  void queries(const kc::QueryArgs& a) override { launch("queries", [=] { return kc::queries(a, nullptr); }); }
+  void put_window(const kc::WindowArgs& a) override { launch("put_window", [=] { return kc::put_window(a, nullptr); }); }
+  void quantise(const kc::QuantiseArgs& a) override { launch("quantise", [=] { return kc::quantise(a, nullptr); }); }
+  void compress(const kc::CompressArgs& a) override { launch("compress", [=] { return kc::compress(a, nullptr); }); }
+  void put_raw(const kc::CompressArgs& a) override { launch("put_raw", [=] { return kc::put_raw(a, nullptr); }); }
+  void index_queries(const kc::IndexQueryArgs& a) override { launch("index_queries", [=] { return kc::index_queries(a, nullptr); }); }
+  void index_scores(const kc::IndexScoreArgs& a) override { launch("index_scores", [=] { return kc::index_scores(a, nullptr); }); }
+  void top_k(const kc::TopKArgs& a) override { launch("top_k", [=] { return kc::top_k(a, nullptr); }); }
+  std::size_t top_k_scratch(int n_tokens, int n_max) override { return kc::top_k_scratch(n_tokens, n_max); }
+  void attention(const kc::AttentionArgs& a) override { launch("attention", [=] { return kc::attention(a, nullptr); }); }
+  void route(const kc::RouteArgs& a) override { launch("route", [=] { return kc::route(a, nullptr); }); }
+  void group(const kc::GroupArgs& a) override { launch("group", [=] { return kc::group(a, nullptr); }); }
+  void experts_linear(const kc::ExpertLinearArgs& a) override { launch("experts_linear", [=] { return kc::experts_linear(a, nullptr); }); }
+  void swiglu(const kc::SwigluArgs& a) override { launch("swiglu", [=] { return kc::swiglu(a, nullptr); }); }
+  void combine(const kc::CombineArgs& a) override { launch("combine", [=] { return kc::combine(a, nullptr); }); }
+
+ private:
+  template <class Launch>
+  void launch(const char* name, Launch f) {
+    run(name, [name, f] {
+      const kc::Status status = f();
+      if (status.ok()) return;
+      std::fprintf(stderr, "%s was refused: %s\n", name, status.what);
+      std::abort();
+    });
+  }
+};
+
+}  // namespace lares::engine::test

@@ -1,0 +1,215 @@
+// Full-width V4-Flash layers with generated weights on a GPU: decode at several contexts and prefill, beside the bytes they read and the
+// device's own copy speed in the same run. For tests/gpu_check.sh.
+//   engine_flash_gpu_bench [LAYERS [EXPERTS]]
+#include "engine/cuda/forward.h"  // before kernels/tiles.h, whose tile_bytes() its own would be mistaken for
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <deque>
+#include <vector>
+
+#include "engine/bench/fill.h"
+#include "engine/bench/floors.h"
+#include "engine/bench/shapes.h"
+#include "engine/cuda/layout.h"
+#include "engine/gpus.h"
+
+namespace lares::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using kernels::Format;
+
+constexpr int kChunk = cuda::kChunk, kSteps = 20, kWarmUp = 3, kCopies = 10, kLayersOfFlash = 43;
+constexpr int kDistinctExperts = 8;  // of a layer; on the device every expert has its own memory
+constexpr std::size_t kCopyBytes = std::size_t{2} << 30;
+
+double seconds_since(Clock::time_point begun) { return std::chrono::duration<double>(Clock::now() - begun).count(); }
+double median(std::vector<double> of) {
+  std::nth_element(of.begin(), of.begin() + static_cast<std::ptrdiff_t>(of.size() / 2), of.end());
+  return of[of.size() / 2];
+}
+[[noreturn]] void give_up(const std::string& why) {
+  fmt::print("{}\n", why);
+  std::exit(1);
+}
+
+// Matrices of random codes, in host memory.
+class Generated {
+ public:
+  explicit Generated(const Config& c) : c_(c), weights_(Weights{.checkpoint = Checkpoint::of_shape(c)}) {
+    for (int i = 0; i < c.num_hidden_layers; ++i) weights_.layers.push_back(layer(i));
+    weights_.embed = matrix(Format::bf16, c.vocab_size, c.hidden_size);
+    weights_.head = weights_.embed;
+    weights_.norm = floats(c.hidden_size, 1);
+    weights_.hc_head = hyper(true);
+  }
+  const Weights& weights() const { return weights_; }
+  // What a token reads: everything but the embedding, and the experts it is sent to.
+  std::uint64_t layer_bytes() const { return layer_bytes_; }
+  std::uint64_t head_bytes() const { return bench::stored_bytes(Format::bf16, c_.vocab_size, c_.hidden_size); }
+
+ private:
+  kernels::Matrix matrix(Format format, int n_out, int n_in, bool counts = false) {
+    const std::size_t bytes = bench::stored_bytes(format, n_out, n_in);
+    auto& memory = memory_.emplace_back(bytes + 64);
+    bench::fill_codes(format, n_in, ++seed_, memory.data(), bytes / 8 * 8);
+    if (counts) layer_bytes_ += bytes;
+    return bench::lay_out(format, n_out, n_in, memory.data());
+  }
+  const float* floats(int n, float value) { return floats_.emplace_back(static_cast<std::size_t>(n), value).data(); }
+  HyperWeights hyper(bool head) {
+    const int rows = head ? c_.hc_mult : (2 + c_.hc_mult) * c_.hc_mult;
+    return {matrix(Format::f32, rows, c_.hc_mult * c_.hidden_size, !head), floats(rows, 0.1f), floats(3, 0.5f)};
+  }
+  CompressorWeights compressor(int ratio, int dim) {
+    CompressorWeights w{};
+    w.ratio = ratio;
+    w.dim = dim;
+    w.wkv = matrix(Format::bf16, w.width(), c_.hidden_size, true);
+    w.wgate = matrix(Format::bf16, w.width(), c_.hidden_size, true);
+    w.ape = floats(ratio * w.width(), 0.01f);
+    w.norm = floats(dim, 1);
+    return w;
+  }
+  LayerWeights layer(int index) {
+    const int D = c_.hidden_size, H = c_.num_attention_heads, C = c_.head_dim, Q = c_.q_lora_rank, G = c_.o_groups, A = c_.o_lora_rank, I = c_.moe_intermediate_size;
+    LayerWeights w{};
+    w.index = index;
+    w.ratio = c_.ratio(index);
+    w.hc_attn = hyper(false);
+    w.hc_ffn = hyper(false);
+    w.attn_norm = w.ffn_norm = floats(D, 1);
+    w.q_norm = floats(Q, 1);
+    w.kv_norm = floats(C, 1);
+    w.attn_sink = floats(H, 0);
+    w.wq_a = matrix(Format::fp8, Q, D, true);
+    w.wq_b = matrix(Format::fp8, H * C, Q, true);
+    w.wkv = matrix(Format::fp8, C, D, true);
+    w.wo_a = matrix(Format::fp8, G * A, H * C / G, true);
+    w.wo_b = matrix(Format::fp8, D, G * A, true);
+    if (w.ratio != 0) w.compressor = compressor(w.ratio, C);
+    if (w.ratio == 4) w.indexer = IndexerWeights{matrix(Format::fp8, c_.index_n_heads * c_.index_head_dim, Q, true), matrix(Format::bf16, c_.index_n_heads, D, true), compressor(4, c_.index_head_dim)};
+    w.gate = matrix(Format::bf16, c_.n_routed_experts, D, true);
+    w.gate_bias = floats(c_.n_routed_experts, 0);
+    w.shared = {matrix(Format::fp8, I, D, true), matrix(Format::fp8, D, I, true), matrix(Format::fp8, I, D, true)};
+    std::vector<ExpertWeights> distinct;
+    for (int e = 0; e < kDistinctExperts; ++e) distinct.push_back({matrix(Format::fp4, I, D), matrix(Format::fp4, D, I), matrix(Format::fp4, I, D)});
+    for (int e = 0; e < c_.n_routed_experts; ++e) w.experts.push_back(distinct[static_cast<std::size_t>(e % kDistinctExperts)]);
+    layer_bytes_ += static_cast<std::uint64_t>(c_.num_experts_per_tok) * 3 * bench::stored_bytes(Format::fp4, I, D);
+    return w;
+  }
+
+  const Config c_;
+  Weights weights_;
+  std::deque<std::vector<std::uint8_t>> memory_;
+  std::deque<std::vector<float>> floats_;
+  std::uint64_t seed_ = 0, layer_bytes_ = 0;
+};
+
+// A page of random cells.
+PageRef page_of(const Config& c, const PageLayout& layout) {
+  auto page = std::make_shared<Page>(layout.bytes);
+  std::fill(page->begin(), page->end(), 0);
+  for (const PageLayout::Layer& l : layout.layers) {
+    for (int j = 0; j < l.entries.n; ++j) bench::fill_cell(c.head_dim, c.qk_rope_head_dim, static_cast<std::uint64_t>(j), page->data() + l.entries.offset + static_cast<std::size_t>(j) * l.entries.row_bytes);
+    if (l.index_keys.n) bench::fill_index_keys(c.index_head_dim, 7, page->data() + l.index_keys.offset, static_cast<std::size_t>(l.index_keys.n) * l.index_keys.row_bytes);
+  }
+  return page;
+}
+
+int run(int layers, int experts) {
+  auto opened = cuda::open_device(0);
+  if (!opened) give_up(opened.error().message);
+  cuda::Device& device = **opened;
+  Config c = *bench::shape_named("flash");
+  c.num_hidden_layers = layers;
+  c.num_hash_layers = 0;
+  c.n_routed_experts = experts;
+  c.compress_ratios.clear();
+  for (int i = 0; i < layers; ++i) c.compress_ratios.push_back(i % 2 == 0 ? 4 : 128);
+
+  double copy_rate = 0;  // bytes a second, read and written
+  {
+    const cuda::Memory from(device, kCopyBytes), to(device, kCopyBytes);
+    if (!from || !to) give_up("no room for two buffers to copy between");
+    std::vector<double> times;
+    for (int i = 0; i < kCopies; ++i) {
+      device.synchronise();
+      const auto begun = Clock::now();
+      device.on_device(to.data(), from.data(), kCopyBytes);
+      device.synchronise();
+      times.push_back(seconds_since(begun));
+    }
+    copy_rate = 2.0 * kCopyBytes / median(times);
+  }
+  fmt::print("copy on the device: {:.2f} TB/s, read and written\n", copy_rate / 1e12);
+
+  const auto begun = Clock::now();
+  const Generated model(c);
+  auto on_device = cuda::DeviceWeights::upload(device, model.weights(), 0, layers, true, {}, {});
+  if (!on_device) give_up(on_device.error().message);
+  fmt::print("{} layers of {} experts: {:.2f} GB on the device, made and packed in {:.1f} s\n", layers, experts, static_cast<double>((*on_device)->bytes()) / 1e9, seconds_since(begun));
+
+  constexpr std::int64_t kContext = 1 << 20;
+  kernels::ThreadPool pool(0);
+  auto forward = cuda::DeviceForward::make(device, model.weights(), **on_device, {.chunk = kChunk, .n_context = kContext}, pool, kernels::best());
+  if (!forward) give_up(forward.error().message);
+  const PageLayout layout = page_layout(c, false);
+  cuda::PagePool pages(device, layout, 0, layers, kContext / layout.tokens + 2);
+  if (!pages.made()) give_up("no room for the pages of 1M tokens");
+  std::vector<float> logits(static_cast<std::size_t>(c.vocab_size));
+  const double floor = static_cast<double>(model.layer_bytes() + model.head_bytes()) / copy_rate;
+  double first_ms = 0;
+  for (const std::int64_t context : {std::int64_t{8192}, std::int64_t{131072}, kContext - kSteps - kWarmUp - 1}) {
+    cuda::DeviceState state(device, model.weights(), pages, 0, layers, kContext);
+    if (!state.made()) give_up("no room for a sequence");
+    if (const auto opened_pages = state.open(0, context); !opened_pages) give_up(opened_pages.error().message);
+    const PageRef page = page_of(c, layout);
+    for (const cuda::PagePool::Page& at : state.pages()) device.to_device(at.get(), page->data(), layout.bytes);
+    std::vector<std::uint8_t> frontier(state.frontier_bytes(context), 0);
+    state.restore(context, frontier);
+    std::vector<double> times;
+    for (int i = 0; i < kSteps + kWarmUp; ++i) {
+      const Token token = 1 + i * 7919 % (c.vocab_size - 1);
+      const cuda::DeviceForward::Sequence one{&state, 1};
+      const auto before = Clock::now();
+      if (const auto done = (*forward)->evaluate({&one, 1}, {&token, 1}, 1, logits.data()); !done) give_up(done.error().message);
+      if (i >= kWarmUp) times.push_back(seconds_since(before));
+    }
+    const double ms = 1e3 * median(times);
+    if (first_ms == 0) first_ms = ms;
+    fmt::print("decode at {} tokens, {} layers and the head: {:.3f} ms a token, the weights' floor {:.3f} ms: {:.0f} %; {:+.0f} % beside 8192\n", context, layers, ms, 1e3 * floor,
+               100 * 1e3 * floor / ms, 100 * (ms / first_ms - 1));
+  }
+  cuda::DeviceState state(device, model.weights(), pages, 0, layers, kContext);
+  if (!state.made()) give_up("no room for a sequence");
+  std::vector<Token> prompt;
+  for (int i = 0; i < kChunk; ++i) prompt.push_back(1 + static_cast<int>(i * 7919ll % (c.vocab_size - 1)));
+  std::vector<double> times;
+  for (int i = 0; i < 4; ++i) {
+    state.drop_to(0);
+    const cuda::DeviceForward::Sequence one{&state, kChunk};
+    const auto before = Clock::now();
+    if (const auto done = (*forward)->evaluate({&one, 1}, prompt, 1, logits.data()); !done) give_up(done.error().message);
+    if (i > 0) times.push_back(seconds_since(before));
+  }
+  const double prefill = median(times) / layers * kLayersOfFlash;
+  fmt::print("prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s\n", kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill);
+  return 0;
+}
+
+}  // namespace
+}  // namespace lares::engine
+
+int main(int argc, char** argv) {
+  const int layers = argc > 1 ? std::atoi(argv[1]) : 4, experts = argc > 2 ? std::atoi(argv[2]) : 64;
+  if (layers < 1 || layers > 43 || experts < 8 || experts > 256) {
+    fmt::print(stderr, "usage: {} [LAYERS 1 to 43 [EXPERTS 8 to 256]]\n", argv[0]);
+    return 2;
+  }
+  return lares::engine::run(layers, experts);
+}

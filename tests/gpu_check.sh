@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# One call on a machine with an NVIDIA GPU: builds kernels and engine, tests them on the GPU, measures, and prints a short table last.
+# The full log goes to a file. Nothing is fetched: it needs a C++ compiler, CMake and nvcc; what else the sources include comes from the
+# system, or from build-deps, which `--deps` fills on a machine that has the packages of .ci/packages.
+#
+#   tests/gpu_check.sh               all of it, within nine minutes
+#   tests/gpu_check.sh --deps        here there are packages: put what a bare machine lacks into build-deps
+#   tests/gpu_check.sh --build-only  build, and run what needs no GPU
+#
+# Exit status: 0 all passed, 1 something failed, 2 wrong call, 3 there is no GPU here.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+build=${LARES_GPU_BUILD:-build-gpu}
+out=${OUT:-$build}
+log=$out/gpu_check.log
+deps=build-deps
+# Seconds. A step that is cut off fails, and those after it still run, as long as there is time.
+total_max=540
+configure_max=40 build_max=270 test_max=120 sanitize_max=40 measure_max=60
+table_lines=40  # of each benchmark's output, at the end
+
+die() {
+  echo "gpu_check: $2" >&2
+  exit "$1"
+}
+
+collect_deps() {
+  mkdir -p $deps/include $deps/lib
+  local missing=()
+  for header in fmt/format.h tl/expected.hpp nlohmann/json.hpp pcre2.h; do
+    local at=${header%%/*}
+    if [ -e "/usr/include/$header" ]; then cp -rL "/usr/include/$at" $deps/include/; else missing+=("$header"); fi
+  done
+  local pcre
+  pcre=$(find /usr/lib /usr/lib64 -name libpcre2-8.a 2>/dev/null | head -n 1)
+  if [ -n "$pcre" ]; then cp "$pcre" $deps/lib/; else missing+=(libpcre2-8.a); fi
+  if [ -e /usr/src/googletest/CMakeLists.txt ]; then cp -rL /usr/src/googletest $deps/; else missing+=("GoogleTest's sources"); fi
+  [ ${#missing[@]} -eq 0 ] || die 1 "--deps: not found here: ${missing[*]}; install the packages of .ci/packages first"
+  echo "$deps: $(du -sh $deps | cut -f1), to be taken along to the machine with the GPU"
+}
+
+mode=all
+case "${1:-}" in
+  "") ;;
+  --deps) collect_deps; exit ;;
+  --build-only) mode=build ;;
+  *) die 2 "unknown argument $1; see the first lines of $0" ;;
+esac
+[ $# -le 1 ] || die 2 "one argument at most"
+
+why_no_gpu() {
+  command -v nvidia-smi >/dev/null || { echo "no nvidia-smi, so no NVIDIA driver"; return; }
+  local said
+  said=$(nvidia-smi -L 2>&1) && grep -q '^GPU ' <<<"$said" && return
+  echo "nvidia-smi says: $(head -n 1 <<<"$said")"
+}
+no_gpu=$(why_no_gpu)
+if [ -n "$no_gpu" ] && [ $mode = all ]; then
+  echo "gpu_check: no GPU here ($no_gpu); nothing was built or run. --build-only compiles, and runs what needs none."
+  exit 3
+fi
+
+mkdir -p "$build" "$out"
+: >"$log"
+names=() results=() times=() tables=()
+failed=0
+# step NAME SECONDS COMMAND...: runs it into the log.
+step() {
+  local name=$1 limit=$2 begun=$SECONDS rc left=$((total_max - SECONDS))
+  shift 2
+  if [ $left -lt 5 ]; then
+    names+=("$name") results+=("FAILED: no time left of $total_max s") times+=("")
+    failed=1
+    return 1
+  fi
+  [ $left -ge "$limit" ] || limit=$left
+  echo "=== $name: $*" >>"$log"
+  timeout -k 5 "$limit" "$@" >>"$log" 2>&1
+  rc=$?
+  local result=passed
+  [ $rc -eq 0 ] || result="FAILED ($rc)"
+  [ $rc -ne 124 ] && [ $rc -ne 137 ] || result="CUT OFF after $limit s"
+  [ $rc -eq 0 ] || failed=1
+  names+=("$name") results+=("$result") times+=("$((SECONDS - begun)) s")
+  return $rc
+}
+skip() {
+  names+=("$1") results+=("skipped: $2") times+=("")
+}
+
+generator=()
+command -v ninja >/dev/null && generator=(-G Ninja)
+{ nvidia-smi; nvcc --version; "${CXX:-c++}" --version; cmake --version; nproc; free -g; } >>"$log" 2>&1
+
+if step configure $configure_max cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DLARES_ONLY=engine -DLARES_CUDA=ON -DLARES_TESTS=ON; then
+  if ! grep -q '^LARES_NVCC:[A-Z]*=/' "$build/CMakeCache.txt"; then
+    echo "gpu_check: nvcc was not found; set CUDA_PATH" | tee -a "$log" >&2
+    failed=1
+  fi
+  step build $build_max cmake --build "$build" --parallel "$(nproc)" --target gpu_check_programs
+else
+  skip build "no build files"
+fi
+
+no_device="no GPU here: $no_gpu"
+step "tests without a GPU" $test_max ctest --test-dir "$build" -R '^(kernels|engine)_cuda_' -LE '^gpu$' --no-tests=error --output-on-failure --parallel "$(nproc)"
+if [ -n "$no_gpu" ]; then
+  skip "tests on the GPU" "$no_device"
+  skip "memory and races" "$no_device"
+  skip measurements "$no_device"
+else
+  step "tests on the GPU" $test_max ctest --test-dir "$build" -L '^gpu$' --no-tests=error --output-on-failure
+  # A test that skipped itself on a machine with a GPU tested nothing.
+  skipped=$(sh tests/skips.sh "$build" 2>/dev/null)
+  if [ -n "$skipped" ]; then
+    echo "$skipped" >>"$log"
+    names+=("nothing skipped itself") results+=("FAILED: $(head -n 1 <<<"$skipped")") times+=("")
+    failed=1
+  fi
+  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+  small=$build/tests/engine_cuda_device_test
+  if [ -z "$sanitizer" ]; then
+    skip "memory and races" "no compute-sanitizer"
+  elif [ -x "$small" ]; then
+    step "memory (memcheck)" $sanitize_max "$sanitizer" --tool memcheck --error-exitcode 9 "$small" --gtest_filter='*SmallShapes.NearTheCpu*'
+    step "races (racecheck)" $sanitize_max "$sanitizer" --tool racecheck --error-exitcode 9 "$small" --gtest_filter='*SmallShapes.NearTheCpu*'
+  else
+    skip "memory and races" "$small was not built"
+  fi
+  measured=0
+  for bench in "$build"/tests/*_gpu_bench "$build"/tests/*_cuda_bench; do
+    [ -x "$bench" ] || continue
+    measured=1
+    name=$(basename "$bench")
+    step "$name" $measure_max bash -c '"$1" 2>&1 | tee "$2"; exit "${PIPESTATUS[0]}"' _ "$bench" "$out/$name.txt"
+    tables+=("$out/$name.txt")
+  done
+  [ $measured = 1 ] || skip measurements "no benchmark was built"
+fi
+
+# What the benchmarks found, then what ran; the log has the rest.
+for table in "${tables[@]}"; do tail -n $table_lines "$table"; done
+echo
+[ -n "$no_gpu" ] && echo "no GPU here: $no_gpu"
+[ -z "$no_gpu" ] && nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+printf '%-24s %-7s %s\n' step time result
+for i in "${!names[@]}"; do printf '%-24s %-7s %s\n' "${names[i]}" "${times[i]}" "${results[i]}"; done
+echo "log: $log"
+exit $failed

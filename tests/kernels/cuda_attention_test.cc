@@ -1,0 +1,152 @@
+// Bodies of attention(), emulated: against float64, blocks apart against one block a token, and every order of threads.
+#include "kernels/cuda/attention_kernels.h"
+#include "tests/kernels/cuda_places.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+using namespace test;
+
+struct Case {
+  int head_dim, n_heads, ratio, k, window;
+  std::vector<std::pair<std::int64_t, int>> chunks;
+  std::int64_t seen_from = -1;
+};
+
+template <int C>
+void run_as(const AttentionArgs& a, bool apart, int n_blocks, simt::Order order) {
+  const int groups = (a.n_heads + attention_heads(C) - 1) / attention_heads(C), n = a.places.n_tokens;
+  if (!apart)
+    return simt::Machine::get().run({1, n, groups}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)), order,
+                                    [&] { attention_kernel<C, false>(a, n_blocks); });
+  simt::Machine::get().run({n_blocks, n, groups}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)), order,
+                           [&] { attention_kernel<C, true>(a, n_blocks); });
+  simt::Machine::get().run({a.n_heads, n}, 128, 0, order, [&] { attention_fold_kernel(a, n_blocks); });
+}
+
+class CudaAttention : public testing::TestWithParam<Case> {};
+
+TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
+  const Case c = GetParam();
+  const int C = c.head_dim, R = 64, capacity = c.window + 37, per_page = 24;
+  const std::size_t bytes_of = cell_bytes(C, R);
+  std::int64_t last = 0;
+  for (const auto& [p, n] : c.chunks) last = std::max(last, p + n - 1);
+  const int n_entries = c.ratio ? static_cast<int>((last + 1) / c.ratio) : 0;
+  std::deque<TestSequence> sequences;
+  for (std::size_t i = 0; i < c.chunks.size(); ++i)
+    sequences.emplace_back(capacity * bytes_of, 0, n_entries / per_page + 1, per_page * bytes_of);
+  TestPlaces places(sequences, c.chunks);
+  const int n = places.places.n_tokens;
+  // Cells as they are stored, and their values.
+  const auto make = [&](std::uint8_t* cell, std::uint64_t seed) {
+    auto row = floats(halves(normals(static_cast<std::size_t>(C), seed)));
+    find("cpu")->quantise({.x = row.data(), .stride = C, .n_rows = 1, .n = C - R, .block = 64});
+    find("cpu")->drop_small(row.data(), C);
+    pack_cell(row.data(), C, R, cell);
+  };
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const std::int64_t newest = c.chunks[i].first + c.chunks[i].second - 1;
+    for (std::int64_t p = std::max<std::int64_t>(0, newest + 1 - capacity); p <= newest; ++p)
+      make(sequences[i].window.data() + static_cast<std::size_t>(p % capacity) * bytes_of,
+           1000 * (i + 1) + static_cast<std::uint64_t>(p));
+    for (int j = 0; j < n_entries; ++j)
+      make(sequences[i].bases[static_cast<std::size_t>(j / per_page)] + TestSequence::kOffset +
+               static_cast<std::size_t>(j % per_page) * bytes_of,
+           500000 * (i + 1) + static_cast<std::uint64_t>(j));
+  }
+  std::vector<std::int32_t> chosen(static_cast<std::size_t>(n) * std::max(1, c.k));
+  for (int t = 0; t < n; ++t)  // ascending, some of each
+    for (int i = 0; i < c.k; ++i) chosen[static_cast<std::size_t>(t * c.k + i)] = i * 2 + t % 2;
+  const auto q = halves(normals(static_cast<std::size_t>(n) * c.n_heads * C, 91));
+  const auto sink = normals(static_cast<std::size_t>(c.n_heads), 92);
+  const auto table = angles(places.position, frequencies(R));
+  const int n_blocks = attention_blocks(c.window, n_entries);
+  Guarded<std::uint16_t> out(q.size());
+  Guarded<float> workspace(attention_workspace(n, c.n_heads, C, n_blocks));
+  const AttentionArgs a{.q = q.data(),
+                        .sink = sink.data(),
+                        .rope = table.data(),
+                        .out = out.data(),
+                        .workspace = workspace.data(),
+                        .places = places.places,
+                        .entries = {TestSequence::kOffset, per_page},
+                        .chosen = c.k ? chosen.data() : nullptr,
+                        .k = c.k,
+                        .ratio = c.ratio,
+                        .n_heads = c.n_heads,
+                        .head_dim = C,
+                        .rope_dim = R,
+                        .window = c.window,
+                        .window_capacity = capacity,
+                        .n_entries_max = n_entries,
+                        .scale = 1 / std::sqrt(static_cast<float>(C)),
+                        .seen_from = c.seen_from};
+  const auto run = [&](bool apart, simt::Order order) {
+    out.poison();
+    workspace.poison();
+    if (C == 128) run_as<128>(a, apart, n_blocks, order);
+    else if (C == 192) run_as<192>(a, apart, n_blocks, order);
+    else run_as<512>(a, apart, n_blocks, order);
+    EXPECT_TRUE(workspace.guards_intact());
+    return out.values();
+  };
+  const auto whole = run(false, simt::Order::ascending);
+  EXPECT_EQ(run(false, simt::Order::scattered), whole);
+  EXPECT_EQ(run(true, simt::Order::ascending), whole) << "a block of rows a block";
+  EXPECT_EQ(run(true, simt::Order::descending), whole);
+  std::vector<double> want;
+  for (int t = 0; t < n; ++t) {
+    const TestSequence& s = sequences[static_cast<std::size_t>(places.part_of[static_cast<std::size_t>(t)])];
+    const std::int64_t p = places.position[static_cast<std::size_t>(t)];
+    std::vector<const void*> cells;
+    const std::int64_t first = c.seen_from >= 0 ? c.seen_from : std::max<std::int64_t>(0, p + 1 - c.window),
+                       end = c.seen_from >= 0 ? s.part.position + s.part.n - 1 : p;
+    for (std::int64_t i = first; i <= end; ++i) cells.push_back(s.window.data() + static_cast<std::size_t>(i % capacity) * bytes_of);
+    const int seen = c.ratio ? static_cast<int>((p + 1) / c.ratio) : 0;
+    for (int i = 0; i < (c.k && seen > c.k ? c.k : seen); ++i) {
+      const int j = c.k && seen > c.k ? chosen[static_cast<std::size_t>(t * c.k + i)] : i;
+      cells.push_back(s.bases[static_cast<std::size_t>(j / per_page)] + TestSequence::kOffset +
+                      static_cast<std::size_t>(j % per_page) * bytes_of);
+    }
+    std::vector<std::uint16_t> rows(cells.size() * C);
+    find("cpu")->unpack_cells(
+        {.cells = cells.data(), .rows = rows.data(), .n = static_cast<int>(cells.size()), .head_dim = C, .rope_dim = R});
+    for (int h = 0; h < c.n_heads; ++h) {
+      std::vector<double> weight(cells.size()), o(static_cast<std::size_t>(C), 0.0);
+      double top = -1e300, total = 0;
+      for (std::size_t i = 0; i < cells.size(); ++i) {
+        double sum = 0;
+        for (int d = 0; d < C; ++d)
+          sum +=
+              static_cast<double>(bf16_value(q[(static_cast<std::size_t>(t) * c.n_heads + h) * C + d])) * bf16_value(rows[i * C + d]);
+        top = std::max(top, weight[i] = sum * a.scale);
+      }
+      for (double& w : weight) total += w = std::exp(w - top);
+      total += std::exp(sink[static_cast<std::size_t>(h)] - top);
+      for (std::size_t i = 0; i < cells.size(); ++i)
+        for (int d = 0; d < C; ++d) o[static_cast<std::size_t>(d)] += weight[i] * bf16_value(rows[i * C + d]) / total;
+      for (int d = C - R; d < C; d += 2) {
+        const double cosine = table[static_cast<std::size_t>(t) * R + (d - (C - R))],
+                     sine = -table[static_cast<std::size_t>(t) * R + (d - (C - R)) + 1];
+        const double re = o[static_cast<std::size_t>(d)], im = o[static_cast<std::size_t>(d) + 1];
+        o[static_cast<std::size_t>(d)] = re * cosine - im * sine;
+        o[static_cast<std::size_t>(d) + 1] = re * sine + im * cosine;
+      }
+      want.insert(want.end(), o.begin(), o.end());
+    }
+  }
+  // Each weight is rounded by up to 2^-9 of itself, so the sum by that of about one value, and pairs are turned; the output is rounded twice.
+  EXPECT_TRUE(close(floats(whole), want, 2 * 0x1p-9, 2 * 0x1p-8));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , CudaAttention,
+    testing::Values(Case{128, 4, 0, 0, 32, {{0, 2}, {100, 1}}},  // window only: fewer rows than it, and across a boundary of blocks
+                    Case{128, 16, 4, 20, 128, {{300, 2}, {5, 1}}},     // chosen; and one that sees all it has
+                    Case{192, 8, 128, 0, 128, {{128 * 70 + 126, 2}}},  // 70 and 71 entries
+                    Case{512, 64, 4, 64, 128, {{600, 1}}}, Case{512, 70, 0, 0, 70, {{129, 1}}},  // two groups of heads
+                    Case{128, 4, 0, 0, 64, {{40, 3}}, 10}));                                     // a draft block: all see all
+
+}  // namespace
+}  // namespace lares::kernels::cuda

@@ -1,0 +1,354 @@
+// kernels_cuda_bench: the launches of a decode step and of prefill at V4-Flash's shapes, with generated weights, beside this device's
+// own copy rate: one table. Each line replays a graph of launches over weights larger than L2; the median is of whole replays.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <vector>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/experts.h"
+#include "kernels/cuda/hyper.h"
+#include "kernels/cuda/indexer.h"
+#include "kernels/cuda/norm.h"
+#include "kernels/cuda/quantise.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+constexpr std::size_t kWeightBytes = std::size_t{4} << 30;  // of each kind, gone through in turn
+constexpr std::size_t kWorkBytes = std::size_t{3} << 30;
+constexpr int kReplays = 30;
+
+void must(const Status& s) {
+  if (s.ok()) return;
+  fmt::print(stderr, "kernels_cuda_bench: {}\n", s.message());
+  std::exit(1);
+}
+
+// Memory that repeats a random block, and is handed out from its beginning again when it ends.
+class Arena {
+ public:
+  Arena(const std::vector<std::uint8_t>& block, std::size_t bytes) {
+    must(memory_.allocate(bytes));
+    for (std::size_t at = 0; at < bytes; at += block.size())
+      must(copy_to_device(memory_.as<char>() + at, block.data(), std::min(block.size(), bytes - at), nullptr));
+    must(synchronise(nullptr));
+  }
+  const std::uint8_t* take(std::size_t bytes) {
+    bytes = (bytes + kUnit - 1) / kUnit * kUnit;
+    if (at_ + bytes > memory_.size()) at_ = 0;
+    const auto* p = memory_.as<std::uint8_t>() + at_;
+    at_ += bytes;
+    return p;
+  }
+
+ private:
+  static constexpr std::size_t kUnit = 1088 * 64;  // so that tiles of fp4 begin where the block's do
+  DeviceBuffer memory_;
+  std::size_t at_ = 0;
+};
+
+std::vector<std::uint8_t> halves_block() {  // as bf16: 2^-8 to 2 of both signs; as e4m3: numbers
+  std::vector<std::uint8_t> block(1088 * 65536);
+  std::mt19937_64 random(1);
+  for (std::size_t i = 0; i + 1 < block.size(); i += 2) {
+    const auto r = random();
+    block[i] = static_cast<std::uint8_t>(r & 0x7E);
+    block[i + 1] = static_cast<std::uint8_t>((r >> 8 & 0x83) | 0x3C);
+  }
+  return block;
+}
+std::vector<std::uint8_t> fp4_block() {  // tiles of fp4, scales near 1
+  std::vector<std::uint8_t> block(1088 * 65536);
+  std::mt19937_64 random(2);
+  for (std::size_t i = 0; i < block.size(); ++i)
+    block[i] = i % 1088 < 1024 ? static_cast<std::uint8_t>(random()) : static_cast<std::uint8_t>(120 + random() % 8);
+  return block;
+}
+
+struct Bench {
+  OwnedStream stream;
+  double copy_rate = 0;  // bytes a second
+
+  // Median seconds of one of `n` rounds of launches, replayed as a graph.
+  double time(int n, const std::function<Status(int, Stream)>& round) {
+    must(round(0, stream));  // loads the kernels
+    must(synchronise(stream));
+    Graph graph;
+    must(Graph::begin(stream));
+    for (int i = 0; i < n; ++i) must(round(i, stream));
+    must(graph.end(stream));
+    Event begin, end;
+    must(begin.create());
+    must(end.create());
+    std::vector<float> ms;
+    for (int i = 0; i < kReplays + 3; ++i) {
+      must(begin.record(stream));
+      must(graph.launch(stream));
+      must(end.record(stream));
+      must(end.wait());
+      float t = 0;
+      must(end.since(begin, &t));
+      if (i >= 3) ms.push_back(t);
+    }
+    std::sort(ms.begin(), ms.end());
+    return ms[ms.size() / 2] * 1e-3 / n;
+  }
+  void line(const char* name, double bytes, double flops, int n, const std::function<Status(int, Stream)>& round) {
+    const double s = time(n, round), floor = bytes / copy_rate;
+    fmt::print("{:<58} {:>9.1f} us  {:>7.0f} GB/s {:>5.1f} % of copy  {:>6.1f} TFLOP/s\n", name, s * 1e6, bytes / s * 1e-9,
+               100 * floor / s, flops / s * 1e-12);
+    std::fflush(stdout);
+  }
+};
+
+int run() {
+  Status why;
+  const auto found = devices(&why);
+  if (found.empty()) {
+    fmt::print("kernels_cuda_bench: no CUDA device: {}\n", why.ok() ? "the driver lists none" : why.message());
+    return 0;
+  }
+  fmt::print("{}, sm_{}, {} SMs, {:.1f} GiB\n", found[0].name, found[0].sm, found[0].n_sms,
+             static_cast<double>(found[0].memory_bytes) / (1 << 30));
+  Bench b;
+  must(b.stream.create());
+  Arena halves(halves_block(), kWeightBytes), fp4(fp4_block(), kWeightBytes);
+  DeviceBuffer work;  // activations and results: numbers of ordinary size
+  must(work.allocate(kWorkBytes));
+  {
+    const auto block = halves_block();
+    for (std::size_t at = 0; at < kWorkBytes; at += block.size())
+      must(copy_to_device(work.as<char>() + at, block.data(), std::min(block.size(), kWorkBytes - at), nullptr));
+  }
+  const double seconds = b.time(4, [&](int i, Stream s) {
+    const std::size_t half = kWeightBytes / 4;
+    return copy_on_device(work.as<char>() + (i % 2) * half, work.as<char>() + ((i + 1) % 2) * half, half, s);
+  });
+  b.copy_rate = 2.0 * static_cast<double>(kWeightBytes / 4) / seconds;
+  fmt::print("copy, read and written: {:.0f} GB/s\n", b.copy_rate * 1e-9);
+  std::size_t used = 0;
+  const auto room = [&](std::size_t bytes) {
+    char* const p = work.as<char>() + used;
+    used += (bytes + 255) / 256 * 256;
+    if (used > kWorkBytes) std::exit((fmt::print(stderr, "kernels_cuda_bench: work space too small\n"), 1));
+    return static_cast<void*>(p);
+  };
+  const auto again = [&] { used = 0; };
+  const auto weight = [&](Format f, int n_out, int n_in) {
+    return Weight{.format = f,
+                  .tiles = (f == Format::fp4 ? fp4 : halves).take(tiles_bytes(f, n_out, n_in)),
+                  .scale = reinterpret_cast<const float*>(halves.take(tiles_scales(f, n_out, n_in) * 4)),
+                  .n_out = n_out,
+                  .n_in = n_in};
+  };
+  struct Shape {
+    const char* name;
+    Format format;
+    int n_out, n_in, rows_per_group;
+    bool codes;
+  };
+  const auto product = [&](const Shape& s, int n_tokens, int rounds) {
+    again();
+    const int groups = s.rows_per_group ? s.n_out / s.rows_per_group : 1;
+    const std::int64_t columns = static_cast<std::int64_t>(s.n_in) * groups;
+    LinearArgs a{.x = static_cast<bf16*>(room(static_cast<std::size_t>(n_tokens * columns * 2))),
+                 .y = room(static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(s.n_out) * 4),
+                 .x_stride = columns,
+                 .code_scale_stride = columns / 128,
+                 .y_stride = s.n_out,
+                 .n_tokens = n_tokens,
+                 .rows_per_group = s.rows_per_group};
+    if (s.codes && n_tokens <= kTokensFew) a.quantise = true;
+    if (s.codes && n_tokens > kTokensFew) {
+      a.codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_tokens * columns)));
+      a.code_scale = static_cast<float*>(room(static_cast<std::size_t>(n_tokens * columns / 32)));
+    }
+    const double bytes = static_cast<double>(tiles_bytes(s.format, s.n_out, s.n_in)) +
+                         static_cast<double>(n_tokens) * (static_cast<double>(columns) * 2 + s.n_out * 2);
+    b.line(fmt::format("linear {} [{}, {}], {} tokens", s.name, s.n_out, s.n_in, n_tokens).c_str(), bytes,
+           2.0 * n_tokens * s.n_out * s.n_in, rounds, [&](int, Stream stream) {
+             a.w = weight(s.format, s.n_out, s.n_in);
+             return linear(a, stream);
+           });
+  };
+  const Shape shapes[] = {{"wq_b fp8", Format::fp8, 32768, 1024, 0, true},
+                          {"wq_a fp8", Format::fp8, 1024, 4096, 0, true},
+                          {"wo_a fp8, bf16 in", Format::fp8, 8192, 4096, 1024, false},
+                          {"wo_b fp8", Format::fp8, 4096, 8192, 0, true},
+                          {"compressor bf16", Format::bf16, 2048, 4096, 0, false},
+                          {"head bf16", Format::bf16, 129280, 4096, 0, false}};
+  for (const Shape& s : shapes)
+    for (const int n : {1, 4}) product(s, n, s.n_out > 100000 ? 3 : 40);
+  for (const Shape& s : shapes)
+    if (s.n_out < 100000) product(s, 8192, 2);
+
+  for (const int n : {1, 8, 8192}) {
+    constexpr int E = 256, k = 6, I = 2048, D = 4096;
+    again();
+    const std::size_t slots = static_cast<std::size_t>(n) * (k + 1);
+    std::vector<std::int32_t> expert;
+    std::mt19937 random(3);
+    for (int t = 0; t < n; ++t)
+      for (int i = 0, first = static_cast<int>(random() % E); i < k; ++i) expert.push_back((first + i * 37) % E);
+    auto* const on_device = static_cast<std::int32_t*>(room(expert.size() * 4));
+    must(copy_to_device(on_device, expert.data(), expert.size() * 4, b.stream));
+    must(synchronise(b.stream));
+    auto* const begin = static_cast<std::int32_t*>(room((E + 1) * 4));
+    auto* const slot_of = static_cast<std::int32_t*>(room(slots * 4));
+    auto* const token_of = static_cast<std::int32_t*>(room(slots * 4));
+    auto* const jobs = static_cast<std::int32_t*>(room(static_cast<std::size_t>(expert_jobs(n, E, k)) * 12));
+    auto* const factor = static_cast<float*>(room(slots * 4));
+    const auto* const weights = static_cast<const float*>(room(slots * 4));
+    must(group({.expert = on_device,
+                .weight = weights,
+                .begin = begin,
+                .slot_of = slot_of,
+                .token_of = token_of,
+                .factor = factor,
+                .jobs = jobs,
+                .n_tokens = n,
+                .n_experts = E,
+                .k = k},
+               b.stream));
+    const double distinct = n == 1 ? 6 : n == 8 ? 44 : 256;
+    const int rounds = n > 8 ? 1 : 10;
+    auto* const codes = static_cast<std::uint8_t*>(room(slots * D));
+    auto* const scale = static_cast<float*>(room(slots * D / 32));
+    void* const y[2] = {room(slots * D * 2), room(slots * D * 2)};
+    std::vector<const std::uint8_t*> table(static_cast<std::size_t>(E) * static_cast<std::size_t>(rounds) * 2);
+    auto** const tables = static_cast<const std::uint8_t**>(room(table.size() * 8));
+    for (const bool down : {false, true}) {
+      const int n_out = down ? D : I, n_in = down ? I : D, matrices = down ? 1 : 2;
+      for (auto& p : table) p = fp4.take(tiles_bytes(Format::fp4, n_out, n_in));
+      must(copy_to_device(tables, table.data(), table.size() * 8, b.stream));
+      must(synchronise(b.stream));
+      ExpertLinearArgs a{.n_matrices = matrices,
+                         .format = Format::fp4,
+                         .n_out = n_out,
+                         .n_in = n_in,
+                         .codes = codes,
+                         .code_scale = scale,
+                         .x_stride = n_in,
+                         .code_scale_stride = n_in / 128,
+                         .y_stride = n_out,
+                         .row_of = down ? nullptr : token_of,
+                         .jobs = jobs,
+                         .n_tokens = n,
+                         .n_experts = E,
+                         .k = k};
+      const double bytes = matrices * (distinct * static_cast<double>(tiles_bytes(Format::fp4, n_out, n_in)) +
+                                       static_cast<double>(tiles_bytes(Format::fp8, n_out, n_in)));
+      b.line(fmt::format("experts {}, {} tokens, with the shared one", down ? "w2" : "w1 w3", n).c_str(), bytes,
+             2.0 * static_cast<double>(slots) * matrices * n_out * n_in, rounds, [&](int i, Stream stream) {
+               for (int m = 0; m < matrices; ++m)
+                 a.matrix[m] = {.tiles = tables + (2 * i + m) * E, .shared = weight(Format::fp8, n_out, n_in), .y = y[m]};
+               return experts_linear(a, stream);
+             });
+    }
+  }
+  for (const int n : {1, 4, 8192}) {
+    again();
+    constexpr int D = 4096;
+    const std::size_t rows = static_cast<std::size_t>(n);
+    HyperArgs a{.x = static_cast<bf16*>(room(rows * 4 * D * 2)),
+                .y = static_cast<bf16*>(room(rows * D * 2)),
+                .post = static_cast<float*>(room(rows * 16)),
+                .comb = static_cast<float*>(room(rows * 64)),
+                .base = static_cast<float*>(room(96)),
+                .scale = static_cast<float*>(room(12)),
+                .norm = static_cast<float*>(room(D * 4)),
+                .normed = static_cast<bf16*>(room(rows * D * 2)),
+                .codes = static_cast<std::uint8_t*>(room(rows * D)),
+                .code_scale = static_cast<float*>(room(rows * D / 32)),
+                .partial = static_cast<float*>(room(hyper_partials(n, D) * 4)),
+                .n_tokens = n,
+                .dim = D,
+                .iters = 20,
+                .head = false,
+                .eps = 1e-6f,
+                .norm_eps = 1e-6f,
+                .rms_eps = 1e-6f};
+    b.line(fmt::format("hyper, a boundary, {} tokens", n).c_str(), 24.0 * 4 * D * 4 + static_cast<double>(n) * 4 * D * 2 * 2,
+           2.0 * n * 24 * 4 * D, n > 8 ? 1 : 40, [&](int, Stream stream) {
+             a.fn = reinterpret_cast<const float*>(halves.take(24 * 4 * D * 4));
+             return hyper(a, stream);
+           });
+  }
+  for (const int n_keys : {2048, 262144}) {
+    again();
+    std::vector<std::uint8_t*> pages;
+    constexpr int kPerPage = 64;
+    for (int i = 0; i < n_keys / kPerPage + 1; ++i) pages.push_back(const_cast<std::uint8_t*>(halves.take(kPerPage * 584)));
+    auto** const bases = static_cast<std::uint8_t**>(room(pages.size() * 8));
+    Part part{.window = const_cast<std::uint8_t*>(halves.take(256 * 584)),
+              .pages = bases,
+              .position = 4LL * n_keys - 1,
+              .begin = 0,
+              .n = 1};
+    auto* const parts = static_cast<Part*>(room(sizeof(Part)));
+    auto* const position = static_cast<std::int64_t*>(room(8));
+    auto* const zero = static_cast<std::int32_t*>(room(4));
+    must(fill(zero, 0, 4, b.stream));
+    must(copy_to_device(bases, pages.data(), pages.size() * 8, b.stream));
+    must(copy_to_device(parts, &part, sizeof part, b.stream));
+    must(copy_to_device(position, &part.position, 8, b.stream));
+    must(synchronise(b.stream));
+    const Places places{position, zero, parts, 1};
+    auto* const score = static_cast<float*>(room(static_cast<std::size_t>(n_keys) * 4));
+    const IndexScoreArgs scores{.codes = static_cast<std::uint16_t*>(room(64 * 256)),
+                                .scale = static_cast<float*>(room(1024)),
+                                .weight = static_cast<float*>(room(256)),
+                                .places = places,
+                                .keys = {0, kPerPage},
+                                .score = score,
+                                .score_stride = n_keys,
+                                .n_heads = 64,
+                                .n_keys_max = n_keys};
+    b.line(fmt::format("index_scores, {} keys, 1 token", n_keys).c_str(), 68.0 * n_keys, 2.0 * 64 * 128 * n_keys, 10,
+           [&](int, Stream stream) { return index_scores(scores, stream); });
+    auto* const bins = static_cast<std::uint32_t*>(room(kTopKBins * 4));
+    must(fill(bins, 0, kTopKBins * 4, b.stream));
+    auto* const chosen = static_cast<std::int32_t*>(room(512 * 4));
+    const TopKArgs top{.score = score,
+                       .score_stride = n_keys,
+                       .places = places,
+                       .chosen = chosen,
+                       .bins = bins,
+                       .scratch = static_cast<std::uint32_t*>(room(top_k_scratch(1, n_keys) * 4)),
+                       .ratio = 4,
+                       .k = 512,
+                       .n_max = n_keys};
+    b.line(fmt::format("top_k, 512 of {}, 1 token", n_keys).c_str(), 4.0 * n_keys, 0, 20,
+           [&](int, Stream stream) { return top_k(top, stream); });
+    const int entries = n_keys > 8192 ? 8192 : 512;
+    AttentionArgs a{.q = static_cast<bf16*>(room(64 * 512 * 2)),
+                    .sink = static_cast<float*>(room(256)),
+                    .rope = static_cast<double*>(room(512)),
+                    .out = static_cast<bf16*>(room(64 * 512 * 2)),
+                    .workspace = static_cast<float*>(room(attention_workspace(1, 64, 512, attention_blocks(128, entries)) * 4)),
+                    .places = places,
+                    .entries = {0, kPerPage},
+                    .chosen = entries == 512 ? chosen : nullptr,
+                    .k = 512,
+                    .ratio = entries == 512 ? 4 : 128,
+                    .n_heads = 64,
+                    .head_dim = 512,
+                    .rope_dim = 64,
+                    .window = 128,
+                    .window_capacity = 256,
+                    .n_entries_max = entries,
+                    .scale = 0.0441941738f};
+    b.line(fmt::format("attention, 128 + {} rows, 1 token", entries).c_str(), 584.0 * (128 + entries),
+           4.0 * 64 * 512 * (128 + entries), 20, [&](int, Stream stream) { return attention(a, stream); });
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace lares::kernels::cuda
+
+int main() { return lares::kernels::cuda::run(); }

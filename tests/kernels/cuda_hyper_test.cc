@@ -1,0 +1,173 @@
+// Bodies of hyper(), emulated: what leaves has the CPU's bits, what enters is compared with float64, and no token sees another.
+#include "kernels/cuda/hyper_kernels.h"
+#include "tests/kernels/cuda_emulation.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+using namespace test;
+constexpr int S = kHyperStreams;
+
+struct Weights {
+  std::vector<float> fn, base, scale, norm;
+  Weights(int dim, bool head)
+      : fn(normals(static_cast<std::size_t>(head ? S : kHyperRows) * S * dim, 21, 0.02f)),
+        base(normals(head ? S : kHyperRows, 22)),
+        scale(normals(3, 23)),
+        norm(normals(static_cast<std::size_t>(dim), 24)) {}
+};
+struct Out {
+  std::vector<std::uint16_t> x, entered, normed;
+  std::vector<float> post, comb, scale;
+  std::vector<std::uint8_t> codes;
+  bool operator==(const Out&) const = default;
+};
+
+struct Case {
+  int n, dim;
+  bool leaves, head;
+};
+
+Out run(const Case& c, const Weights& w, const std::vector<std::uint16_t>& x, const std::vector<std::uint16_t>& y,
+        const std::vector<float>& post, const std::vector<float>& comb) {
+  const std::size_t n = static_cast<std::size_t>(c.n), blocks = static_cast<std::size_t>((c.dim + 127) / 128);
+  Guarded<std::uint16_t> gx(x.size()), entered(n * c.dim), normed(n * c.dim);
+  Guarded<float> gpost(n * S), gcomb(n * S * S), scale(n * blocks), partial(hyper_partials(c.n, c.dim));
+  Guarded<std::uint8_t> codes(n * c.dim);
+  const HyperArgs a{.x = gx.data(),
+                    .y = c.leaves ? y.data() : nullptr,
+                    .post = gpost.data(),
+                    .comb = gcomb.data(),
+                    .fn = w.fn.data(),
+                    .base = w.base.data(),
+                    .scale = w.scale.data(),
+                    .norm = w.norm.data(),
+                    .entered = entered.data(),
+                    .normed = normed.data(),
+                    .codes = codes.data(),
+                    .code_scale = scale.data(),
+                    .partial = partial.data(),
+                    .n_tokens = c.n,
+                    .dim = c.dim,
+                    .iters = 20,
+                    .head = c.head,
+                    .eps = 1e-6f,
+                    .norm_eps = 1e-6f,
+                    .rms_eps = 1e-6f};
+  const auto fresh = [&] {
+    gx.poison(), entered.poison(), normed.poison(), scale.poison(), partial.poison(), codes.poison(), gpost.poison(), gcomb.poison();
+    std::copy(x.begin(), x.end(), gx.data());
+    std::copy(post.begin(), post.end(), gpost.data());
+    std::copy(comb.begin(), comb.end(), gcomb.data());
+  };
+  const auto result = [&] {
+    return Out{gx.values(), entered.values(), normed.values(), gpost.values(), gcomb.values(), scale.values(), codes.values()};
+  };
+  fresh();
+  Out first;
+  for (const simt::Order order : {simt::Order::ascending, simt::Order::descending, simt::Order::scattered}) {
+    fresh();
+    const int tokens = std::min(c.n, kSliceTokens);
+    simt::Machine::get().run({c.dim / kHyperSlice, (c.n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads,
+                             static_cast<std::size_t>(slice_shared(tokens)), order, [&] { hyper_slice_kernel(a); });
+    simt::Machine::get().run({c.n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared(c.dim)), order,
+                             [&] { hyper_mix_kernel(a); });
+    if (order == simt::Order::ascending) first = result();
+    EXPECT_TRUE(result() == first) << "depends on the order of threads";
+  }
+  return first;
+}
+
+class CudaHyper : public testing::TestWithParam<Case> {};
+
+TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
+  const Case c = GetParam();
+  const Kernels& cpu = *find("cpu");
+  const Weights w(c.dim, c.head);
+  const std::size_t n = static_cast<std::size_t>(c.n);
+  const auto x = halves(normals(n * S * c.dim, 25)), y = halves(normals(n * c.dim, 26));
+  const auto post = normals(n * S, 27), comb = normals(n * S * S, 28, 0.3f);
+  const Out got = run(c, w, x, y, post, comb);
+  auto streams = floats(x);
+  const auto leaving = floats(y);
+  if (c.leaves)
+    cpu.hyper_leave({.x = streams.data(),
+                     .y = leaving.data(),
+                     .post = post.data(),
+                     .comb = comb.data(),
+                     .n_tokens = c.n,
+                     .n_streams = S,
+                     .dim = c.dim,
+                     .round_bf16 = true});
+  EXPECT_EQ(got.x, halves(streams));
+  // Dots in float64, rounded once; the CPU's split of those is what mixing should be, but for the few ulps that the dots differ by.
+  const int rows = c.head ? S : kHyperRows, flat = S * c.dim;
+  std::vector<float> dots(n * rows), want_pre(n * S), want_post(n * S), want_comb(n * S * S), want(n * c.dim);
+  for (std::size_t t = 0; t < n; ++t)
+    for (int r = 0; r < rows; ++r) {
+      double sum = 0;
+      for (int k = 0; k < flat; ++k) sum += static_cast<double>(w.fn[static_cast<std::size_t>(r) * flat + k]) * streams[t * flat + k];
+      dots[t * rows + r] = static_cast<float>(sum);
+    }
+  cpu.hyper_split({.dots = dots.data(),
+                   .x = streams.data(),
+                   .scale = w.scale.data(),
+                   .base = w.base.data(),
+                   .pre = want_pre.data(),
+                   .post = c.head ? nullptr : want_post.data(),
+                   .comb = c.head ? nullptr : want_comb.data(),
+                   .n_tokens = c.n,
+                   .n_streams = S,
+                   .dim = c.dim,
+                   .iters = 20,
+                   .eps = 1e-6f,
+                   .norm_eps = 1e-6f});
+  cpu.hyper_enter({.x = streams.data(),
+                   .pre = want_pre.data(),
+                   .y = want.data(),
+                   .n_tokens = c.n,
+                   .n_streams = S,
+                   .dim = c.dim,
+                   .round_bf16 = false});
+  const auto near = [](const std::vector<float>& a, const std::vector<float>& b, double absolute, double relative) {
+    return close(a, {b.begin(), b.end()}, absolute, relative);
+  };
+  if (!c.head) {
+    EXPECT_TRUE(near(got.post, want_post, 2e-6, 0));
+    EXPECT_TRUE(near(got.comb, want_comb, 4e-6, 0));  // 20 sweeps renormalise: errors do not pile up
+  } else {
+    EXPECT_EQ(got.post, post);  // nothing but the input's form is asked for
+  }
+  EXPECT_TRUE(near(floats(got.entered), want, 1e-5, 0x1p-8));
+  // The norm is of what entered.
+  std::vector<float> normed;
+  for (std::size_t t = 0; t < n; ++t) {
+    double squares = 0;
+    const auto in = floats({got.entered.begin() + static_cast<std::ptrdiff_t>(t) * c.dim,
+                            got.entered.begin() + static_cast<std::ptrdiff_t>(t + 1) * c.dim});
+    for (const float v : in) squares += static_cast<double>(v) * v;
+    for (int d = 0; d < c.dim; ++d)
+      normed.push_back(static_cast<float>(in[static_cast<std::size_t>(d)] / std::sqrt(squares / c.dim + 1e-6) *
+                                          w.norm[static_cast<std::size_t>(d)]));
+  }
+  EXPECT_TRUE(near(floats(got.normed), normed, 1e-6, 0x1p-8));
+  const Quantised q = quantised(got.normed, c.n, c.dim);
+  EXPECT_EQ(got.codes, q.codes);
+  EXPECT_EQ(got.scale, q.scale);
+  // The last token alone: the same bits.
+  const auto last = [&](const auto& v) {
+    return std::decay_t<decltype(v)>(v.end() - static_cast<std::ptrdiff_t>(v.size() / n), v.end());
+  };
+  const Out alone = run({1, c.dim, c.leaves, c.head}, w, last(x), last(y), last(post), last(comb));
+  EXPECT_EQ(alone.x, last(got.x));
+  EXPECT_EQ(alone.normed, last(got.normed));
+  EXPECT_EQ(alone.post, last(got.post));
+  EXPECT_EQ(alone.comb, last(got.comb));
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaHyper,
+                         testing::Values(Case{1, 128, false, false}, Case{5, 256, true, false}, Case{3, 1024, true, false},
+                                         Case{35, 128, true, false}, Case{2, 256, true, true}));
+
+}  // namespace
+}  // namespace lares::kernels::cuda

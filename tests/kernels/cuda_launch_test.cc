@@ -1,0 +1,267 @@
+// The launches as their callers see them, emulated (kernels/cuda/emulated.cc): grids, shared memory and checks of arguments. What the bodies do
+// is tested beside this.
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/experts.h"
+#include "kernels/cuda/hyper.h"
+#include "kernels/cuda/indexer.h"
+#include "kernels/cuda/norm.h"
+#include "kernels/cuda/quantise.h"
+#include "tests/kernels/cuda_places.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+using namespace test;
+
+TEST(CudaLaunch, ProductsOfFewTokensAndManyAgree) {
+  constexpr int n = 20, n_in = 256;
+  const Stored fp8 = stored(Format::fp8, 200, n_in), half = stored(Format::bf16, 40, n_in);
+  const Tiled t8 = tiled(fp8.m), t16 = tiled(half.m);
+  const auto x = halves(normals(n * n_in, 1));
+  Guarded<std::uint8_t> codes(n * n_in);
+  Guarded<float> scale(n * 2), y8(n * 200), y16(n * 40), few8(3 * 200), few16(3 * 40);
+  ASSERT_TRUE(quantise({x.data(), codes.data(), scale.data(), n_in, n_in, 2, n, n_in}, nullptr).ok());
+  const Quantised q = quantised(x, n, n_in);
+  EXPECT_EQ(codes.values(), q.codes);
+  const auto args = [&](const Tiled& t, float* y, int tokens, bool entering) {
+    LinearArgs a{.w = t.w,
+                 .x = x.data(),
+                 .y = y,
+                 .x_stride = n_in,
+                 .code_scale_stride = 2,
+                 .y_stride = t.w.n_out,
+                 .n_tokens = tokens,
+                 .y_f32 = true};
+    if (t.w.format == Format::fp8 && entering) a.quantise = true;
+    if (t.w.format == Format::fp8 && !entering) a.codes = codes.data(), a.code_scale = scale.data();
+    return a;
+  };
+  const LinearArgs many[] = {args(t8, y8.data(), n, false), args(t16, y16.data(), n, false)};
+  const LinearArgs few[] = {args(t8, few8.data(), 3, true), args(t16, few16.data(), 3, true)};
+  ASSERT_TRUE(linear(many, nullptr).ok());
+  ASSERT_TRUE(linear(few, nullptr).ok());
+  const auto all8 = y8.values(), all16 = y16.values();
+  EXPECT_EQ(few8.values(), std::vector<float>(all8.begin(), all8.begin() + 3 * 200));
+  EXPECT_EQ(few16.values(), std::vector<float>(all16.begin(), all16.begin() + 3 * 40));
+  std::vector<float> want(n * 200);
+  find("cpu")->linear({.w = &fp8.m,
+                       .x = q.values.data(),
+                       .y = want.data(),
+                       .x_stride = n_in,
+                       .y_stride = 200,
+                       .n_tokens = n,
+                       .row_begin = 0,
+                       .row_end = 200});
+  double error = 0, size = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) error += std::pow(all8[i] - want[i], 2), size += std::pow(want[i], 2);
+  EXPECT_LT(std::sqrt(error / size), 1e-6);
+}
+
+TEST(CudaLaunch, ATokenAloneGetsWhatItGetsInAChunk) {
+  constexpr int n = 70, C = 128, R = 64, heads = 64, window = 40, capacity = 160;
+  std::deque<TestSequence> sequences;
+  sequences.emplace_back(capacity * cell_bytes(C, R), 0, 1, 24 * cell_bytes(C, R));
+  TestPlaces chunk(sequences, {{30, n}});
+  const auto table = angles(chunk.position, frequencies(R));
+  const auto norm = normals(C, 2), sink = normals(heads, 3);
+  const auto kv = halves(normals(n * C, 4));
+  auto q = halves(normals(n * heads * C, 5));
+  TestPlaces before(sequences, {{0, 30}});
+  ASSERT_TRUE(put_window({.kv = kv.data(),
+                          .norm = norm.data(),
+                          .rope = table.data(),
+                          .places = before.places,
+                          .head_dim = C,
+                          .rope_dim = R,
+                          .window_capacity = capacity,
+                          .eps = 1e-6f},
+                         nullptr)
+                  .ok());
+  TestPlaces places(sequences, {{30, n}});
+  ASSERT_TRUE(put_window({.kv = kv.data(),
+                          .norm = norm.data(),
+                          .rope = table.data(),
+                          .places = places.places,
+                          .head_dim = C,
+                          .rope_dim = R,
+                          .window_capacity = capacity,
+                          .eps = 1e-6f},
+                         nullptr)
+                  .ok());
+  ASSERT_TRUE(
+      queries({.q = q.data(), .rope = table.data(), .n_tokens = n, .n_heads = heads, .head_dim = C, .rope_dim = R, .eps = 1e-6f},
+              nullptr)
+          .ok());
+  Guarded<std::uint16_t> out(q.size()), one(heads * C);
+  Guarded<float> workspace(attention_workspace(n, heads, C, attention_blocks(window, 0)));
+  AttentionArgs a{.q = q.data(),
+                  .sink = sink.data(),
+                  .rope = table.data(),
+                  .out = out.data(),
+                  .workspace = workspace.data(),
+                  .places = places.places,
+                  .ratio = 0,
+                  .n_heads = heads,
+                  .head_dim = C,
+                  .rope_dim = R,
+                  .window = window,
+                  .window_capacity = capacity,
+                  .n_entries_max = 0,
+                  .scale = 0.0883883f};
+  ASSERT_TRUE(attention(a, nullptr).ok());
+  a.out = one.data();
+  a.places.n_tokens = 1;
+  ASSERT_TRUE(attention(a, nullptr).ok());
+  const auto all = out.values();
+  EXPECT_EQ(one.values(), std::vector<std::uint16_t>(all.begin(), all.begin() + heads * C));
+  a.head_dim = 256;
+  EXPECT_EQ(std::string(attention(a, nullptr).what), "attention: heads have 128, 192 or 512 dims");
+}
+
+TEST(CudaLaunch, ABoundaryOfManyTokensIsThatOfEach) {
+  constexpr int n = 40, dim = 128;
+  const auto fn = normals(24 * 4 * dim, 6, 0.05f), base = normals(24, 7), scale = normals(3, 8), norm = normals(dim, 9);
+  const auto x = halves(normals(n * 4 * dim, 10)), y = halves(normals(n * dim, 11));
+  const auto run = [&](int first, int tokens) {
+    std::vector<std::uint16_t> streams(x.begin() + first * 4 * dim, x.begin() + (first + tokens) * 4 * dim);
+    std::vector<float> post(static_cast<std::size_t>(tokens) * 4, 0.5f), comb(static_cast<std::size_t>(tokens) * 16, 0.25f),
+        partial(hyper_partials(tokens, dim));
+    Guarded<std::uint16_t> normed(static_cast<std::size_t>(tokens) * dim);
+    const HyperArgs a{.x = streams.data(),
+                      .y = y.data() + first * dim,
+                      .post = post.data(),
+                      .comb = comb.data(),
+                      .fn = fn.data(),
+                      .base = base.data(),
+                      .scale = scale.data(),
+                      .norm = norm.data(),
+                      .normed = normed.data(),
+                      .partial = partial.data(),
+                      .n_tokens = tokens,
+                      .dim = dim,
+                      .iters = 20,
+                      .head = false,
+                      .eps = 1e-6f,
+                      .norm_eps = 1e-6f,
+                      .rms_eps = 1e-6f};
+    EXPECT_TRUE(hyper(a, nullptr).ok());
+    return normed.values();
+  };
+  const auto all = run(0, n);
+  for (const int t : {0, 33, 39})
+    EXPECT_EQ(run(t, 1), std::vector<std::uint16_t>(all.begin() + t * dim, all.begin() + (t + 1) * dim)) << t;
+}
+
+TEST(CudaLaunch, TopKOfMoreThanOneSliceIsTheCpus) {
+  constexpr int n = 9000, k = 100;
+  auto scores = normals(n, 12);
+  for (float& v : scores) v = bf16_value(bf16_bits(v));
+  std::deque<TestSequence> sequences;
+  sequences.emplace_back(0, 0, 0, 0);
+  TestPlaces places(sequences, {{4LL * n - 1, 1}});
+  Guarded<std::int32_t> chosen(k);
+  std::vector<std::uint32_t> bins(kTopKBins, 0), scratch(top_k_scratch(1, n)), words(n);
+  ASSERT_TRUE(top_k({scores.data(), n, places.places, chosen.data(), bins.data(), scratch.data(), 4, k, n}, nullptr).ok());
+  std::vector<std::int32_t> want(k);
+  kernels::top_k(scores.data(), n, k, words.data(), want.data());
+  EXPECT_EQ(chosen.values(), want);
+}
+
+TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
+  constexpr int E = 4, k = 2, D = 128, I = 128;
+  std::vector<Tiled> tiles;
+  std::vector<Stored> kept;
+  for (int i = 0; i < 3 * E; ++i) {
+    Stored s = stored(Format::fp4, I, D);
+    s.codes = bytes(s.codes.size(), static_cast<std::uint64_t>(20 + i));
+    s.m.data = s.codes.data() + 1;
+    s.m.scale = s.scales.data();
+    tiles.push_back(tiled(s.m));
+  }
+  const Stored shared_stored = stored(Format::fp8, I, D);
+  const Tiled shared_one = tiled(shared_stored.m);
+  const std::uint8_t* tables[3][E];
+  for (int i = 0; i < 3 * E; ++i) tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data();
+  const auto u = normals(12 * E, 13, 2), bias = normals(E, 14);
+  const auto x = halves(normals(12 * D, 15, 0.1f));
+  const auto run = [&](int first, int n) {
+    const std::size_t slots = static_cast<std::size_t>(n) * (k + 1);
+    std::vector<std::int32_t> expert(slots), begin(E + 1), slot_of(slots), token_of(slots),
+        jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
+    std::vector<float> weight(slots), factor(slots), scale(slots), h_scale(slots);
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(n) * D), h(slots * I);
+    std::vector<std::uint16_t> gate(slots * I), up(slots * I), down(slots * D);
+    Guarded<std::uint16_t> y(static_cast<std::size_t>(n) * D);
+    EXPECT_TRUE(route({.u = u.data() + first * E,
+                       .bias = bias.data(),
+                       .expert = expert.data(),
+                       .weight = weight.data(),
+                       .n_tokens = n,
+                       .n_experts = E,
+                       .k = k,
+                       .factor = 1.5f},
+                      nullptr)
+                    .ok());
+    EXPECT_TRUE(group({.expert = expert.data(),
+                       .weight = weight.data(),
+                       .begin = begin.data(),
+                       .slot_of = slot_of.data(),
+                       .token_of = token_of.data(),
+                       .factor = factor.data(),
+                       .jobs = jobs.data(),
+                       .n_tokens = n,
+                       .n_experts = E,
+                       .k = k},
+                      nullptr)
+                    .ok());
+    EXPECT_TRUE(quantise({x.data() + first * D, codes.data(), scale.data(), D, D, 1, n, D}, nullptr).ok());
+    ExpertLinearArgs a{.n_matrices = 2,
+                       .format = Format::fp4,
+                       .n_out = I,
+                       .n_in = D,
+                       .codes = codes.data(),
+                       .code_scale = scale.data(),
+                       .x_stride = D,
+                       .code_scale_stride = 1,
+                       .y_stride = I,
+                       .row_of = token_of.data(),
+                       .jobs = jobs.data(),
+                       .n_tokens = n,
+                       .n_experts = E,
+                       .k = k};
+    a.matrix[0] = {.tiles = tables[0], .shared = shared_one.w, .y = gate.data()};
+    a.matrix[1] = {.tiles = tables[1], .shared = shared_one.w, .y = up.data()};
+    EXPECT_TRUE(experts_linear(a, nullptr).ok());
+    EXPECT_TRUE(swiglu({.gate = gate.data(),
+                        .up = up.data(),
+                        .factor = factor.data(),
+                        .h = nullptr,
+                        .codes = h.data(),
+                        .code_scale = h_scale.data(),
+                        .stride = I,
+                        .scale_stride = 1,
+                        .n_rows = static_cast<int>(slots),
+                        .n = I,
+                        .limit = 10},
+                       nullptr)
+                    .ok());
+    a.n_matrices = 1;
+    a.codes = h.data();
+    a.code_scale = h_scale.data();
+    a.row_of = nullptr;
+    a.matrix[0] = {.tiles = tables[2], .shared = shared_one.w, .y = down.data()};
+    EXPECT_TRUE(experts_linear(a, nullptr).ok());
+    EXPECT_TRUE(
+        combine({.out = down.data(), .slot_of = slot_of.data(), .y = y.data(), .stride = D, .n_tokens = n, .k = k, .dim = D}, nullptr)
+            .ok());
+    return y.values();
+  };
+  // Twelve tokens go by 128 rows and 64 slots, one by 16 rows: the same bits.
+  const auto all = run(0, 12);
+  for (const int t : {0, 5, 11})
+    EXPECT_EQ(run(t, 1), std::vector<std::uint16_t>(all.begin() + t * D, all.begin() + (t + 1) * D)) << t;
+  EXPECT_TRUE(std::any_of(all.begin(), all.end(), [](std::uint16_t v) { return bf16_value(v) != 0; }));
+}
+
+}  // namespace
+}  // namespace lares::kernels::cuda

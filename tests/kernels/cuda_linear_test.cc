@@ -1,0 +1,230 @@
+// The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many, and every order of threads.
+#include "kernels/cuda/linear_kernels.h"
+#include "tests/kernels/cuda_emulation.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+using namespace test;
+
+void few_kernel(const Products& all) {
+  switch (few_of(all)) {
+    case Few::bf16_plain: return linear_few_kernel<Few::bf16_plain>(all);
+    case Few::fp8_plain: return linear_few_kernel<Few::fp8_plain>(all);
+    case Few::fp8_codes: return linear_few_kernel<Few::fp8_codes>(all);
+    case Few::any: return linear_few_kernel<Few::any>(all);
+  }
+}
+
+TEST(CudaTiles, EveryWeightHasAPlaceOfItsOwn) {
+  for (const Format format : {Format::bf16, Format::fp8, Format::fp4}) {
+    std::vector<int> bits(static_cast<std::size_t>(cuda::tile_bytes(format)) * 8, 0);
+    for (int row = 0; row < kTileRows; ++row)
+      for (int k = 0; k < kTileK; ++k) {
+        const TilePlace at = tile_place(format, row, k);
+        if (format == Format::fp4) {
+          for (int b = 0; b < 3; ++b) ++bits[static_cast<std::size_t>(at.byte * 8 + at.shift + b)];
+          ++bits[static_cast<std::size_t>(at.sign_byte * 8 + at.sign_shift)];
+        } else {
+          for (int b = 0; b < (format == Format::bf16 ? 16 : 8); ++b) ++bits[static_cast<std::size_t>(at.byte * 8 + b)];
+        }
+      }
+    if (format == Format::fp4)
+      for (int row = 0; row < kTileRows; ++row)
+        for (int j = 0; j < 4; ++j)
+          for (int b = 0; b < 8; ++b) ++bits[static_cast<std::size_t>(tile_scale_at(row, j) * 8 + b)];
+    EXPECT_EQ(std::count(bits.begin(), bits.end(), 1), static_cast<std::ptrdiff_t>(bits.size())) << static_cast<int>(format);
+  }
+}
+
+TEST(CudaFormats, EveryCodeIsExactAsAnOperand) {
+  simt::Machine& machine = simt::Machine::get();
+  for (int c = 0; c < 256; ++c) {
+    if ((c & 127) == 127) continue;
+    const std::uint32_t word = static_cast<std::uint32_t>(c) << 8 | static_cast<std::uint32_t>(c ^ 128) << 16;
+    const float want = e4m3_value(static_cast<std::uint8_t>(c));
+    EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(e4m3_f16(spread_low(word)) >> 16)) * kF16Code, want) << c;
+    EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(e4m3_f16(spread_high(word)))) * kF16Code, -want) << c;
+    EXPECT_EQ(bf16_value(times_2_120(e4m3_bf16(spread_low(word))) >> 16), want) << c;
+    EXPECT_EQ(e4m3_code(want), c);
+    EXPECT_EQ(e4m3_rounded(want), want);
+  }
+}
+
+struct Case {
+  Format format;
+  bool codes_in, f32_scale;
+  int n_out, n_in, n_tokens, rows_per_group;
+};
+class CudaLinear : public testing::TestWithParam<Case> {};
+
+std::vector<std::uint32_t> run(const LinearArgs& args, bool few, Guarded<std::uint32_t>& y) {
+  Products all;
+  const Status s = products({&args, 1}, all);
+  EXPECT_TRUE(s.ok()) << s.what;
+  Product& p = all.item[0];
+  const auto fresh = [&] { y.poison(); };
+  const auto values = [&] { return y.values(); };
+  if (few)
+    return in_every_order(
+        {few_blocks(p)}, kLinearThreads, static_cast<std::size_t>(few_shared(args.n_tokens, p.n_in).bytes), fresh,
+        [&] { few_kernel(all); }, values);
+  const int tokens = many_tokens(p.format);
+  const simt::Dim grid{many_row_blocks(p), (args.n_tokens + tokens - 1) / tokens};
+  return in_every_order(
+      grid, kLinearThreads, static_cast<std::size_t>(many_shared(tokens)), fresh,
+      [&] {
+        if (p.format == Format::bf16) linear_many_kernel<Format::bf16, false>(p, args.n_tokens);
+        else if (p.format == Format::fp4) linear_many_kernel<Format::fp4, true>(p, args.n_tokens);
+        else if (p.codes_in) linear_many_kernel<Format::fp8, true>(p, args.n_tokens);
+        else linear_many_kernel<Format::fp8, false>(p, args.n_tokens);
+      },
+      values);
+}
+
+TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
+  const Case c = GetParam();
+  const Stored s = stored(c.format, c.n_out, c.n_in, c.f32_scale);
+  const Tiled t = tiled(s.m);
+  const int groups = c.rows_per_group ? c.n_out / c.rows_per_group : 1, columns = c.n_in * groups;
+  const auto x = halves(normals(static_cast<std::size_t>(c.n_tokens) * columns, 5));
+  const Quantised q = quantised(x, c.n_tokens, columns);
+  const std::vector<float> entering = c.codes_in ? q.values : floats(x);
+  // float64 of the same stored weights, one at a time by the CPU's kernel: x = 1 at one k gives the weight.
+  std::vector<double> want, size;
+  std::vector<float> weights(static_cast<std::size_t>(c.n_out) * c.n_in);
+  for (int k = 0; k < c.n_in; ++k) {
+    std::vector<float> unit(static_cast<std::size_t>(c.n_in), 0.0f), column(static_cast<std::size_t>(c.n_out));
+    unit[static_cast<std::size_t>(k)] = 1;
+    find("cpu")->linear({.w = &s.m,
+                         .x = unit.data(),
+                         .y = column.data(),
+                         .x_stride = c.n_in,
+                         .y_stride = c.n_out,
+                         .n_tokens = 1,
+                         .row_begin = 0,
+                         .row_end = c.n_out});
+    for (int r = 0; r < c.n_out; ++r) weights[static_cast<std::size_t>(r) * c.n_in + k] = column[static_cast<std::size_t>(r)];
+  }
+  for (int token = 0; token < c.n_tokens; ++token)
+    for (int r = 0; r < c.n_out; ++r) {
+      const int group = c.rows_per_group ? r / c.rows_per_group : 0;
+      double sum = 0, all = 0;
+      for (int k = 0; k < c.n_in; ++k) {
+        const double p = static_cast<double>(weights[static_cast<std::size_t>(r) * c.n_in + k]) *
+                         entering[static_cast<std::size_t>(token) * columns + group * c.n_in + k];
+        sum += p;
+        all += std::fabs(p);
+      }
+      want.push_back(sum);
+      size.push_back(all);
+    }
+  LinearArgs args{.w = t.w,
+                  .x = x.data(),
+                  .codes = c.codes_in ? q.codes.data() : nullptr,
+                  .code_scale = q.scale.data(),
+                  .x_stride = columns,
+                  .code_scale_stride = (columns + 127) / 128,
+                  .y_stride = c.n_out,
+                  .n_tokens = c.n_tokens,
+                  .rows_per_group = c.rows_per_group,
+                  .y_f32 = true};
+  Guarded<std::uint32_t> y(want.size());
+  args.y = y.data();
+  const auto many = run(args, false, y);
+  // The emulated mma rounds once for 16 products; 2^-24 for each, and for each scale's fma, of what was summed so far.
+  for (std::size_t i = 0; i < want.size(); ++i)
+    ASSERT_LE(std::fabs(float_of(many[i]) - want[i]), (c.n_in / 16 + c.n_in / 32 + 2) * 0x1p-24 * size[i] + 1e-30) << i;
+  // One token, eight, and those that quantise by themselves: the same bits.
+  for (const int n : {1, std::min(5, c.n_tokens), std::min(8, c.n_tokens)}) {
+    Guarded<std::uint32_t> some(static_cast<std::size_t>(n) * c.n_out);
+    LinearArgs few = args;
+    few.n_tokens = n;
+    few.y = some.data();
+    EXPECT_EQ(run(few, true, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens";
+    if (!c.codes_in) continue;
+    few.codes = nullptr;
+    few.quantise = true;
+    EXPECT_EQ(run(few, true, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out))
+        << n << " tokens, quantised on entry";
+  }
+  // As bf16.
+  Guarded<std::uint16_t> rounded(want.size());
+  Products all;
+  args.y = rounded.data();
+  args.y_f32 = false;
+  args.n_tokens = std::min(8, c.n_tokens);
+  ASSERT_TRUE(products({&args, 1}, all).ok());
+  simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads,
+                           static_cast<std::size_t>(few_shared(args.n_tokens, c.n_in).bytes), simt::Order::ascending,
+                           [&] { few_kernel(all); });
+  const auto got = rounded.values();
+  for (std::size_t i = 0; i < static_cast<std::size_t>(args.n_tokens) * c.n_out; ++i)
+    ASSERT_EQ(got[i], bf16_bits(float_of(many[i]))) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , CudaLinear,
+    testing::Values(Case{Format::fp8, true, false, 200, 384, 9, 0}, Case{Format::fp8, true, true, 40, 160, 130, 0},
+                    Case{Format::fp8, false, false, 48, 256, 11, 0}, Case{Format::fp8, false, false, 128, 256, 12, 64},
+                    Case{Format::fp4, true, false, 33, 288, 17, 0}, Case{Format::fp4, true, false, 160, 1152, 8, 0},
+                    Case{Format::bf16, false, false, 8, 128, 9, 0}, Case{Format::bf16, false, false, 145, 416, 66, 0}));
+
+// K beyond one segment: x is held a part at a time.
+TEST(CudaProducts, SegmentsOfKMakeOneSum) {
+  const int n_in = kSegment + 384, n = 3;
+  const Stored s = stored(Format::fp8, 16, n_in);
+  const Tiled t = tiled(s.m);
+  const auto x = halves(normals(static_cast<std::size_t>(n) * n_in, 6));
+  LinearArgs args{.w = t.w, .x = x.data(), .x_stride = n_in, .y_stride = 16, .n_tokens = n, .y_f32 = true};
+  Guarded<std::uint32_t> few(static_cast<std::size_t>(n) * 16), many(static_cast<std::size_t>(n) * 16);
+  args.y = few.data();
+  const auto a = run(args, true, few);
+  args.y = many.data();
+  EXPECT_EQ(a, run(args, false, many));
+}
+
+TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
+  const Stored a = stored(Format::fp8, 40, 128), b = stored(Format::bf16, 24, 128);
+  const Tiled ta = tiled(a.m), tb = tiled(b.m);
+  const auto x = halves(normals(2 * 128, 7));
+  Guarded<std::uint32_t> ya(80), yb(48), alone_a(80), alone_b(48);
+  const LinearArgs both[] = {
+      {.w = ta.w, .x = x.data(), .y = ya.data(), .x_stride = 128, .y_stride = 40, .n_tokens = 2, .quantise = true, .y_f32 = true},
+      {.w = tb.w, .x = x.data(), .y = yb.data(), .x_stride = 128, .y_stride = 24, .n_tokens = 2, .y_f32 = true}};
+  Products all;
+  ASSERT_TRUE(products(both, all).ok());
+  int blocks = 0, bytes = 0;
+  for (int i = 0; i < all.n; ++i) {
+    all.item[i].first_block = blocks;
+    blocks += few_blocks(all.item[i]);
+    bytes = std::max(bytes, few_shared(2, all.item[i].n_in).bytes);
+  }
+  simt::Machine::get().run({blocks}, kLinearThreads, static_cast<std::size_t>(bytes), simt::Order::scattered,
+                           [&] { few_kernel(all); });
+  LinearArgs one = both[0];
+  one.y = alone_a.data();
+  EXPECT_EQ(ya.values(), run(one, true, alone_a));
+  one = both[1];
+  one.y = alone_b.data();
+  EXPECT_EQ(yb.values(), run(one, true, alone_b));
+}
+
+TEST(CudaProducts, RefusesWhatItsKernelsDoNotTake) {
+  alignas(16) std::uint16_t x[64] = {};
+  Products all;
+  const auto why = [&](const LinearArgs& a) { return std::string(products({&a, 1}, all).what); };
+  EXPECT_EQ(why({.w = {.format = Format::bf16, .n_out = 16, .n_in = 32}, .x = x, .n_tokens = 1, .quantise = true}),
+            "linear: bf16 weights do not multiply codes");
+  EXPECT_EQ(why({.w = {.format = Format::fp4, .n_out = 16, .n_in = 32}, .x = x, .n_tokens = 1}),
+            "linear: fp4 weights multiply codes only");
+  EXPECT_EQ(why({.w = {.format = Format::fp8, .n_out = 16, .n_in = 48}, .x = x, .n_tokens = 1}),
+            "linear: n_in is not a multiple of 32");
+  EXPECT_EQ(why({.w = {.format = Format::fp8, .n_out = 16, .n_in = 32}, .x = x, .n_tokens = 9, .quantise = true}),
+            "linear: with many tokens what enters is quantised before");
+  EXPECT_EQ(why({.w = {.format = Format::fp8, .n_out = 16, .n_in = 32}, .x = x + 1, .n_tokens = 1}),
+            "linear: x is not aligned to 16 bytes");
+}
+
+}  // namespace
+}  // namespace lares::kernels::cuda

@@ -1,0 +1,183 @@
+// linear() and experts_linear() on a device, against their bodies emulated and against each other: few tokens and many give the same bits.
+#include "kernels/cuda/experts.h"
+#include "kernels/cuda/linear_kernels.h"
+#include "tests/kernels/cuda_device.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+using namespace test;
+
+void few_kernel(const Products& all) {
+  switch (few_of(all)) {
+    case Few::bf16_plain: return linear_few_kernel<Few::bf16_plain>(all);
+    case Few::fp8_plain: return linear_few_kernel<Few::fp8_plain>(all);
+    case Few::fp8_codes: return linear_few_kernel<Few::fp8_codes>(all);
+    case Few::any: return linear_few_kernel<Few::any>(all);
+  }
+}
+
+struct Case {
+  Format format;
+  bool codes_in;
+  int n_out, n_in, n_tokens, rows_per_group;
+};
+class CudaLinearDevice : public testing::TestWithParam<Case> {};
+
+TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
+  LARES_NEEDS_DEVICE();
+  const Case c = GetParam();
+  const Stored s = stored(c.format, c.n_out, c.n_in);
+  const Tiled t = tiled(s.m);
+  const int groups = c.rows_per_group ? c.n_out / c.rows_per_group : 1, columns = c.n_in * groups, blocks = (columns + 127) / 128;
+  const auto values = halves(normals(static_cast<std::size_t>(c.n_tokens) * columns, 5));
+  const Quantised q = quantised(values, c.n_tokens, columns);
+  Mirror<std::uint16_t> x(values);
+  Mirror<std::uint8_t> codes(q.codes), tiles(t.tiles);
+  Mirror<float> scale(q.scale), w_scale(t.scale), y(static_cast<std::size_t>(c.n_tokens) * c.n_out);
+  const auto args = [&](bool device, int n) {
+    return LinearArgs{
+        .w = {.format = c.format, .tiles = tiles.on(device), .scale = w_scale.on(device), .n_out = c.n_out, .n_in = c.n_in},
+        .x = x.on(device),
+        .codes = c.codes_in ? codes.on(device) : nullptr,
+        .code_scale = scale.on(device),
+        .y = y.on(device),
+        .x_stride = columns,
+        .code_scale_stride = blocks,
+        .y_stride = c.n_out,
+        .n_tokens = n,
+        .rows_per_group = c.rows_per_group,
+        .y_f32 = true};
+  };
+  LARES_EXPECT_OK(linear(args(true, c.n_tokens), nullptr));
+  const auto many = y.device_values();
+  for (int run = 0; run < 100; ++run) {
+    y.renew();
+    LARES_EXPECT_OK(linear(args(true, c.n_tokens), nullptr));
+    ASSERT_TRUE(y.device_values() == many) << "run " << run;
+  }
+  // The emulated mma rounds once, a device's truncates each product's tail: 2^-23 of what is summed, a few times.
+  const int few_tokens = std::min(kTokensFew, c.n_tokens);
+  Products all;
+  const LinearArgs on_host = args(false, few_tokens);
+  ASSERT_TRUE(products({&on_host, 1}, all).ok());
+  y.renew();
+  simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads, static_cast<std::size_t>(few_shared(few_tokens, c.n_in).bytes),
+                           simt::Order::ascending, [&] { few_kernel(all); });
+  auto emulated = y.host_values();
+  emulated.resize(static_cast<std::size_t>(few_tokens) * c.n_out);
+  expect_near({many.begin(), many.begin() + static_cast<std::ptrdiff_t>(emulated.size())}, emulated, 1e-5, "linear");
+  for (const int n : {1, 2, few_tokens}) {
+    y.renew();
+    LARES_EXPECT_OK(linear(args(true, n), nullptr));
+    const auto few = y.device_values();
+    expect_same(std::vector<float>(few.begin(), few.begin() + n * c.n_out),
+                std::vector<float>(many.begin(), many.begin() + n * c.n_out), "few tokens and many");
+    if (!c.codes_in) continue;
+    y.renew();
+    LinearArgs a = args(true, n);
+    a.codes = nullptr;
+    a.quantise = true;
+    LARES_EXPECT_OK(linear(a, nullptr));
+    const auto own = y.device_values();
+    expect_same(std::vector<float>(own.begin(), own.begin() + n * c.n_out),
+                std::vector<float>(many.begin(), many.begin() + n * c.n_out), "quantised on entry");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaLinearDevice,
+                         testing::Values(Case{Format::fp8, true, 1024, 4096, 200, 0}, Case{Format::fp8, true, 200, 8192, 8, 0},
+                                         Case{Format::fp8, false, 2048, 4096, 130, 1024}, Case{Format::fp8, false, 128, 256, 20, 64},
+                                         Case{Format::fp4, true, 2048, 4096, 65, 0}, Case{Format::fp4, true, 33, 288, 9, 0},
+                                         Case{Format::bf16, false, 1024, 4096, 64, 0}, Case{Format::bf16, false, 8, 128, 300, 0}));
+
+TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
+  LARES_NEEDS_DEVICE();
+  constexpr int E = 8, k = 3, n_out = 512, n_in = 1024;
+  std::vector<std::vector<std::uint8_t>> tiles;
+  std::deque<Mirror<std::uint8_t>> mirrors;
+  std::vector<const std::uint8_t*> table;
+  for (int e = 0; e < E; ++e) {
+    Stored s = stored(Format::fp4, n_out, n_in);
+    s.codes = bytes(s.codes.size(), static_cast<std::uint64_t>(50 + e));
+    s.m.data = s.codes.data() + 1;
+    s.m.scale = s.scales.data();
+    tiles.push_back(tiled(s.m).tiles);
+    mirrors.emplace_back(tiles.back());
+    table.push_back(mirrors.back().device());
+  }
+  Mirror<const std::uint8_t*> tables(table);
+  const Stored shared_stored = stored(Format::fp8, n_out, n_in);
+  const Tiled shared_one = tiled(shared_stored.m);
+  Mirror<std::uint8_t> shared_tiles(shared_one.tiles);
+  Mirror<float> shared_scale(shared_one.scale);
+  for (const int n : {1, 8, 150}) {
+    std::vector<std::int32_t> expert;
+    for (int t = 0; t < n; ++t)
+      for (int i = 0; i < k; ++i) expert.push_back((t * t + i * 3) % 2 + 2 * i + (t % 3 == 0 && i == 2 ? 2 : 0));
+    const auto weights = normals(expert.size(), 3);
+    const auto values = halves(normals(static_cast<std::size_t>(n) * n_in, 60));
+    const Quantised q = quantised(values, n, n_in);
+    const std::size_t slots = static_cast<std::size_t>(n) * (k + 1);
+    Mirror<std::int32_t> experts(expert), begin(E + 1), slot_of(expert.size()), token_of(slots),
+        jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
+    Mirror<float> weight(weights), factor(slots), scale(q.scale);
+    Mirror<std::uint8_t> codes(q.codes);
+    Mirror<std::uint16_t> y(slots * n_out);
+    LARES_EXPECT_OK(group({.expert = experts.device(),
+                           .weight = weight.device(),
+                           .begin = begin.device(),
+                           .slot_of = slot_of.device(),
+                           .token_of = token_of.device(),
+                           .factor = factor.device(),
+                           .jobs = jobs.device(),
+                           .n_tokens = n,
+                           .n_experts = E,
+                           .k = k},
+                          nullptr));
+    ExpertLinearArgs a{.n_matrices = 1,
+                       .format = Format::fp4,
+                       .n_out = n_out,
+                       .n_in = n_in,
+                       .codes = codes.device(),
+                       .code_scale = scale.device(),
+                       .x_stride = n_in,
+                       .code_scale_stride = n_in / 128,
+                       .y_stride = n_out,
+                       .row_of = token_of.device(),
+                       .jobs = jobs.device(),
+                       .n_tokens = n,
+                       .n_experts = E,
+                       .k = k};
+    const Weight shared_weight{
+        .format = Format::fp8, .tiles = shared_tiles.device(), .scale = shared_scale.device(), .n_out = n_out, .n_in = n_in};
+    a.matrix[0] = {.tiles = tables.device(), .shared = shared_weight, .y = y.device()};
+    LARES_EXPECT_OK(experts_linear(a, nullptr));
+    const auto got = y.device_values();
+    const auto slots_of = slot_of.device_values();
+    Mirror<std::uint16_t> one(n_out);
+    for (int t = 0; t<n; t += n> 8 ? 29 : 1)
+      for (int i = 0; i <= k; ++i) {
+        const int slot = i < k ? slots_of[static_cast<std::size_t>(t * k + i)] : n * k + t;
+        one.renew();
+        const Weight w{.format = Format::fp4,
+                       .tiles = i < k ? table[static_cast<std::size_t>(expert[static_cast<std::size_t>(t * k + i)])] : nullptr,
+                       .n_out = n_out,
+                       .n_in = n_in};
+        LARES_EXPECT_OK(linear({.w = i < k ? w : shared_weight,
+                                .codes = codes.device() + t * n_in,
+                                .code_scale = scale.device() + t * (n_in / 128),
+                                .y = one.device(),
+                                .x_stride = n_in,
+                                .code_scale_stride = n_in / 128,
+                                .y_stride = n_out,
+                                .n_tokens = 1},
+                               nullptr));
+        expect_same(std::vector<std::uint16_t>(got.begin() + slot * n_out, got.begin() + (slot + 1) * n_out), one.device_values(),
+                    "an expert's row");
+      }
+  }
+}
+
+}  // namespace
+}  // namespace lares::kernels::cuda
