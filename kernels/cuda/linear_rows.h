@@ -1,5 +1,5 @@
-// What linear() and experts_linear() do within a block. A block with few tokens takes 16 rows of weights and all of k, its warps every eighth tile;
-// one with many takes 128 rows by up to 128 tokens, and all of k one tile after the other. Both make the same sums.
+// What linear() and experts_linear() do within a block. A block with few tokens takes 16 rows of weights and all of k, its warps every
+// eighth tile; one with many takes 128 rows by up to 128 tokens, and all of k one tile after the other. Both make the same sums.
 #pragma once
 
 #include "kernels/cuda/arithmetic.h"
@@ -80,8 +80,8 @@ LARES_DEVICE void add_group(float (&p)[4], float s0, float s1, const std::uint32
   }
 }
 
-// What a tile's sum is multiplied by: the weights' block scale (1 with fp4, whose scales are in the sum), the activations', and what the f16
-// values of codes lack.
+// What a tile's sum is multiplied by: the weights' block scale (1 with fp4, whose scales are in the sum), the activations', and what the
+// f16 values of codes lack.
 LARES_BOTH float product_scale(Format format, bool codes_in, float weights, float activations) {
   if (format == Format::bf16) return 1.0f;
   if (!codes_in) return weights;
@@ -123,8 +123,8 @@ LARES_DEVICE float stage_block(const Product& p, std::int64_t row, int column, i
   return scale;
 }
 
-// Rows [16 tile, + 16) of a product with n <= 8 tokens; token i reads row row_of[i] of x (i without) and writes row y_row + i. Unless it has
-// `waited`, the first weights are on their way before it waits for what enters.
+// Rows [16 tile, + 16) of a product with n <= 8 tokens; token i reads row row_of[i] of x (i without) and writes row y_row + i. Unless it
+// has `waited`, the first weights are on their way before it waits for what enters.
 template <Format format, bool codes_in, bool waited>
 LARES_DEVICE void few_rows(const Product& p, int tile_row, const std::int32_t* row_of, int x_row, int y_row, int n) {
   auto* const xs = shared<std::uint16_t>();

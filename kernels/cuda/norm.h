@@ -1,5 +1,5 @@
-// Norms, and what follows them at once. Squares are summed in the CPU's order (kernels/norm.h), eight lanes and a halving tree, so that rows,
-// queries and cells have its bits.
+// Norms, and what follows them at once. Squares are summed in the CPU's order (kernels/norm.h), eight lanes and a halving tree, so that
+// rows, queries and cells have its bits.
 // Source: DeepSeek-V4 inference/model.py, RMSNorm and Attention.forward. Floor: the row once in and once out.
 #pragma once
 
@@ -29,8 +29,8 @@ struct QueryArgs {
 };
 Status queries(const QueryArgs& a, Stream stream);
 
-// The window's rows: norm, rotation, Q8_64 of what is not rotated, and the cell into the ring; of a part longer than the ring the last rows.
-// Attention reads a chunk's rows from the ring, too: for that it has room for the window and the chunk.
+// The window's rows: norm, rotation, Q8_64 of what is not rotated, and the cell into the ring; of a part longer than the ring the last
+// rows. Attention reads a chunk's rows from the ring, too: for that it has room for the window and the chunk.
 struct WindowArgs {
   const bf16* kv;      // [n_tokens, head_dim]
   const float* norm;   // [head_dim]

@@ -1,6 +1,6 @@
 // What kernels are written in: a thread's place, barriers, lanes that talk, loads and mma, each once for nvcc and once for the emulation
-// of simt_host.h, so that the text of a kernel is the same in both. Kernels keep all shared memory in one dynamic array. What is compiled for
-// the one and for the other has its own namespace, so that a test may have both.
+// of simt_host.h, so that the text of a kernel is the same in both. Kernels keep all shared memory in one dynamic array. What is compiled
+// for the one and for the other has its own namespace, so that a test may have both.
 #pragma once
 
 #include <cmath>
@@ -92,8 +92,8 @@ LARES_DEVICE void mma_bf16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, st
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
-// Four 8 x 8 matrices of 16-bit values, lane i giving row i % 8 of matrix i / 8, transposed: register m of a lane holds rows 2 q and 2 q + 1
-// of column g of matrix m.
+// Four 8 x 8 matrices of 16-bit values, lane i giving row i % 8 of matrix i / 8, transposed: register m of a lane holds rows 2 q and 2 q
+// + 1 of column g of matrix m.
 LARES_DEVICE void load_transposed(std::uint32_t (&d)[4], const void* row) {
   const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"

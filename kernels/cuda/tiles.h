@@ -33,7 +33,8 @@ constexpr std::size_t tiles_scales(Format format, int n_out, int n_in) {
   return format == Format::fp8 ? static_cast<std::size_t>((n_out + 127) / 128) * static_cast<std::size_t>(tiles_along(n_in)) : 0;
 }
 
-// Whose sign bit 3 of nibble i carries: nibbles 1, 3, 5, 7 the signs of the low half word's four weights, the others those of the high one's.
+// Whose sign bit 3 of nibble i carries: nibbles 1, 3, 5, 7 the signs of the low half word's four weights, the others those of the high
+// one's.
 inline constexpr int kFp4SignAt[8] = {4, 0, 5, 1, 6, 2, 7, 3};
 
 // Where weight (row, k) of a tile lies: a byte, and for fp4 its nibble's shift there and that of its sign.

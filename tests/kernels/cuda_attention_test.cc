@@ -136,7 +136,8 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
       want.insert(want.end(), o.begin(), o.end());
     }
   }
-  // Each weight is rounded by up to 2^-9 of itself, so the sum by that of about one value, and pairs are turned; the output is rounded twice.
+  // Each weight is rounded by up to 2^-9 of itself, so the sum by that of about one value, and pairs are turned; the output is rounded
+  // twice.
   EXPECT_TRUE(close(floats(whole), want, 2 * 0x1p-9, 2 * 0x1p-8));
 }
 

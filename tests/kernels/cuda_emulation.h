@@ -10,8 +10,8 @@ namespace lares::kernels::cuda::test {
 
 using namespace lares::kernels::test;
 
-// Runs `body` as every block's threads, three times over: `fresh` poisons what it writes, `result` reads it. Threads take their turns in another order
-// each time, and what comes out may not depend on it.
+// Runs `body` as every block's threads, three times over: `fresh` poisons what it writes, `result` reads it. Threads take their turns in
+// another order each time, and what comes out may not depend on it.
 template <class Fresh, class Body, class Result>
 auto in_every_order(simt::Dim grid, int threads, std::size_t shared_bytes, Fresh fresh, Body body, Result result) {
   const std::function<void()> one = body;

@@ -1,4 +1,5 @@
-// Bodies of the router's and experts' launches, emulated: choices and sums as the CPU makes them, every slot once, products as linear() makes them.
+// Bodies of the router's and experts' launches, emulated: choices and sums as the CPU makes them, every slot once, products as linear()
+// makes them.
 #include <numeric>
 
 #include "kernels/cuda/experts_kernels.h"

@@ -1,5 +1,5 @@
-// The launches as their callers see them, emulated (kernels/cuda/emulated.cc): grids, shared memory and checks of arguments. What the bodies do
-// is tested beside this.
+// The launches as their callers see them, emulated (kernels/cuda/emulated.cc): grids, shared memory and checks of arguments. What the
+// bodies do is tested beside this.
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/hyper.h"

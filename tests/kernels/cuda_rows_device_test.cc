@@ -1,4 +1,5 @@
-// Everything but products on a device, each launch against its body emulated on the CPU: bit for bit, and attention within what an mma rounds.
+// Everything but products on a device, each launch against its body emulated on the CPU: bit for bit, and attention within what an mma
+// rounds.
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/compress_kernels.h"
 #include "kernels/cuda/elementwise_kernels.h"
