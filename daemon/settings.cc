@@ -27,9 +27,9 @@ constexpr std::size_t kSettingsBytesMax = 1 << 20;
 constexpr Setting kSettings[] = {
     {"model", "checkpoint directory that the daemon loads", "nano, which comes with Lares", Kind::path, 0, 0, {}, true},
     {"memory", "GB for weights, work space and one long session", "what is free", Kind::number, 0, 1e6, {}, true},
-    {"device", "what computes the model; auto is the CPU as yet", "auto", Kind::word, 0, 0, "auto cpu cuda cuda:0 cuda:1 cuda:2 cuda:3 cuda:4 cuda:5 cuda:6 cuda:7", true},
+    {"device", "what computes it; auto: the CPU as yet", "auto", Kind::word, 0, 0, "auto cpu cuda cuda:0 cuda:1 cuda:2 cuda:3 cuda:4 cuda:5 cuda:6 cuda:7", true},
     {"gpu_memory", "GB of the GPU that may be taken", "all of it", Kind::number, 0, 1e6, {}, true},
-    {"threads", "threads of the engine", "the CPUs the daemon may use", Kind::whole, 0, 1024, {}, true},
+    {"threads", "threads of the engine", "the daemon's CPUs", Kind::whole, 0, 1024, {}, true},
     {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
     {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
     {"effort", "how hard it thinks for clients over HTTP", "max", Kind::word, 0, 0, "low high max", true},
