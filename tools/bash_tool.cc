@@ -270,6 +270,8 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
     co_return Outcome{ready.error(), false, {}};
   }
+  // Not all of the launch can be cancelled; what was cancelled meanwhile is not begun. The shell is as new.
+  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
   const std::string nonce = make_nonce();
   if (nonce.empty()) co_return tl::unexpected(Error{Errc::broken, "bash: no random numbers to be had"});
   const std::string script = script_for(command, nonce);
