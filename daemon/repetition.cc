@@ -63,7 +63,6 @@ void VainEdits::made(const std::string& tool, const nlohmann::json& arguments, b
   const std::string path = text_at(arguments, "path"), what = as_text(arguments);
   if (text_at(arguments, "command") != "undo_edit") {
     if (ok) in_place_.push_back({path, what});
-    else vain_.insert(among_those_in_place(what));
     return;
   }
   const auto last = std::find_if(in_place_.rbegin(), in_place_.rend(), [&](const Edit& edit) { return edit.path == path; });

@@ -40,7 +40,7 @@ class CallCounter {
   std::map<std::string, int> counts_;
 };
 
-// The edits of a turn that did not help: they failed, or were made and taken back. On the same files one of them does what it did then.
+// The edits of a turn that were made and taken back. On the same files one of them does what it did then.
 class VainEdits {
  public:
   // After a call that may have changed something; `ok`: it did what it was asked.

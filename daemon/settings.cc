@@ -40,7 +40,7 @@ constexpr Setting kSettings[] = {
     {"network_allow", "hosts that commands may reach by HTTP(S)", "none", Kind::hosts, 0, 0, {}, true},
     {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0, "auto edits ask plan read-only"},
     {"wake", "goes on when a background job ends", "attended", Kind::word, 0, 0, "attended always never", true},
-    {"temperature", "of sampling, in new sessions; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},
+    {"temperature", "of sampling; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},
     {"steps", "answers of the model in a turn, at most", "200", Kind::whole, 1, 1e6},
     {"hide_thinking", "lares run and the like show no thinking", "false", Kind::flag},
 };

@@ -26,7 +26,7 @@ class TurnCalls {
   asio::awaitable<int> run(protocol::Item& item, const tools::OnOutput& heard);
   void cancel(protocol::Item& item);
 
-  // It is an edit that this turn has made already, without success, or only to take it back.
+  // It is an edit that this turn has made already, and taken back.
   bool made_in_vain(const protocol::Item& call) const;
 
   bool worked() const { return worked_; }  // something ran that may have changed something

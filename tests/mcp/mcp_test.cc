@@ -41,6 +41,7 @@ using Clock = std::chrono::steady_clock;
 class Mcp : public testing::Test {
  protected:
   void SetUp() override {
+    ::signal(SIGPIPE, SIG_IGN);  // as in the daemon: a server may be gone when it is written to
     std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-XXXXXX").string();
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     dir_ = std::filesystem::canonical(name);
