@@ -15,7 +15,7 @@ namespace rpc = mcp::server;
 namespace {
 
 constexpr std::string_view kOurs = "lares-bridge-";  // requests of the bridge's own: their answers are not the client's
-constexpr const char *kInitialized = "notifications/initialized", *kCancelled = "notifications/cancelled";
+constexpr const char *kInitialized = "notifications/initialized", *kCancelled = "notifications/cancelled", *kPing = "ping";
 constexpr const char *kListen = "subscriptions/listen", *kAcknowledged = "notifications/subscriptions/acknowledged";
 
 // What a call did before its answer was lost is not known; everything else may be asked twice.
@@ -57,7 +57,7 @@ void McpTraffic::from_client(std::string_view line) {
   }
   if (!rpc::is_request(*message)) return notified(method, params, line);
   Request request{.id = (*message)["id"], .method = method, .line = std::string(line), .uri = rpc::string_member(params, "uri"), .n = ++n_requests_};
-  if (!connected_ && method == "ping") return tell_(rpc::result_text(request.id, Json::object()) + "\n");  // whoever looks whether we live starts no daemon
+  if (!connected_ && method == kPing) return answer_ping(request);
   if (open_.contains(id)) return tell_(rpc::error_text(request.id, {rpc::kInvalidRequest, fmt::format("the id {} is that of a request that still runs", id)}) + "\n");
   open_.emplace(id, std::move(request));
   push(std::string(line), id);
@@ -153,6 +153,9 @@ void McpTraffic::connected() {
   }
 }
 
+// Whoever looks whether we live starts no daemon.
+void McpTraffic::answer_ping(const Request& request) { tell_(rpc::result_text(request.id, Json::object()) + "\n"); }
+
 void McpTraffic::fail(const Request& request, const std::string& why) { tell_(rpc::error_text(request.id, {rpc::kInternal, request.method + ": " + why}) + "\n"); }
 
 void McpTraffic::lost() {
@@ -164,12 +167,13 @@ void McpTraffic::lost() {
   std::map<std::int64_t, std::string> again;  // ids, in the order in which they came
   for (auto at = open_.begin(); at != open_.end();) {
     Request& request = at->second;
-    if (!request.sent || may_be_sent_again(request.method)) {
+    if (request.method != kPing && (!request.sent || may_be_sent_again(request.method))) {
       request.sent = false;
       again[request.n] = at++->first;
       continue;
     }
-    fail(request, "the daemon was lost before it answered, so what came of it is not known; once it is back, resources/list and task_status find what was begun");
+    if (request.method == kPing) answer_ping(request);
+    else fail(request, "the daemon was lost before it answered, so what came of it is not known; once it is back, resources/list and task_status find what was begun");
     at = open_.erase(at);
   }
   out_.clear(), bytes_ = 0;  // what is in it besides is about the daemon that is gone

@@ -60,6 +60,7 @@ class McpTraffic {
   void notified(const std::string& method, const Json& params, std::string_view line);
   void answered(const Json& message);
   void fail(const Request& request, const std::string& why);
+  void answer_ping(const Request& request);
   bool is_for_client(const Json& message);
   bool take_from_out(const std::string& request);
 

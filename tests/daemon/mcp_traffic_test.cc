@@ -207,6 +207,15 @@ TEST(McpTraffic, WithoutADaemonWhoWaitsIsToldWhyAndAPingStartsNone) {
   p.traffic.from_client(R"({"jsonrpc":"2.0","id":9,"method":"ping"})");
   EXPECT_THAT(p.told(), ElementsAre(R"({"jsonrpc":"2.0","id":9,"result":{}})"));
   EXPECT_FALSE(p.traffic.waits());
+  for (const bool sent : {false, true}) {  // the daemon goes before it has answered one
+    p.traffic.connected();
+    if (sent) p.sent();
+    p.traffic.from_client(R"({"jsonrpc":"2.0","id":10,"method":"ping"})");
+    if (sent) p.sent();
+    p.traffic.lost();
+    EXPECT_THAT(p.told(), ElementsAre(R"({"jsonrpc":"2.0","id":10,"result":{}})"));
+    EXPECT_FALSE(p.traffic.waits());
+  }
   p.traffic.from_client(kCall);
   p.traffic.from_client(kList);
   p.traffic.give_up("it does not start");
