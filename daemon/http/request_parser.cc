@@ -1,6 +1,7 @@
 #include "daemon/http/request_parser.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -81,7 +82,7 @@ struct HttpRequestParser::Beast {
 };
 
 HttpRequestParser::HttpRequestParser(const HttpLimits& limits) : beast_(std::make_unique<Beast>()), limits_(limits) {
-  beast_->parser.header_limit(static_cast<std::uint32_t>(limits.header_bytes));
+  beast_->parser.header_limit(std::numeric_limits<std::uint32_t>::max());  // Beast's depends on where the bytes are cut; put() counts
   beast_->parser.body_limit(limits.body_bytes);
 }
 
@@ -98,9 +99,15 @@ tl::expected<std::size_t, HttpRefusal> HttpRequestParser::put(std::string_view b
   if (taken == bytes.size() || is_done()) return taken;
   begun_ = true;
   const bool had_head = has_head();
+  const std::size_t n_blank = taken;
   boost::system::error_code ec;
   taken += beast_->parser.put(asio::buffer(bytes.data() + taken, bytes.size() - taken), ec);
   if (ec && ec != http::error::need_more) return tl::unexpected(refusal_of(ec, limits_));
+  if (!had_head) {
+    head_bytes_ += taken - n_blank;
+    const std::size_t n_head = head_bytes_ + (has_head() ? 0 : bytes.size() - taken);  // what is not taken yet belongs to it
+    if (n_head > limits_.header_bytes) return tl::unexpected(refusal_of(http::error::header_limit, limits_));
+  }
   if (!had_head && has_head()) {
     if (auto read = head_read(); !read) return tl::unexpected(std::move(read.error()));
   }

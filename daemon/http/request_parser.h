@@ -40,6 +40,7 @@ class HttpRequestParser {
   HttpLimits limits_;
   HttpRequest request_;
   bool begun_ = false, expects_continue_ = false, http_10_ = false, keeps_alive_ = false;
+  std::size_t head_bytes_ = 0;  // taken
 };
 
 }  // namespace lares::daemon

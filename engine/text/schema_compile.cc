@@ -242,16 +242,17 @@ NodeId SchemaCompiler::number(const Json& schema, bool whole, const std::string&
   NumberRange& range = node.range;
   range.whole = whole;
   constexpr double kBeyond = 1e15;  // of 15 digits
+  constexpr std::int64_t kMost = 999'999'999'999'999;
   const auto bound = [&](const char* keyword, bool upper, bool open) {
     const auto it = schema.find(keyword);
     if (it == schema.end() || error_) return;
     const std::string at = fmt::format("{}.{}", path, keyword);
     if (!it->is_number()) return (void)fail(at, "it must be a number");
     const double about = it->get<double>();
-    if (upper ? about >= kBeyond : about <= -kBeyond) return;  // no number that is written comes there
-    if (upper ? about <= -kBeyond : about >= kBeyond)
+    const bool beyond = upper ? about >= kBeyond : about <= -kBeyond;  // only a number with an exponent comes there, and a bound forbids those
+    if (!beyond && (upper ? about <= -kBeyond : about >= kBeyond))
       return (void)fail(at, fmt::format("numbers are written with at most {} digits", kNumberDigitsMax));
-    const auto exact = decimal_of(*it);
+    const auto exact = beyond ? Decimal{upper ? kMost : -kMost} : decimal_of(*it);
     if (!exact) return (void)fail(at, fmt::format("it can be enforced with at most {} digits", kNumberDigitsMax));
     auto& place = upper ? range.high : range.low;
     bool& place_open = upper ? range.high_open : range.low_open;
@@ -259,7 +260,7 @@ NodeId SchemaCompiler::number(const Json& schema, bool whole, const std::string&
     const bool tighter =
         !place || (upper ? value(*exact) < value(*place) : value(*exact) > value(*place)) || value(*exact) == value(*place);
     if (!tighter) return;
-    place_open = open || (place && place_open && value(*exact) == value(*place));
+    place_open = (open && !beyond) || (place && place_open && value(*exact) == value(*place));
     place = exact;
   };
   bound("minimum", false, false);

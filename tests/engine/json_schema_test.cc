@@ -52,6 +52,7 @@ const std::vector<Case>& cases() {
       {"negative", R"({"type":"number","minimum":-1.75,"maximum":-0.5})", {"-1.75", "-1", "-0.5", "-0.50001"}, {"-1.76", "-2", "-0.4", "0", "1", "-0.49"}},
       {"steps", R"({"type":"number","multipleOf":25,"minimum":1,"maximum":1000})", {"25", "50", "1000", "75"}, {"0", "5", "1025", "26", "250000", "25.0"}},
       {"wide bounds", R"({"type":"integer","minimum":-9007199254740991,"maximum":9007199254740991})", {"0", "-999999999999999", "123"}, {"1.5", "1234567890123456"}},
+      {"a bound of too many digits", R"({"type":"number","minimum":0.5,"maximum":9007199254740993})", {"0.5", "999999999999999", "12.25"}, {"59e56", "1e2", "0.4", "-1"}},
       {"anyOf", R"({"anyOf":[{"type":"object","properties":{"kind":{"const":"point"},"x":{"type":"number"}},"required":["kind","x"]},
         {"type":"object","properties":{"kind":{"const":"poly"},"n":{"type":"integer"}},"required":["kind","n"]},{"type":"array","items":{"type":"string"}},{"type":"null"}]})",
        {R"({"kind":"point","x":1.5})", R"({"kind": "poly", "n": 3})", R"(["a"])", "null"}, {R"({"kind":"point","n":3})", R"({"kind":"poly","n":1.5})", R"({"kind":"line"})", "[1]", "true"}},

@@ -99,6 +99,20 @@ TEST(HttpRequestParser, WaitsForLeaveToSendTheBody) {
   EXPECT_FALSE(parse(get("/", "Host: localhost\r\nExpect: 100-continue\r\n")).expects_continue);
 }
 
+TEST(HttpRequestParser, TheHeadsLimitIsExactWhereverItIsCut) {
+  std::string most = "GET / HTTP/1.1\r\n";
+  for (int i = 0; i < 20; ++i) most += fmt::format("X{}: y\r\n", i);
+  most += "Host: ";
+  most += std::string(kSmall.header_bytes - most.size() - 4, 'h') + "\r\n\r\n";
+  const std::string more = std::string(most).insert(most.size() - 4, "h");
+  ASSERT_EQ(most.size(), kSmall.header_bytes);
+  for (const std::size_t step : {1u, 7u, 100u, 5000u}) {
+    SCOPED_TRACE(step);
+    EXPECT_EQ(parse(most, step).refused, 0u);
+    EXPECT_EQ(parse(more, step).refused, 431u);
+  }
+}
+
 TEST(HttpRequestParser, RefusesWithTheStatusThatSaysWhy) {
   const struct {
     unsigned status;
