@@ -105,8 +105,9 @@ tl::expected<std::size_t, HttpRefusal> HttpRequestParser::put(std::string_view b
   if (ec && ec != http::error::need_more) return tl::unexpected(refusal_of(ec, limits_));
   if (!had_head) {
     head_bytes_ += taken - n_blank;
-    const std::size_t n_head = head_bytes_ + (has_head() ? 0 : bytes.size() - taken);  // what is not taken yet belongs to it
-    if (n_head > limits_.header_bytes) return tl::unexpected(refusal_of(http::error::header_limit, limits_));
+    // Of one that is not whole, what is not taken yet is part and more is to come.
+    const bool too_long = has_head() ? head_bytes_ > limits_.header_bytes : head_bytes_ + (bytes.size() - taken) >= limits_.header_bytes;
+    if (too_long) return tl::unexpected(refusal_of(http::error::header_limit, limits_));
   }
   if (!had_head && has_head()) {
     if (auto read = head_read(); !read) return tl::unexpected(std::move(read.error()));
