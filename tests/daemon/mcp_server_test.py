@@ -377,7 +377,7 @@ class McpServerTest(CliCase):
         native = Client(self.socket)
         heard = []
         for i in range(60):  # until the bridge is there again
-            native.call("prompt/send", sessionId=session, id=f"again-{i}", content="and?")
+            native.call("prompt/send", sessionId=session, id=f"again-{i}", content="and?", delivery="queue")
             try:
                 heard.append(json.loads(c.readline(1)))
             except queue.Empty:
