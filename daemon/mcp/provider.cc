@@ -154,6 +154,7 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::st
     if (!made) co_return tl::unexpected(made.error());
     turn.session = *made;
   }
+  turn.watch = std::make_shared<TurnWatch>(sessions_.world().io, turn.session, call.can_be_asked("elicitation"));
   protocol::PromptSend send;
   send.session_id = turn.session->info().session_id;
   send.id = random_hex(kPromptIdBytes);
@@ -196,7 +197,8 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
 }
 
 asio::awaitable<McpProvider::End> McpProvider::follow(Call& call, Turn turn, bool goes_on) {
-  TurnWatch watch(sessions_.world().io, turn.session, call.can_be_asked("elicitation"));
+  if (!turn.watch) turn.watch = std::make_shared<TurnWatch>(sessions_.world().io, turn.session, call.can_be_asked("elicitation"));
+  TurnWatch& watch = *turn.watch;
   watch.follow(turn.id);
   const std::stop_callback on_end(call.ended(), [&] { watch.wake(); });
   double n_told = 0;
@@ -235,7 +237,7 @@ asio::awaitable<Reply<TurnReport>> McpProvider::reported(Recorded session, std::
 Reply<McpProvider::Turn> McpProvider::resumed(const Call& call) const {
   const auto found = sessions_.find(call.kept()["session"].get<std::string>());
   if (!found) return tl::unexpected(found.error());
-  return Turn{*found, call.kept()["turn"].get<std::int64_t>(), call.kept()["branch"].get<std::string>()};
+  return Turn{*found, call.kept()["turn"].get<std::int64_t>(), call.kept()["branch"].get<std::string>(), nullptr};
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json arguments) {

@@ -41,6 +41,7 @@ class McpProvider final : public mcp::server::Provider {
     std::shared_ptr<Session> session;
     std::int64_t id = 0;
     std::string branch;  // of a worktree made for it
+    std::shared_ptr<TurnWatch> watch;  // from before the prompt was sent: who asks at once is heard, and knows that somebody is there
   };
   enum class End { over, pending, left };  // left: nobody waits for it any more
 
