@@ -15,7 +15,6 @@
 #include "daemon/hooks/hooks.h"
 #include "daemon/instructions.h"
 #include "daemon/on_disk_pool.h"
-#include "daemon/overlay_wire.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"
@@ -673,29 +672,9 @@ void Session::subscribe(Subscriber* subscriber) {
   watch_jobs();
 }
 
-void Session::editor_is(Subscriber* subscriber) {
-  editor_ = subscriber;
-  overlays_->editor_came([subscriber, id = info_.session_id](const std::string& path, bool save) {
-    const protocol::Json params = {{"sessionId", id}, {"path", path}, {"save", save}};
-    subscriber->notify(id, protocol::notification_line(protocol::kSessionOverlayWanted, params), Subscriber::Weight::state);
-  });
-}
-
 void Session::unsubscribe(Subscriber* subscriber) {
   subscribers_.erase(subscriber);
   if (subscriber == editor_) editor_ = nullptr, overlays_->editor_left();
-}
-
-Reply<> Session::overlay(const std::string& path, std::optional<std::string> text, bool told) {
-  const std::string what = fmt::format("overlay of {} in session {}: ", path, info_.session_id);
-  const std::filesystem::path inside(path);
-  if (path.empty() || inside.is_absolute() || inside.lexically_normal() != inside || path.starts_with(".."))
-    return tl::unexpected(refusal(protocol::Code::invalid_params, what + "the path must be relative to the session's root, and inside it"));
-  if (text && text->size() > tools::kUnsavedBytesMax)
-    return tl::unexpected(refusal(protocol::Code::invalid_params, fmt::format("{}the text is {} bytes long, and {} at most are kept; save the file", what, text->size(), tools::kUnsavedBytesMax)));
-  overlays_->told(path, std::move(text), told);
-  if (told && !tools_.empty()) tools::note_shown(tools_, overlays_->shown());
-  return {};
 }
 
 }  // namespace lares::daemon

@@ -95,10 +95,9 @@ class Turn {
       }
       if (stop_.requested()) {
         end("cancelled", "");
-      } else if (!result_.reason.empty()) {
-      } else if (more.empty()) {
+      } else if (result_.reason.empty() && more.empty()) {
         end("end_turn", "");
-      } else {
+      } else if (!more.empty()) {
         auto going_on = go_on({}, more, /*with_task=*/true);
         co_await std::move(going_on);
       }
@@ -123,7 +122,7 @@ class Turn {
       if (found) checked = std::move(*found);
       if (checked.done && !checked.text.empty()) items_.complete({.kind = "note", .text = checked.text});
       if (checked.done) co_return more;
-      if (++n_sent_back_ > kSentBackMax) end("unfinished", checked.text.substr(0, checked.text.find('\n')));
+      if (++n_sent_back_ > kSentBackMax) end("unfinished", checked.text.substr(0, checked.text.find('\n')) + "; a prompt such as `go on` continues");
       else more.push_back(std::move(checked.text));
     }
     for (const auto& text : more) items_.complete({.kind = "note", .text = text});

@@ -413,7 +413,7 @@ TEST_F(TurnTest, WhatIsNeverDoneEndsUnfinished) {
   for (int i = 0; i <= kSentBackMax; ++i) plays.push_back({fmt::format("{}</think>Done.", i)});
   const auto result = turn(plays);
   EXPECT_EQ(result.reason, "unfinished");
-  EXPECT_EQ(result.message, fmt::format("{} is missing.", kSentBackMax + 1));
+  EXPECT_EQ(result.message, fmt::format("{} is missing.; a prompt such as `go on` continues", kSentBackMax + 1));
 }
 
 // What only answered has nothing to be checked.
