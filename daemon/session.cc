@@ -281,6 +281,16 @@ void Session::make_toolbox() {
   if (!tools_.empty()) return;
   tools_ = make_tools(world_.io, toolbox_options(), asker());
   tools::use_editor(tools_, overlays_);
+  tools::ask_what_was_shown(tools_, [this](const std::string& path) { return was_shown(path); });
+}
+
+// These tools may be younger than what the model was shown: it resumed, rewound or was forked.
+std::optional<tools::KnownText> Session::was_shown(const std::string& path) const {
+  if (!pinned_) return std::nullopt;
+  Seen seen = pinned_->view.seen(path);
+  const bool had_text = seen.state == Seen::State::text || (seen.state == Seen::State::hidden && seen.shown == tools::Shown::full && seen.reason.empty());
+  if (!had_text || seen.blob.empty()) return std::nullopt;
+  return tools::KnownText{std::move(seen.blob), seen.state == Seen::State::text ? std::move(seen.text) : nullptr};
 }
 
 ToolboxOptions Session::toolbox_options() const { return {.builtin = builtin_options(), .mcp_config = world_.mcp_config, .mcp_servers = servers_}; }

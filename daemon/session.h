@@ -221,6 +221,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Ask asker();
   void with_hooks(TurnInput& input, HookConfig config);
   void note_shown(const View& view, const tools::Workspace& files);
+  std::optional<tools::KnownText> was_shown(const std::string& path) const;
   void record_shown();
   asio::awaitable<void> pin_again();
   Beginning begin_with(const Resident::Beginning& beginning, const std::string& task, std::vector<std::string>& notes) const;

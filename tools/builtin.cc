@@ -28,4 +28,9 @@ void note_shown(const std::vector<std::unique_ptr<Tool>>& tools, const std::vect
   }
 }
 
+void ask_what_was_shown(const std::vector<std::unique_ptr<Tool>>& tools, const WasShown& was_shown) {
+  for (const auto& tool : tools)
+    if (auto* editor = dynamic_cast<EditTool*>(tool.get())) editor->ask_what_was_shown(was_shown);
+}
+
 }  // namespace lares::tools

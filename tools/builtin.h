@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,8 +38,17 @@ asio::awaitable<std::string> shell_unavailable_reason(const BuiltinOptions& opti
 std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io, const BuiltinOptions& options);
 
 // The session's prompt shows these files (list_files): an edit of one that has changed since is refused, once, with the
-// difference. Without this a file counts as seen from its first view or edit on.
+// difference.
 struct File;
 void note_shown(const std::vector<std::unique_ptr<Tool>>& tools, const std::vector<File>& files);
+
+// Likewise, for a session whose tools are not those that it began with. Without either a file counts as seen from its first view or
+// edit on.
+struct KnownText {
+  std::string sha;                          // blob_sha of the text as it is shown
+  std::shared_ptr<const std::string> text;  // null: not at hand
+};
+using WasShown = std::function<std::optional<KnownText>(const std::string& path)>;  // relative to the root
+void ask_what_was_shown(const std::vector<std::unique_ptr<Tool>>& tools, const WasShown& was_shown);
 
 }  // namespace lares::tools

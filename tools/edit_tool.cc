@@ -316,17 +316,29 @@ tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target
   }
   if (is_binary(data->bytes)) return tl::unexpected(fmt::format("The path {} is a binary file and cannot be edited. Write it anew with a program, in `bash`.", target.shown));
   if (unsaved_) return tl::unexpected(refuse_unsaved(target, *data));
-  const auto seen = seen_.find(data->path);
   const std::string now = shown_text(data->bytes);
-  if (seen != seen_.end() && seen->second.sha != blob_sha(now)) {
-    std::string text = fmt::format("No edit was performed: {} changed since you last saw it. ", target.shown);
-    text += seen->second.has_text
-                ? "These lines differ:\n" + unified_diff(data->path, seen->second.text, now, kStaleDiffBytesMax)
-                : "View it again first.\n";
+  if (std::string stale = changed_since_seen(target, data->path, now); !stale.empty()) {
     note_seen(data->path, now);
-    return tl::unexpected(std::move(text));
+    return tl::unexpected(std::move(stale));
   }
   return std::move(*data);
+}
+
+// Why a file that is `now` is not edited; "" when that is what the model has before it, or when nobody knows what it has.
+std::string EditTool::changed_since_seen(const Target& target, const std::string& path, const std::string& now) const {
+  std::string sha;
+  const std::string* text = nullptr;
+  std::optional<KnownText> known;
+  if (const auto seen = seen_.find(path); seen != seen_.end()) {
+    sha = seen->second.sha;
+    if (seen->second.has_text) text = &seen->second.text;
+  } else if (was_shown_ && (known = was_shown_(path))) {
+    sha = known->sha;
+    text = known->text.get();
+  }
+  if (sha.empty() || sha == blob_sha(now)) return "";
+  return fmt::format("No edit was performed: {} changed since you last saw it. {}", target.shown,
+                     text ? "These lines differ:\n" + unified_diff(path, *text, now, kStaleDiffBytesMax) : "View it again first.\n");
 }
 
 Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) {

@@ -33,6 +33,8 @@ class EditTool : public Tool {
 
   // The session's model has this text of the file before it; an edit of anything else is refused.
   void note_seen(const std::string& path, const std::string& shown);
+  // Asked, during a run, of files of which nothing was noted.
+  void ask_what_was_shown(WasShown was_shown) { was_shown_ = std::move(was_shown); }
 
  private:
   struct Target {
@@ -79,10 +81,12 @@ class EditTool : public Tool {
   Outcome commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note);
   tl::expected<Target, std::string> locate(const nlohmann::json& args, bool for_view) const;
   tl::expected<FileData, std::string> open_for_edit(const Target& target);
+  std::string changed_since_seen(const Target& target, const std::string& path, const std::string& now) const;
 
   BuiltinOptions options_;
   std::shared_ptr<EditorTexts> editor_;  // null: files are what is on disk
   Spec spec_;
+  WasShown was_shown_;                // may be empty
   std::map<std::string, Seen> seen_;  // by path relative to the root
   std::size_t seen_bytes_ = 0;
   std::deque<Undo> undos_;  // oldest first

@@ -1,7 +1,6 @@
 """Users of a daemon that is killed under them: what they do, what they are told, and what therefore has to be on disk."""
 import json
 import os
-import re
 import threading
 import uuid
 
@@ -237,10 +236,10 @@ class Actor(threading.Thread):
     def edit(self):
         path = os.path.join(self.world.root, self.file)
         with open(path, encoding="utf-8") as f:
-            now = re.match(r"version: (\S+)\n", f.read())[1]
-        version = self.world.next_version()
-        self.world.record.whole(path, file_text(version))
-        return "hm</think>Edit." + call("str_replace_editor", command="str_replace", path=path, old_str=f"version: {now}\n", new_str=f"version: {version}\n")
+            now, rest = f.readline(), f.read()
+        version = f"version: {self.world.next_version()}\n"
+        self.world.record.whole(path, version + rest)
+        return "hm</think>Edit." + call("str_replace_editor", command="str_replace", path=path, old_str=now, new_str=version)
 
     def new_file(self):
         path = os.path.join(self.world.root, f"n{self.world.next_version()}.txt")

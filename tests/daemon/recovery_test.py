@@ -40,6 +40,47 @@ class RecoveryTest(DaemonCase):
         self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")  # it was promised
         self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 2)
 
+    def test_what_changes_under_an_edit_is_not_lost_by_a_session_that_goes_on(self):
+        """Resumed, forked or rewound: an edit of text that the model was not told of is refused, and the next has what it needs."""
+        path = os.path.join(self.root, "a.txt")
+        ask = call("ask_user", question="Now?")
+        edit = call("str_replace_editor", command="str_replace", path=path, old_str="alpha", new_str="beta")
+        end = "\n</\uff5cDSML\uff5ctool_calls>"
+        both = "hm</think>Both." + ask[:-len(end)] + edit[edit.index("\n<\uff5cDSML\uff5cinvoke"):]
+        one = "hm</think>Again." + edit
+        for how in ("resumed", "forked", "rewound"):
+            with self.subTest(how):
+                with open(path, "w") as f:
+                    f.write("alpha\n")
+                c = self.start("hm</think>One.", "hm</think>Two.", both, one, "hm</think>Done.")
+                s = self.session(c)
+                for turn in (1, 2):
+                    self.prompt(c, s, "Look.", id=f"p{turn}")
+                    c.until("turn/ended", turnId=turn)
+                turn = 3
+                if how == "resumed":
+                    self.daemon.kill()
+                    c = self.start(both, one, "hm</think>Done.")
+                elif how == "forked":
+                    s, turn = c.call("session/fork", sessionId=s)["sessionId"], 1
+                else:
+                    c.call("session/rewind", sessionId=s, turnId=2)
+                c.call("session/subscribe", sessionId=s, interactive=True)
+                self.prompt(c, s, "Change it.", id="edit")
+                waiting = c.until("item/updated")[-1]["params"]
+                while waiting["sessionId"] != s or waiting["item"]["state"] != "waiting":
+                    waiting = c.until("item/updated")[-1]["params"]
+                with open(path, "w") as f:
+                    f.write("alpha\nsomebody else's\n")
+                c.call("question/reply", sessionId=s, itemId=waiting["item"]["id"], text="Yes.")
+                told = [m["params"] for m in c.until("turn/ended", sessionId=s, turnId=waiting["item"]["turnId"]) if m["method"] == "item/completed"]
+                edits = [p["item"] for p in told if p["sessionId"] == s and p["item"].get("name") == "str_replace_editor"]
+                self.assertEqual([e["state"] for e in edits], ["failed", "done"], edits)
+                self.assertIn("a.txt changed since you last saw it.", edits[0]["output"])
+                with open(path) as f:
+                    self.assertEqual(f.read(), "beta\nsomebody else's\n")
+                self.daemon.kill()
+
     def test_a_torn_journal_is_mended(self):
         c = self.start("hm</think>One.")
         s = self.session(c)
