@@ -238,7 +238,12 @@ def settle(home, session):
             return
         if progress.at_rest() and not now.get("turnId", 0) and not c.call("session/history", sessionId=session, after=last, limit=1)["events"]:
             break
-        hear(c.next())
+        try:
+            hear(c.next())
+        except TimeoutError as e:
+            now = Client(home.socket).call("session/get", sessionId=session)
+            raise AssertionError(f"session {session}: nothing was told for {c.sock.gettimeout():.0f} s; waiting {progress.waiting}, running {progress.running}, "
+                                 f"told to {last}: {now}") from e
     id = str(uuid.uuid4())
     try:
         turn = c.call("prompt/send", sessionId=session, id=id, content="Go on.\n" + say("hm</think>Going on."))["turnId"]
@@ -359,11 +364,12 @@ def main():
     parser.add_argument("lares", type=os.path.abspath)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
-    parser.add_argument("--keep", action="store_true", help="the home of a failure")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="a multiple of %d: the kills before are left out" % ROUNDS_OF_A_HOME)
+    parser.add_argument("--keep", action="store_true", help="the home of a failure, and its daemon until Enter")
     args = parser.parse_args()
     counts = collections.Counter()
     home = None
-    for n in range(args.kills):
+    for n in range(args.first, args.kills):
         rng = random.Random(f"{args.seed}/{n}")
         if home is None:
             home = Home(args.daemon, args.lares, n, args.seed)
@@ -379,6 +385,8 @@ def main():
         except BaseException:
             traceback.print_exc()
             print(f"--seed {args.seed}, kill {n}" + (f", {home.home}" if args.keep else ""), file=sys.stderr)
+            if args.keep:
+                input("as it stands; Enter ends the daemon")
             home.daemon.kill()
             if not args.keep:
                 shutil.rmtree(home.home, ignore_errors=True)

@@ -169,9 +169,13 @@ class McpHttpTest(CliCase):
         self.assertEqual(self.send("GET", Accept="application/json", **session).status, 406)
 
     def test_an_old_client_gets_no_event_without_data(self):
-        self.start(THINK + "An answer.")
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": THINK + "An answer.", "gate": gate})  # an answer at once is no stream
         session = self.legacy(version="2025-06-18")
         response = self.send(body=self.message("tools/call", name="ask_repo", arguments={"question": "what?"}, _meta={"progressToken": 1}), **session)
+        with open(gate, "w") as f:
+            f.write("x")
         self.assertTrue(all(m for _, m in self.events(response)))
 
     def test_pages_of_other_sites_are_not_let_in(self):
