@@ -105,6 +105,7 @@ asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& gen
     auto writing = reader.write(std::exchange(text, ""));
     co_await std::move(writing);
   }
+  if (!is_answer(generation.end())) text += sse_data(openai_body(error_of(generation.end())));  // as in chat.cc
   text += sse_data(answer.piece("", {}, finish_reason(generation.end().reason)));
   if (answer.with_usage()) text += sse_data(answer.usage(generation.end().usage));
   auto writing = reader.write(text + std::string(kSseDone));

@@ -409,6 +409,9 @@ TEST_F(ChatTest, FimFillsTheMiddle) {
   EXPECT_NE(counted->answer.body.find(R"("choices":[],"usage":{"prompt_tokens":3)"), std::string::npos) << counted->answer.body;
   generations.script.end.reason = GenerationEnd::Reason::failed;
   EXPECT_EQ(ask("POST", "/beta/completions", R"({"prompt": "a"})")->answer.status, 500u);
+  const std::string cut = ask("POST", "/beta/completions", R"({"prompt": "a", "stream": true})")->answer.body;
+  EXPECT_NE(cut.find("data: {\"error\":{"), std::string::npos) << cut;
+  EXPECT_LT(cut.find("data: {\"error\":{"), cut.find("insufficient_system_resource")) << cut;
   generations.script.end.reason = GenerationEnd::Reason::cancelled;
   EXPECT_EQ(ask("POST", "/beta/completions", R"({"prompt": "a"})")->answer.status, 503u);
   for (const char* const body : {R"({"suffix": "x"})", R"({"prompt": "x", "max_tokens": 4097})", R"({"prompt": "x", "logprobs": 21})"}) {
