@@ -8,18 +8,13 @@
 
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/follower.h"
+#include "daemon/cli/own_worktree.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
-#include "daemon/worktree_wire.h"
 
 namespace lares::cli {
 namespace {
-
-constexpr std::chrono::minutes kWorktreeTimeout{10};  // to make one: a checkout and two snapshots
-constexpr int kTitleColumns = 60;
-
-std::string title_of(const std::string& prompt) { return clip(one_line(prompt.substr(0, 4 * kTitleColumns)), kTitleColumns, ""); }
 
 class OneTurn final : public Follower {
  public:
@@ -52,13 +47,9 @@ class OneTurn final : public Follower {
     request.settings.policy = options_.policy;
     request.settings.unattended = "skip";  // this command waits for the turn's end: it must come
     if (!worktree_) return link_.call<protocol::SessionInfo>(request);
-    request.title = title_of(prompt_);  // its branch is called by it
-    protocol::WorktreeCreate create;
-    create.create = std::move(request), create.worktree = true;
-    auto made = link_.call<protocol::WorktreeCreated>(create, kWorktreeTimeout);
+    auto made = create_in_worktree(link_, std::move(request), prompt_);
     if (!made) return tl::unexpected(std::move(made.error()));
-    if (!daemon_.json)
-      view_.note(Style::dim, fmt::format("works in {}, on the branch {}; `lares apply {}` brings what it does into your worktree", made->session.root, made->branch, made->session.session_id));
+    if (!daemon_.json) view_.note(Style::dim, worktree_told(*made));
     return std::move(made->session);
   }
 

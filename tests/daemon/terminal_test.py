@@ -55,6 +55,10 @@ class TerminalTest(unittest.TestCase):
         self.assertEqual(t.screen.unknown, [])
         return t.screen.text()
 
+    def read(self, path):
+        with open(path) as f:
+            return f.read()
+
     def gated(self, text):
         return {"text": text, "gate": self.gate}
 
@@ -92,6 +96,20 @@ class TerminalTest(unittest.TestCase):
         t.write("/diff\r")
         t.until(r"/diff.*a\.txt.*\+gamma")
         self.assertIn("`lares --continue` goes on", self.leave(t))
+
+    def test_a_session_in_a_worktree_of_its_own(self):
+        os.rmdir(os.path.join(self.root, ".git"))
+        for command in (["init", "-q"], ["add", "a.txt"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "first"]):
+            subprocess.run(["git", "-C", self.root, *command], check=True)
+        self.start(THINK + call("bash", command="sed -i s/beta/gamma/ a.txt"), THINK + "Done.")
+        t = self.open("--worktree", width=200)
+        t.write("Make it gamma.\r")
+        text = t.until("finished.*› ?$")
+        told = re.search(r"works in (\S+), on the branch (lares/make-it-gamma\S*); `lares apply (\S+)`", text)
+        self.assertTrue(told, text)
+        self.assertEqual(self.read(os.path.join(told[1], "a.txt")), "alpha\ngamma\n")
+        self.assertEqual(self.read(os.path.join(self.root, "a.txt")), "alpha\nbeta\n")
+        self.assertIn(f"session {told[3]}: `lares --session {told[3]}` goes on", self.leave(t))
 
     def test_the_status_says_what_is_cached_and_new(self):
         view = call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt"))

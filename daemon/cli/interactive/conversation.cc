@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/cli/own_worktree.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/start.h"
 
@@ -68,23 +69,31 @@ Result<std::vector<protocol::SessionInfo>> Conversation::sessions() {
   return std::move(listed->sessions);
 }
 
-Result<> Conversation::ready_to_say() {
+Result<protocol::SessionInfo> Conversation::create(const std::string& prompt) {
+  protocol::SessionCreate create;
+  create.root = root_;
+  create.settings = settings_;
+  if (!in_own_worktree_) return link_.call<protocol::SessionInfo>(create);
+  auto made = create_in_worktree(link_, std::move(create), prompt);
+  if (!made) return tl::unexpected(std::move(made.error()));
+  events_.in_worktree(*made);
+  return std::move(made->session);
+}
+
+Result<> Conversation::ready_to_say(const std::string& prompt) {
   if (!link_.connected()) {
     if (auto reached = reach(); !reached) return reached;
     if (session_) return subscribe(last_seq_);
   }
   if (session_) return {};
-  protocol::SessionCreate create;
-  create.root = root_;
-  create.settings = settings_;
-  auto made = link_.call<protocol::SessionInfo>(create);
+  auto made = create(prompt);
   if (!made) return tl::unexpected(std::move(made.error()));
   session_ = std::move(*made);
   return subscribe(session_->last_seq);
 }
 
 Result<> Conversation::policy(const std::string& name) {
-  if (auto ready = ready_to_say(); !ready) return ready;
+  if (auto ready = ready_to_say(/*prompt=*/""); !ready) return ready;
   protocol::SessionPolicy request;
   request.session_id = session_->session_id;
   request.policy = name;
@@ -94,7 +103,7 @@ Result<> Conversation::policy(const std::string& name) {
 }
 
 void Conversation::say(const std::string& content, std::string_view delivery, std::string_view mode) {
-  if (auto ready = ready_to_say(); !ready) {
+  if (auto ready = ready_to_say(content); !ready) {
     events_.failed(ready.error());
     events_.not_sent(content);
     return;

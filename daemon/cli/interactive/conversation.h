@@ -13,6 +13,7 @@
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
 #include "daemon/protocol.h"
+#include "daemon/worktree_wire.h"
 
 namespace lares::cli {
 
@@ -26,6 +27,7 @@ class Conversation {
     std::function<void(std::string line)> reconnected;           // and how that came
     std::function<void(const Error&)> failed;                    // something asked for did not happen
     std::function<void(const std::string& content)> not_sent;    // a prompt the daemon never took
+    std::function<void(const protocol::WorktreeCreated&)> in_worktree;
   };
   // `link` and `daemon` outlive it.
   Conversation(Link& link, const DaemonOptions& daemon, std::string root, Events events);
@@ -33,6 +35,7 @@ class Conversation {
   // Reaches the daemon; the session itself is made with the first prompt.
   Result<> begin();
   void settings(protocol::SessionSettings settings) { settings_ = std::move(settings); }
+  void in_own_worktree(bool yes) { in_own_worktree_ = yes; }  // each session that is begun
 
   // Goes on with a session: what has happened in it is not replayed, what is open comes as snapshots.
   Result<> resume(const std::string& session_id);
@@ -64,7 +67,8 @@ class Conversation {
  private:
   Result<> reach();
   Result<> subscribe(std::int64_t after);
-  Result<> ready_to_say();
+  Result<> ready_to_say(const std::string& prompt);
+  Result<protocol::SessionInfo> create(const std::string& prompt);
   void send(const protocol::PromptSend& prompt);
   void give_back();
 
@@ -73,6 +77,7 @@ class Conversation {
   std::string root_;
   Events events_;
   protocol::SessionSettings settings_;
+  bool in_own_worktree_ = false;
   std::optional<protocol::SessionInfo> session_;
   std::int64_t last_seq_ = 0, turn_id_ = 0;
   bool started_ = false;

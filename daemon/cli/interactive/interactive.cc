@@ -12,6 +12,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/line_editor.h"
 #include "daemon/cli/interactive/plain_input.h"
+#include "daemon/cli/own_worktree.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
 #include "daemon/version.h"
@@ -43,7 +44,11 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
             {.waiting = [this](std::string_view what) { view_.waiting(what), input_->show(); },
              .reconnected = [this](const std::string& how) { reconnected(how); },
              .failed = [this](const Error& error) { view_.turn_ended(), complain(error); },
-             .not_sent = [this](const std::string& content) { input_->put_back(content); }}) {
+             .not_sent = [this](const std::string& content) { input_->put_back(content); },
+             .in_worktree = [this](const protocol::WorktreeCreated& made) {
+               view_.note(Style::dim, worktree_told(made));
+               transcript_.set_root(made.session.root);
+             }}) {
   InputEvents events{.wait = [this] { wait(); },
                      .submitted = [this](std::string line) { submitted(line), after_happenings(); },
                      .leave = [this] { input_->stop(); },
@@ -74,6 +79,7 @@ Result<> Interactive::begin() {
   protocol::SessionSettings settings = options_.settings;
   settings.no_sandbox = options_.no_sandbox;
   talk_.settings(settings);
+  talk_.in_own_worktree(options_.worktree);
   transcript_.set_root(options_.root);
   greet();
   std::string id = options_.session;
@@ -98,8 +104,10 @@ void Interactive::greet() {
 
 void Interactive::say_how_to_go_on() {
   if (!talk_.has_session() || talk_.session().last_seq <= 1) return;
-  const char* what = talk_.running_turn() != 0 ? "the turn goes on in the daemon; `lares --continue` shows it" : "`lares --continue` goes on";
-  screen_.line(screen_.terminal().paint(Style::dim, fmt::format("session {}: {}", talk_.session().session_id, what)));
+  const std::string& id = talk_.session().session_id;
+  const std::string command = talk_.session().root == options_.root ? "lares --continue" : "lares --session " + id;
+  const bool runs = talk_.running_turn() != 0;
+  screen_.line(screen_.terminal().paint(Style::dim, fmt::format("session {}: {}`{}` {}", id, runs ? "the turn goes on in the daemon; " : "", command, runs ? "shows it" : "goes on")));
 }
 
 void Interactive::wait() {

@@ -21,6 +21,7 @@ namespace lares::cli {
 struct InteractiveOptions {
   std::string root, session;  // session: go on with this one; empty: begin one with the first prompt
   bool newest = false, no_sandbox = false;
+  bool worktree = false;  // each session that is begun works in one of its own
   protocol::SessionSettings settings;  // of a session that is begun
 };
 

@@ -18,8 +18,9 @@ int interactive_command(int argc, const char* const* argv) {
   DaemonOptions daemon;
   InteractiveOptions options;
   auto* session = app.add_option("--session", options.session, "go on with this session (see lares sessions)");
-  app.add_flag("--continue", options.newest, "go on with the newest session of this repository")->excludes(session);
+  auto* newest = app.add_flag("--continue", options.newest, "go on with the newest session of this repository")->excludes(session);
   app.add_option("--root", options.root, "the repository (default: the git worktree around the current directory, else that directory)")->excludes(session);
+  app.add_flag("--worktree", options.worktree, "work in a git worktree of its own; see lares apply")->excludes(session)->excludes(newest);
   app.add_flag("--dangerously-no-sandbox", options.no_sandbox, "let the model's commands run with all your rights, unconfined")->excludes(session);
   daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
   if (const auto over = parse(app, argc, argv)) return *over;
