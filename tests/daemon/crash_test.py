@@ -254,9 +254,10 @@ def settle(home, session):
                                  f"told to {last}: {now}") from e
     id = str(uuid.uuid4())
     try:
-        turn = c.call("prompt/send", sessionId=session, id=id, content="Go on.\n" + say("hm</think>Going on."))["turnId"]
+        c.call("prompt/send", sessionId=session, id=id, content="Go on.\n" + say("hm</think>Going on."))
     except Refused as e:
         raise AssertionError(f"session {session} does not go on: {e}") from e
+    turn = c.until("turn/started", promptId=id)[-1]["params"]["turnId"]  # at once, or after a rewind that its client did not wait for
     ended = c.until("turn/ended", turnId=turn)[-1]["params"]
     if ended["reason"] != "end_turn":
         raise AssertionError(f"session {session} does not go on: {ended}")
@@ -386,6 +387,8 @@ def main():
         victim = rng.choices(["daemon", "shell", "command line"], [8, 1, 1])[0]
         try:
             one_round(home, victim, rng, counts)
+            if (n + 1) % 50 == 0:
+                print(f"{n + 1} of {args.kills} kills", file=sys.stderr, flush=True)
             if (n + 1) % ROUNDS_OF_A_HOME == 0 or n + 1 == args.kills:
                 check_facts(home, sorted(home.record.facts))  # what later kills could have taken
                 home.end()
