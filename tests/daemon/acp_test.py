@@ -28,9 +28,7 @@ class AcpTest(CliCase):
         os.makedirs(self.bin)
         shutil.copy(cli_case.LARES, self.bin)
         self.script()
-        with open(os.path.join(self.bin, "laresd"), "w") as f:
-            f.write(f'#!/bin/sh\nexec "{cli_case.EXECUTABLE}" "$2" "$4" "{self.home}/script.json"\n')
-        os.chmod(f.name, 0o700)
+        self.install_daemon()
         self.editors = []
 
     def tearDown(self):
@@ -38,6 +36,11 @@ class AcpTest(CliCase):
             editor.process.kill()
             editor.close()
         super().tearDown()
+
+    def install_daemon(self, environment=""):
+        with open(os.path.join(self.bin, "laresd"), "w") as f:
+            f.write(f'#!/bin/sh\n{environment} exec "{cli_case.EXECUTABLE}" "$2" "$4" "{self.home}/script.json"\n')
+        os.chmod(f.name, 0o700)
 
     def script(self, *answers):
         with open(os.path.join(self.home, "script.json"), "w", encoding="utf-8") as f:
@@ -72,6 +75,21 @@ class AcpTest(CliCase):
 
     def socket_is_there(self):
         return os.path.exists(self.socket)
+
+    def test_long_reading_is_told_in_quarters_and_short_reading_is_not(self):
+        self.install_daemon("LARES_TEST_CHUNK=1024 LARES_TEST_CHUNK_MS=20")
+        self.script(THINK + "Read.", THINK + "Short.", THINK + "Read.")
+        reading = lambda texts: [t for t in texts if t.startswith("Reading: ")]
+        editor, session = self.begin(can={"session": {"notices": {}}})
+        editor.answer(editor.prompt(session, "word " * 8000))
+        told = reading(u["title"] for u in editor.updates("notice"))
+        self.assertTrue(2 <= len(told) <= 4, told)
+        self.assertRegex(told[0], r"^Reading: [\d.]+k? of 4\dk tokens$")
+        editor.answer(editor.prompt(session, "Now this."))
+        self.assertEqual(reading(u["title"] for u in editor.updates("notice")), told)
+        other, session = self.begin()  # one that knows no notices hears it once, as a thought
+        other.answer(other.prompt(session, "other " * 8000))
+        self.assertEqual(len(reading(u["content"]["text"] for u in other.updates("agent_thought_chunk"))), 1)
 
     def test_the_editors_mcp_servers_are_the_sessions(self):
         servers = self.mcp_servers()

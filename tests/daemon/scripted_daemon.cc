@@ -5,7 +5,7 @@
 // "files": it writes the file that is asked for with whatever tool a client has; {"files": {"us": 0, "broken": 0}}: with
 // these mishaps (tests/clients/client_director.h).
 // In the environment: $LARES_TEST_CONFIG, the folder of the user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context;
-// $LARES_TEST_CHUNK: it evaluates prompts so many tokens at a time, and has prefixes; $LARES_TEST_HTTP=quick: HTTP's patience is a second
+// $LARES_TEST_CHUNK: it evaluates prompts so many tokens at a time, each in $LARES_TEST_CHUNK_MS, and has prefixes; $LARES_TEST_HTTP=quick: HTTP's patience is a second
 // where it was a minute; $LARES_TEST_LISTEN: as --listen; $LARES_TEST_WAKE=never: no session goes on by itself. It also answers what http_routes.h says.
 #include <unistd.h>
 
@@ -14,7 +14,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string_view>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -54,7 +56,10 @@ int main(int argc, char** argv) {
   options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts") return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
     const auto as_asked = [&](std::unique_ptr<daemon::ScriptedEngine> engine) {
-      if (const char* chunk = std::getenv("LARES_TEST_CHUNK")) engine->evaluate_in_chunks(std::atoll(chunk));
+      const char* const ms = std::getenv("LARES_TEST_CHUNK_MS");
+      std::function<void(std::int64_t)> wait;
+      if (ms) wait = [takes = std::chrono::milliseconds(std::atoll(ms))](std::int64_t) { std::this_thread::sleep_for(takes); };
+      if (const char* chunk = std::getenv("LARES_TEST_CHUNK")) engine->evaluate_in_chunks(std::atoll(chunk), wait);
       return engine;
     };
     const std::int64_t n_context = context ? std::atoll(context) : 1 << 20;

@@ -88,7 +88,11 @@ class ScriptedTimeline final : public engine::Timeline {
   std::span<const Token> tokens() const override { return tokens_; }
 
   engine::Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const engine::Progress& progress) override {
-    if (engine_.info_.n_chunk > 0) return evaluate(prompt, stop);
+    if (engine_.info_.n_chunk > 0) {
+      auto evaluated = evaluate(prompt, stop);
+      if (evaluated) progress_to(progress, *evaluated);
+      return evaluated;
+    }
     const auto common = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin();
     tokens_.assign(prompt.begin(), prompt.end());
     // Behind anything but these nobody is asked to speak yet: the prompt goes on.
