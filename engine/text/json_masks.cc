@@ -1,5 +1,10 @@
 #include "engine/text/json_masks.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
 namespace lares::engine {
 
 std::size_t JsonMasks::Hash::operator()(const JsonWay& w) const {
@@ -44,22 +49,31 @@ const TokenMask& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way) {
     closing.string = StringAt::text;
     walker.step(closing, '"', begin);
     walk(walker, tokens.crossing, ByteTrie::kRoot, 0, mask);
-  } else if (const Pattern* const pattern = walker.pattern_of(way)) {
+  } else if (const auto pattern = walker.pattern_of(way)) {
     mask.assign(vocabulary_->ordinary_mask().size(), 0);
-    JsonWay at = way;
-    walk_pattern(walker, at, *pattern, ByteTrie::kRoot, mask);
+    mask_pattern(walker, way, pattern, mask);
   } else {
     mask.assign(vocabulary_->ordinary_mask().size(), 0);
     begin.add(way);
-    walk(walker, vocabulary_->ordinary(), ByteTrie::kRoot, 0, mask);
+    walk(walker, vocabulary_->not_numerals(), ByteTrie::kRoot, 0, mask);
+    walk_numerals(walker, way, ByteTrie::kRoot, 0, mask);
   }
   return masks_.emplace(way, std::move(mask)).first->second;
 }
 
+// Most tokens are nothing to the walker: with a pattern's masks it is asked about the special ones alone.
+void JsonMasks::mask_pattern(JsonWalker& walker, JsonWay way, const std::shared_ptr<const Pattern>& pattern, TokenMask& out) {
+  const TextKind kind = way.at == JsonWay::At::text ? TextKind::plain : TextKind::json_string;
+  auto& masks = patterns_[pattern];
+  if (!masks) masks = vocabulary_->store().pattern_masks(pattern, kind);
+  const bool ready = masks->ready();
+  if (ready) masks->add(*vocabulary_, way.state, way.string == StringAt::escape, out);
+  walk_pattern(walker, way, *pattern, ready ? vocabulary_->special(kind) : vocabulary_->ordinary(), ByteTrie::kRoot, out);
+}
+
 // As walk(), of a string that is held to a pattern: a loose one lets most of the vocabulary pass, and a table's state is quicker to try on
 // than a way. What leaves the pattern's text, or is escaped, is the walker's.
-void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern, std::uint32_t node, TokenMask& out) {
-  const ByteTrie& trie = vocabulary_->ordinary();
+void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern, const ByteTrie& trie, std::uint32_t node, TokenMask& out) {
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   const Pattern::State here = way.state;
   for (std::uint32_t child = first; child < first + n; ++child) {
@@ -76,17 +90,64 @@ void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pa
     way.state = pattern.step(here, byte);
     if (way.state != Pattern::kDead) {
       for (const Token id : trie.ids(child)) allow(out, id);
-      if (trie.node(child).n_children > 0) walk_pattern(walker, way, pattern, child, out);
+      if (trie.node(child).n_children > 0) walk_pattern(walker, way, pattern, trie, child, out);
     }
     way.state = here;
+  }
+}
+
+namespace {
+
+// What comes is no byte of a text: most of the vocabulary need not be tried.
+bool between_texts(const JsonWay& way) {
+  using At = JsonWay::At;
+  return way.at != At::string && way.at != At::map_key && way.at != At::key_text && way.at != At::choice && way.at != At::text;
+}
+bool stands_between_texts(std::uint8_t byte) {
+  static constexpr auto kThose = [] {
+    std::array<bool, 256> out{};
+    for (const char c : std::string_view(" \n\t{}[],:\"-+.eE0123456789tfn</")) out[std::uint8_t(c)] = true;  // t, f, n: of true, false, null
+    return out;
+  }();
+  return kThose[byte];
+}
+
+// Tokens of up to `n` bytes more.
+void allow_below(const ByteTrie& trie, std::uint32_t node, int n, TokenMask& out) {
+  if (n == 0) return;
+  const auto [first, n_children] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
+  for (std::uint32_t child = first; child < first + n_children; ++child) {
+    for (const Token id : trie.ids(child)) allow(out, id);
+    allow_below(trie, child, n - 1, out);
+  }
+}
+
+}  // namespace
+
+// In a number most numerals do, or none; only near its bounds each is tried.
+void JsonMasks::walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint32_t node, std::size_t at, TokenMask& out) {
+  const ByteTrie& trie = vocabulary_->numerals();
+  const auto room = walker.digit_room(way);
+  if (room && (room->all == room->some || room->all >= vocabulary_->longest_numeral())) return allow_below(trie, node, room->all, out);
+  JsonWays& next = level(at + 1);
+  const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
+  for (std::uint32_t child = first; child < first + n; ++child) {
+    next.n = 0;
+    walker.step(way, trie.label(child), next);
+    if (next.n == 0) continue;
+    for (const Token id : trie.ids(child)) allow(out, id);
+    if (trie.node(child).n_children == 0) continue;
+    for (const JsonWay& on : next.all()) walk_numerals(walker, on, child, at + 1, out);
   }
 }
 
 void JsonMasks::walk(JsonWalker& walker, const ByteTrie& trie, std::uint32_t node, std::size_t at, TokenMask& out) {
   JsonWays& next = level(at + 1);
   const JsonWays& here = level(at);
+  const bool structure = std::ranges::all_of(here.all(), between_texts);
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   for (std::uint32_t child = first; child < first + n; ++child) {
+    if (structure && !stands_between_texts(trie.label(child))) continue;
     next.n = 0;
     for (const JsonWay& way : here.all()) walker.step(way, trie.label(child), next);
     if (next.n == 0) continue;
