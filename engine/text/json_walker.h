@@ -83,6 +83,11 @@ class JsonWalker {
   std::shared_ptr<const Pattern> pattern_of(const JsonWay& way) const {
     return way.at == JsonWay::At::string ? schema_->nodes[way.node].pattern : way.at == JsonWay::At::text ? patterns_[way.from] : nullptr;
   }
+  // Of a way among listed values, SchemaNode::listed; else empty.
+  const std::string& listed_of(const JsonWay& way) const {
+    static const std::string kNone;
+    return way.at == JsonWay::At::choice ? schema_->nodes[way.node].listed : kNone;
+  }
 
  private:
   using At = JsonWay::At;

@@ -28,10 +28,10 @@ void keep(std::list<std::shared_ptr<Kept>>& all, std::shared_ptr<Kept> newest, s
 
 }  // namespace
 
-std::shared_ptr<const StretchIndex> MaskStore::stretch_index(std::string text) {
+std::shared_ptr<const StretchIndex> MaskStore::stretch_index(std::string text, StretchIndex::Of of) {
   const std::lock_guard lock(mutex_);
-  if (auto index = known(indexes_, [&](const auto& one) { return one->text() == text; })) return index;
-  auto index = std::make_shared<StretchIndex>(std::move(text));
+  if (auto index = known(indexes_, [&](const auto& one) { return one->of() == of && one->text() == text; })) return index;
+  auto index = std::make_shared<StretchIndex>(std::move(text), of);
   if (worker_.post([this, index](std::stop_token stop) { index->build(vocabulary_, std::move(stop)); })) keep(indexes_, index, kStretchIndexesMax);
   return index;
 }

@@ -21,7 +21,7 @@ class MaskStore {
   explicit MaskStore(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {}  // which outlives it
 
   // May not be built yet.
-  std::shared_ptr<const StretchIndex> stretch_index(std::string text);
+  std::shared_ptr<const StretchIndex> stretch_index(std::string text, StretchIndex::Of of = StretchIndex::Of::text);
   std::shared_ptr<const PatternMasks> pattern_masks(const std::shared_ptr<const Pattern>& pattern, TextKind kind);
   void finish() { worker_.finish(); }  // waits until all that was begun is there
 

@@ -116,13 +116,8 @@ const TokenMask* PatternMasks::kept(TokenMask mask) {
 }
 
 void PatternMasks::add(const Vocabulary& vocabulary, Pattern::State state, bool escaped, TokenMask& out) const {
-  if (const TokenMask* const mask = mask_of_[escaped ? 1 : 0][state].load(std::memory_order_acquire)) {
-    for (std::size_t w = 0; w < out.size(); ++w) out[w] |= (*mask)[w];
-  } else if (escaped) {
-    add_escaped(vocabulary.ordinary(), state, out);
-  } else {
-    add_folded(state, out);
-  }
+  if (escaped) add_escaped(vocabulary.ordinary(), state, out);
+  else add_folded(state, out);
 }
 
 }  // namespace lares::engine

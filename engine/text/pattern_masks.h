@@ -29,8 +29,9 @@ class PatternMasks {
   TextKind kind() const { return kind_; }
   std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }  // of memory, when it is built
 
-  // ready(): adds to `out` those that the text can go on with, of the vocabulary's tokens that are not special in it. `escaped`: behind a
-  // backslash.
+  // These need ready(). Those that the text can go on with, of the vocabulary's tokens that are not special in it; `escaped`: behind a
+  // backslash. Null: they are not made beforehand, or not yet.
+  const TokenMask* made(Pattern::State state, bool escaped) const { return mask_of_[escaped ? 1 : 0][state].load(std::memory_order_acquire); }
   void add(const Vocabulary& vocabulary, Pattern::State state, bool escaped, TokenMask& out) const;
 
  private:

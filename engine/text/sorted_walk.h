@@ -8,7 +8,8 @@
 
 namespace lares::engine {
 
-// The end of the run from `lo` on that has `byte` at `depth`. `byte_at(i, depth)`: the byte of text i there, -1 where it has none.
+// The end of the run from `lo` on that has `byte` at `depth`. `byte_at(i, depth)`: the byte of text i there,
+// -1 where it ends, 256 for what no token has; the texts are in their order.
 template <class ByteAt>
 std::size_t run_end(const ByteAt& byte_at, std::size_t lo, std::size_t hi, std::size_t depth, int byte) {
   if (byte_at(hi - 1, depth) == byte) return hi;
@@ -28,7 +29,7 @@ void allow_along(const ByteTrie& trie, const ByteAt& byte_at, std::uint32_t node
   while (lo < hi) {
     const int byte = byte_at(lo, depth);
     const std::size_t end = run_end(byte_at, lo, hi, depth, byte);
-    if (const std::uint32_t child = byte < 0 ? ByteTrie::kRoot : trie.child(node, std::uint8_t(byte)); child != ByteTrie::kRoot) {
+    if (const std::uint32_t child = byte < 0 || byte > 255 ? ByteTrie::kRoot : trie.child(node, std::uint8_t(byte)); child != ByteTrie::kRoot) {
       for (const Token id : trie.ids(child)) allow(out, id);
       if (trie.node(child).n_children > 0) allow_along(trie, byte_at, child, lo, end, depth + 1, out);
     }

@@ -10,11 +10,25 @@ namespace lares::engine {
 
 void StretchIndex::build(const Vocabulary& vocabulary, std::stop_token stop) {
   if (text_.size() > kStretchTextBytesMax || !find_longest(vocabulary, stop)) return;
-  step_.store(Step::first, std::memory_order_release);
-  order_ = suffix_array(text_);
+  first_.assign(vocabulary.ordinary_mask().size(), 0);
+  if (of_ == Of::list) {
+    order_list();
+    add_each(vocabulary, all(), first_);
+    step_.store(Step::first, std::memory_order_release);
+  } else {
+    for (const Token id : longest_) vocabulary.allow_with_shorter(id, first_);
+    step_.store(Step::first, std::memory_order_release);
+    order_ = suffix_array(text_);
+  }
   step_.store(Step::sorted, std::memory_order_release);
   keep_masks(vocabulary, stop);
   if (!stop.stop_requested()) step_.store(Step::done, std::memory_order_release);
+}
+
+void StretchIndex::order_list() {
+  for (std::size_t at = 0; at < text_.size(); at = std::min(text_.find(kListEnd, at), text_.size() - 1) + 1) order_.push_back(std::uint32_t(at));
+  const auto text_at = [&](std::uint32_t at) { return std::string_view(text_).substr(at, text_.find(kListEnd, at) - at); };
+  std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) { return text_at(a) < text_at(b); });
 }
 
 std::size_t StretchIndex::bytes() const {
@@ -24,12 +38,10 @@ std::size_t StretchIndex::bytes() const {
 bool StretchIndex::find_longest(const Vocabulary& vocabulary, const std::stop_token& stop) {
   constexpr std::size_t kAtOnce = 1 << 15;  // bytes: a millisecond
   longest_.resize(text_.size());
-  first_.assign(vocabulary.ordinary_mask().size(), 0);
   for (std::size_t from = 0; from < text_.size(); from += kAtOnce) {
     if (stop.stop_requested()) return false;
     const std::size_t to = std::min(text_.size(), from + kAtOnce);
     vocabulary.scan().longest(text_, from, to, longest_.data() + from);
-    for (std::size_t i = from; i < to; ++i) vocabulary.allow_with_shorter(longest_[i], first_);
   }
   return true;
 }
@@ -56,7 +68,7 @@ StretchIndex::Range StretchIndex::find(std::string_view value) const {
 
 void StretchIndex::add_each(const Vocabulary& vocabulary, Range range, TokenMask& out) const {
   for (std::uint32_t i = range.lo; i < range.hi; ++i) {
-    vocabulary.allow_with_shorter(longest_at(order_[i] + range.length), out);
+    if (byte_at(i, range.length) >= 0) vocabulary.allow_with_shorter(longest_at(order_[i] + range.length), out);
   }
 }
 

@@ -30,7 +30,7 @@ using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
 constexpr double kGoalUs = 50;
-constexpr int kRounds = 9, kPromptMs = 50;
+constexpr int kRounds = 9, kPromptMs = 200;
 
 double us_since(Clock::time_point begin) { return std::chrono::duration<double, std::micro>(Clock::now() - begin).count(); }
 
@@ -162,9 +162,12 @@ std::vector<Row> rows() {
 
 // The times of a row's tokens, or why there are none.
 bool time_row(const Tokenizer& tokenizer, const Row& row, std::chrono::milliseconds per_token, std::vector<std::vector<double>>& out) {
-  const std::size_t begin = row.from.empty() ? 0 : row.answer.find(row.from) + row.from.size();  // no token is in the tag and the value
-  auto ids = tokenizer.encode(std::string_view(row.answer).substr(0, begin), /*added=*/true);
-  tokenizer.encode(std::string_view(row.answer).substr(begin), /*added=*/true, ids);
+  const std::size_t begin = row.from.empty() ? 0 : row.answer.find(row.from) + row.from.size();
+  const std::size_t end = row.from.empty() ? row.answer.size() : row.answer.find("</｜DSML｜", begin);
+  std::vector<Token> ids;  // none of them is in a tag and in the value
+  for (const auto& [from, to] : {std::pair(std::size_t{0}, begin), std::pair(begin, end), std::pair(end, row.answer.size())}) {
+    tokenizer.encode(std::string_view(row.answer).substr(from, to - from), /*added=*/true, ids);
+  }
   const GrammarOptions options = row.options();
   Grammar::prepare(tokenizer, options);
   std::this_thread::sleep_for(std::chrono::milliseconds(kPromptMs));
@@ -177,7 +180,7 @@ bool time_row(const Tokenizer& tokenizer, const Row& row, std::chrono::milliseco
     const TokenMask* const mask = grammar->mask();
     const double us = us_since(before);
     if (mask && !allows(*mask, ids[i])) return std::fprintf(stderr, "%s: the grammar forbids '%s' after: %s\n", row.name.c_str(), std::string(tokenizer.bytes(ids[i])).c_str(), said.c_str()), false;
-    if (said.find(row.from) != std::string::npos && !(row.from.size() > 0 && said.find("</", said.find(row.from)) != std::string::npos)) out[i].push_back(us);
+    if (said.size() >= begin && said.size() <= end) out[i].push_back(us);
     grammar->accept(ids[i]);
     said += tokenizer.bytes(ids[i]);
   }
