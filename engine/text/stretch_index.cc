@@ -31,10 +31,6 @@ void StretchIndex::order_list() {
   std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) { return text_at(a) < text_at(b); });
 }
 
-std::size_t StretchIndex::bytes() const {
-  return text_.size() * (1 + sizeof(Token) + sizeof(std::uint32_t)) + (n_masks_.load(std::memory_order_relaxed) + 1) * first_.size() * sizeof(std::uint64_t);
-}
-
 bool StretchIndex::find_longest(const Vocabulary& vocabulary, const std::stop_token& stop) {
   constexpr std::size_t kAtOnce = 1 << 15;  // bytes: a millisecond
   longest_.resize(text_.size());
@@ -96,7 +92,7 @@ void StretchIndex::keep_masks(const Vocabulary& vocabulary, const std::stop_toke
       TokenMask mask(first_.size(), 0);
       add_each(vocabulary, range, mask);
       masks_.emplace(range, std::move(mask));
-      n_masks_.store(masks_.size(), std::memory_order_relaxed);
+      bytes_.fetch_add(first_.size() * sizeof(std::uint64_t), std::memory_order_relaxed);
       work += range.size();
     }
     for (std::size_t lo = range.lo; lo < range.hi && ranges.size() <= kStretchMasksMax;) {

@@ -36,7 +36,7 @@ class StretchIndex {
     auto operator<=>(const Range&) const = default;
   };
 
-  explicit StretchIndex(std::string text, Of of = Of::text) : text_(std::move(text)), of_(of) {}
+  explicit StretchIndex(std::string text, Of of = Of::text) : text_(std::move(text)), of_(of), bytes_(text_.size() * (1 + sizeof(Token) + sizeof(std::uint32_t))) {}
 
   // In three steps, each of use before the next. Once, on any thread; the rest from one thread meanwhile.
   void build(const Vocabulary& vocabulary, std::stop_token stop);
@@ -45,7 +45,7 @@ class StretchIndex {
 
   const std::string& text() const { return text_; }
   Of of() const { return of_; }
-  std::size_t bytes() const;  // of memory, when it is built
+  std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }  // of memory, when it is built as far as it is
 
   // These need has_first().
   const TokenMask& first() const { return first_; }  // every token that a value may begin with
@@ -71,12 +71,12 @@ class StretchIndex {
 
   std::string text_;
   Of of_;
+  std::atomic<std::size_t> bytes_;
   std::atomic<Step> step_ = Step::nothing;
   std::vector<Token> longest_;         // [text]: at each place; -1: none
   TokenMask first_;
   std::vector<std::uint32_t> order_;   // [text], or where the list's texts begin
   std::map<Range, TokenMask> masks_;
-  std::atomic<std::size_t> n_masks_ = 0;
 };
 
 }  // namespace lares::engine
