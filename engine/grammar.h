@@ -31,7 +31,7 @@ struct ArgumentChoices {
   std::string substring_of;         // it is a non-empty stretch of this text (when one_of is empty) ...
   bool unique = false;              // ... that occurs there only once
 };
-// Asked when the value of `key` begins; nullopt leaves it free.
+// Asked where the value of `key` may come next, when the one before it has ended, or begins; nullopt leaves it free.
 using ArgumentOracle = std::function<std::optional<ArgumentChoices>(const std::string& tool, const std::string& key,
                                                                     const Arguments& so_far)>;
 
@@ -48,6 +48,9 @@ struct GrammarOptions {
 class Grammar {
  public:
   static std::unique_ptr<Grammar> make(const Tokenizer& tokenizer, GrammarOptions options);
+  // Begins, on a thread of its own, what the masks of an answer with these will need. To be called as soon as they are known: it is done
+  // then while the prompt is evaluated. make() begins it otherwise.
+  static void prepare(const Tokenizer& tokenizer, const GrammarOptions& options);
   virtual ~Grammar() = default;
   // The ids allowed next, or null when everything is. Valid until accept().
   virtual const TokenMask* mask() = 0;

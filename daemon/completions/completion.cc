@@ -88,6 +88,11 @@ asio::awaitable<std::vector<GenerationEvent>> Completion::next() {
 // ---- the prompt
 
 asio::awaitable<bool> Completion::evaluate() {
+  const auto prepare = [this] {  // its masks are made while the prompt is evaluated
+    engine::Grammar::prepare(of_->host.engine()->tokenizer(), grammar_);
+    return true;
+  };
+  co_await of_->host.run(prepare);
   auto filling = prefill(of_->host, timeline_, beginnings_, ids_, stop_.get_token(), nullptr);
   const Prefilled done = co_await std::move(filling);
   prefill_ = done.ran, n_evaluated_ = done.n_evaluated;

@@ -11,7 +11,10 @@
 
 #include "engine/text/json_masks.h"
 #include "engine/text/json_walker.h"
+#include "engine/text/mask_store.h"
 #include "engine/text/schema_nodes.h"
+#include "engine/text/sorted_walk.h"
+#include "engine/text/stretch.h"
 #include "engine/text/vocabulary.h"
 
 namespace lares::engine {
@@ -84,6 +87,12 @@ struct Way {
   std::size_t index = 0;  // of the tool or the parameter
 };
 
+// What the text that comes next may be.
+struct Foreseen {
+  std::optional<ArgumentChoices> choices;
+  std::shared_ptr<const StretchIndex> index;  // of substring_of, or of one_of where they are many
+};
+
 class GrammarImpl final : public Grammar {
  public:
   GrammarImpl(const Tokenizer& tokenizer, GrammarOptions options)
@@ -133,7 +142,8 @@ class GrammarImpl final : public Grammar {
         return remember(bytes);
       case Phase::stretch_value:
         if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
-        return extend(bytes);
+        value_ += bytes;
+        return stretch_->extend(bytes);
       case Phase::end:
       case Phase::done:
         return;
@@ -169,13 +179,13 @@ class GrammarImpl final : public Grammar {
         clear();
         json_masks_.add(*json_, mask_);
         if (json_->complete()) allow(mask_, vocabulary_->eos());
-        return walk_ways(ByteTrie::kRoot, 0, ways_.size(), 0);  // of calls, while nothing has been said
+        return walk_ways(0);  // of calls, while nothing has been said
       case Phase::ways:
         clear();
-        if (std::any_of(ways_.begin(), ways_.end(), [&](const Way& w) { return w.text[at_] == kMarker; })) {
-          allow(mask_, vocabulary_->dsml());
-        }
-        return walk_ways(ByteTrie::kRoot, 0, ways_.size(), at_);
+        if (!ways_.empty() && ways_.back().text[at_] == kMarker) allow(mask_, vocabulary_->dsml());  // no byte is greater
+        if (listed_ && !listed_at_ && listed_->sorted() && !ways_.empty()) listed_at_ = listed_->find(std::string_view(ways_[0].text).substr(0, at_));
+        if (listed_at_) return listed_->add(*vocabulary_, *listed_at_, mask_);
+        return walk_ways(at_);
       case Phase::free_value:
         free_text();
         if (tail_.ends_with("</")) allow(mask_, vocabulary_->dsml());
@@ -187,7 +197,10 @@ class GrammarImpl final : public Grammar {
         if (json_->closed()) allow(mask_, vocabulary_->dsml());
         return;
       case Phase::stretch_value:
-        return stretch_mask();
+        clear();
+        stretch_->add(mask_);
+        if (stretch_->closed()) allow(mask_, vocabulary_->dsml());
+        return;
       case Phase::end:
         clear();
         allow(mask_, vocabulary_->eos());
@@ -226,72 +239,13 @@ class GrammarImpl final : public Grammar {
     for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c) forbid_below(trie.node(node).first_child + c);
   }
 
-  // Tokens along the alternatives [lo, hi), which are sorted and agree up to `depth`.
-  void walk_ways(std::uint32_t node, std::size_t lo, std::size_t hi, std::size_t depth) {
-    const ByteTrie& trie = vocabulary_->ordinary();
-    while (lo < hi) {
-      if (ways_[lo].text.size() <= depth || ways_[lo].text[depth] == kMarker) {  // no token crosses either
-        ++lo;
-        continue;
-      }
-      const auto byte = std::uint8_t(ways_[lo].text[depth]);
-      std::size_t end = lo + 1;
-      while (end < hi && ways_[end].text.size() > depth && std::uint8_t(ways_[end].text[depth]) == byte) ++end;
-      if (const std::uint32_t child = trie.child(node, byte); child != ByteTrie::kRoot) {
-        for (const Token id : trie.ids(child)) allow(mask_, id);
-        walk_ways(child, lo, end, depth + 1);
-      }
-      lo = end;
-    }
-  }
-
-  void allow_bytes(std::string_view bytes) {
-    std::uint32_t node = ByteTrie::kRoot;
-    for (const char c : bytes) {
-      node = vocabulary_->ordinary().child(node, std::uint8_t(c));
-      if (node == ByteTrie::kRoot) return;
-    }
-    for (const Token id : vocabulary_->ordinary().ids(node)) allow(mask_, id);
-  }
-
-  // ---- values that are a stretch of a given text
-
-  bool closable(std::size_t length, const std::vector<std::uint32_t>& starts) const {
-    return length > 0 && !starts.empty() && (!stretch_.unique || starts.size() == 1);
-  }
-  void stretch_mask() {
-    clear();
-    const ByteTrie& trie = vocabulary_->ordinary();
-    const std::string& text = stretch_.substring_of;
-    for (const std::uint32_t start : starts_) {
-      std::uint32_t node = ByteTrie::kRoot;
-      for (std::size_t i = start + value_.size(); i < text.size(); ++i) {
-        node = trie.child(node, std::uint8_t(text[i]));
-        if (node == ByteTrie::kRoot) break;
-        for (const Token id : trie.ids(node)) allow(mask_, id);
-      }
-    }
-    if (closable(value_.size(), starts_)) {
-      allow_bytes("<");
-      allow_bytes("</");
-    }
-    if (value_.ends_with("<") && closable(value_.size() - 1, starts_before_)) {
-      allow_bytes("/");
-    }
-    if (value_.ends_with("</") && closable(value_.size() - 2, starts_closing_)) allow(mask_, vocabulary_->dsml());
-  }
-  void extend(std::string_view bytes) {
-    for (const char c : bytes) {
-      if (c == '<') starts_before_ = starts_;
-      starts_closing_ = c == '/' && value_.ends_with("<") ? starts_before_ : std::vector<std::uint32_t>{};
-      std::vector<std::uint32_t> still;
-      for (const std::uint32_t start : starts_) {
-        const std::size_t i = start + value_.size();
-        if (i < stretch_.substring_of.size() && stretch_.substring_of[i] == c) still.push_back(start);
-      }
-      starts_ = std::move(still);
-      value_ += c;
-    }
+  // Tokens along the alternatives; none crosses a value or the marker.
+  void walk_ways(std::size_t depth) {
+    const auto byte_at = [this](std::size_t i, std::size_t at) {
+      const std::string& text = ways_[i].text;
+      return at >= text.size() ? -1 : text[at] == kMarker ? 256 : int(std::uint8_t(text[at]));
+    };
+    allow_along(vocabulary_->ordinary(), byte_at, ByteTrie::kRoot, 0, ways_.size(), depth, mask_);
   }
 
   // ---- structure
@@ -306,16 +260,47 @@ class GrammarImpl final : public Grammar {
     std::stable_sort(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.text < b.text; });
     ways.erase(std::unique(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.text == b.text; }), ways.end());
     ways_ = std::move(ways);
+    listed_ = nullptr, listed_at_.reset();
     at_ = 0;
     phase_ = Phase::ways;
+    foresee();
   }
 
+  // Those that go on with `c` stand side by side.
+  void narrow(char c) {
+    const auto byte_of = [this](const Way& w) { return w.text.size() <= at_ ? -1 : int(std::uint8_t(w.text[at_])); };
+    const auto [begin, end] = std::ranges::equal_range(ways_, int(std::uint8_t(c)), {}, byte_of);
+    ways_.erase(end, ways_.end());
+    ways_.erase(ways_.begin(), begin);
+  }
   void advance(std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size(); ++i) {
-      std::erase_if(ways_, [&](const Way& w) { return w.text.size() <= at_ || w.text[at_] != bytes[i]; });
+      narrow(bytes[i]);
+      if (listed_at_) listed_at_ = listed_->extended(*listed_at_, std::uint8_t(bytes[i]));
       ++at_;
       if (ways_.size() == 1 && ways_[0].text.size() == at_) return go(Way(ways_[0]));
     }
+    foresee();
+  }
+  // As soon as it is certain which text comes, tokens before it does, its choices are asked for, and made ready meanwhile.
+  void foresee() {
+    if (ways_.size() == 1 && ways_[0].then == Way::Then::text && !foreseen_.contains(ways_[0].index)) foresee(ways_[0].index);
+  }
+  void foresee(std::size_t index) { foreseen_.insert_or_assign(index, choices_of(index)); }
+  Foreseen choices_of(std::size_t index) {
+    Foreseen out;
+    if (options_.oracle) out.choices = options_.oracle(tools_[tool_].name, tools_[tool_].parameters[index].name, written_);
+    if (!out.choices) return out;
+    if (out.choices->one_of.size() >= kListedMin) {
+      std::string list;
+      for (const std::string& choice : out.choices->one_of) {
+        if (choice.find(kMarker) == std::string::npos) list += choice + "</" + kListEnd;
+      }
+      out.index = vocabulary_->store().stretch_index(std::move(list), StretchIndex::Of::list);
+    } else if (out.choices->one_of.empty() && !out.choices->substring_of.empty()) {
+      out.index = vocabulary_->store().stretch_index(std::move(out.choices->substring_of));
+    }
+    return out;
   }
 
   void go(const Way& way) {
@@ -323,6 +308,7 @@ class GrammarImpl final : public Grammar {
       case Way::Then::invoke: {
         tool_ = way.index;
         written_.clear();
+        foreseen_.clear();
         std::vector<Way> ways = parameters("<");
         if (may_close()) ways.push_back({std::string("\n</") + kMarker + "invoke>\n", Way::Then::after_invoke});
         return set_ways(std::move(ways));
@@ -419,21 +405,16 @@ class GrammarImpl final : public Grammar {
     begin_value(index);
     const Parameter& p = tools_[tool_].parameters[index];
     std::vector<std::string> one_of = p.forms.one_of;
-    if (options_.oracle) {
-      if (auto choices = options_.oracle(tools_[tool_].name, p.name, written_)) {
-        if (!choices->one_of.empty()) {
-          one_of = std::move(choices->one_of);
-        } else if (!choices->substring_of.empty()) {
-          stretch_ = std::move(*choices);
-          starts_.resize(stretch_.substring_of.size());
-          for (std::size_t i = 0; i < starts_.size(); ++i) starts_[i] = std::uint32_t(i);
-          starts_before_.clear();
-          starts_closing_.clear();
-          phase_ = Phase::stretch_value;
-          return;
-        }
-      }
+    if (!foreseen_.contains(index)) foresee(index);
+    Foreseen foreseen = std::move(foreseen_.at(index));
+    foreseen_.clear();
+    const bool listed = foreseen.choices && !foreseen.choices->one_of.empty();
+    if (foreseen.index && !listed) {
+      stretch_.emplace(vocabulary_, std::move(foreseen.index), foreseen.choices->unique);
+      phase_ = Phase::stretch_value;
+      return;
     }
+    if (listed) one_of = std::move(foreseen.choices->one_of);
     if (one_of.empty() && !p.forms.patterns.empty()) {
       begin_walk(JsonWalker(p.forms.patterns));
       phase_ = Phase::json_value;
@@ -448,6 +429,7 @@ class GrammarImpl final : public Grammar {
       if (choice.find(kMarker) == std::string::npos) ways.push_back({choice + "</" + kMarker, Way::Then::value_end});
     }
     set_ways(std::move(ways));
+    if (listed) listed_ = std::move(foreseen.index);
   }
 
   // The closing tag's marker was written; `length` of the value's bytes are the value (npos: it was one of the choices).
@@ -460,6 +442,12 @@ class GrammarImpl final : public Grammar {
       written_.emplace_back(name, value_.substr(0, length));
     }
     tail_.clear();
+    // The next one may be any of the others: what it may be hangs on the one that ends here, a path for instance.
+    const auto& all = tools_[tool_].parameters;
+    foreseen_.clear();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i].forms.text && !used(all[i].name)) foresee(i);
+    }
     std::vector<Way> ways = parameters("parameter>\n<");
     if (may_close()) ways.push_back({std::string("parameter>\n</") + kMarker + "invoke>\n", Way::Then::after_invoke});
     set_ways(std::move(ways));
@@ -475,6 +463,8 @@ class GrammarImpl final : public Grammar {
 
   std::vector<Way> ways_;          // Phase::ways: sorted, and equal up to at_
   std::size_t at_ = 0;
+  std::shared_ptr<const StretchIndex> listed_;       // of ways_, where they are many; null: they are walked
+  std::optional<StretchIndex::Range> listed_at_;     // of those that are left
 
   int n_calls_ = 0;
   std::size_t tool_ = 0, parameter_ = 0;
@@ -482,15 +472,30 @@ class GrammarImpl final : public Grammar {
   std::string value_;
   std::optional<JsonWalker> json_;
   JsonMasks json_masks_;
-  ArgumentChoices stretch_;
-  std::vector<std::uint32_t> starts_;           // where value_ occurs in stretch_.substring_of
-  std::vector<std::uint32_t> starts_before_;    // ... as of before its last '<'
-  std::vector<std::uint32_t> starts_closing_;   // ... as of before a "</" at its end; empty when it has none
+  std::map<std::size_t, Foreseen> foreseen_;  // by parameter, of the texts that ways_ may lead to
+  std::optional<Stretch> stretch_;
 };
 
 }  // namespace
 
+void Grammar::prepare(const Tokenizer& tokenizer, const GrammarOptions& options) {
+  const auto vocabulary = tokenizer.vocabulary();
+  const auto begin = [&](const JsonSchemaRef& schema) {
+    if (!schema) return;
+    for (const SchemaNode& node : schema->nodes) {
+      if (node.pattern) vocabulary->store().pattern_masks(node.pattern, TextKind::json_string);
+      if (!node.listed.empty()) vocabulary->store().stretch_index(node.listed, StretchIndex::Of::list);
+    }
+    for (const ParameterForms& forms : schema->parameters) {
+      for (const auto& pattern : forms.patterns) vocabulary->store().pattern_masks(pattern, TextKind::plain);
+    }
+  };
+  begin(options.schema);
+  for (const ToolSpec& tool : options.tools) begin(tool.strict);
+}
+
 std::unique_ptr<Grammar> Grammar::make(const Tokenizer& tokenizer, GrammarOptions options) {
+  prepare(tokenizer, options);
   return std::make_unique<GrammarImpl>(tokenizer, std::move(options));
 }
 

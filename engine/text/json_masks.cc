@@ -1,5 +1,10 @@
 #include "engine/text/json_masks.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
 namespace lares::engine {
 
 std::size_t JsonMasks::Hash::operator()(const JsonWay& w) const {
@@ -20,8 +25,9 @@ void JsonMasks::add(JsonWalker& walker, TokenMask& out) {
     generation_ = walker.generation();
   }
   for (const JsonWay& way : walker.ways().all()) {
-    const TokenMask& mask = mask_of(walker, way);
-    for (std::size_t i = 0; i < mask.size(); ++i) out[i] |= mask[i];
+    const Kept& mask = mask_of(walker, way);
+    for (std::size_t i = 0; mask.base && i < out.size(); ++i) out[i] |= (*mask.base)[i];
+    for (const auto& [i, bits] : mask.words) out[i] |= bits;
   }
 }
 
@@ -30,63 +36,149 @@ JsonWays& JsonMasks::level(std::size_t n) {
   return *levels_[n];
 }
 
-const TokenMask& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way) {
+const JsonMasks::Kept& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way) {
   if (const auto known = masks_.find(way); known != masks_.end()) return known->second;
   if (masks_.size() >= kJsonMasksMax) masks_.clear();
-  TokenMask mask;
-  const bool free = (way.at == JsonWay::At::string && !walker.pattern_of(way)) || way.at == JsonWay::At::map_key;
+  Kept out;
+  TokenMask& mask = fresh_;
+  mask.resize(vocabulary_->ordinary_mask().size());
+  const auto pattern = walker.pattern_of(way);
+  const bool free = (way.at == JsonWay::At::string && !pattern) || way.at == JsonWay::At::map_key;
   JsonWays& begin = level(0);
   begin.n = 0;
   if (free) {
     const StringTokens& tokens = vocabulary_->in_string(way.string);
-    mask = tokens.inside;
+    out.base = &tokens.inside;
     JsonWay closing = way;
     closing.string = StringAt::text;
     walker.step(closing, '"', begin);
     walk(walker, tokens.crossing, ByteTrie::kRoot, 0, mask);
-  } else if (const Pattern* const pattern = walker.pattern_of(way)) {
-    mask.assign(vocabulary_->ordinary_mask().size(), 0);
-    JsonWay at = way;
-    walk_pattern(walker, at, *pattern, ByteTrie::kRoot, mask);
-  } else {
-    mask.assign(vocabulary_->ordinary_mask().size(), 0);
+  } else if (pattern) {
+    out.base = mask_pattern(walker, way, pattern, mask);
+  } else if (const StretchIndex* const list = list_of(walker, way)) {  // all that ends one of them has its quote
+    list->add(*vocabulary_, {way.from, way.to, std::uint32_t(way.value)}, mask);
     begin.add(way);
-    walk(walker, vocabulary_->ordinary(), ByteTrie::kRoot, 0, mask);
+    walk(walker, vocabulary_->special(TextKind::json_string), ByteTrie::kRoot, 0, mask);
+  } else {
+    begin.add(way);
+    walk(walker, vocabulary_->not_numerals(), ByteTrie::kRoot, 0, mask);
+    walk_numerals(walker, way, ByteTrie::kRoot, 0, mask);
   }
-  return masks_.emplace(way, std::move(mask)).first->second;
+  out.words.reserve(std::size_t(std::ranges::count_if(mask, [](std::uint64_t bits) { return bits != 0; })));
+  for (std::size_t i = 0; i < mask.size(); ++i) {
+    if (mask[i] != 0) out.words.emplace_back(std::uint32_t(i), std::exchange(mask[i], 0));
+  }
+  return masks_.emplace(way, std::move(out)).first->second;
+}
+
+// Null: the way is not among many values, or they are not in order yet.
+const StretchIndex* JsonMasks::list_of(JsonWalker& walker, const JsonWay& way) {
+  const std::string& listed = walker.listed_of(way);
+  if (listed.empty()) return nullptr;
+  auto& list = lists_[way.node];
+  if (!list) list = vocabulary_->store().stretch_index(listed, StretchIndex::Of::list);
+  return list->sorted() ? list.get() : nullptr;
+}
+
+// Most tokens are nothing to the walker: with a pattern's masks it is asked about the special ones alone.
+const TokenMask* JsonMasks::mask_pattern(JsonWalker& walker, JsonWay way, const std::shared_ptr<const Pattern>& pattern, TokenMask& out) {
+  const TextKind kind = way.at == JsonWay::At::text ? TextKind::plain : TextKind::json_string;
+  auto& masks = patterns_[pattern];
+  if (!masks) masks = vocabulary_->store().pattern_masks(pattern, kind);
+  const bool ready = masks->ready(), escaped = way.string == StringAt::escape;
+  const TokenMask* const made = ready ? masks->made(way.state, escaped) : nullptr;
+  if (ready && !made) masks->add(*vocabulary_, way.state, escaped, out);
+  walk_pattern(walker, way, *pattern, ready ? vocabulary_->special(kind) : vocabulary_->ordinary(), ByteTrie::kRoot, out);
+  return made;
 }
 
 // As walk(), of a string that is held to a pattern: a loose one lets most of the vocabulary pass, and a table's state is quicker to try on
-// than a way. What leaves the pattern's text, or is escaped, is the walker's.
-void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern, std::uint32_t node, TokenMask& out) {
-  const ByteTrie& trie = vocabulary_->ordinary();
+// than a way. What may end the pattern's text is the walker's.
+void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern, const ByteTrie& trie, std::uint32_t node, TokenMask& out) {
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
-  const Pattern::State here = way.state;
+  const JsonWay here = way;
+  const bool plain = here.at == JsonWay::At::text, escaped = here.string == StringAt::escape;
   for (std::uint32_t child = first; child < first + n; ++child) {
     const std::uint8_t byte = trie.label(child);
-    if (way.string == StringAt::escape || byte == '"' || byte == '\\' || byte < 0x20 || (way.at == JsonWay::At::text && byte == '<')) {
+    if (!escaped && byte == (plain ? '<' : '"')) {
       JsonWays& next = level(0);
       next.n = 0;
-      walker.step(way, byte, next);
+      walker.step(here, byte, next);
       if (next.n == 0) continue;
       for (const Token id : trie.ids(child)) allow(out, id);
       walk(walker, trie, child, 0, out);
       continue;
     }
-    way.state = pattern.step(here, byte);
-    if (way.state != Pattern::kDead) {
-      for (const Token id : trie.ids(child)) allow(out, id);
-      if (trie.node(child).n_children > 0) walk_pattern(walker, way, pattern, child, out);
+    way.string = StringAt::text;
+    if (plain) {
+      way.state = pattern.step(here.state, byte);
+    } else if (escaped) {
+      way.state = kEscapes.find(char(byte)) == std::string_view::npos ? Pattern::kDead : pattern.step(here.state, unescaped(byte));
+    } else if (byte == '\\') {
+      const bool some = std::ranges::any_of(kEscapes, [&](char c) { return pattern.step(here.state, unescaped(std::uint8_t(c))) != Pattern::kDead; });
+      way.state = some ? here.state : Pattern::kDead, way.string = StringAt::escape;
+    } else {
+      way.state = byte < 0x20 ? Pattern::kDead : pattern.step(here.state, byte);
     }
-    way.state = here;
+    if (way.state == Pattern::kDead) continue;
+    for (const Token id : trie.ids(child)) allow(out, id);
+    if (trie.node(child).n_children > 0) walk_pattern(walker, way, pattern, trie, child, out);
+  }
+  way = here;
+}
+
+namespace {
+
+// What comes is no byte of a text: most of the vocabulary need not be tried.
+bool between_texts(const JsonWay& way) {
+  using At = JsonWay::At;
+  return way.at != At::string && way.at != At::map_key && way.at != At::key_text && way.at != At::choice && way.at != At::text;
+}
+bool stands_between_texts(std::uint8_t byte) {
+  static constexpr auto kThose = [] {
+    std::array<bool, 256> out{};
+    for (const char c : std::string_view(" \n\t{}[],:\"-+.eE0123456789tfn</")) out[std::uint8_t(c)] = true;  // t, f, n: of true, false, null
+    return out;
+  }();
+  return kThose[byte];
+}
+
+// Tokens of up to `n` bytes more.
+void allow_below(const ByteTrie& trie, std::uint32_t node, int n, TokenMask& out) {
+  if (n == 0) return;
+  const auto [first, n_children] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
+  for (std::uint32_t child = first; child < first + n_children; ++child) {
+    for (const Token id : trie.ids(child)) allow(out, id);
+    allow_below(trie, child, n - 1, out);
+  }
+}
+
+}  // namespace
+
+// In a number most numerals do, or none; only near its bounds each is tried.
+void JsonMasks::walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint32_t node, std::size_t at, TokenMask& out) {
+  const ByteTrie& trie = vocabulary_->numerals();
+  const auto room = walker.digit_room(way);
+  if (room && (room->all == room->some || room->all >= vocabulary_->longest_numeral())) return allow_below(trie, node, room->all, out);
+  JsonWays& next = level(at + 1);
+  const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
+  for (std::uint32_t child = first; child < first + n; ++child) {
+    next.n = 0;
+    walker.step(way, trie.label(child), next);
+    if (next.n == 0) continue;
+    for (const Token id : trie.ids(child)) allow(out, id);
+    if (trie.node(child).n_children == 0) continue;
+    for (const JsonWay& on : next.all()) walk_numerals(walker, on, child, at + 1, out);
   }
 }
 
 void JsonMasks::walk(JsonWalker& walker, const ByteTrie& trie, std::uint32_t node, std::size_t at, TokenMask& out) {
   JsonWays& next = level(at + 1);
   const JsonWays& here = level(at);
+  const bool structure = std::ranges::all_of(here.all(), between_texts);
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   for (std::uint32_t child = first; child < first + n; ++child) {
+    if (structure && !stands_between_texts(trie.label(child))) continue;
     next.n = 0;
     for (const JsonWay& way : here.all()) walker.step(way, trie.label(child), next);
     if (next.n == 0) continue;

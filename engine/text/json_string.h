@@ -15,6 +15,19 @@ enum class StringAt : std::uint8_t {
 };
 inline constexpr std::size_t kStringStates = std::size_t(StringAt::closed);  // in which a string goes on
 
+inline constexpr std::string_view kEscapes = "\"\\/bfnrt";  // of one character
+// The byte that one of them stands for.
+constexpr std::uint8_t unescaped(std::uint8_t b) {
+  switch (b) {
+    case 'b': return '\b';
+    case 'f': return '\f';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    default: return b;
+  }
+}
+
 constexpr bool json_digit(std::uint8_t b) { return b >= '0' && b <= '9'; }
 
 constexpr StringAt string_step(StringAt at, std::uint8_t b) {
@@ -34,7 +47,7 @@ constexpr StringAt string_step(StringAt at, std::uint8_t b) {
       return in(0xF1, 0xF3, StringAt::tail3);
     case StringAt::escape:
       if (b == 'u') return StringAt::hex1;
-      return std::string_view("\"\\/bfnrt").find(char(b)) != std::string_view::npos ? StringAt::text : StringAt::broken;
+      return kEscapes.find(char(b)) != std::string_view::npos ? StringAt::text : StringAt::broken;
     case StringAt::hex1:  // none of \\uDxxx: half a surrogate pair is no text
       return hex && b != 'd' && b != 'D' ? StringAt::hex2 : StringAt::broken;
     case StringAt::hex2: return hex ? StringAt::hex3 : StringAt::broken;

@@ -11,18 +11,6 @@ using At = JsonWay::At;
 
 NumberPrefix prefix_of(const JsonWay& w) { return {w.negative, w.value, w.n_digits, w.n_fraction}; }
 
-// The byte that an escape of one character stands for.
-std::uint8_t unescaped(std::uint8_t b) {
-  switch (b) {
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    default: return b;
-  }
-}
-
 }  // namespace
 
 JsonWalker::JsonWalker(JsonSchemaRef schema, NodeId root, bool closes) : schema_(std::move(schema)), closes_(closes), continuations_(1) {
@@ -204,6 +192,22 @@ void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) const {
   out.add(w);
 }
 
+std::optional<DigitRoom> JsonWalker::digit_room(const JsonWay& w) const {
+  int left = kNumberDigitsMax - w.n_digits;
+  switch (w.at) {
+    case At::zero: return DigitRoom{};
+    case At::digits:
+    case At::point:
+    case At::fraction: break;
+    case At::exponent:
+    case At::exponent_sign:
+    case At::exponent_digits: left = kExponentDigitsMax - w.n_fraction; return DigitRoom{left, left};
+    default: return std::nullopt;
+  }
+  const NumberRange& range = node(w.node).range;
+  return range.bounded() ? range.room(prefix_of(w), w.at != At::digits) : DigitRoom{left, left};
+}
+
 bool JsonWalker::ended(const JsonWay& w) const {
   switch (w.at) {
     case At::zero:
@@ -284,7 +288,7 @@ void JsonWalker::string(JsonWay w, std::uint8_t b, JsonWays& out) const {
   }
   // One that matches is written without \u, which its characters do not need; its UTF-8 the pattern sees to.
   if (w.string == StringAt::escape) {
-    if (std::string_view("\"\\/bfnrt").find(char(b)) == std::string_view::npos) return;
+    if (kEscapes.find(char(b)) == std::string_view::npos) return;
     b = unescaped(b);
     w.string = StringAt::text;
   } else if (b == '"') {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -74,13 +75,18 @@ class JsonWalker {
 
   // To `out`, what `way` can be after one more byte. For masks: blanks as json_schema.h says.
   void step(const JsonWay& way, std::uint8_t byte, JsonWays& out) { step(way, byte, /*any_blanks=*/false, out); }
+  // Of a way in a number: how many digits it has room for. Nullopt: it is elsewhere, or the next digit decides what it is.
+  std::optional<DigitRoom> digit_room(const JsonWay& way) const;
   // Of numbers for continuations, which are given anew when they are too many: ways of another generation mean nothing.
   std::uint64_t generation() const { return generation_; }
   // That a string's way, or a text's, is in a state of; null: none.
-  const Pattern* pattern_of(const JsonWay& way) const {
-    return way.at == JsonWay::At::string ? schema_->nodes[way.node].pattern.get()
-           : way.at == JsonWay::At::text ? patterns_[way.from].get()
-                                         : nullptr;
+  std::shared_ptr<const Pattern> pattern_of(const JsonWay& way) const {
+    return way.at == JsonWay::At::string ? schema_->nodes[way.node].pattern : way.at == JsonWay::At::text ? patterns_[way.from] : nullptr;
+  }
+  // Of a way among listed values, SchemaNode::listed; else empty.
+  const std::string& listed_of(const JsonWay& way) const {
+    static const std::string kNone;
+    return way.at == JsonWay::At::choice ? schema_->nodes[way.node].listed : kNone;
   }
 
  private:

@@ -27,6 +27,11 @@ struct NumberPrefix {
   int n_fraction = 0;        // of them behind the point
 };
 
+// How many digits more: with any of up to `all`, and with some of up to `some`, a number is or can still become one of the range.
+struct DigitRoom {
+  int all = 0, some = 0;
+};
+
 struct NumberRange {
   bool whole = false;  // no point, no exponent
   std::optional<Decimal> low, high;
@@ -37,10 +42,14 @@ struct NumberRange {
   bool holds(const NumberPrefix& number) const;
   // Some number that begins like this is in the range. `more_whole`: other digits may come before a point; `fraction`: the point is there.
   bool reachable(const NumberPrefix& begun, bool more_whole, bool fraction) const;
+  // Digits alone, before the point, or behind it where it is there.
+  DigitRoom room(const NumberPrefix& begun, bool fraction) const;
   bool empty() const;
 
  private:
-  bool some_between(bool negative, const NumberPrefix& begun, int n_whole, int n_fraction) const;
+  enum class Holds { nothing, some, all };
+  bool beyond(const NumberPrefix& begun, int n) const;
+  Holds holds_of(const NumberPrefix& begun, int n_whole, int n_fraction) const;
 };
 
 // A JSON number as it is written. Nullopt: it has more than kNumberDigitsMax digits, before or behind the point.

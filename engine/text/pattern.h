@@ -31,6 +31,9 @@ class Pattern {
   static tl::expected<Pattern, std::string> compile(std::string_view expression);  // else why not
 
   State step(State state, std::uint8_t byte) const { return table_[std::size_t(state) * n_classes_ + class_of_[byte]]; }
+  std::uint8_t column(std::uint8_t byte) const { return class_of_[byte]; }  // bytes of one column are the same to it
+  State step_column(State state, std::uint8_t column) const { return table_[std::size_t(state) * n_classes_ + column]; }
+  bool operator==(const Pattern&) const = default;
   bool accepts(State state) const { return accepts_[state] != 0; }
   std::size_t n_states() const { return accepts_.size(); }
 

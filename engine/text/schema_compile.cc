@@ -179,6 +179,10 @@ NodeId SchemaCompiler::texts(std::vector<std::string> texts, const std::string& 
   texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
   SchemaNode node{.kind = Kind::choices};
   node.choices = std::move(texts);
+  const auto is_string = [](const std::string& text) { return text.starts_with('"'); };
+  if (node.choices.size() >= kListedMin && std::ranges::all_of(node.choices, is_string)) {
+    for (const std::string& choice : node.choices) node.listed += choice + kListEnd;
+  }
   return add(std::move(node), path);
 }
 

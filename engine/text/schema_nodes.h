@@ -9,6 +9,7 @@
 #include "engine/json_schema.h"
 #include "engine/text/number_range.h"
 #include "engine/text/pattern.h"
+#include "engine/text/stretch_index.h"
 
 namespace lares::engine {
 
@@ -28,6 +29,7 @@ struct SchemaNode {
   int min_depth = kNever;               // of the arrays and objects in one another in its flattest document
   std::vector<NodeId> alternatives;     // any_of: no any_of among them
   std::vector<std::string> choices;     // JSON texts, sorted
+  std::string listed;                   // where they are many, and all strings: one behind the other, each with kListEnd; else empty
   std::shared_ptr<const Pattern> pattern;  // string; null: any
   NumberRange range;                    // number
   NodeId items = 0;                     // array, and the values of a map

@@ -1,116 +1,234 @@
-// How long Grammar::mask() takes per token: lares_grammar_mask_bench TOKENIZER.json
-// Walks one answer with a call, and prints the median and the worst time in the tags and in the values; then documents of schemas, an array
-// of things that are all alike: the first shows what a mask costs that was never needed before, the others what it costs again. Structure
-// must stay under 50 us on a vocabulary of 129,280, or constrained decoding shows.
+// How long Grammar::mask() takes per token, where nothing is known yet of the file, the schema or the choices at hand:
+//   lares_grammar_mask_bench TOKENIZER.json [--token-ms N]
+// Before each token there is a pause as long as a fast model's evaluation (2 ms: 500 tokens a second), and before the first one of
+// kPromptMs; what masks need is made meanwhile. Floor: an allowed set is copied or joined in 0.5 us (16 KB); above kGoalUs per token, of a
+// vocabulary of 129,280, constrained decoding shows. "settled" is the worst token's median of the rounds: without what else the machine does.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <iterator>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/chat.h"
 #include "engine/grammar.h"
+#include "engine/text/vocabulary.h"
 #include "engine/tokenizer.h"
 
 namespace {
 
 using namespace lares::engine;
-using Times = std::map<std::string, std::vector<double>>;
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
 
-double us_since(std::chrono::steady_clock::time_point begin) { return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count(); }
+constexpr double kGoalUs = 50;
+constexpr int kRounds = 9, kPromptMs = 200;
 
-struct Documents {
-  const char* name;
-  const char* item;  // a schema
-  std::vector<std::string> documents;
+double us_since(Clock::time_point begin) { return std::chrono::duration<double, std::micro>(Clock::now() - begin).count(); }
+
+// A tokenizer whose vocabulary has no masks yet.
+class Fresh final : public Tokenizer {
+ public:
+  explicit Fresh(const Tokenizer& of) : of_(of), vocabulary_(Tokenizer::vocabulary()) {}
+  void encode(std::string_view text, bool added, std::vector<Token>& out) const override { of_.encode(text, added, out); }
+  std::vector<Token> encode(const std::vector<Segment>& segments) const override { return of_.encode(segments); }
+  int vocab_size() const override { return of_.vocab_size(); }
+  std::string_view bytes(Token id) const override { return of_.bytes(id); }
+  std::optional<Token> added(std::string_view text) const override { return of_.added(text); }
+  std::shared_ptr<const Vocabulary> vocabulary() const override { return vocabulary_; }
+
+ private:
+  const Tokenizer& of_;
+  std::shared_ptr<const Vocabulary> vocabulary_;
 };
-const std::vector<Documents> kDocuments = {
-    {"an object", R"({"type":"object","properties":{"path":{"type":"string"},"line":{"type":"integer","minimum":1},"kind":{"enum":["error","warning","note"]},"text":{"type":"string"},
-      "fix":{"anyOf":[{"type":"null"},{"type":"object","properties":{"old":{"type":"string"},"new":{"type":"string"}},"required":["old","new"]}]}},"required":["path","line","kind","text","fix"]})",
-     {R"({"path": "src/date_parser.cc", "line": 117, "kind": "error", "text": "leap days are rejected: \"02-29\" isn't matched by this expression at all", "fix": null})",
-      R"({"path": "src/cli/main.cc", "line": 9, "kind": "note", "text": "unused", "fix": {"old": "if (day > 28) {\n  return false;", "new": "if (day > days_in(month)) {\n  return false;"}})"}},
-    {"numbers", R"({"type":"array","items":{"type":"number"}})", {"[1, 22.5, -3.125e+7, 4096, 0.001]", "[31337, 2.71828, -17]"}},
-    {"bounded numbers", R"({"type":"array","items":{"type":"number","minimum":-1000,"maximum":99999.5}})", {"[1, 22.5, -312.7, 4096, 0.001]", "[31337, 2.71828, -17]"}},
-    {"dates, ids", R"({"type":"array","items":{"anyOf":[{"type":"string","format":"date-time"},{"type":"string","pattern":"^[A-Z]{2,6}-[0-9]+$"}]}})",
-     {R"(["2024-02-29T12:30:00Z", "LARES-1234"])", R"(["1999-12-31T23:59:59.5+01:00", "AB-7"])"}},
-    {"a loose pattern", R"({"type":"string","pattern":"error"})", {R"("there is one error in this text, and another word behind it")", R"("no error")"}},
-    {"anything", R"({})", {R"({"a": [1, {"b": null}, "some words here"], "c": true})", R"([false, "x"])"}},
+
+struct Row {
+  std::string name;
+  std::function<GrammarOptions()> options;  // anew in each round: a schema is compiled
+  std::string answer;
+  std::string from;  // behind this it is measured
 };
 
-bool time_documents(const Tokenizer& tokenizer, const Documents& row, Times& times) {
-  const auto begin = std::chrono::steady_clock::now();
-  const auto schema = compile_schema(nlohmann::ordered_json{{"type", "array"}, {"items", nlohmann::ordered_json::parse(row.item)}});
-  if (!schema) return std::fprintf(stderr, "%s: %s\n", row.item, schema.error().message.c_str()), false;
-  times[std::string(row.name) + ", compiled"].push_back(us_since(begin));
-  const auto grammar = Grammar::make(tokenizer, {.thinking = false, .json = true, .schema = *schema});
-  for (int n = 0; n < 20; ++n) {
-    const auto ids = tokenizer.encode((n == 0 ? "[" : ", ") + row.documents[std::size_t(n) % row.documents.size()], /*added=*/false);
-    for (const Token id : ids) {
-      const auto before = std::chrono::steady_clock::now();
-      const TokenMask* const mask = grammar->mask();
-      times[std::string(row.name) + (std::size_t(n) < row.documents.size() ? ", first" : ", again")].push_back(us_since(before));
-      if (!((*mask)[std::size_t(id) / 64] >> (id % 64) & 1)) return std::fprintf(stderr, "%s: the grammar forbids '%s'\n", row.name, std::string(tokenizer.bytes(id)).c_str()), false;
-      grammar->accept(id);
+std::string call_of(const std::string& tool, const std::vector<std::pair<std::string, std::string>>& arguments) {
+  std::string out = "Now.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"" + tool + "\">\n";
+  for (const auto& [name, value] : arguments) out += "<｜DSML｜parameter name=\"" + name + "\" string=\"true\">" + value + "</｜DSML｜parameter>\n";
+  return out + "</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
+}
+
+// The repository's own sources, one behind the other.
+std::string sources(std::size_t n_bytes) {
+  std::string out;
+  while (out.size() < n_bytes) {
+    const std::size_t before = out.size();
+    for (const char* const name : {"engine/text/grammar.cc", "engine/text/json_walker.cc", "engine/text/stream_parser.cc", "engine/text/encode_chat.cc", "engine/text/tokenizer_json.cc",
+                                   "daemon/turn.cc", "daemon/session.cc", "daemon/main.cc", "tools/edit_tool.cc", "tools/git_tool.cc", "README.md", "engine/model/forward.cc"}) {
+      std::ifstream file(std::string(LARES_SOURCE_DIR "/") + name, std::ios::binary);
+      std::string text(std::istreambuf_iterator<char>(file), {});
+      if (before > 0) std::replace(text.begin(), text.end(), 'e', char('a' + before / 7 % 26)), std::replace(text.begin(), text.end(), 't', char('a' + before / 11 % 26));  // other words
+      out += text;
     }
+  }
+  out.resize(n_bytes);
+  return out;
+}
+
+const std::vector<ToolSpec> kTools = {
+    {"edit", "", R"({"type": "object", "properties": {"path": {"type": "string"}, "old_str": {"type": "string"}, "new_str": {"type": "string"}}, "required": ["path"]})"},
+    {"outline", "", R"({"type": "object", "properties": {"name": {"type": "string"}, "depth": {"type": "integer"}}})"}};
+
+Row stretch(const std::string& name, const std::string& file, const std::string& wanted) {
+  const auto oracle = [file](const std::string&, const std::string& key, const Arguments&) -> std::optional<ArgumentChoices> {
+    if (key == "path") return ArgumentChoices{{"src/a.c", "src/b.c", "README.md"}, "", false};
+    if (key == "old_str") return ArgumentChoices{{}, file, true};
+    return std::nullopt;
+  };
+  return {name, [oracle] { return GrammarOptions{.tools = kTools, .thinking = false, .oracle = oracle}; }, call_of("edit", {{"path", "src/a.c"}, {"old_str", wanted}}), "name=\"old_str\" string=\"true\">"};
+}
+Row one_of(const std::string& name, const std::vector<std::string>& all, const std::string& wanted) {
+  const auto oracle = [all](const std::string&, const std::string& key, const Arguments&) -> std::optional<ArgumentChoices> {
+    if (key == "name") return ArgumentChoices{all, "", false};
+    return std::nullopt;
+  };
+  return {name, [oracle] { return GrammarOptions{.tools = kTools, .thinking = false, .oracle = oracle}; }, call_of("outline", {{"name", wanted}}), "name=\"name\" string=\"true\">"};
+}
+Row document(const std::string& name, const std::string& schema, const std::string& text) {
+  const auto compile = [schema] {
+    const auto compiled = compile_schema(Json::parse(schema));
+    if (!compiled) std::fprintf(stderr, "%s%s\n", compiled.error().path.c_str(), compiled.error().message.c_str()), std::exit(1);
+    return GrammarOptions{.thinking = false, .json = true, .schema = *compiled};
+  };
+  return {name, compile, text, ""};
+}
+// The words of a text, each once.
+std::vector<std::string> names_in(const std::string& text, std::size_t n_max) {
+  std::map<std::string, int> seen;
+  std::string word;
+  for (const char c : text) {
+    if (std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == ':') word += c;
+    else if (!std::exchange(word, "").empty()) continue;
+    if (word.size() > 3 && seen.size() < n_max) seen.emplace(word, 0);
+  }
+  std::vector<std::string> out;
+  for (const auto& [name, n] : seen) out.push_back(name);
+  return out;
+}
+
+std::vector<Row> rows() {
+  std::string alike;
+  for (int i = 0; alike.size() < 80'000; ++i) alike += "  value_" + std::to_string(i) + " = compute(" + std::to_string(i * 7) + ");\n";
+  const std::string small = sources(80'000), large = sources(1 << 20), edited = large.substr(0, 500'000) + "    changed_here();\n" + large.substr(500'000);
+  const std::string letters = std::string(200'000, 'a') + "z";
+  const auto names = names_in(large, 5'000);
+  std::vector<std::string> paths;
+  for (std::size_t i = 0; i < 20'000; ++i) paths.push_back("/home/user/project/" + names[i % 37] + "/" + names[i % 613] + "/" + names[i % names.size()] + "_" + std::to_string(i) + ".cc");
+  Json choices = Json::array(), properties = Json::object();
+  for (const std::string& name : names) choices.push_back(name), properties[name] = {{"type", "integer"}};
+  return {
+      {"text and tags", [] { return GrammarOptions{.tools = kTools}; }, "I look.</think>" + call_of("edit", {{"path", "src/a.c"}, {"new_str", "if (a < b) {\n  return </b>;\n}"}}), ""},
+      stretch("a stretch, 80 KB of lines alike", alike, "value_1234 = compute(8638);\n  value_1235"),
+      stretch("a stretch, 80 KB of sources", small, small.substr(41'003, 150)),
+      stretch("a stretch, 1 MB of sources", large, large.substr(700'011, 250)),
+      stretch("a stretch, the 1 MB edited", edited, edited.substr(499'990, 60)),
+      stretch("a stretch, from a line's start", large, "\n    " + large.substr(large.find("\n    ", 300'000) + 5, 60)),
+      stretch("a stretch, 200 KB of one letter", letters, std::string(300, 'a') + "z"),
+      one_of("one of 5,000 names", names, names[names.size() / 2]),
+      one_of("one of 20,000 paths", paths, paths[12'345]),
+      document("an object", R"({"type":"object","properties":{"path":{"type":"string"},"line":{"type":"integer","minimum":1},"kind":{"enum":["error","warning","note"]},"text":{"type":"string"},
+        "fix":{"anyOf":[{"type":"null"},{"type":"object","properties":{"old":{"type":"string"},"new":{"type":"string"}},"required":["old","new"]}]}},"required":["path","line","kind","text","fix"]})",
+               R"({"path": "src/date_parser.cc", "line": 117, "kind": "error", "text": "leap days are rejected: \"02-29\" isn't matched", "fix": {"old": "if (day > 28) {\n  return false;", "new": "if (day > days_in(month)) {"}})"),
+      document("anything", "{}", R"({"a": [1, {"b": null}, "some words here"], "c": true, "d": [[-1.5e3, false]]})"),
+      document("numbers", R"({"type":"array","items":{"type":"number"}})", "[1, 22.5, -3.125e+7, 4096, 0.001, 31337, 2.71828, -17]"),
+      document("numbers within bounds", R"({"type":"array","items":{"type":"number","minimum":-1000,"maximum":99999.5}})", "[1, 22.5, -312.7, 4096, 0.001, 31337, 2.71828, -17]"),
+      document("multiples", R"({"type":"array","items":{"type":"integer","multipleOf":7,"minimum":3,"maximum":1000000000}})", "[7, 49, 123452, 999999994, 1001]"),
+      document("dates", R"({"type":"array","items":{"type":"string","format":"date-time"}})", R"(["2024-02-29T12:30:00Z", "1999-12-31T23:59:59.5+01:00"])"),
+      document("ids or dates", R"({"type":"array","items":{"anyOf":[{"type":"string","format":"date"},{"type":"string","pattern":"^[A-Z]{2,6}-[0-9]+$"}]}})", R"(["2024-02-29", "LARES-1234", "AB-7"])"),
+      document("a pattern, any text", R"({"type":"string","pattern":".*"})", R"("there is \"some\" text here,\nand more")"),
+      document("a pattern, a word in a text", R"({"type":"string","pattern":"error"})", R"("there is one error in this text, and another word behind it")"),
+      document("a pattern, one of many words", R"x({"type":"string","pattern":"(error|warning|fatal|quick|brown|fox|jumps|lazy dog)"})x", R"("there is one \"warning\" in this text, and another word behind it")"),
+      document("a pattern, of letters", R"x({"type":"string","pattern":"^[a-z]+( [a-z]+)*$"})x", R"("there is some text in here and it is not long")"),
+      document("a pattern, counted", R"({"type":"string","pattern":"^[ -~]{1,500}$"})", R"("there is \"some\" text in here: at most 500 characters")"),
+      document("one of 5,000 texts", Json{{"enum", choices}}.dump(), Json(names[names.size() / 3]).dump()),
+      document("5,000 properties", Json{{"type", "object"}, {"properties", properties}}.dump(), Json{{names[100], 1}, {names[2'000], 2}}.dump()),
+  };
+}
+
+// The times of a row's tokens, or why there are none.
+bool time_row(const Tokenizer& tokenizer, const Row& row, std::chrono::milliseconds per_token, std::vector<std::vector<double>>& out) {
+  const std::size_t begin = row.from.empty() ? 0 : row.answer.find(row.from) + row.from.size();
+  const std::size_t end = row.from.empty() ? row.answer.size() : row.answer.find("</｜DSML｜", begin);
+  std::vector<Token> ids;  // none of them is in a tag and in the value
+  for (const auto& [from, to] : {std::pair(std::size_t{0}, begin), std::pair(begin, end), std::pair(end, row.answer.size())}) {
+    tokenizer.encode(std::string_view(row.answer).substr(from, to - from), /*added=*/true, ids);
+  }
+  const GrammarOptions options = row.options();
+  Grammar::prepare(tokenizer, options);
+  std::this_thread::sleep_for(std::chrono::milliseconds(kPromptMs));
+  const auto grammar = Grammar::make(tokenizer, options);
+  std::string said;
+  out.resize(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    std::this_thread::sleep_for(per_token);
+    const auto before = Clock::now();
+    const TokenMask* const mask = grammar->mask();
+    const double us = us_since(before);
+    if (mask && !allows(*mask, ids[i])) return std::fprintf(stderr, "%s: the grammar forbids '%s' after: %s\n", row.name.c_str(), std::string(tokenizer.bytes(ids[i])).c_str(), said.c_str()), false;
+    if (said.size() >= begin && said.size() <= end) out[i].push_back(us);
+    grammar->accept(ids[i]);
+    said += tokenizer.bytes(ids[i]);
   }
   return true;
 }
 
-void print(Times& times) {
-  for (auto& [where, us] : times) {
+struct Figures {
+  double median, most, worst, settled;
+};
+Figures figures_of(std::vector<std::vector<double>> tokens) {
+  std::vector<double> all;
+  Figures out{};
+  for (std::vector<double>& us : tokens) {
+    if (us.empty()) continue;
     std::sort(us.begin(), us.end());
-    std::printf("%-26s n %5zu  median %8.1f us  95 %% %8.1f us  worst %8.1f us\n", where.c_str(), us.size(), us[us.size() / 2], us[us.size() * 95 / 100], us.back());
+    out.settled = std::max(out.settled, us[us.size() / 2]);
+    all.insert(all.end(), us.begin(), us.end());
   }
+  std::sort(all.begin(), all.end());
+  out.median = all[all.size() / 2], out.most = all[all.size() * 95 / 100], out.worst = all.back();
+  return out;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::fprintf(stderr, "usage: %s TOKENIZER.json\n", argv[0]), 2;
+  const bool given = argc == 4 && std::string_view(argv[2]) == "--token-ms";
+  if (argc != 2 && !given) return std::fprintf(stderr, "usage: %s TOKENIZER.json [--token-ms N]\n", argv[0]), 2;
+  const std::chrono::milliseconds per_token(given ? std::atoi(argv[3]) : 2);
   const auto tokenizer = Tokenizer::from_file(argv[1]);
   if (!tokenizer) return std::fprintf(stderr, "%s\n", tokenizer.error().message.c_str()), 1;
-  const std::vector<ToolSpec> tools = {
-      {"edit", "", R"({"type": "object", "properties": {"path": {"type": "string"}, "old_str": {"type": "string"}, "line": {"type": "integer"}}, "required": ["path"]})"},
-      {"test", "", R"({"type": "object", "properties": {"filter": {"type": "string"}}})"}};
-  std::string file;
-  for (int i = 0; i < 2000; ++i) file += "  value_" + std::to_string(i) + " = compute(" + std::to_string(i * 7) + ");\n";
-  const std::string wanted = "value_1234 = compute(" + std::to_string(1234 * 7) + ");\n  value_1235";
-  const std::string answer = "I look.</think>Now.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"edit\">\n<｜DSML｜parameter name=\"path\" string=\"true\">src/a.c"
-      "</｜DSML｜parameter>\n<｜DSML｜parameter name=\"old_str\" string=\"true\">" + wanted +
-      "</｜DSML｜parameter>\n<｜DSML｜parameter name=\"line\" string=\"false\">42</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
-  const auto ids = (*tokenizer)->encode(answer, /*added=*/true);
-  Times times;
-  for (int round = 0; round < 20; ++round) {
-    std::string where = "text";
-    auto grammar = Grammar::make(**tokenizer, {.tools = tools, .oracle = [&](const std::string&, const std::string& key, const Arguments&) -> std::optional<ArgumentChoices> {
-      if (key == "path") return ArgumentChoices{{"src/a.c", "src/b.c", "README.md"}, "", false};
-      if (key == "old_str") return ArgumentChoices{{}, file, true};
-      return std::nullopt;
-    }});
-    std::string said;
-    for (const Token id : ids) {
-      const auto begin = std::chrono::steady_clock::now();
-      const TokenMask* const mask = grammar->mask();
-      const double us = us_since(begin);
-      if (mask && !((*mask)[std::size_t(id) / 64] >> (id % 64) & 1)) return std::fprintf(stderr, "the grammar forbids '%s' after: %s\n", std::string((*tokenizer)->bytes(id)).c_str(), said.c_str()), 1;
-      const auto value = said.rfind("\">"), close = said.rfind("</｜DSML｜parameter");
-      const bool in_value = said.rfind("parameter name=\"") != std::string::npos && value != std::string::npos && (close == std::string::npos || close < value) && value > said.rfind("parameter name=\"");
-      where = !grammar->in_calls() ? "text" : !in_value ? "structure" : said.rfind("name=\"old_str\"") != std::string::npos && said.rfind("name=\"line\"") == std::string::npos ? "a stretch of a file" : "other values";
-      times[where].push_back(us);
-      grammar->accept(id);
-      said += (*tokenizer)->bytes(id);
+  const std::vector<Row> all = rows();
+  std::map<std::string, std::vector<std::vector<double>>> times;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto begin = Clock::now();
+    const Fresh fresh(**tokenizer);
+    if (round == 0) std::printf("vocabulary %d, made ready in %.0f ms; %lld ms a token, %d rounds\n", fresh.vocab_size(), us_since(begin) / 1000, static_cast<long long>(per_token.count()), kRounds);
+    for (const Row& row : all) {
+      if (!time_row(fresh, row, per_token, times[row.name])) return 1;
     }
   }
-  std::printf("vocabulary %d, %zu tokens of answer\n", (*tokenizer)->vocab_size(), ids.size());
-  print(times);
-  Times documents;
-  for (int round = 0; round < 20; ++round) {
-    for (const Documents& row : kDocuments) {
-      if (!time_documents(**tokenizer, row, documents)) return 1;
-    }
+  std::printf("%-32s %8s %8s %8s %8s  us per token\n", "", "median", "95 %", "worst", "settled");
+  int n_slow = 0;
+  for (const Row& row : all) {
+    const Figures f = figures_of(times[row.name]);
+    const bool slow = f.most > kGoalUs || f.settled > kGoalUs;
+    n_slow += slow ? 1 : 0;
+    std::printf("%-32s %8.1f %8.1f %8.1f %8.1f%s\n", row.name.c_str(), f.median, f.most, f.worst, f.settled, slow ? "  above 50" : "");
   }
-  print(documents);
+  std::printf("%d of %zu kinds above %.0f us at the 95th percentile, or settled\n", n_slow, all.size(), kGoalUs);
 }

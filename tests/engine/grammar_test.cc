@@ -1,6 +1,7 @@
 // Random walks: whatever the model prefers, what the grammar lets through is a well-formed answer.
 #include "engine/grammar.h"
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -9,6 +10,7 @@
 
 #include "engine/chat.h"
 #include "engine/text/json_walker.h"
+#include "engine/text/mask_store.h"
 #include "engine/text/schema_nodes.h"
 #include "engine/text/vocabulary.h"
 #include "tests/engine/bytes_tokenizer.h"
@@ -191,6 +193,65 @@ TEST(Grammar, EveryStretchOfALongTextIsAllowedAndNothingElse) {
     }
   };
   for (const std::string value : {"", "r", "too", "</", "a"}) check(value);
+}
+
+// A tokenizer that keeps its vocabulary, so that what masks need can be waited for.
+class Keeping final : public Tokenizer {
+ public:
+  explicit Keeping(const Tokenizer& of) : of_(of), vocabulary_(of.vocabulary()) {}
+  void encode(std::string_view text, bool added, std::vector<Token>& out) const override { of_.encode(text, added, out); }
+  std::vector<Token> encode(const std::vector<Segment>& segments) const override { return of_.encode(segments); }
+  int vocab_size() const override { return of_.vocab_size(); }
+  std::string_view bytes(Token id) const override { return of_.bytes(id); }
+  std::optional<Token> added(std::string_view text) const override { return of_.added(text); }
+  std::shared_ptr<const Vocabulary> vocabulary() const override { return vocabulary_; }
+
+ private:
+  const Tokenizer& of_;
+  std::shared_ptr<const Vocabulary> vocabulary_;
+};
+
+// Of many choices, and of a text, a mask is the same whether what it needs is made beforehand or not; and both are asked for before they
+// begin.
+TEST(Grammar, WhatIsMadeBeforehandMakesNoDifference) {
+  const Bytes bytes;
+  const Keeping waits(bytes), begins(bytes);
+  std::vector<std::string> names;
+  for (int n = 0; n < 200; ++n) names.push_back("name/" + std::to_string(n * 7 % 500) + (n % 3 == 0 ? "</in" : "return "));
+  bool asked = false;
+  const auto oracle_of = [&](const std::string&, const std::string& key, const Arguments&) -> std::optional<ArgumentChoices> {
+    asked = asked || key == "path";
+    if (key == "path") return ArgumentChoices{.one_of = names};
+    if (key == "old_str") return ArgumentChoices{.substring_of = kText, .unique = true};
+    return std::nullopt;
+  };
+  for (unsigned seed = 0; seed < 12; ++seed) {
+    std::mt19937 random(seed);
+    const auto a = Grammar::make(waits, {.tools = {kTools[0]}, .thinking = false, .oracle = oracle_of, .calls_max = 1, .call_required = true});
+    const auto b = Grammar::make(begins, {.tools = {kTools[0]}, .thinking = false, .oracle = oracle_of, .calls_max = 1, .call_required = true});
+    std::string text;
+    for (int i = 0; i < 3000 && !a->done(); ++i) {
+      waits.vocabulary()->store().finish();
+      const TokenMask mask = *a->mask();
+      ASSERT_EQ(mask, *b->mask()) << text;
+      std::vector<Token> allowed;
+      for (Token id = 0; id < waits.vocab_size(); ++id) {
+        if (allows(mask, id)) allowed.push_back(id);
+      }
+      Token pick = allowed.at(random() % allowed.size());
+      for (const Token id : {*waits.added(kDsml), *waits.added(kEos)}) {
+        if (allows(mask, id)) pick = id;
+      }
+      if (allows(mask, Token('<')) && random() % 4 == 0) pick = Token('<');
+      a->accept(pick), b->accept(pick);
+      text += waits.bytes(pick);
+      EXPECT_TRUE(asked || !text.ends_with("parameter name=\"pa")) << "its tag is certain";
+    }
+    const auto at = text.find("name=\"path\" string=\"true\">");
+    ASSERT_NE(at, std::string::npos);
+    const std::string path = text.substr(at + 26, text.find("</｜DSML｜", at) - at - 26);
+    EXPECT_NE(std::ranges::find(names, path), names.end()) << path;
+  }
 }
 
 // What a walk at random says that prefers `wanted` tokens where it may, as the parser reads it. Random bytes are no UTF-8: ASCII alone.

@@ -247,7 +247,7 @@ TEST(JsonSchema, AMaskIsExactlyWhatSomeDocumentGoesOnWith) {
 
 // The short ways to a mask (what a free string goes on with, masks that are kept) say what trying every token on says.
 TEST(JsonSchema, AMaskIsWhatTryingEveryTokenOnSays) {
-  const Bytes t({"\"", "a\"", "a\":", "\":\"", "\\\"", "\\u00", "é\"", "\xc3", "\xa9\"", "\",\"", "\"}", "\"},{\"", "\": [", "1]", "\n  \"", "  ", "\n\n", "\"]", "x\", \"", "</", "\"</", "}</", "12", ".5"});
+  const Bytes t({"\"", "a\"", "a\":", "\":\"", "\\\"", "\\u00", "é\"", "\xc3", "\xa9\"", "\",\"", "\"}", "\"},{\"", "\": [", "1]", "\n  \"", "  ", "\n\n", "\"]", "x\", \"", "</", "\"</", "}</", "12", ".5", "00", "99", "007", "100", "1234", "5e", "0,"});
   std::mt19937 random(3);
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.name);
@@ -278,6 +278,45 @@ TEST(JsonSchema, AMaskIsWhatTryingEveryTokenOnSays) {
         ASSERT_TRUE(walker.accept(t.bytes(pick)));
         text += t.bytes(pick);
       }
+    }
+  }
+}
+
+// Many listed texts have an index: before it is there and with it, a mask is the same.
+TEST(JsonSchema, ManyListedTextsAreAllowedAndNothingElse) {
+  const Bytes t({"na", "name", "_1", "12", "1\"", "\",", "\", \"na", "2\"]", "e_", "]"});
+  Json choices = Json::array();
+  for (int n = 0; n < 300; ++n) choices.push_back("name_" + std::to_string(n * 7 % 1000));
+  const JsonSchemaRef schema = compiled(Json{{"type", "array"}, {"items", {{"enum", choices}}}}.dump());
+  const auto vocabulary = t.vocabulary();
+  std::string listed;
+  for (const SchemaNode& node : schema->nodes) listed += node.listed;
+  ASSERT_FALSE(listed.empty());
+  ASSERT_TRUE(vocabulary->store().stretch_index(listed, StretchIndex::Of::list));
+  vocabulary->store().finish();
+  std::mt19937 random(5);
+  for (int n = 0; n < 20; ++n) {
+    JsonWalker walker(schema, schema->root, /*closes=*/false);
+    JsonMasks masks(vocabulary);
+    std::string text;
+    for (int step = 0; step < 15 && !walker.complete(); ++step) {
+      TokenMask mask(vocabulary->ordinary_mask().size(), 0);
+      masks.add(walker, mask);
+      std::vector<Token> allowed;
+      for (Token id = 0; id < t.vocab_size(); ++id) {
+        if (t.added(t.bytes(id))) continue;
+        std::vector<JsonWay> ways(walker.ways().all().begin(), walker.ways().all().end());
+        for (const char byte : t.bytes(id)) {
+          JsonWays next;
+          for (const JsonWay& way : ways) walker.step(way, std::uint8_t(byte), next);
+          ways.assign(next.all().begin(), next.all().end());
+        }
+        ASSERT_EQ(allows(mask, id), !ways.empty()) << "'" << t.bytes(id) << "' behind " << text;
+        if (!ways.empty()) allowed.push_back(id);
+      }
+      const Token pick = allowed.at(random() % allowed.size());
+      ASSERT_TRUE(walker.accept(t.bytes(pick)));
+      text += t.bytes(pick);
     }
   }
 }
