@@ -119,6 +119,15 @@ void Drafter::drawn(std::int64_t position, Token token) {
   settle(blocked_, position, token, stats_.block, false);
 }
 
+CopyIndex Drafter::copy_index(std::span<const Token> tokens) const {
+  if (options_.mode == Drafting::off || !options_.copy) return begun_with_;
+  if (!index_.begins(tokens)) index_ = begun_with_.begins(tokens) ? begun_with_ : CopyIndex();
+  index_.take_in(tokens);
+  return index_;
+}
+
+void Drafter::begin(const CopyIndex& index) { index_ = begun_with_ = index; }
+
 void Drafter::drop_to(std::int64_t size) {
   index_.drop_to(size);
   if (block_) block_->drop_to(size);

@@ -36,6 +36,11 @@ class Drafter {
   // Only the first `size` tokens stay as they were.
   void drop_to(std::int64_t size);
 
+  // What is known of where `tokens`, the first of the sequence's, stand: for a fork, so that its first guess costs what it has of its own.
+  CopyIndex copy_index(std::span<const Token> tokens) const;
+  // For a sequence that begins with the tokens of such a one.
+  void begin(const CopyIndex& index);
+
   const DraftStats& stats() const { return stats_; }
 
  private:
@@ -55,7 +60,8 @@ class Drafter {
   const Weights& weights_;
   Forward& forward_;
   const DraftOptions options_;
-  CopyIndex index_;
+  mutable CopyIndex index_;  // copy_index() takes in what the next guess would
+  CopyIndex begun_with_;     // what index_ was at begin(): further on it shares most of its memory
   bool block_wanted_;                    // and not made yet: it takes memory, which a timeline that only waits should not
   std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, not to be used, or nothing was evaluated
   const std::shared_ptr<DraftPolicy> policy_;

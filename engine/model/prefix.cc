@@ -33,8 +33,8 @@ PageRef beginning_of(const PageLayout& layout, const Page& page, int n_tokens) {
   return out;
 }
 
-ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier)
-    : tokens_(std::move(tokens)), pages_(pages.share(static_cast<std::int64_t>(tokens_.size()))), frontier_(std::move(frontier)) {
+ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier, CopyIndex index)
+    : tokens_(std::move(tokens)), pages_(pages.share(static_cast<std::int64_t>(tokens_.size()))), frontier_(std::move(frontier)), index_(std::move(index)) {
   const PageLayout& layout = pages.layout();
   const auto within = static_cast<int>(static_cast<std::int64_t>(tokens_.size()) % layout.tokens);
   if (within != 0) pages_.back() = beginning_of(layout, *pages_.back(), within);
@@ -42,7 +42,9 @@ ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, Frontier
 
 ModelPrefixBuilder::ModelPrefixBuilder(const Weights& weights, bool exact, const PrefixRef& from)
     : weights_(weights), exact_(exact), layout_(page_layout(weights.checkpoint.config(), exact)) {
-  if (from) pages_ = static_cast<const ModelPrefix&>(*from).pages();
+  if (!from) return;
+  pages_ = static_cast<const ModelPrefix&>(*from).pages();
+  index_ = static_cast<const ModelPrefix&>(*from).copy_index();
 }
 
 std::span<std::uint8_t> ModelPrefixBuilder::add_page() {
@@ -63,8 +65,9 @@ Result<PrefixRef> ModelPrefixBuilder::finish(std::vector<Token> tokens, std::vec
     return refused(fmt::format("{} pages, expected {}", pages_.size(), wanted));
   if (const std::size_t wanted = State(weights_, exact_, 1).frontier_bytes(n); wanted != frontier.size())
     return refused(fmt::format("{} bytes of frontier, expected {}", frontier.size(), wanted));
-  return std::make_shared<ModelPrefix>(std::move(tokens), pages_,
-                                       std::make_shared<Frontier>(Frontier{n, std::move(frontier)}));
+  if (!index_.begins(tokens)) index_ = {};
+  index_.take_in(tokens);  // here, where somebody waits for the disk, and not at the first guess of every fork
+  return std::make_shared<ModelPrefix>(std::move(tokens), pages_, std::make_shared<Frontier>(Frontier{n, std::move(frontier)}), index_);
 }
 
 std::string prefix_fingerprint(const Weights& weights, bool exact) {

@@ -6,16 +6,17 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/model/copy_index.h"
 #include "engine/model/state.h"
 
 namespace lares::engine {
 
 class ModelPrefix : public Prefix {
  public:
-  ModelPrefix(std::vector<Token> tokens, std::vector<PageRef> pages, FrontierRef frontier)
-      : tokens_(std::move(tokens)), pages_(std::move(pages)), frontier_(std::move(frontier)) {}
+  ModelPrefix(std::vector<Token> tokens, std::vector<PageRef> pages, FrontierRef frontier, CopyIndex index = {})
+      : tokens_(std::move(tokens)), pages_(std::move(pages)), frontier_(std::move(frontier)), index_(std::move(index)) {}
   // The first tokens of what `pages` has. The last page is copied when it is not full, without what may lie behind.
-  ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier);
+  ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier, CopyIndex index = {});
 
   std::span<const Token> tokens() const override { return tokens_; }
   std::int64_t n_pages() const override { return static_cast<std::int64_t>(pages_.size()); }
@@ -24,11 +25,13 @@ class ModelPrefix : public Prefix {
 
   const std::vector<PageRef>& pages() const { return pages_; }
   const FrontierRef& frontier_at_end() const { return frontier_; }
+  const CopyIndex& copy_index() const { return index_; }  // of tokens(), or of less
 
  private:
   std::vector<Token> tokens_;
   std::vector<PageRef> pages_;
   FrontierRef frontier_;
+  CopyIndex index_;
 };
 
 // A copy of what the first `n_tokens` of a page's tokens are in, with zeros behind.
@@ -45,6 +48,7 @@ class ModelPrefixBuilder : public PrefixBuilder {
   const bool exact_;
   const PageLayout layout_;
   std::vector<PageRef> pages_;
+  CopyIndex index_;  // of what finish() was given last
 };
 
 // Of the weights by their stored bytes' places and samples, the shape, the numerics and the cells' formats: 64 hex digits.

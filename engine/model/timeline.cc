@@ -33,6 +33,7 @@ void ModelTimeline::begin() {
   state_.restore(*from->frontier_at_end());
   tokens_.assign(from->tokens().begin(), from->tokens().end());
   snapshots_ = {from->frontier_at_end()};
+  drafter_.begin(from->copy_index());
   drafter_.drop_to(state_.size());
 }
 
@@ -45,7 +46,9 @@ PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
   if (kept != snapshots_.end()) frontier = *kept;
   else if (n_tokens == state_.size()) frontier = std::make_shared<Frontier>(state_.frontier(n_tokens));
   else return nullptr;
-  return std::make_shared<ModelPrefix>(std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens), state_.pages(), std::move(frontier));
+  std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
+  CopyIndex index = drafter_.copy_index(tokens);
+  return std::make_shared<ModelPrefix>(std::move(tokens), state_.pages(), std::move(frontier), std::move(index));
 }
 
 std::span<const float> ModelTimeline::row(std::int64_t position) const {
