@@ -17,9 +17,13 @@ CopyIndex::Hashes CopyIndex::hashes(std::span<const Token> tokens) {
 
 void CopyIndex::write(int n, std::uint64_t slot, std::int64_t place) {
   auto& to = chunk(n, slot);
-  if (!to) to = std::make_shared<Chunk>();
-  else if (to.use_count() > 1) to = std::make_shared<Chunk>(*to);
-  (*to)[slot % kCopyChunk] = static_cast<std::uint32_t>(place);
+  if (!to || to.use_count() > 1) {
+    const auto own = std::make_shared<Chunk>();
+    own->charge = Charge(memory_, sizeof(Chunk));
+    if (to) own->places = to->places;
+    to = own;
+  }
+  to->places[slot % kCopyChunk] = static_cast<std::uint32_t>(place);
 }
 
 void CopyIndex::take_in(std::span<const Token> tokens) {
@@ -38,7 +42,7 @@ CopyIndex::Match CopyIndex::find(std::span<const Token> tokens) {
   const auto h = hashes(tokens);
   for (int n = static_cast<int>(std::min<std::int64_t>(kMatchMax, size)); n >= kMatchMin; --n) {
     const auto& in = chunk(n, h[n]);
-    const std::int64_t place = in ? (*in)[h[n] % kCopyChunk] : 0;
+    const std::int64_t place = in ? in->places[h[n] % kCopyChunk] : 0;
     if (place >= n && place < size && std::equal(tokens.end() - n, tokens.end(), tokens.begin() + (place - n))) return {place, n};
   }
   return {};

@@ -24,7 +24,7 @@ struct DraftOptions {
 
 class Drafter {
  public:
-  Drafter(const Weights& weights, Forward& forward, const DraftOptions& options);
+  Drafter(const Weights& weights, Forward& forward, const DraftOptions& options, const SequenceMemoryRef& memory = nullptr);
 
   // Guesses at what follows `tokens`, of which the last waits to be evaluated; at most `n`. Valid until the next call.
   std::span<const Token> guess(std::span<const Token> tokens, int n);
@@ -42,6 +42,11 @@ class Drafter {
   void begin(const CopyIndex& index);
 
   const DraftStats& stats() const { return stats_; }
+  // What it may take to read n_tokens more.
+  std::uint64_t missing_bytes(std::int64_t n_tokens) const;
+  // Forgets the draft blocks' rows, which come again with what is evaluated.
+  void give_back();
+  std::uint64_t bytes() const { return block_ ? block_->bytes() : 0; }  // beside the index, which counts itself
 
  private:
   struct Guess {
@@ -60,6 +65,7 @@ class Drafter {
   const Weights& weights_;
   Forward& forward_;
   const DraftOptions options_;
+  const SequenceMemoryRef memory_;
   mutable CopyIndex index_;  // copy_index() takes in what the next guess would
   CopyIndex begun_with_;     // what index_ was at begin(): further on it shares most of its memory
   bool block_wanted_;                    // and not made yet: it takes memory, which a timeline that only waits should not
