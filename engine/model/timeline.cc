@@ -86,6 +86,9 @@ PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
   if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
   const auto evaluated = std::min(state_.size(), static_cast<std::int64_t>(tokens_.size()));
   if (n_tokens <= 0 || n_tokens > evaluated) return nullptr;
+  const std::uint64_t more = state_.pages().layout().bytes + state_.frontier_bytes(n_tokens) + static_cast<std::uint64_t>(n_tokens) * sizeof(Token) + drafter_.missing_bytes(n_tokens);
+  const bool room = memory_->bytes_max() == 0 || memory_->make_room(more, const_cast<ModelTimeline*>(this), fmt::format("share {} tokens", n_tokens));
+  if (!room) return nullptr;
   const auto kept = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position == n_tokens; });
   FrontierRef frontier;
   if (kept != snapshots_.end()) frontier = *kept;
