@@ -65,7 +65,7 @@ int run(int argc, char** argv) {
   auto* const resident_given =
       app.add_option("--resident", resident, "tokens of a repository that stand before its sessions; 0: 262144, or half of a shorter context")->check(CLI::NonNegativeNumber);
   auto* const memory_given =
-      app.add_option("--memory", memory, "GB for weights, work space and one long session; 0: what is free. With less than they take, experts are read when they are asked for")
+      app.add_option("--memory", memory, "GB for weights, work space and all sessions; 0: what is free. With less than they take, experts are read when they are asked for")
           ->check(CLI::Range(0.0, 1e6));
   app.footer("What is not given here is taken from LARES_MODEL, LARES_MEMORY and so on, else from the file that `lares config` shows.");
   app.set_version_flag("--version", std::string("laresd ") + daemon::kVersion);
@@ -111,7 +111,8 @@ int run(int argc, char** argv) {
   options.listen = listen, options.listen_without_token = without_token;
   const engine::DeviceChoice device{settings->text("device").value_or("auto"), static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9)};
   options.load = [&](const engine::Progress& progress) {
-    return engine::load_on(device, {.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9)}, progress);
+    return engine::load_on(device, {.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9),
+                                     .heat_directory = options.state_dir}, progress);
   };
   const daemon::Log log(STDERR_FILENO);
   return daemon::run_daemon(options, log);

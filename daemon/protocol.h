@@ -99,6 +99,15 @@ struct ModelStatus {
 // Routed experts, where not all of them fit into memory; bytes, and uses by a layer that found one there or did not.
 struct ExpertStatus {
   std::int64_t bytes = 0, bytes_max = 0, resident = 0, read = 0, found = 0, missed = 0;
+  std::int64_t remembered = 0;  // experts that earlier daemons were asked for
+  std::int64_t ahead = 0;       // of `read`: because of that, before anything was asked of this one
+  std::string unkept;           // why what experts are asked for could not be written down
+};
+// All timelines and shared beginnings of the engine, what they share counted once; bytes.
+struct SequenceStatus {
+  std::int64_t bytes = 0, bytes_max = 0, most = 0;  // now; at most, 0: what is available; ever
+  std::int64_t n = 0;                               // timelines
+  std::int64_t parked = 0, evicted = 0, refused = 0;  // times one that waited gave up work space, cells, and times there was no room
 };
 // Also the params of the notification "server/state", sent to every initialised connection when something in it changes (load
 // progress at most ten times a second) and once right after initialize.
@@ -142,6 +151,7 @@ struct ServerStatusResult {
   ServerState engine;
   ModelStatus model;  // empty until ready, except `directory`
   ExpertStatus experts;  // bytes_max 0: all fit
+  SequenceStatus sequences;
   std::string version, socket, state_dir;
   std::int64_t pid = 0, uptime_ms = 0;
   int n_clients = 0, n_sessions = 0, n_running = 0;  // n_running: turns in progress

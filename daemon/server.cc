@@ -134,6 +134,7 @@ void Server::engine_changed(const ServerState& state) {
     if (c->initialized()) c->send(notification_line(state));
   }
   if (state.state == "ready") log_.event("ready", {{"model", options_.model_directory}});
+  if (state.state == "ready" && !state.message.empty()) log_.event("model_notes", {{"notes", state.message}});
   if (state.state == "failed") log_.event("load_failed", {{"why", state.message}});
 }
 
@@ -156,9 +157,12 @@ asio::awaitable<ServerStatusResult> Server::status() {
     const auto& info = engine->info();
     r.model = {info.directory, info.model_type, info.n_layers, info.vocab_size, info.n_context_max,
                static_cast<std::int64_t>(info.weight_bytes), static_cast<std::int64_t>(info.n_parameters)};
-    const auto experts = engine->memory().experts;
+    const auto memory = engine->memory();
+    const auto& experts = memory.experts;
+    const auto& sequences = memory.sequences;
     const auto n = [](std::uint64_t bytes) { return static_cast<std::int64_t>(bytes); };
-    r.experts = {n(experts.bytes), n(experts.bytes_max), n(experts.resident), n(experts.read), experts.found, experts.missed};
+    r.experts = {n(experts.bytes), n(experts.bytes_max), n(experts.resident), n(experts.read), experts.found, experts.missed, experts.remembered, n(experts.ahead), experts.unkept};
+    r.sequences = {n(sequences.bytes), n(sequences.bytes_max), n(sequences.most), sequences.n, sequences.parked, sequences.evicted, sequences.refused};
   }
   r.version = options_.version, r.socket = options_.socket, r.state_dir = options_.state_dir, r.pid = ::getpid();
   r.uptime_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_).count();

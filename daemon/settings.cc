@@ -26,7 +26,7 @@ constexpr std::size_t kSettingsBytesMax = 1 << 20;
 
 constexpr Setting kSettings[] = {
     {"model", "checkpoint directory that the daemon loads", "nano, which comes with Lares", Kind::path, 0, 0, {}, true},
-    {"memory", "GB for weights, work space and one long session", "what is free", Kind::number, 0, 1e6, {}, true},
+    {"memory", "GB for weights, work space and all sessions", "what is free", Kind::number, 0, 1e6, {}, true},
     {"device", "what computes it; auto: the CPU as yet", "auto", Kind::word, 0, 0, "auto cpu cuda cuda:0 cuda:1 cuda:2 cuda:3 cuda:4 cuda:5 cuda:6 cuda:7", true},
     {"gpu_memory", "GB of the GPU that may be taken", "all of it", Kind::number, 0, 1e6, {}, true},
     {"threads", "threads of the engine", "the daemon's CPUs", Kind::whole, 0, 1024, {}, true},

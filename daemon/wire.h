@@ -34,7 +34,11 @@ template <class V> void fields(V& v, ModelStatus& x) {
 }
 template <class V> void fields(V& v, ExpertStatus& x) {
   v.o("bytes", x.bytes); v.o("bytesMax", x.bytes_max); v.o("resident", x.resident); v.o("read", x.read); v.o("found", x.found);
-  v.o("missed", x.missed);
+  v.o("missed", x.missed); v.o("remembered", x.remembered); v.o("ahead", x.ahead); v.o("unkept", x.unkept);
+}
+template <class V> void fields(V& v, SequenceStatus& x) {
+  v.o("bytes", x.bytes); v.o("bytesMax", x.bytes_max); v.o("most", x.most); v.o("n", x.n); v.o("parked", x.parked); v.o("evicted", x.evicted);
+  v.o("refused", x.refused);
 }
 template <class V> void fields(V& v, ServerState& x) {
   v.r("state", x.state); v.o("done", x.done); v.o("total", x.total); v.o("message", x.message);
@@ -55,7 +59,7 @@ template <class V> void fields(V& v, ServerStatusResult& x) {
   v.r("engine", x.engine); v.r("model", x.model); v.r("version", x.version); v.r("socket", x.socket); v.r("stateDir", x.state_dir);
   v.r("pid", x.pid); v.r("uptimeMs", x.uptime_ms); v.r("nClients", x.n_clients); v.r("nSessions", x.n_sessions);
   v.r("nRunning", x.n_running); v.r("nQueued", x.n_queued); v.o("shell", x.shell);
-  v.o("experts", x.experts); v.o("prefixes", x.prefixes);
+  v.o("experts", x.experts); v.o("sequences", x.sequences); v.o("prefixes", x.prefixes);
 }
 template <class V> void fields(V& v, ServerShutdown& x) { v.o("when", x.when); }
 template <class V> void fields(V& v, PromptHeadResult& x) { v.r("text", x.text); }

@@ -156,7 +156,17 @@ struct MemoryUse {
     std::uint64_t resident = 0, read = 0;     // now in memory, ever read
     std::int64_t found = 0, missed = 0;       // uses by a layer that found one in memory, that did not
     std::int64_t given_up = 0;
+    std::int64_t remembered = 0;  // experts that an earlier run was asked for
+    std::uint64_t ahead = 0;      // of `read`: because of that, before anything was asked of this one
+    std::string unkept;           // why what experts are asked for could not be written down; empty: it could, or nobody wanted it
   } experts;
+  struct Sequences {  // all timelines and prefixes, what they share counted once
+    std::uint64_t bytes = 0, bytes_max = 0;  // now, and at most; 0: what the machine has available
+    std::uint64_t most = 0;                  // ever
+    std::int64_t n = 0;                      // timelines
+    std::int64_t parked = 0, evicted = 0;    // times one that waited gave up its work space, its cells, for another
+    std::int64_t refused = 0;                // times there was no room all the same
+  } sequences;
 };
 
 struct LoadOptions {
@@ -164,8 +174,9 @@ struct LoadOptions {
   int n_threads = 0;         // 0: the CPUs this process may use, cgroup quota included
   bool exact = false;        // float32 everywhere, no activation quantisation (DESIGN section 2)
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
-  std::uint64_t memory = 0;    // bytes for weights, work space and one long sequence, at most what is available; 0: that.
+  std::uint64_t memory = 0;    // bytes for weights, work space and all sequences, at most what is available; 0: that.
                                // With less than they take, experts are kept by how much they are asked for
+  std::string heat_directory;  // where what experts are asked for is kept between runs (model/expert_heat.h); empty: nowhere
   bool trace = false;          // keep spans for write_trace()
   bool text = true;            // false: ids alone; no tokenizer.json is read, and nobody may ask for the tokenizer
   Drafting drafting = Drafting::automatic;  // the same tokens in any mode

@@ -358,7 +358,7 @@ int model_command(int argc, const char* const* argv) {
   generate->add_option("--logprobs", o.n_logprobs, "how many of the likeliest it lists")->check(CLI::Range(0, engine::kLogprobsMax))->capture_default_str()->group(kSeldom);
   const std::map<std::string, engine::Drafting> modes{{"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
   generate->add_option("--draft", o.drafting, "evaluate guesses with each token, for speed; the text is the same")->transform(CLI::CheckedTransformer(modes))->default_str("auto")->group(kSeldom);
-  generate->add_option("--memory", o.memory, "GB for weights, work space and one long sequence; 0: what is free")->check(number_in(0.0, 1e6))->capture_default_str()->group(kSeldom);
+  generate->add_option("--memory", o.memory, "GB for weights, work space and all sequences; 0: what is free")->check(number_in(0.0, 1e6))->capture_default_str()->group(kSeldom);
   generate->add_option("--device", o.device, "cpu, cuda or cuda:1: what computes it")->capture_default_str()->group(kSeldom);
   generate->add_flag("--stats", o.stats, "tokens per second, how many guesses were right, how many experts were in memory, on stderr");
   generate->add_option("--trace", o.trace_path, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr")->group(kSeldom);

@@ -105,6 +105,17 @@ std::string status_text(const protocol::ServerStatusResult& s) {
     row("experts", fmt::format("{} of {} in memory, {} at most; {:.0f}% of {} uses found theirs there, {} read", bytes(s.experts.resident),
                                bytes(s.experts.bytes), bytes(s.experts.bytes_max), 100 * static_cast<double>(s.experts.found) / uses,
                                grouped(s.experts.found + s.experts.missed), bytes(s.experts.read)));
+    if (s.experts.remembered > 0) row("", fmt::format("{} of them known to be asked for from earlier, {} read ahead", grouped(s.experts.remembered), bytes(s.experts.ahead)));
+    if (!s.experts.unkept.empty()) row("", s.experts.unkept);
+  }
+  if (s.sequences.n > 0 || s.sequences.bytes > 0) {
+    const auto bytes = [](std::int64_t n) { return bytes_text(static_cast<double>(n)); };
+    std::string text = fmt::format("{} held by {} and what they share, {} at most so far", bytes(s.sequences.bytes), grouped(s.sequences.n), bytes(s.sequences.most));
+    if (s.sequences.bytes_max > 0) text += fmt::format(", {} allowed", bytes(s.sequences.bytes_max));
+    row("sequences", text);
+    if (s.sequences.parked + s.sequences.evicted + s.sequences.refused > 0)
+      row("", fmt::format("{} times one made way, {} times with its cells, {} times there was no room", grouped(s.sequences.parked + s.sequences.evicted),
+                          grouped(s.sequences.evicted), grouped(s.sequences.refused)));
   }
   row("work", fmt::format("turns running {}, steps waiting {}, sessions {}, clients {}",
                           s.n_running, s.n_queued, s.n_sessions, s.n_clients));

@@ -16,7 +16,8 @@
 namespace lares::engine::bench {
 namespace {
 
-constexpr int kForks = 200, kFirstUses = 15, kPageCopies = 200;
+constexpr int kForks = 200, kFirstUses = 15, kPageCopies = 200, kIndexes = 15;
+constexpr std::int64_t kShortTokens = 100'000, kTaskTokens = 64;
 
 // Layers as states need them: kinds, ratios and widths, without a matrix.
 std::unique_ptr<Weights> geometry(const Config& c) {
@@ -62,6 +63,34 @@ BenchRow timed_row(std::string name, std::string shape, int n, F once) {
   return row;
 }
 
+// A text of this vocabulary in which little comes twice, which is what costs an index most.
+std::vector<Token> noise(std::int64_t n, int vocab) {
+  std::vector<Token> out(static_cast<std::size_t>(n));
+  std::uint64_t x = 1;
+  for (Token& t : out) {
+    x = x * 6364136223846793005u + 1442695040888963407u;
+    t = static_cast<Token>((x >> 33) % static_cast<std::uint64_t>(vocab));
+  }
+  return out;
+}
+
+// What is known of the places of a text's tokens: made of all of it, and what a fork's first guess behind a task of its own costs.
+void add_index_rows(const Config& c, const std::string& shape, std::int64_t n_tokens, std::vector<BenchRow>& rows) {
+  auto text = noise(n_tokens + kTaskTokens, c.vocab_size);
+  const auto before = std::span(text).first(static_cast<std::size_t>(n_tokens));
+  const std::string row_shape = fmt::format("{}, {} tokens", shape, n_tokens);
+  CopyIndex whole;
+  rows.push_back(timed_row("index of copies", row_shape, kIndexes, [&](int) {
+    CopyIndex index;
+    index.take_in(before);
+    whole = std::move(index);
+  }));
+  rows.push_back(timed_row(fmt::format("a fork's, {} more", kTaskTokens), row_shape, kForks, [&](int i) {
+    text.back() = i;
+    CopyIndex(whole).find(text);
+  }));
+}
+
 Result<std::vector<BenchRow>> prefix_rows(Runner& r) {
   const Config& c = r.config;
   const auto weights = geometry(c);
@@ -105,6 +134,7 @@ Result<std::vector<BenchRow>> prefix_rows(Runner& r) {
     state.pages().adopt(prefix->pages());
     state.pages().open(static_cast<std::int64_t>(i) * layout.tokens % (kPrefixTokens - layout.tokens), 1);
   }));
+  for (const std::int64_t n : {kShortTokens, kPrefixTokens}) add_index_rows(c, r.shape, n, rows);
   return rows;
 }
 

@@ -31,6 +31,7 @@ class BlockDrafter {
   virtual bool at_once() const = 0;
   // Of the guesses of the last draft, how likely the block itself thinks each to be right if those before it are; empty: it does not say.
   virtual std::span<const double> chances() const { return {}; }
+  virtual std::uint64_t bytes() const = 0;  // that it holds
 };
 
 // Rows of floats of the newest positions, `window` at most; a position left out forgets those before it.
@@ -40,6 +41,7 @@ class RecentRows {
 
   std::int64_t begin() const { return begin_; }
   std::int64_t end() const { return end_; }
+  std::uint64_t bytes() const { return rows_.size() * sizeof(float); }
   float* row(std::int64_t position) { return rows_.data() + static_cast<std::size_t>(position % window_) * width_; }
   // Now holds position..position + n - 1 too, as far as they fit; what is in those rows is the caller's to write.
   void extend(std::int64_t position, int n);

@@ -15,22 +15,51 @@ CopyIndex::Hashes CopyIndex::hashes(std::span<const Token> tokens) {
   return out;
 }
 
+void CopyIndex::write(int n, std::uint64_t slot, std::int64_t place) {
+  auto& to = chunk(n, slot);
+  if (!to || to.use_count() > 1) {
+    const auto own = std::make_shared<Chunk>();
+    own->charge = Charge(memory_, sizeof(Chunk));
+    if (to) own->places = to->places;
+    to = own;
+  }
+  to->places[slot % kCopyChunk] = static_cast<std::uint32_t>(place);
+}
+
+void CopyIndex::take_in(std::span<const Token> tokens) {
+  const auto size = static_cast<std::int64_t>(tokens.size());
+  if (indexed_ + 1 < size) chunks_.resize((kMatchMax - kMatchMin + 1) * kChunks);
+  while (indexed_ + 1 < size) {
+    const auto h = hashes(tokens.first(static_cast<std::size_t>(++indexed_)));
+    for (int n = kMatchMin; n <= std::min<std::int64_t>(kMatchMax, indexed_); ++n) write(n, h[n], indexed_);
+  }
+}
+
 CopyIndex::Match CopyIndex::find(std::span<const Token> tokens) {
   const auto size = static_cast<std::int64_t>(tokens.size());
-  for (int n = kMatchMin; n <= kMatchMax; ++n) places_[n].resize(kCopySlots);
-  while (indexed_ + 1 < size) {
-    const auto h = hashes(tokens.first(++indexed_));
-    for (int n = kMatchMin; n <= std::min<std::int64_t>(kMatchMax, indexed_); ++n) places_[n][h[n]] = static_cast<std::uint32_t>(indexed_);
-  }
+  take_in(tokens);
+  if (chunks_.empty()) return {};
   const auto h = hashes(tokens);
   for (int n = static_cast<int>(std::min<std::int64_t>(kMatchMax, size)); n >= kMatchMin; --n) {
-    const std::int64_t place = places_[n][h[n]];
+    const auto& in = chunk(n, h[n]);
+    const std::int64_t place = in ? in->places[h[n] % kCopyChunk] : 0;
     if (place >= n && place < size && std::equal(tokens.end() - n, tokens.end(), tokens.begin() + (place - n))) return {place, n};
   }
   return {};
 }
 
-void CopyIndex::drop_to(std::int64_t size) { indexed_ = std::min(indexed_, std::max<std::int64_t>(0, size - 1)); }
+void CopyIndex::drop_to(std::int64_t size) {
+  const std::int64_t kept = std::max<std::int64_t>(0, size - 1);
+  dropped_ = dropped_ || kept < indexed_;
+  indexed_ = std::min(indexed_, kept);
+}
+
+std::uint64_t CopyIndex::bytes() const {
+  std::uint64_t n = chunks_.size() * sizeof(chunks_[0]);
+  for (const auto& c : chunks_)
+    if (c && c.use_count() == 1) n += sizeof(Chunk);
+  return n;
+}
 
 void copy_tokens(std::span<const Token> tokens, const CopyIndex::Match& match, int n, std::vector<Token>& out) {
   out.clear();

@@ -15,8 +15,8 @@ constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first g
 
 }  // namespace
 
-Drafter::Drafter(const Weights& weights, Forward& forward, const DraftOptions& options)
-    : weights_(weights), forward_(forward), options_(options), block_wanted_(options.mode != Drafting::off && options.block), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
+Drafter::Drafter(const Weights& weights, Forward& forward, const DraftOptions& options, const SequenceMemoryRef& memory)
+    : weights_(weights), forward_(forward), options_(options), memory_(memory), index_(memory), begun_with_(memory), block_wanted_(options.mode != Drafting::off && options.block), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
   for (int n = kMatchMin; n <= kMatchMax; ++n) copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
   for (double chance = kBlockChance; double& c : block_chance_) c = std::exchange(chance, chance * kBlockChanceLess);
 }
@@ -118,6 +118,32 @@ void Drafter::drawn(std::int64_t position, Token token) {
   settle(copy_, position, token, stats_.copy, true);
   settle(blocked_, position, token, stats_.block, false);
 }
+
+CopyIndex Drafter::copy_index(std::span<const Token> tokens) const {
+  if (options_.mode == Drafting::off || !options_.copy) return begun_with_;
+  if (!index_.begins(tokens)) index_ = begun_with_.begins(tokens) ? begun_with_ : CopyIndex(memory_);
+  index_.take_in(tokens);
+  return index_;
+}
+
+std::uint64_t Drafter::missing_bytes(std::int64_t n_tokens) const {
+  if (options_.mode == Drafting::off) return 0;
+  const Config& c = weights_.checkpoint.config();
+  std::uint64_t bytes = options_.copy ? CopyIndex::bytes_for(n_tokens) : 0;
+  if (block_ || (block_wanted_ && (weights_.dspark || !weights_.mtp.empty()))) {
+    // The rows it keeps, as many that it catches up with at once, and its window: less than three times a window of streams.
+    const std::uint64_t most = 3 * sizeof(float) * static_cast<std::uint64_t>(c.sliding_window) * static_cast<std::uint64_t>(c.hc_mult) * static_cast<std::uint64_t>(c.hidden_size);
+    bytes += most - std::min(most, this->bytes());
+  }
+  return bytes;
+}
+
+void Drafter::give_back() {
+  block_wanted_ = block_wanted_ || block_ != nullptr;
+  block_ = nullptr;
+}
+
+void Drafter::begin(const CopyIndex& index) { index_ = begun_with_ = index; }
 
 void Drafter::drop_to(std::int64_t size) {
   index_.drop_to(size);

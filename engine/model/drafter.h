@@ -24,7 +24,7 @@ struct DraftOptions {
 
 class Drafter {
  public:
-  Drafter(const Weights& weights, Forward& forward, const DraftOptions& options);
+  Drafter(const Weights& weights, Forward& forward, const DraftOptions& options, const SequenceMemoryRef& memory = nullptr);
 
   // Guesses at what follows `tokens`, of which the last waits to be evaluated; at most `n`. Valid until the next call.
   std::span<const Token> guess(std::span<const Token> tokens, int n);
@@ -36,7 +36,17 @@ class Drafter {
   // Only the first `size` tokens stay as they were.
   void drop_to(std::int64_t size);
 
+  // What is known of where `tokens`, the first of the sequence's, stand: for a fork, so that its first guess costs what it has of its own.
+  CopyIndex copy_index(std::span<const Token> tokens) const;
+  // For a sequence that begins with the tokens of such a one.
+  void begin(const CopyIndex& index);
+
   const DraftStats& stats() const { return stats_; }
+  // What it may take to read n_tokens more.
+  std::uint64_t missing_bytes(std::int64_t n_tokens) const;
+  // Forgets the draft blocks' rows, which come again with what is evaluated.
+  void give_back();
+  std::uint64_t bytes() const { return block_ ? block_->bytes() : 0; }  // beside the index, which counts itself
 
  private:
   struct Guess {
@@ -55,7 +65,9 @@ class Drafter {
   const Weights& weights_;
   Forward& forward_;
   const DraftOptions options_;
-  CopyIndex index_;
+  const SequenceMemoryRef memory_;
+  mutable CopyIndex index_;  // copy_index() takes in what the next guess would
+  CopyIndex begun_with_;     // what index_ was at begin(): further on it shares most of its memory
   bool block_wanted_;                    // and not made yet: it takes memory, which a timeline that only waits should not
   std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, not to be used, or nothing was evaluated
   const std::shared_ptr<DraftPolicy> policy_;

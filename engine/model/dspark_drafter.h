@@ -18,6 +18,11 @@ class DsparkDrafter : public BlockDrafter {
   int guesses_max() const override;
   bool at_once() const override { return true; }
   std::span<const double> chances() const override { return chances_; }
+  std::uint64_t bytes() const override {
+    std::uint64_t n = hidden_.bytes() + (rows_.capacity() + block_.logits.capacity()) * sizeof(float);
+    for (const LayerState& stage : stages_) n += stage.window.bytes();
+    return n;
+  }
 
   const Forward::Block& block() const { return block_; }  // the last one
 

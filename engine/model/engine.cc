@@ -11,6 +11,7 @@
 #include "engine/model/memory_plan.h"
 #include "engine/model/parameters.h"
 #include "engine/model/repack.h"
+#include "engine/model/sequence_memory.h"
 #include "engine/model/timeline.h"
 #include "engine/model/trace.h"
 #include "engine/model/weights.h"
@@ -21,8 +22,9 @@ namespace {
 
 class ModelEngine : public Engine {
  public:
-  ModelEngine(std::unique_ptr<Weights> weights, std::unique_ptr<Tokenizer> tokenizer, const LoadOptions& options)
-      : weights_(std::move(weights)),
+  ModelEngine(std::unique_ptr<Weights> weights, std::unique_ptr<Tokenizer> tokenizer, const LoadOptions& options, std::uint64_t sequences_max)
+      : sequences_(std::make_shared<SequenceMemory>(sequences_max)),
+        weights_(std::move(weights)),
         tokenizer_(std::move(tokenizer)),
         pool_(options.n_threads),
         forward_(*weights_, options.exact, pool_, kernels::best()),
@@ -55,10 +57,15 @@ class ModelEngine : public Engine {
   }
 
   // After repack().
-  void share_memory(std::uint64_t bytes_max) {
+  void share_memory(std::uint64_t bytes_max, std::uint64_t experts_and_sequences, const std::string& heat_directory) {
     auto parts = expert_parts(*weights_, repacked_);
     experts_ = std::make_unique<ExpertMemory>(std::move(parts), bytes_max);
+    experts_->share_with(sequences_, experts_and_sequences);
     forward_.keep_experts(experts_.get());
+    if (!heat_directory.empty()) {
+      if (const auto remembered = experts_->remember({heat_directory, checkpoint_fingerprint(weights_->checkpoint)}); !remembered)
+        info_.notes.push_back(remembered.error().message);
+    }
     const auto use = experts_->report();
     info_.notes.push_back(fmt::format("{:.1f} of {:.1f} GB of experts stay in memory, the others are read from the disk when they are asked for",
                                       static_cast<double>(use.bytes_max) / 1e9, static_cast<double>(use.bytes) / 1e9));
@@ -74,9 +81,9 @@ class ModelEngine : public Engine {
 
   const ModelInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
-  std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_); }
+  std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_, nullptr, sequences_); }
   std::unique_ptr<Timeline> timeline(PrefixRef from) override {
-    return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_, std::static_pointer_cast<const ModelPrefix>(from));
+    return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_, std::static_pointer_cast<const ModelPrefix>(from), sequences_);
   }
   void evaluate_together(std::span<Timeline* const> timelines) override {
     std::vector<ModelTimeline*> ours;
@@ -85,10 +92,10 @@ class ModelEngine : public Engine {
   }
   PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {
-    return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact(), from);
+    return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact(), from, sequences_);
   }
   MemoryUse memory() const override {
-    return {.weights = info_.weight_bytes, .tiles = repacked_.memory_bytes(), .experts = experts_ ? experts_->report() : MemoryUse::Experts{}};
+    return {.weights = info_.weight_bytes, .tiles = repacked_.memory_bytes(), .experts = experts_ ? experts_->report() : MemoryUse::Experts{}, .sequences = sequences_->report()};
   }
   Result<std::vector<TraceTotal>> write_trace(const std::string& path) const override {
     if (!trace_) return Engine::write_trace(path);
@@ -97,6 +104,7 @@ class ModelEngine : public Engine {
   }
 
  private:
+  const SequenceMemoryRef sequences_;
   std::unique_ptr<Weights> weights_;
   Repacked repacked_;
   std::unique_ptr<ExpertMemory> experts_;  // null: all of them fit
@@ -125,10 +133,12 @@ Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress&
   const auto needs = memory_needs(**weights, options.exact, options.n_context > 0 ? std::min(options.n_context, longest) : longest, kChunk);
   const auto plan = plan_memory(needs, options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(), kRepackMemoryMax, options.directory);
   if (!plan) return tl::unexpected(plan.error());
-  auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options);
+  // Without a bound of the caller's, and with room for all weights, sequences may take what there is when they ask for it.
+  const bool bounded = options.memory > 0 || plan->experts_max > 0;
+  auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options, bounded ? plan->sequences_max : 0);
   engine->fingerprint();
   engine->repack(plan->tiles, progress);
-  if (plan->experts_max > 0) engine->share_memory(plan->experts_max);
+  if (plan->experts_max > 0) engine->share_memory(plan->experts_max, plan->sequences_max + needs.experts_min, options.heat_directory);
   if (nodes > 1) engine->note(fmt::format("memory is spread over the machine's {} nodes", nodes));
   return engine;
 }

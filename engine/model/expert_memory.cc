@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "engine/model/repack.h"
 #include "engine/model/weights.h"
@@ -51,11 +52,80 @@ void ExpertMemory::publish() {
   published_ = report_;
 }
 
+ExpertMemory::~ExpertMemory() {
+  ahead_of_use_ = {};
+  keep_heat();
+}
+
+Result<> ExpertMemory::remember(HeatFile file) {
+  const auto heat = file.read(experts_.size());
+  file_.emplace(std::move(file));
+  if (!heat && heat.error().code == Errc::not_found) return {};
+  if (!heat) return tl::unexpected(heat.error());
+  std::vector<std::int32_t> order;
+  for (std::size_t i = 0; i < experts_.size(); ++i) {
+    if ((*heat)[i] == kNever) continue;
+    experts_[i].heat = static_cast<double>((*heat)[i]) - 1;
+    order.push_back(static_cast<std::int32_t>(i));
+  }
+  report_.remembered = static_cast<std::int64_t>(order.size());
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return std::pair(-experts_[a].heat, a) < std::pair(-experts_[b].heat, b); });
+  std::size_t n = 0;
+  for (; n < order.size(); ++n) {
+    State& s = experts_[order[n]];
+    if (report_.resident + ahead_ + s.bytes > bytes_max()) break;
+    s.resident = s.ahead = true;
+    ahead_ += s.bytes;
+    resident_.emplace(s.heat, order[n]);
+  }
+  order.resize(n);
+  publish();
+  if (n > 0) ahead_of_use_ = std::jthread([this, order = std::move(order)](std::stop_token stop) { read_ahead(std::move(stop), order); });
+  return {};
+}
+
+void ExpertMemory::share_with(std::shared_ptr<const SequenceMemory> sequences, std::uint64_t bytes) {
+  const std::lock_guard lock(work_);
+  sequences_ = std::move(sequences);
+  shared_bytes_ = bytes;
+}
+
+std::uint64_t ExpertMemory::bytes_max() const {
+  if (!sequences_) return report_.bytes_max;
+  const std::uint64_t held = sequences_->held();
+  return std::min(report_.bytes_max, shared_bytes_ - std::min(shared_bytes_, held));
+}
+
+void ExpertMemory::read_ahead(std::stop_token stop, std::span<const std::int32_t> experts) {
+  for (const auto e : experts) {
+    if (stop.stop_requested()) return;
+    const std::lock_guard lock(work_);
+    State& s = experts_[e];
+    if (!s.ahead) continue;  // used meanwhile, or given up
+    bring(e);
+    report_.ahead += s.bytes;
+    publish();
+  }
+}
+
+void ExpertMemory::wait_until_read_ahead() {
+  if (ahead_of_use_.joinable()) ahead_of_use_.join();
+}
+
+void ExpertMemory::keep_heat() {
+  if (!file_ || clock_ == kept_at_) return;
+  kept_at_ = clock_;
+  std::vector<float> heat;
+  for (const State& s : experts_) heat.push_back(static_cast<float>(s.heat - clock_ / kHeatHalfLife));
+  const auto written = file_->write(heat);
+  report_.unkept = written ? "" : written.error().message;
+}
+
 void ExpertMemory::bring(std::int32_t expert) {
   State& s = experts_[expert];
-  if (s.resident) return;
-  s.resident = true;
-  resident_.emplace(s.heat, expert);
+  if (s.resident && !s.ahead) return;
+  if (!std::exchange(s.resident, true)) resident_.emplace(s.heat, expert);
+  if (std::exchange(s.ahead, false)) ahead_ -= s.bytes;
   report_.resident += s.bytes;
   report_.read += s.bytes;
   for (const Part& part : s.parts) part.file->read_ahead(part.bytes);
@@ -64,13 +134,14 @@ void ExpertMemory::bring(std::int32_t expert) {
 // Those named by the call before this one go only when nothing else is left, those of this call never.
 void ExpertMemory::make_room(std::span<const std::int32_t> experts) {
   ++call_;
+  const std::uint64_t most = bytes_max();
   std::uint64_t missing = 0;
   for (const auto e : experts) {
     experts_[e].wanted = call_;
     if (!experts_[e].resident) missing += experts_[e].bytes;
   }
   for (const std::uint64_t kept_from : {call_ - 1, call_})
-    for (auto coldest = resident_.begin(); coldest != resident_.end() && report_.resident + missing > report_.bytes_max;) {
+    for (auto coldest = resident_.begin(); coldest != resident_.end() && report_.resident + ahead_ + missing > most;) {
       State& s = experts_[coldest->second];
       if (s.wanted >= kept_from) {
         ++coldest;
@@ -78,6 +149,10 @@ void ExpertMemory::make_room(std::span<const std::int32_t> experts) {
       }
       coldest = resident_.erase(coldest);
       s.resident = false;
+      if (std::exchange(s.ahead, false)) {
+        ahead_ -= s.bytes;
+        continue;
+      }
       report_.resident -= s.bytes;
       ++report_.given_up;
       for (const Part& part : s.parts) part.file->forget(part.bytes);
@@ -85,20 +160,23 @@ void ExpertMemory::make_room(std::span<const std::int32_t> experts) {
 }
 
 void ExpertMemory::use(std::span<const std::int32_t> experts, std::span<const std::int32_t> counts, double n_tokens) {
+  const std::lock_guard lock(work_);
   clock_ += n_tokens;
   make_room(experts);
   for (std::size_t i = 0; i < experts.size(); ++i) {
     State& s = experts_[experts[i]];
-    ++(s.resident ? report_.found : report_.missed);
+    ++(s.resident && !s.ahead ? report_.found : report_.missed);
     if (s.resident) resident_.erase({s.heat, experts[i]});
     s.heat = log2_of_sum(s.heat, std::log2(static_cast<double>(counts[i])) + clock_ / kHeatHalfLife);
     if (s.resident) resident_.emplace(s.heat, experts[i]);
     bring(experts[i]);
   }
+  if (clock_ - kept_at_ >= kHeatKeptEvery) keep_heat();
   publish();
 }
 
 void ExpertMemory::expect(std::span<const std::int32_t> experts) {
+  const std::lock_guard lock(work_);
   make_room(experts);
   for (const auto e : experts) bring(e);
   publish();

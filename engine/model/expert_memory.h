@@ -3,14 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
+#include <stop_token>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/model/expert_heat.h"
 #include "engine/model/mapped_file.h"
+#include "engine/model/sequence_memory.h"
 
 namespace lares::engine {
 
@@ -18,6 +24,7 @@ struct Weights;
 class Repacked;
 
 inline constexpr double kHeatHalfLife = 2048;  // tokens after which a token sent to an expert counts half
+inline constexpr double kHeatKeptEvery = 4096;  // tokens after which what experts were asked for is written down again
 
 // For one thread, but for report().
 class ExpertMemory {
@@ -30,6 +37,15 @@ class ExpertMemory {
 
   // Experts by number; together they may hold `bytes_max` of memory, or what a single use() needs if that is more.
   ExpertMemory(std::vector<Expert> experts, std::uint64_t bytes_max);
+  ~ExpertMemory();
+
+  // Before anything else: begins with what earlier runs left in `file`, where a token of theirs counts as one kHeatHalfLife ago, and
+  // reads the hottest of those experts ahead while others go on. Keeps it there from now on, also where there was nothing or, which is
+  // the error, something that is not used.
+  Result<> remember(HeatFile file);
+  // From now on experts and sequences together stay within `bytes`: experts make way, down to what a single use() needs.
+  void share_with(std::shared_ptr<const SequenceMemory> sequences, std::uint64_t bytes);
+  void wait_until_read_ahead();  // for tests
 
   // counts[i] tokens are about to be sent to experts[i], after `n_tokens` tokens passed since the last call (a part of one where
   // a call is one layer's). Begins to read what is missing, all of it at once, for which the least asked for of the others go.
@@ -45,19 +61,29 @@ class ExpertMemory {
     std::uint64_t bytes = 0;
     double heat = 0;  // log2 of the tokens sent to it, a token worth twice one of kHeatHalfLife before it: so no clock ages it
     bool resident = false;
+    bool ahead = false;        // counted as resident, and not asked of the disk yet: the other thread is still to come to it
     std::uint64_t wanted = 0;  // the last call that named it
   };
   void make_room(std::span<const std::int32_t> experts);  // for those of them that are missing
   void bring(std::int32_t expert);
   void publish();
+  std::uint64_t bytes_max() const;
+  void read_ahead(std::stop_token stop, std::span<const std::int32_t> experts);
+  void keep_heat();
 
   std::vector<State> experts_;
   std::set<std::pair<double, std::int32_t>> resident_;  // by heat
   std::uint64_t call_ = 0;
-  double clock_ = 0;  // tokens
+  double clock_ = 0, kept_at_ = 0;  // tokens
+  std::uint64_t ahead_ = 0;         // bytes of those to be read ahead yet
+  std::optional<HeatFile> file_;
+  std::shared_ptr<const SequenceMemory> sequences_;  // null: they take nothing from experts
+  std::uint64_t shared_bytes_ = 0;                   // of both
   MemoryUse::Experts report_;
+  std::mutex work_;  // of all above, for the thread that reads ahead: between two experts of its own
   mutable std::mutex mutex_;  // of `published_` alone: nobody waits for the disk
   MemoryUse::Experts published_;
+  std::jthread ahead_of_use_;  // last, so that it ends first
 };
 
 // The routed experts of every layer, then of every draft block, in their order; parts of theirs that no file holds are left out.

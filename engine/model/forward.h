@@ -40,6 +40,9 @@ class Forward {
   void record(Trace* trace) { trace_ = trace; }
   Trace* trace() const { return trace_; }
 
+  // Work space for `n` floats of a caller's x, until the next call: sequences that wait need none.
+  float* streams(std::size_t n) { return room(streams_, n); }
+
   // X[t, s, :] = embedding of tokens[t]. x: [n, S, D].
   void embed(std::span<const Token> tokens, float* x);
   // One decoder layer on the tokens of all parts, one part after the other; x [n, S, D] in place; a part's n <= its state's chunk_max.
@@ -115,6 +118,7 @@ class Forward {
   Buffer common_rows_, own_rows_;  // unpacked entries, bf16 in pairs
   std::vector<const void*> rows_;
   std::vector<std::int32_t> chosen_;  // [n, index_topk] entries, ascending, of tokens that see more
+  Buffer streams_;
   Buffer u_, gathered_, up_, hidden_, down_, slots_, weights_of_, packed_;
 };
 

@@ -33,6 +33,7 @@ MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_cont
     needs.experts_min = std::max(needs.experts_min, bytes_of(checkpoint, true, fmt::format("layers.{}.", i)));
   needs.tiles = repacked_bytes(weights);
   needs.sequence = State::bytes(weights, exact, n_context, chunk) + kSnapshotBytesMax;
+  needs.sequence_min = State::bytes(weights, exact, chunk, chunk);
   // The widest buffers of forward.h: queries and outputs of the heads, and the rows of every expert a token is sent to.
   const std::uint64_t D = kernels::packed_width(c.hidden_size), I = kernels::packed_width(c.moe_intermediate_size), k = c.num_experts_per_tok + 1,
                       heads = static_cast<std::uint64_t>(c.num_attention_heads) * c.head_dim;
@@ -43,18 +44,20 @@ MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_cont
 Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, std::uint64_t limit, std::uint64_t tiles_max, const std::string& directory) {
   // A session rarely fills the context, and pages of weights make way for one that does.
   const std::uint64_t always = needs.dense + needs.work, sequence = std::min(needs.sequence, limit / 4);
-  const std::uint64_t least = always + needs.experts_min;
+  const std::uint64_t least = always + needs.experts_min + needs.sequence_min;
   if (least > limit)
     return tl::unexpected(Error{Errc::no_memory, fmt::format("load {}: it takes {:.2f} GB of memory at least ({:.2f} that every token needs, {:.2f} for one layer's "
-                                                             "experts), and {:.2f} GB are there; free some, raise the limit where one was given, or take a machine with more",
-                                                             directory, gb(least), gb(always), gb(needs.experts_min), gb(limit))});
+                                                             "experts, {:.2f} for a short sequence), and {:.2f} GB are there; free some, raise the limit where one was given, or take a machine with more",
+                                                             directory, gb(least), gb(always), gb(needs.experts_min), gb(needs.sequence_min), gb(limit))});
   MemoryPlan plan;
   const std::uint64_t left = limit - always;
   if (needs.experts + sequence <= left) {
     plan.tiles = needs.tiles <= tiles_max && needs.experts + sequence + needs.tiles <= left;
+    plan.sequences_max = left - needs.experts - (plan.tiles ? needs.tiles : 0);
     return plan;
   }
   plan.experts_max = std::max(needs.experts_min, left - std::min(left, sequence));
+  plan.sequences_max = left - needs.experts_min;
   return plan;
 }
 

@@ -19,6 +19,7 @@ class MtpDrafter : public BlockDrafter {
   std::int64_t missing(std::int64_t size) const override;
   int guesses_max() const override { return kMtpMax; }
   bool at_once() const override { return false; }
+  std::uint64_t bytes() const override { return streams_.bytes() + state_.window.bytes() + (x_.capacity() + logits_.capacity()) * sizeof(float); }
 
  private:
   void begin_at(std::int64_t position);

@@ -43,33 +43,31 @@ PageLayout page_layout(const Config& c, bool exact) {
   return p;
 }
 
-namespace {
-
-// No constructor that goes over a page byte by byte.
-std::shared_ptr<Page> zeros(std::size_t bytes) {
-  auto page = std::make_shared<Page>(bytes);
-  std::memset(page->data(), 0, bytes);
-  return page;
+std::shared_ptr<Page> new_page(std::size_t bytes, const SequenceMemoryRef& memory) {
+  return counted(Page(bytes), bytes, memory);  // no constructor that goes over it byte by byte
 }
-std::shared_ptr<Page> copy(const Page& of) {
-  auto page = std::make_shared<Page>(of.size());
-  std::memcpy(page->data(), of.data(), of.size());
-  return page;
-}
-
-}  // namespace
 
 void Pages::open(std::int64_t position, std::int64_t n) {
   for (std::int64_t i = position / layout_.tokens; i < count(position + n); ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (at == pages_.size()) {
-      pages_.push_back(zeros(layout_.bytes));
+      pages_.push_back(new_page(layout_.bytes, memory_));
+      std::memset(pages_[at]->data(), 0, layout_.bytes);
       bases_.push_back(nullptr);
     } else if (pages_[at].use_count() > 1) {
-      pages_[at] = copy(*pages_[at]);
+      auto own = new_page(layout_.bytes, memory_);
+      std::memcpy(own->data(), pages_[at]->data(), layout_.bytes);
+      pages_[at] = std::move(own);
     }
     bases_[at] = pages_[at]->data();
   }
+}
+
+std::uint64_t Pages::missing_bytes(std::int64_t position, std::int64_t n) const {
+  std::uint64_t bytes = 0;
+  for (std::int64_t i = position / layout_.tokens; i < count(position + n); ++i)
+    if (i >= n_pages() || page(i).use_count() > 1) bytes += layout_.bytes;
+  return bytes;
 }
 
 void Pages::cut(std::int64_t position) {

@@ -10,6 +10,7 @@
 
 #include "engine/model/buffer.h"
 #include "engine/model/config.h"
+#include "engine/model/sequence_memory.h"
 
 namespace lares::engine {
 
@@ -40,10 +41,12 @@ PageLayout page_layout(const Config& c, bool exact);
 // [PageLayout::bytes]; what no cell covers is zero, so that equal pages have equal bytes.
 using Page = std::vector<std::uint8_t, LineAllocator<std::uint8_t>>;
 using PageRef = std::shared_ptr<const Page>;
+// Counted by `memory`, which may be null, until its last owner goes; its bytes are the caller's to write.
+std::shared_ptr<Page> new_page(std::size_t bytes, const SequenceMemoryRef& memory);
 
 class Pages {
  public:
-  explicit Pages(PageLayout layout) : layout_(std::move(layout)) {}
+  explicit Pages(PageLayout layout, SequenceMemoryRef memory = nullptr) : layout_(std::move(layout)), memory_(std::move(memory)) {}
   const PageLayout& layout() const { return layout_; }
 
   std::int64_t n_pages() const { return static_cast<std::int64_t>(pages_.size()); }
@@ -52,6 +55,8 @@ class Pages {
 
   // From now on tokens [position, position + n) may be written: pages are there, and nobody else's.
   void open(std::int64_t position, std::int64_t n);
+  // Bytes that open() would take for it.
+  std::uint64_t missing_bytes(std::int64_t position, std::int64_t n) const;
   // Drops what no token before `position` is in.
   void cut(std::int64_t position);
   // The pages of the first n_tokens tokens, the last one perhaps with more in it; and such ones in place of all there are.
@@ -61,6 +66,7 @@ class Pages {
  private:
   std::int64_t count(std::int64_t n_tokens) const { return (n_tokens + layout_.tokens - 1) / layout_.tokens; }
   PageLayout layout_;
+  SequenceMemoryRef memory_;
   std::vector<std::shared_ptr<Page>> pages_;
   std::vector<const std::uint8_t*> bases_;
 };

@@ -23,8 +23,8 @@ void each_rows(const PageLayout& layout, F f) {
 
 }  // namespace
 
-PageRef beginning_of(const PageLayout& layout, const Page& page, int n_tokens) {
-  const auto out = std::make_shared<Page>(layout.bytes);
+PageRef beginning_of(const PageLayout& layout, const Page& page, int n_tokens, const SequenceMemoryRef& memory) {
+  const auto out = new_page(layout.bytes, memory);
   std::memset(out->data(), 0, out->size());
   each_rows(layout, [&](const PageLayout::Rows& rows) {
     const int ratio = layout.tokens / rows.n;
@@ -33,20 +33,27 @@ PageRef beginning_of(const PageLayout& layout, const Page& page, int n_tokens) {
   return out;
 }
 
-ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier)
-    : tokens_(std::move(tokens)), pages_(pages.share(static_cast<std::int64_t>(tokens_.size()))), frontier_(std::move(frontier)) {
+ModelPrefix::ModelPrefix(std::vector<Token> tokens, const Pages& pages, FrontierRef frontier, CopyIndex index, SequenceMemoryRef memory)
+    : tokens_(std::move(tokens)), pages_(pages.share(static_cast<std::int64_t>(tokens_.size()))), frontier_(std::move(frontier)), index_(std::move(index)), charge_(memory, tokens_.capacity() * sizeof(Token)) {
   const PageLayout& layout = pages.layout();
   const auto within = static_cast<int>(static_cast<std::int64_t>(tokens_.size()) % layout.tokens);
-  if (within != 0) pages_.back() = beginning_of(layout, *pages_.back(), within);
+  if (within != 0) pages_.back() = beginning_of(layout, *pages_.back(), within, memory);
 }
 
-ModelPrefixBuilder::ModelPrefixBuilder(const Weights& weights, bool exact, const PrefixRef& from)
-    : weights_(weights), exact_(exact), layout_(page_layout(weights.checkpoint.config(), exact)) {
-  if (from) pages_ = static_cast<const ModelPrefix&>(*from).pages();
+ModelPrefixBuilder::ModelPrefixBuilder(const Weights& weights, bool exact, const PrefixRef& from, SequenceMemoryRef memory)
+    : weights_(weights), exact_(exact), layout_(page_layout(weights.checkpoint.config(), exact)), memory_(std::move(memory)), index_(memory_) {
+  if (!from) return;
+  pages_ = static_cast<const ModelPrefix&>(*from).pages();
+  index_ = static_cast<const ModelPrefix&>(*from).copy_index();
 }
 
 std::span<std::uint8_t> ModelPrefixBuilder::add_page() {
-  auto page = std::make_shared<Page>(layout_.bytes);
+  if (memory_ && room_) room_ = memory_->make_room(layout_.bytes, nullptr, fmt::format("take over a prefix, behind {} pages", pages_.size()));
+  if (!room_) {
+    if (!nowhere_) nowhere_ = std::make_shared<Page>(layout_.bytes);
+    return *nowhere_;
+  }
+  auto page = new_page(layout_.bytes, memory_);
   pages_.push_back(page);
   return *page;
 }
@@ -55,6 +62,7 @@ Result<PrefixRef> ModelPrefixBuilder::finish(std::vector<Token> tokens, std::vec
   const auto refused = [&](const std::string& why) {
     return tl::unexpected(Error{Errc::malformed, fmt::format("take over a prefix of {} tokens: {}; it is not of this engine", tokens.size(), why)});
   };
+  if (!room_) return tl::unexpected(room_.error());
   const auto n = static_cast<std::int64_t>(tokens.size());
   const int vocab = weights_.checkpoint.config().vocab_size;
   if (n == 0 || n > weights_.checkpoint.config().max_position_embeddings) return refused("expected 1 to the model's context");
@@ -63,8 +71,9 @@ Result<PrefixRef> ModelPrefixBuilder::finish(std::vector<Token> tokens, std::vec
     return refused(fmt::format("{} pages, expected {}", pages_.size(), wanted));
   if (const std::size_t wanted = State(weights_, exact_, 1).frontier_bytes(n); wanted != frontier.size())
     return refused(fmt::format("{} bytes of frontier, expected {}", frontier.size(), wanted));
-  return std::make_shared<ModelPrefix>(std::move(tokens), pages_,
-                                       std::make_shared<Frontier>(Frontier{n, std::move(frontier)}));
+  if (!index_.begins(tokens)) index_ = CopyIndex(memory_);
+  index_.take_in(tokens);  // here, where somebody waits for the disk, and not at the first guess of every fork
+  return std::make_shared<ModelPrefix>(std::move(tokens), pages_, shared(Frontier{n, std::move(frontier)}, memory_), index_, memory_);
 }
 
 std::string prefix_fingerprint(const Weights& weights, bool exact) {

@@ -26,6 +26,14 @@ class Sampler {
   Result<Token> draw(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position,
                      const Context& context = {});
 
+  std::uint64_t bytes() const {  // that it holds
+    return logits_.capacity() * sizeof(float) + generated_.capacity() * sizeof(std::uint16_t) + seen_.capacity() / 8 + weights_.capacity() * sizeof(double) +
+           kept_.capacity() * sizeof(Candidate);
+  }
+  static std::uint64_t bytes_for(std::size_t vocab) {  // that it may come to hold
+    return vocab * (sizeof(float) + sizeof(std::uint16_t) + sizeof(double) + sizeof(Candidate)) + vocab / 8;
+  }
+
  private:
   struct Candidate {
     double weight;  // probability over the likeliest token's

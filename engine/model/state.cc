@@ -50,12 +50,18 @@ void RawRows::put(std::int64_t position, int n, const float* values, const float
   for (std::int64_t p = std::max(position, end - ring_.capacity()); p < end; ++p) write(p, ring_.row(p));
 }
 
-State::State(const Weights& weights, bool exact, int chunk_max)
+FrontierRef shared(Frontier frontier, const SequenceMemoryRef& memory) {
+  const std::size_t bytes = frontier.bytes.size();
+  return counted(std::move(frontier), bytes, memory);
+}
+
+State::State(const Weights& weights, bool exact, int chunk_max, const SequenceMemoryRef& memory)
     : weights_(weights),
-      pages_(std::make_unique<Pages>(page_layout(weights.checkpoint.config(), exact))),
+      pages_(std::make_unique<Pages>(page_layout(weights.checkpoint.config(), exact), memory)),
       layers_(weights.layers.size()),
       exact_(exact),
-      chunk_max_(chunk_max) {
+      chunk_max_(chunk_max),
+      rings_(memory, 0) {
   const Config& c = weights.checkpoint.config();
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerWeights& w = weights.layers[i];
@@ -76,6 +82,17 @@ void State::make_rings() {
     layer.raw.make();
     layer.raw_index.make();
   }
+  rings_.set(bytes(weights_, exact_, 0, chunk_max_));
+}
+
+void State::give_back_rings() {
+  if (!std::exchange(made_, false)) return;
+  for (LayerState& layer : layers_) {
+    layer.window.give_back();
+    layer.raw.give_back();
+    layer.raw_index.give_back();
+  }
+  rings_.set(0);
 }
 
 void State::open(std::int64_t position, std::int64_t n) {
@@ -99,6 +116,10 @@ std::uint64_t State::missing_bytes(std::int64_t n_tokens) const {
   const PageLayout& layout = pages_->layout();
   const std::int64_t wanted = (n_tokens + layout.tokens - 1) / layout.tokens;
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, wanted - pages_->n_pages())) * layout.bytes;
+}
+
+std::uint64_t State::opening_bytes(std::int64_t n) const {
+  return pages_->missing_bytes(size_, n) + (made_ ? 0 : bytes(weights_, exact_, 0, chunk_max_));
 }
 
 template <class Window, class Raw>

@@ -22,7 +22,9 @@ class Ring {
     capacity_ = capacity;
     row_bytes_ = row_bytes;
   }
-  void make() { data_.resize(static_cast<std::size_t>(capacity_) * row_bytes_); }
+  void make() { data_.resize(bytes()); }
+  void give_back() { std::vector<std::uint8_t, LineAllocator<std::uint8_t>>().swap(data_); }
+  std::size_t bytes() const { return static_cast<std::size_t>(capacity_) * row_bytes_; }  // that make() takes
   std::uint8_t* row(std::int64_t position) { return data_.data() + static_cast<std::size_t>(position % capacity_) * row_bytes_; }
   const std::uint8_t* row(std::int64_t position) const { return const_cast<Ring*>(this)->row(position); }
   int capacity() const { return capacity_; }
@@ -40,6 +42,10 @@ class RawRows {
  public:
   void plan(const CompressorWeights& c);
   void make() { ring_.make(); }
+  void give_back() {
+    ring_.give_back();
+    kept_ = {};
+  }
   static std::uint64_t bytes(const CompressorWeights& c);
 
   const std::uint8_t* row(std::int64_t position) const;
@@ -75,15 +81,18 @@ struct Frontier {
   std::vector<std::uint8_t> bytes;
 };
 using FrontierRef = std::shared_ptr<const Frontier>;
+FrontierRef shared(Frontier frontier, const SequenceMemoryRef& memory);  // counted by `memory`, which may be null
 
 class State {
  public:
-  State(const Weights& weights, bool exact, int chunk_max);
+  State(const Weights& weights, bool exact, int chunk_max, const SequenceMemoryRef& memory = nullptr);
 
   // What a state of `n_tokens` takes.
   static std::uint64_t bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max);
   // Of the pages that `n_tokens` take and the state does not have.
   std::uint64_t missing_bytes(std::int64_t n_tokens) const;
+  // What open(size(), n) takes: pages, those that others hold too, and rings that are not there.
+  std::uint64_t opening_bytes(std::int64_t n) const;
 
   std::int64_t size() const { return size_; }
   int chunk_max() const { return chunk_max_; }
@@ -101,6 +110,9 @@ class State {
   std::size_t frontier_bytes(std::int64_t position) const;
   // With the pages of position tokens at least.
   void restore(const Frontier& frontier);
+  // Frees the rings: only restore() is allowed then, or drop_to(0).
+  void give_back_rings();
+  bool has_rings() const { return made_; }
 
  private:
   void make_rings();
@@ -114,6 +126,7 @@ class State {
   int chunk_max_;
   std::int64_t size_ = 0, floor_ = 0;  // rings are complete for positions >= floor_
   std::int64_t high_ = 0;              // the greatest size before the last drop: the rings hold rows up to there
+  Charge rings_;
 };
 
 }  // namespace lares::engine

@@ -4,48 +4,99 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <optional>
+#include <utility>
 
-#include "engine/model/available_memory.h"
 
 namespace lares::engine {
 
-ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts)
+ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts,
+                             std::shared_ptr<const ModelPrefix> from, SequenceMemoryRef memory)
     : weights_(weights),
       forward_(forward),
       n_context_(n_context),
       chunk_(chunk),
-      state_(weights, forward.exact(), chunk),
-      drafter_(weights, forward, drafts) {}
-
-ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts,
-                             std::shared_ptr<const ModelPrefix> from)
-    : ModelTimeline(weights, forward, n_context, chunk, drafts) {
-  from_ = std::move(from);
+      memory_(memory ? std::move(memory) : std::make_shared<SequenceMemory>()),
+      state_(weights, forward.exact(), chunk, memory_),
+      drafter_(weights, forward, drafts, memory_),
+      from_(std::move(from)),
+      own_(memory_, 0) {
+  memory_->add(this);
 }
 
-// Takes over what it begins with. Rings are filled here, which costs more than a fork may.
+// Takes over what it begins with, or makes again what was given back. Rings are filled here, which costs more than a fork may.
 void ModelTimeline::begin() {
-  if (!from_) return;
-  const std::shared_ptr<const ModelPrefix> from = std::move(from_);
-  from_ = nullptr;
-  state_.pages().adopt(from->pages());
-  state_.restore(*from->frontier_at_end());
-  tokens_.assign(from->tokens().begin(), from->tokens().end());
-  snapshots_ = {from->frontier_at_end()};
-  drafter_.drop_to(state_.size());
+  const auto take_over = [&](const ModelPrefix& prefix) {
+    state_.pages().adopt(prefix.pages());
+    state_.restore(*prefix.frontier_at_end());
+    snapshots_ = {prefix.frontier_at_end()};
+  };
+  if (from_) {
+    origin_ = std::exchange(from_, nullptr);
+    take_over(*origin_);
+    tokens_.assign(origin_->tokens().begin(), origin_->tokens().end());
+    drafter_.begin(origin_->copy_index());
+    drafter_.drop_to(state_.size());
+  } else if (std::exchange(evicted_, false)) {
+    if (origin_) take_over(*origin_);
+  } else if (const FrontierRef parked = std::exchange(parked_, nullptr)) {
+    state_.restore(*parked);
+  }
+  recount();
 }
+
+bool ModelTimeline::give_back(Give what) {
+  if (from_ || evicted_) return false;
+  if (what == Give::snapshots) {
+    if (snapshots_.size() < 2) return false;
+    snapshots_.erase(snapshots_.begin(), snapshots_.end() - 1);
+    return true;
+  }
+  if (what == Give::rings && !state_.has_rings()) return false;
+  if (what == Give::cells && tokens_.empty()) return false;
+  drop_ahead();
+  if (what == Give::rings) {
+    Frontier end = state_.frontier(state_.size());
+    state_.give_back_rings();
+    if (state_.size() > 0) parked_ = shared(std::move(end), memory_);
+    // The logits that a draw or logprobs() may ask for next.
+    const std::int64_t begin = std::clamp(state_.size() - 2, rows_begin_, rows_end_), vocab = weights_.checkpoint.config().vocab_size;
+    const auto first = logits_.begin() + (begin - rows_begin_) * vocab;
+    logits_ = std::vector<float>(first, first + (rows_end_ - begin) * vocab);
+    rows_begin_ = begin;
+  } else {
+    state_.give_back_rings();
+    state_.drop_to(0);
+    parked_ = nullptr;
+    snapshots_.clear();
+    drafter_.give_back();
+    logits_ = {};
+    rows_begin_ = rows_end_ = 0;
+    evicted_ = true;
+  }
+  recount();
+  return true;
+}
+
+void ModelTimeline::recount() { own_.set(tokens_.capacity() * sizeof(Token) + logits_.capacity() * sizeof(float) + drafter_.bytes() + sampler_.bytes()); }
 
 PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
+  const std::lock_guard lock(busy);
   if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
   const auto evaluated = std::min(state_.size(), static_cast<std::int64_t>(tokens_.size()));
   if (n_tokens <= 0 || n_tokens > evaluated) return nullptr;
+  const std::uint64_t more = state_.pages().layout().bytes + state_.frontier_bytes(n_tokens) + static_cast<std::uint64_t>(n_tokens) * sizeof(Token) + drafter_.missing_bytes(n_tokens);
+  const bool room = memory_->bytes_max() == 0 || memory_->make_room(more, const_cast<ModelTimeline*>(this), fmt::format("share {} tokens", n_tokens));
+  if (!room) return nullptr;
   const auto kept = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position == n_tokens; });
   FrontierRef frontier;
   if (kept != snapshots_.end()) frontier = *kept;
-  else if (n_tokens == state_.size()) frontier = std::make_shared<Frontier>(state_.frontier(n_tokens));
+  else if (n_tokens == state_.size()) frontier = parked_ ? parked_ : shared(state_.frontier(n_tokens), memory_);
   else return nullptr;
-  return std::make_shared<ModelPrefix>(std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens), state_.pages(), std::move(frontier));
+  std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
+  CopyIndex index = drafter_.copy_index(tokens);
+  return std::make_shared<ModelPrefix>(std::move(tokens), state_.pages(), std::move(frontier), std::move(index), memory_);
 }
 
 std::span<const float> ModelTimeline::row(std::int64_t position) const {
@@ -64,6 +115,7 @@ void ModelTimeline::after_evaluating(std::int64_t position, int n_rows) {
   rows_begin_ = state_.size() - n_rows;
   rows_end_ = state_.size();
   if (n_rows > 0) logits_.resize(static_cast<std::size_t>(n_rows) * weights_.checkpoint.config().vocab_size);
+  recount();
 }
 
 // Appends tokens to the state and keeps the logits after the last n_rows of them. Asks go_on(layers done, layers), if there is one, after
@@ -73,13 +125,13 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const st
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
   const auto n = static_cast<int>(tokens.size());
   before_evaluating();
-  streams_.resize(std::max(streams_.size(), tokens.size() * width));
+  float* const streams = forward_.streams(tokens.size() * width);
   const std::int64_t position = state_.size();
   const bool kept = !snapshots_.empty() && snapshots_.back()->position == position;
   std::optional<Frontier> before;
   if (go_on && !kept) before = state_.frontier(position);
-  const bool done = forward_.evaluate(state_, tokens, streams_.data(), [&](int layer, const float* streams) {
-    drafter_.saw(layer, position, n, streams);
+  const bool done = forward_.evaluate(state_, tokens, streams, [&](int layer, const float* x) {
+    drafter_.saw(layer, position, n, x);
     return !go_on || layer + 1 == c.num_hidden_layers || go_on(layer + 1, c.num_hidden_layers);
   });
   if (!done) {
@@ -88,7 +140,7 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const st
     return false;
   }
   after_evaluating(position, n_rows);
-  if (n_rows > 0) forward_.head(streams_.data() + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
+  if (n_rows > 0) forward_.head(streams + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
   return true;
 }
 
@@ -106,6 +158,25 @@ std::vector<Token> ModelTimeline::waiting() {
 }
 
 void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines) {
+  std::vector<std::unique_lock<std::mutex>> locks;
+  std::vector<ModelTimeline*> ready;
+  std::uint64_t promised = 0;  // to those before
+  for (ModelTimeline* const t : timelines) {
+    std::unique_lock lock(t->busy, std::try_to_lock);
+    if (!lock || t->from_ || t->evicted_) continue;
+    t->memory_->used(t);
+    const std::uint64_t more = t->bytes_to_draw();
+    if (!t->make_room(promised + more, "draw tokens together")) continue;  // next() makes more, or says why
+    promised += more;
+    t->planned_ = std::ssize(t->tokens_);
+    t->begin();
+    locks.push_back(std::move(lock));
+    ready.push_back(t);
+  }
+  evaluate_waiting(ready);
+}
+
+void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) {
   struct One {
     ModelTimeline* of;
     std::int64_t position;
@@ -116,7 +187,7 @@ void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines)
   std::vector<Sequence> sequences;
   for (ModelTimeline* const t : timelines) {
     const auto size = static_cast<std::int64_t>(t->tokens_.size());
-    if (t->from_ || t->state_.size() + 1 != size || size >= t->n_context_) continue;
+    if (t->state_.size() + 1 != size || size >= t->n_context_) continue;
     const std::vector<Token> more = t->waiting();
     t->before_evaluating();
     all.push_back({t, t->state_.size(), static_cast<int>(tokens.size()), static_cast<int>(more.size())});
@@ -127,21 +198,20 @@ void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines)
   Forward& forward = all.front().of->forward_;
   const Config& c = all.front().of->weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size, vocab = static_cast<std::size_t>(c.vocab_size);
-  std::vector<float>& streams = all.front().of->streams_;
-  streams.resize(std::max(streams.size(), tokens.size() * width));
+  float* const streams = forward.streams(tokens.size() * width);
   const auto began = std::chrono::steady_clock::now();
-  forward.evaluate(sequences, tokens, streams.data(), [&](int layer, const float* x) {
+  forward.evaluate(sequences, tokens, streams, [&](int layer, const float* x) {
     for (const One& one : all) one.of->drafter_.saw(layer, one.position, one.n, x + static_cast<std::size_t>(one.begin) * width);
     return true;
   });
   for (const One& one : all) one.of->after_evaluating(one.position, one.n);
   if (all.size() == 1) {
-    forward.head(streams.data(), all.front().n, all.front().of->logits_.data());
+    forward.head(streams, all.front().n, all.front().of->logits_.data());
     all.front().of->drafter_.took(all.front().n - 1, std::chrono::steady_clock::now() - began);  // in company nobody knows what a guess costs
     return;
   }
   std::vector<float> logits(tokens.size() * vocab);
-  forward.head(streams.data(), static_cast<int>(tokens.size()), logits.data());
+  forward.head(streams, static_cast<int>(tokens.size()), logits.data());
   for (const One& one : all)
     std::copy_n(logits.data() + static_cast<std::size_t>(one.begin) * vocab, static_cast<std::size_t>(one.n) * vocab, one.of->logits_.begin());
 }
@@ -155,38 +225,73 @@ void ModelTimeline::drop_ahead() {
   rows_end_ = std::min(rows_end_, size);
 }
 
+// The snapshot whose absence costs least for its age: gaps grow with the distance from the end. The last is none.
+std::size_t ModelTimeline::least_missed() const {
+  std::size_t victim = 0;
+  double least = -1;
+  for (std::size_t i = 0; i + 1 < snapshots_.size(); ++i) {
+    const auto before = i ? snapshots_[i - 1]->position : 0;
+    const double cost = static_cast<double>(snapshots_[i + 1]->position - before) / static_cast<double>(state_.size() - snapshots_[i]->position + 1);
+    if (least < 0 || cost < least) {
+      least = cost;
+      victim = i;
+    }
+  }
+  return victim;
+}
+
 void ModelTimeline::keep_snapshot(std::int64_t position) {
   if (position == 0) return;
   if (!snapshots_.empty() && snapshots_.back()->position >= position) return;
-  snapshots_.push_back(std::make_shared<Frontier>(state_.frontier(position)));
+  // Those before make way where there is no room: the last one is enough to go on from.
+  const std::uint64_t more = state_.frontier_bytes(position) + missing_bytes(state_.size(), std::max(planned_, state_.size()), 1);
+  while (memory_->bytes_max() > 0 && !memory_->fits(more) && !snapshots_.empty()) snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(least_missed()));
+  snapshots_.push_back(shared(state_.frontier(position), memory_));
   std::uint64_t bytes = 0;
   for (const auto& s : snapshots_) bytes += s->bytes.size();
   while (snapshots_.size() > kSnapshotsMax || (bytes > kSnapshotBytesMax && snapshots_.size() > 1)) {
-    // Drop the one whose absence costs least for its age: gaps grow with the distance from the end.
-    std::size_t victim = 0;
-    double least = -1;
-    for (std::size_t i = 0; i + 1 < snapshots_.size(); ++i) {
-      const auto before = i ? snapshots_[i - 1]->position : 0;
-      const double cost = static_cast<double>(snapshots_[i + 1]->position - before) / static_cast<double>(state_.size() - snapshots_[i]->position + 1);
-      if (least < 0 || cost < least) {
-        least = cost;
-        victim = i;
-      }
-    }
+    const std::size_t victim = least_missed();
     bytes -= snapshots_[victim]->bytes.size();
     snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(victim));
   }
 }
 
-// For the pages of a prompt of `size` tokens, from arithmetic, before anything is evaluated.
-Result<> ModelTimeline::make_room(std::int64_t size) {
-  const std::uint64_t more = state_.missing_bytes(size);
-  if (more > kRoomChecked) {
-    if (const std::uint64_t free = available_bytes(); more > free)
-      return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate a prompt of {} tokens: its caches take {:.2f} GB more and {:.2f} GB are available; free some, or "
-                                                               "shorten the prompt", size, static_cast<double>(more) / 1e9, static_cast<double>(free) / 1e9)});
+// Where go_back(position) will go.
+std::int64_t ModelTimeline::to_go_on_from(std::int64_t position) const {
+  if (from_ || evicted_) {
+    const auto& prefix = from_ ? from_ : origin_;
+    const auto size = prefix ? std::ssize(prefix->tokens()) : 0;
+    return position < size ? 0 : size;
   }
-  return {};
+  if (position >= state_.size()) return state_.size();
+  if (!parked_ && state_.can_drop_to(position)) return position;
+  const auto after = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position > position; });
+  return after == snapshots_.begin() ? 0 : (*(after - 1))->position;
+}
+
+// What evaluating tokens from..size - 1 takes beside what is there, with the logits of n_rows.
+std::uint64_t ModelTimeline::missing_bytes(std::int64_t from, std::int64_t size, int n_rows) const {
+  const PageLayout& layout = state_.pages().layout();
+  const std::int64_t n = size - from;
+  const bool begun = !from_ && !evicted_;
+  std::uint64_t bytes = begun ? state_.pages().missing_bytes(from, n) : static_cast<std::uint64_t>((size + layout.tokens - 1) / layout.tokens - from / layout.tokens) * layout.bytes;
+  if (!state_.has_rings()) bytes += State::bytes(weights_, forward_.exact(), 0, chunk_);
+  if (n >= kSnapshotEvery || snapshots_.empty()) bytes += state_.frontier_bytes(size);
+  const auto beyond = [](std::uint64_t wanted, std::uint64_t there) { return wanted - std::min(wanted, there); };
+  bytes += beyond(static_cast<std::uint64_t>(n_rows) * static_cast<std::uint64_t>(weights_.checkpoint.config().vocab_size) * sizeof(float), logits_.capacity() * sizeof(float));
+  if (n_rows > 1) bytes += beyond(Sampler::bytes_for(static_cast<std::size_t>(weights_.checkpoint.config().vocab_size)), sampler_.bytes());
+  return bytes + beyond(static_cast<std::uint64_t>(size), tokens_.capacity()) * sizeof(Token) + drafter_.missing_bytes(n);
+}
+
+// From arithmetic, before anything is evaluated.
+Result<> ModelTimeline::make_room(std::uint64_t more, const std::string& what) {
+  if (more == 0 || (memory_->bytes_max() == 0 && more <= kRoomChecked)) return {};
+  return memory_->make_room(more, this, what);
+}
+
+std::uint64_t ModelTimeline::bytes_to_draw() const {
+  const auto size = std::ssize(tokens());
+  return missing_bytes(to_go_on_from(size), std::max(size, std::min(n_context_, size + kDraftMax + 1)), kDraftMax + 1);
 }
 
 // To the last position <= `position` that the state can return to.
@@ -200,6 +305,7 @@ void ModelTimeline::go_back(std::int64_t position) {
   }
   tokens_.resize(static_cast<std::size_t>(state_.size()));
   drafter_.drop_to(state_.size());
+  if (origin_ && state_.size() < std::ssize(origin_->tokens())) origin_ = nullptr;  // what comes now may be other tokens
 }
 
 Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) {
@@ -211,9 +317,16 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   for (std::int64_t i = 0; i < size; ++i)
     if (prompt[i] < 0 || prompt[i] >= vocab)
       return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", prompt[i], i, vocab)});
+  const std::lock_guard lock(busy);
+  memory_->used(this);
   generated_from_ = prompt.size();
-  begin();
   drop_ahead();
+  const auto held = tokens();
+  const auto same = std::mismatch(prompt.begin(), prompt.end(), held.begin(), held.end()).first - prompt.begin();
+  if (const auto room = make_room(missing_bytes(to_go_on_from(std::min<std::int64_t>(same, size - 1)), size, 1), fmt::format("evaluate a prompt of {} tokens", size)); !room)
+    return tl::unexpected(room.error());
+  planned_ = size;
+  begin();
   const auto evaluated = std::min<std::int64_t>(state_.size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
   if (common == size && state_.size() == size && has_row(size - 1)) {
@@ -221,8 +334,8 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
     drafter_.drop_to(size);
     return 0;
   }
-  if (const auto room = make_room(size); !room) return tl::unexpected(room.error());
   go_back(std::min<std::int64_t>(common, size - 1));
+  tokens_.reserve(prompt.size());
   const std::int64_t start = state_.size();
   while (state_.size() < size) {
     const auto cancelled = [&] { return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)}); };
@@ -241,10 +354,14 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
 }
 
 Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mask) {
-  begin();
-  const auto size = static_cast<std::int64_t>(tokens_.size());
+  const std::lock_guard lock(busy);
+  memory_->used(this);
+  const auto size = std::ssize(tokens());
   if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
   if (size >= n_context_) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
+  if (const auto room = make_room(bytes_to_draw(), fmt::format("draw a token after {}", size)); !room) return tl::unexpected(room.error());
+  planned_ = size;
+  begin();
   if (state_.size() == size && !has_row(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
     const std::vector<Token> all = tokens_;
     go_back(size - 1);
@@ -254,7 +371,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
     const std::int64_t end = std::min(size - 1, state_.size() + chunk_);
     evaluate(std::span(tokens_).subspan(state_.size(), end - state_.size()), 0);
   }
-  if (ModelTimeline* const alone = this; state_.size() < size) evaluate_together({&alone, 1});
+  if (ModelTimeline* const alone = this; state_.size() < size) evaluate_waiting({&alone, 1});
   generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its prompt
   std::optional<Trace::Span> span(std::in_place, forward_.trace(), "draw");
   const auto token = sampler_.draw(row(size - 1), sampling, mask, size, {tokens_, generated_from_});
@@ -268,6 +385,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
 }
 
 Logprobs ModelTimeline::logprobs(int n) const {
+  const std::lock_guard lock(busy);
   if (tokens_.size() <= generated_from_ || !has_row(static_cast<std::int64_t>(tokens_.size()) - 2)) return {};
   return engine::logprobs(row(static_cast<std::int64_t>(tokens_.size()) - 2), tokens_.back(), n);
 }

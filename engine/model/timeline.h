@@ -17,12 +17,15 @@ inline constexpr std::size_t kSnapshotsMax = 64;
 inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
 inline constexpr std::uint64_t kRoomChecked = 64u << 20;        // bytes of caches, from which on a prompt asks whether they are there
 
-class ModelTimeline : public Timeline {
+// Where sequences may take so much memory and no more, one that waits may be asked for what it has. It then goes on as if it had not been,
+// after what it takes to make that again.
+class ModelTimeline : public Timeline, private SequenceHolder {
  public:
-  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk = kChunk, const DraftOptions& drafts = {});
-
-  // With the tokens of `from`, which may be null; they are taken over when they are first needed.
-  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts, std::shared_ptr<const ModelPrefix> from);
+  // With the tokens of `from`, which may be null; they are taken over when they are first needed. `memory`: what all timelines of the
+  // engine share; null: one of its own, without a bound.
+  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk = kChunk, const DraftOptions& drafts = {},
+                std::shared_ptr<const ModelPrefix> from = nullptr, SequenceMemoryRef memory = nullptr);
+  ~ModelTimeline() override { memory_->remove(this); }
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
@@ -39,6 +42,8 @@ class ModelTimeline : public Timeline {
   std::span<const float> logits() const { return row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1); }
 
  private:
+  bool give_back(Give what) override;
+  static void evaluate_waiting(std::span<ModelTimeline* const> timelines);
   bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on = {});
   std::vector<Token> waiting();
   void before_evaluating();
@@ -47,14 +52,20 @@ class ModelTimeline : public Timeline {
   std::span<const float> row(std::int64_t position) const;
   void drop_ahead();
   void go_back(std::int64_t position);
-  Result<> make_room(std::int64_t size);
+  std::int64_t to_go_on_from(std::int64_t position) const;
+  std::uint64_t missing_bytes(std::int64_t from, std::int64_t size, int n_rows) const;
+  Result<> make_room(std::uint64_t more, const std::string& what);
+  std::uint64_t bytes_to_draw() const;
   void keep_snapshot(std::int64_t position);
+  std::size_t least_missed() const;
   void begin();
+  void recount();
 
   const Weights& weights_;
   Forward& forward_;
   const std::int64_t n_context_;
   const int chunk_;
+  const SequenceMemoryRef memory_;
   State state_;
   std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more; or all, and ahead_ after them
   std::vector<Token> ahead_;   // guesses evaluated and not drawn yet, the next one last
@@ -64,8 +75,12 @@ class ModelTimeline : public Timeline {
   Sampler sampler_;
   Drafter drafter_;
   std::vector<FrontierRef> snapshots_;  // ascending positions
-  std::shared_ptr<const ModelPrefix> from_;  // not taken over yet; null: nothing waits
-  std::vector<float> streams_;
+  std::shared_ptr<const ModelPrefix> from_;    // not taken over yet; null: nothing waits
+  std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do; null: nothing
+  std::int64_t planned_ = 0;                   // tokens that room was made for, which old snapshots leave alone
+  FrontierRef parked_;                         // at the end of the state, whose rings were given back; null: they were not
+  bool evicted_ = false;                       // its cells were given back: tokens_ from the end of origin_ on are to be evaluated again
+  Charge own_;                                 // tokens, logits, draft blocks, the sampler; all else counts itself
 };
 
 }  // namespace lares::engine

@@ -233,6 +233,108 @@ TEST(CopyIndex, FollowsTheTextThroughRewinds) {
   EXPECT_EQ(t[m.follows], 4);
 }
 
+// A copy finds what one that took in all of its text itself finds, whatever the others do, and has little of its own.
+TEST(CopyIndex, CopiesAreOnesOfTheirOwn) {
+  const auto base = text(3000, 500, 8);
+  CopyIndex index;
+  index.take_in(base);
+  const std::uint64_t all = index.bytes();
+  std::vector<std::pair<CopyIndex, std::vector<Token>>> copies(4, {index, base});
+  copies[3].first = copies[0].first;
+  std::int64_t found = 0;
+  for (unsigned step = 0; step < 60; ++step)
+    for (unsigned i = 0; i < copies.size(); ++i) {
+      auto& [copy, tokens] = copies[i];
+      tokens.push_back(step % 3 == 0 ? tokens[tokens.size() - 40] : base[(step + 700 * i) % base.size()]);
+      CopyIndex alone;
+      const auto want = alone.find(tokens), is = copy.find(tokens);
+      ASSERT_EQ(is.follows, want.follows) << "copy " << i << ", step " << step;
+      ASSERT_EQ(is.length, want.length);
+      found += is.length > 0;
+    }
+  EXPECT_GT(found, 60);
+  const auto tail = index.find(base);
+  EXPECT_EQ(tail.follows, CopyIndex().find(base).follows);
+  auto few = index;
+  auto more = base;
+  more.insert(more.end(), {1, 2, 3});
+  few.find(more);
+  EXPECT_GT(few.bytes(), 0u);
+  EXPECT_LE(few.bytes(), 18 * kCopyChunk * sizeof(std::uint32_t) + 6 * kCopySlots / kCopyChunk * sizeof(std::shared_ptr<void>));
+  EXPECT_LT(few.bytes(), all / 4);
+}
+
+TEST(CopyIndex, KnowsWhetherItIsOfTheseTokensAlone) {
+  const auto tokens = text(100, 500, 9);
+  const auto first = [&](std::size_t n) { return std::span(tokens).first(n); };
+  CopyIndex index;
+  EXPECT_TRUE(index.begins({}));
+  index.take_in(first(50));
+  EXPECT_TRUE(index.begins(first(100)));
+  EXPECT_TRUE(index.begins(first(50)));
+  EXPECT_FALSE(index.begins(first(49)));  // what follows the last of 49 is known to it
+  index.drop_to(50);
+  EXPECT_TRUE(index.begins(first(50)));
+  index.drop_to(40);
+  EXPECT_FALSE(index.begins(first(50)));
+}
+
+// What a sequence knew of its text it guesses from after a fork, in the middle too, and after its bytes came back from elsewhere.
+TEST(Drafts, SurviveForksAndBytes) {
+  Model m(golden_directory("micro-flash"));
+  const DraftOptions options{.mode = Drafting::always, .block = false};
+  const auto fork_of = [&](const PrefixRef& p) { return ModelTimeline(*m.weights, m.forward, 4096, 128, options, std::static_pointer_cast<const ModelPrefix>(p)); };
+  const auto prompt = text(900, m.vocab(), 4);
+  struct Drawn {
+    std::vector<Token> tokens;
+    std::int64_t drafted, accepted, evaluations;
+    bool operator==(const Drawn&) const = default;
+  };
+  TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);  // so few tokens that a model of random weights repeats itself
+  narrow[1] = 31;
+  const auto draw = [&](ModelTimeline& t, std::span<const Token> after) {
+    std::vector<Token> tokens(after.begin(), after.end());
+    for (const Token token : {66, 67, 68}) tokens.push_back(token);
+    EXPECT_TRUE(t.sync(tokens, {}, {}));
+    const DraftStats before = t.drafts();
+    for (int i = 0; i < 60; ++i) EXPECT_TRUE(t.next({.temperature = 0.4f, .seed = 5}, &narrow));
+    const DraftStats d = t.drafts();
+    return Drawn{{t.tokens().begin(), t.tokens().end()}, d.copy.drafted - before.copy.drafted, d.copy.accepted - before.copy.accepted, d.evaluations - before.evaluations};
+  };
+  const auto alone = [&](std::span<const Token> tokens) {
+    auto t = m.timeline(options);
+    EXPECT_TRUE(t.sync(tokens, {}, {}));
+    return draw(t, tokens);
+  };
+  auto parent = m.timeline(options);
+  ASSERT_TRUE(parent.sync(std::span(prompt).first(640), {}, {}));
+  const auto early = parent.prefix(640);
+  draw(parent, early->tokens());
+  ASSERT_TRUE(parent.sync(prompt, {}, {}));  // back, and other tokens where it drew
+  const auto late = parent.prefix(900), middle = parent.prefix(768);
+  ASSERT_TRUE(early && late && middle);
+  ModelPrefixBuilder builder(*m.weights, false, nullptr);
+  for (std::int64_t i = 0; i < late->n_pages(); ++i) std::copy(late->page(i).begin(), late->page(i).end(), builder.add_page().begin());
+  const auto back = builder.finish({late->tokens().begin(), late->tokens().end()}, {late->frontier().begin(), late->frontier().end()});
+  ASSERT_TRUE(back);
+  for (const auto& prefix : {early, middle, late, *back}) {
+    SCOPED_TRACE(prefix->tokens().size());
+    EXPECT_FALSE(static_cast<const ModelPrefix&>(*prefix).copy_index().begins(prefix->tokens().first(prefix->tokens().size() - 1)));  // it knows them all
+    const Drawn want = alone(prefix->tokens());
+    EXPECT_GT(want.drafted, 20);
+    EXPECT_GT(want.accepted, 5);
+    auto fork = fork_of(prefix), other = fork_of(prefix);
+    EXPECT_EQ(draw(fork, prefix->tokens()), want);
+    const std::vector<Token> all(fork.tokens().begin(), fork.tokens().end());
+    EXPECT_TRUE(fork.sync(all, {}, {}));
+    const auto end = fork.prefix(std::ssize(all));
+    ASSERT_TRUE(end);
+    auto grandchild = fork_of(end);
+    EXPECT_EQ(draw(grandchild, all), alone(all));
+    EXPECT_EQ(draw(other, prefix->tokens()), want);  // the first fork's guesses are not the second's
+  }
+}
+
 TEST(DraftPolicy, GuessesAsLongAsItPays) {
   const auto plan = [](double a_token_more, double chance, double guess, DraftPolicy::Cost cost = DraftPolicy::Cost::each) {
     DraftPolicy p;

@@ -138,14 +138,170 @@ TEST_F(Mapped, WhatIsExpectedIsThereWhenItIsUsed) {
   EXPECT_LE(m.report().resident, 4 * kSize);
 }
 
+// A second run over the same file of heat.
+class Remembered : public Mapped {
+ protected:
+  void SetUp() override {
+    Mapped::SetUp();
+    directory_ = path_ + ".heat";
+    fs::create_directory(directory_);
+  }
+  void TearDown() override {
+    fs::remove_all(directory_);
+    Mapped::TearDown();
+  }
+  HeatFile file(const std::string& fingerprint = "0123456789abcdef") const { return HeatFile(directory_, fingerprint); }
+  std::string content() const {
+    std::ifstream in(file().path(), std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  void put(const std::string& bytes) const { std::ofstream(file().path(), std::ios::binary) << bytes; }
+
+  std::string directory_;
+};
+
+TEST_F(Remembered, WhatWasHotIsReadFirstAndGoesLast) {
+  {
+    auto m = memory(6);
+    ASSERT_TRUE(m.remember(file()));
+    EXPECT_EQ(m.report().remembered, 0);
+    for (int i = 0; i < 20; ++i) send(m, {11, 12});
+    for (const int i : {3, 4, 5, 6, 7}) send(m, {i});
+    EXPECT_FALSE(fs::exists(file().path()));  // before kHeatKeptEvery tokens
+  }
+  auto m = memory(4);
+  ASSERT_TRUE(m.remember(file()));
+  m.wait_until_read_ahead();
+  const auto begun = m.report();
+  EXPECT_EQ(begun.remembered, 7);
+  EXPECT_EQ(begun.ahead, 4 * kSize);
+  EXPECT_EQ(begun.read, 4 * kSize);
+  EXPECT_EQ(begun.resident, 4 * kSize);
+  send(m, {11, 12});
+  EXPECT_EQ(m.report().found, 2);
+  for (const int i : {0, 1, 2, 8, 9, 10, 13, 14}) send(m, {i});
+  const auto before = m.report();
+  send(m, {11, 12});
+  EXPECT_EQ(m.report().found - before.found, 2);
+  EXPECT_LE(m.report().resident, 4 * kSize);
+  EXPECT_EQ(m.report().unkept, "");
+}
+
+TEST_F(Remembered, IsHalfForgotten) {
+  {
+    auto m = memory(3);
+    ASSERT_TRUE(m.remember(file()));
+    send(m, {1}, 10);
+  }
+  auto m = memory(3);
+  ASSERT_TRUE(m.remember(file()));
+  send(m, {2}, 7);  // less than 10, more than half of it
+  send(m, {4});
+  send(m, {5});     // 1 goes
+  const auto before = m.report();
+  send(m, {2});
+  EXPECT_EQ(m.report().missed, before.missed);
+  send(m, {1});
+  EXPECT_EQ(m.report().missed, before.missed + 1);
+}
+
+// The thread that reads ahead and the one that uses them: nothing is counted twice, and the bound holds.
+TEST_F(Remembered, StaysWithinItsBoundWhileItReadsAhead) {
+  for (int run = 0; run < 4; ++run) {
+    auto m = memory(6);
+    ASSERT_TRUE(m.remember(file()));
+    for (int i = 0; i < kCount; i += 2) {
+      send(m, {i, (i + 5) % kCount});
+      EXPECT_LE(m.report().resident, 6 * kSize);
+    }
+    m.wait_until_read_ahead();
+    const auto r = m.report();
+    EXPECT_LE(r.resident, 6 * kSize);
+    EXPECT_LE(held(), 6 * kSize + kCount * 16 * 4096);
+    EXPECT_EQ(r.found + r.missed, kCount);
+    EXPECT_EQ(r.read, static_cast<std::uint64_t>(r.missed) * kSize + r.ahead);
+    EXPECT_EQ(r.read - r.resident, static_cast<std::uint64_t>(r.given_up) * kSize);
+  }
+}
+
+TEST_F(Remembered, IsKeptNowAndThen) {
+  auto m = memory(4);
+  ASSERT_TRUE(m.remember(file()));
+  m.use(std::vector<std::int32_t>{1, 2}, std::vector<std::int32_t>{1, 3}, kHeatKeptEvery);
+  const auto heat = file().read(kCount);
+  ASSERT_TRUE(heat) << heat.error().message;
+  EXPECT_FLOAT_EQ((*heat)[1], 0);
+  EXPECT_FLOAT_EQ((*heat)[2], std::log2(3.0f));
+  EXPECT_EQ((*heat)[3], -INFINITY);
+}
+
+TEST_F(Remembered, AFileThatIsNotWhatItShouldBeIsNotUsedAndReplaced) {
+  const std::vector<float> heat{1, -INFINITY, 3.5f, -20};
+  EXPECT_EQ(file().read(4).error().code, Errc::not_found);
+  ASSERT_TRUE(file().write(heat));
+  ASSERT_EQ(*file().read(4), heat);
+  EXPECT_EQ(file().read(5).error().code, Errc::malformed);
+  const std::string good = content();
+  for (std::size_t n = 0; n < good.size(); ++n) {
+    put(good.substr(0, n));
+    ASSERT_EQ(file().read(4).error().code, Errc::malformed) << "cut at " << n;
+    std::string bad = good;
+    bad[n] = static_cast<char>(bad[n] ^ 4);
+    put(bad);
+    ASSERT_EQ(file().read(4).error().code, Errc::malformed) << "damaged at " << n;
+  }
+  put(good + " ");
+  EXPECT_EQ(file().read(4).error().code, Errc::malformed);
+  fs::rename(file().path(), file("fedcba9876543210").path());
+  const auto foreign = file("fedcba9876543210").read(4);
+  ASSERT_FALSE(foreign);
+  EXPECT_THAT(foreign.error().message, testing::AllOf(HasSubstr(directory_), HasSubstr("it is of other weights; it is not used, and written anew"), Not(HasSubstr("\n"))));
+  {
+    put("lares heat 1\n");
+    auto m = memory(4);
+    EXPECT_FALSE(m.remember(file()));
+    EXPECT_EQ(m.report().remembered, 0);
+    send(m, {1, 2});
+  }
+  EXPECT_TRUE(file().read(kCount));
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory_), {}), 2);  // no part of one is left
+}
+
+TEST_F(Remembered, WhereItCannotBeKeptTheReportSaysWhy) {
+  auto m = memory(4);
+  ASSERT_TRUE(m.remember(HeatFile(directory_ + "/gone", "0123456789abcdef")));
+  m.use(std::vector<std::int32_t>{1}, std::vector<std::int32_t>{1}, kHeatKeptEvery);
+  EXPECT_THAT(m.report().unkept, testing::AllOf(HasSubstr(directory_ + "/gone"), HasSubstr("No such file or directory")));
+  fs::create_directory(directory_ + "/gone");
+  m.use(std::vector<std::int32_t>{1}, std::vector<std::int32_t>{1}, kHeatKeptEvery);
+  EXPECT_EQ(m.report().unkept, "");
+}
+
+TEST_F(Mapped, MakesWayForSequences) {
+  auto m = memory(8);
+  const auto sequences = std::make_shared<SequenceMemory>(8 * kSize);
+  m.share_with(sequences, 10 * kSize);
+  for (int i = 0; i < 8; i += 2) send(m, {i, i + 1});
+  EXPECT_EQ(m.report().resident, 8 * kSize);
+  sequences->take(7 * kSize);
+  send(m, {8});
+  EXPECT_EQ(m.report().resident, 3 * kSize);
+  sequences->take(kSize * 5);  // beyond what there is
+  send(m, {9, 10});
+  EXPECT_EQ(m.report().resident, 2 * kSize);
+  sequences->give(12 * kSize);
+  for (int i = 0; i < 8; i += 2) send(m, {i, i + 1});
+  EXPECT_EQ(m.report().resident, 8 * kSize);
+}
+
 struct Outcome {
   std::vector<Token> tokens;
   std::vector<float> logprobs;
   MemoryUse use;
 };
-Outcome outcome_with(std::uint64_t memory) {
+Outcome outcome_with(std::uint64_t memory, const std::string& heat_directory = {}) {
   Outcome out;
-  auto engine = load({.directory = kNano, .n_threads = 2, .memory = memory}, {});
+  auto engine = load({.directory = kNano, .n_threads = 2, .memory = memory, .heat_directory = heat_directory}, {});
   EXPECT_TRUE(engine) << engine.error().message;
   if (!engine) return out;
   auto timeline = (*engine)->timeline();
@@ -169,15 +325,37 @@ TEST(Memory, LessOfItThanWeightsChangesNoBit) {
   const Outcome all = outcome_with(0);
   EXPECT_EQ(all.use.experts.bytes_max, 0u);
   EXPECT_GT(all.use.tiles, 0u);
-  const std::uint64_t limit = (needs.dense + needs.work + needs.experts_min) + (needs.experts_min + needs.experts_min / 2);
+  const std::uint64_t limit = (needs.dense + needs.work + needs.experts_min) + (needs.experts_min + needs.experts_min / 2) + needs.sequence_min + 4'000'000;
   const Outcome some = outcome_with(limit);
   EXPECT_EQ(some.use.tiles, 0u);
   EXPECT_GT(some.use.experts.given_up, 0);
   EXPECT_GT(some.use.experts.read, needs.experts);
   EXPECT_LE(some.use.experts.resident, some.use.experts.bytes_max);
   EXPECT_LT(some.use.experts.bytes_max, needs.experts);
+  EXPECT_EQ(some.use.sequences.bytes_max, limit - needs.dense - needs.work - needs.experts_min);
+  EXPECT_GT(some.use.sequences.bytes, 0u);
+  EXPECT_LE(some.use.sequences.most, some.use.sequences.bytes_max);
+  EXPECT_EQ(all.use.sequences.bytes_max, 0u);  // no bound was asked for, and all weights have room
   EXPECT_EQ(some.tokens, all.tokens);
   EXPECT_EQ(some.logprobs, all.logprobs);
+  std::string directory = fs::temp_directory_path() / "lares-heat-XXXXXX";
+  ASSERT_TRUE(::mkdtemp(directory.data()));
+  for (const bool again : {false, true}) {
+    const Outcome warm = outcome_with(limit, directory);
+    EXPECT_EQ(warm.use.experts.remembered > 0, again);
+    if (!again) {  // the second time it is a matter of who comes first, that thread or a use
+      EXPECT_EQ(warm.use.experts.ahead, 0u);
+    }
+    EXPECT_EQ(warm.tokens, all.tokens);
+    EXPECT_EQ(warm.logprobs, all.logprobs);
+  }
+  const std::string path = fs::directory_iterator(directory)->path();
+  fs::resize_file(path, fs::file_size(path) - 1);
+  const auto damaged = load({.directory = kNano, .n_threads = 2, .memory = limit, .heat_directory = directory}, {});
+  ASSERT_TRUE(damaged);
+  EXPECT_THAT((*damaged)->info().notes, testing::Contains(HasSubstr("read " + path)));
+  EXPECT_EQ((*damaged)->memory().experts.remembered, 0);
+  fs::remove_all(directory);
 }
 
 TEST(Memory, TooLittleIsRefusedInOneLineWithTheNumbers) {
@@ -194,6 +372,9 @@ TEST(Memory, ThePlanFollowsFromTheNumbers) {
   EXPECT_FALSE(plan_memory(flash, 200 * kGb, 2 * kGb, "d")->tiles);
   EXPECT_TRUE(plan_memory(flash, 400 * kGb, 200 * kGb, "d")->tiles);
   EXPECT_EQ(plan_memory(flash, 64 * kGb, 2 * kGb, "d")->experts_max, (64 - 12 - 1 - 8) * kGb);
+  EXPECT_EQ(plan_memory(flash, 64 * kGb, 2 * kGb, "d")->sequences_max, (64 - 12 - 1 - 4) * kGb);
+  EXPECT_EQ(plan_memory(flash, 200 * kGb, 2 * kGb, "d")->sequences_max, (200 - 12 - 1 - 148) * kGb);
+  EXPECT_EQ(plan_memory(flash, 400 * kGb, 200 * kGb, "d")->sequences_max, (400 - 12 - 1 - 148 - 160) * kGb);
   EXPECT_EQ(plan_memory(flash, 18 * kGb, 2 * kGb, "d")->experts_max, 4 * kGb);
   EXPECT_EQ(plan_memory(flash, 16 * kGb, 2 * kGb, "d").error().code, Errc::no_memory);
 }

@@ -21,6 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::size_t kTimelines = 4, kTexts = 6, kTextTokens = 1500;
 constexpr std::size_t kKnownMax = 200'000;  // sequences whose logits are remembered
+constexpr std::uint64_t kBytesMax = 24u << 20;  // of all timelines
 constexpr double kWarmUp = 0.3;             // of the time, after which memory must stay
 constexpr std::uint64_t kGrowthMax = 24u << 20;
 
@@ -56,10 +57,11 @@ class Soak : public testing::Test {
   int vocab() const { return weights_->checkpoint.config().vocab_size; }
   std::size_t below(std::size_t n) { return random_() % n; }
 
-  std::unique_ptr<ModelTimeline> timeline() {
+  std::unique_ptr<ModelTimeline> timeline(PrefixRef from = nullptr) {
     constexpr Drafting kModes[] = {Drafting::off, Drafting::automatic, Drafting::always};
     constexpr int kChunks[] = {64, 128, 256};
-    return std::make_unique<ModelTimeline>(*weights_, *forward_, 4096, kChunks[below(3)], DraftOptions{.mode = kModes[below(3)]});
+    return std::make_unique<ModelTimeline>(*weights_, *forward_, 4096, kChunks[below(3)], DraftOptions{.mode = kModes[below(3)]}, std::static_pointer_cast<const ModelPrefix>(from),
+                                           memory_);
   }
   // The logits of the timeline's tokens are what they were whenever these tokens were seen before.
   void check(const ModelTimeline& t) {
@@ -103,7 +105,22 @@ class Soak : public testing::Test {
     if (!t) t = timeline();
     const auto& text = texts_[below(kTexts)];
     const auto some = std::span(text).first(1 + below(kTextTokens));
-    switch (below(8)) {
+    switch (below(9)) {
+      case 7: {  // a fork of its pages, in place of another
+        const auto shared = t->prefix(std::ssize(t->tokens()));
+        if (!shared || shared->tokens().size() + 32 > 4096) return;
+        auto& other = timelines_[below(kTimelines)];
+        if (&other == &t) return;
+        other = timeline(shared);
+        std::vector<Token> more(shared->tokens().begin(), shared->tokens().end());
+        more.push_back(some.back());
+        prompt(*other, more);
+        prompt(*t, more);
+        break;
+      }
+      case 8:  // somebody needs memory
+        (void)memory_->make_room(memory_->bytes_max() / (1 + below(8)), nullptr, "soak");
+        break;
       case 0: t = timeline(); break;
       case 1: cancelled(*t, some); break;
       case 2: {  // a fork: another one, at the same place, goes on the same way
@@ -137,6 +154,7 @@ class Soak : public testing::Test {
   kernels::ThreadPool pool_{2};
   Repacked repacked_;
   std::unique_ptr<Forward> forward_;
+  SequenceMemoryRef memory_ = std::make_shared<SequenceMemory>(kBytesMax, std::chrono::seconds(0));  // tight, so that waiting ones give back
   std::vector<std::vector<Token>> texts_;
   std::unique_ptr<ModelTimeline> timelines_[kTimelines];
   std::unordered_map<std::uint64_t, std::uint64_t> known_;
@@ -166,8 +184,14 @@ TEST_F(Soak, SameTokensSameBitsAndMemoryStays) {
   std::printf("%lld steps, %lld logits checked, %lld of them seen before, %lld prompts cancelled and %lld not, %.0f MB at most, %.0f in the warm-up\n",
               static_cast<long long>(steps), static_cast<long long>(checked_), static_cast<long long>(again_), static_cast<long long>(cancelled_),
               static_cast<long long>(not_cancelled_), static_cast<double>(most_late) / 1e6, static_cast<double>(most_early) / 1e6);
+  const auto use = memory_->report();
+  std::printf("sequences held %.1f MB at most of %.1f; %lld times one gave up its work space, %lld times its cells, %lld times there was no room\n",
+              static_cast<double>(use.most) / 1e6, static_cast<double>(use.bytes_max) / 1e6, static_cast<long long>(use.parked), static_cast<long long>(use.evicted),
+              static_cast<long long>(use.refused));
+  EXPECT_LE(use.most, use.bytes_max);
   if (steps > 100) {
     EXPECT_GT(again_, 0);
+    EXPECT_GT(use.parked, 0);
   }
   if (seconds >= 60) {
     EXPECT_GT(again_, 100);

@@ -1,0 +1,77 @@
+#include "engine/model/sequence_memory.h"
+
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+
+#include "engine/model/available_memory.h"
+
+namespace lares::engine {
+
+void SequenceMemory::take(std::uint64_t bytes) {
+  const std::uint64_t now = held_ += bytes;
+  for (std::uint64_t most = most_; most < now && !most_.compare_exchange_weak(most, now);) {
+  }
+}
+
+bool SequenceMemory::fits(std::uint64_t more) const { return bytes_max_ > 0 ? held_ + more <= bytes_max_ : more <= available_bytes(); }
+
+void SequenceMemory::add(SequenceHolder* holder) {
+  const std::lock_guard lock(mutex_);
+  holders_.push_back({holder, std::chrono::steady_clock::now()});
+}
+
+void SequenceMemory::remove(SequenceHolder* holder) {
+  const std::lock_guard lock(mutex_);
+  holders_.remove_if([&](const Entry& e) { return e.holder == holder; });
+}
+
+void SequenceMemory::used(SequenceHolder* holder) {
+  const std::lock_guard lock(mutex_);
+  const auto at = std::find_if(holders_.begin(), holders_.end(), [&](const Entry& e) { return e.holder == holder; });
+  if (at == holders_.end()) return;
+  at->used = std::chrono::steady_clock::now();
+  holders_.splice(holders_.end(), holders_, at);
+}
+
+void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self) {
+  using Give = SequenceHolder::Give;
+  const auto now = std::chrono::steady_clock::now();
+  for (const Entry& e : holders_) {
+    if (fits(more)) return;
+    if (e.holder == self) {
+      if (what == Give::snapshots) self->give_back(what);
+      continue;
+    }
+    if (what == Give::cells && now - e.used < evict_idle_) continue;
+    const std::unique_lock busy(e.holder->busy, std::try_to_lock);
+    if (!busy || !e.holder->give_back(what)) continue;
+    if (what == Give::rings) ++parked_;
+    if (what == Give::cells) ++evicted_;
+    if (bytes_max_ == 0) ::malloc_trim(0);  // else the machine does not see that it is free
+  }
+}
+
+Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self, const std::string& what) {
+  if (fits(more)) return {};
+  const std::lock_guard lock(mutex_);
+  for (const auto give : {SequenceHolder::Give::snapshots, SequenceHolder::Give::rings, SequenceHolder::Give::cells}) pass(give, more, self);
+  if (bytes_max_ > 0) ::malloc_trim(0);  // what was given back is for the weights' pages, if not for this
+  if (fits(more)) return {};
+  ++refused_;
+  const auto gb = [](std::uint64_t n) { return static_cast<double>(n) / 1e9; };
+  if (bytes_max_ == 0)
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: its caches take {:.2f} GB more and {:.2f} GB are available; free some, or shorten the prompt", what,
+                                                             gb(more), gb(available_bytes()))});
+  return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: it takes {:.3f} GB more, and of the {:.3f} GB that sequences may take {:.3f} are held by {} of them and what they "
+                                                           "share; end some, raise the memory limit, or shorten the prompt", what, gb(more), gb(bytes_max_), gb(held_),
+                                                           holders_.size())});
+}
+
+MemoryUse::Sequences SequenceMemory::report() const {
+  const std::lock_guard lock(mutex_);
+  return {.bytes = held_, .bytes_max = bytes_max_, .most = most_, .n = static_cast<std::int64_t>(holders_.size()), .parked = parked_, .evicted = evicted_, .refused = refused_};
+}
+
+}  // namespace lares::engine

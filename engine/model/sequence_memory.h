@@ -1,0 +1,108 @@
+// What sequences hold beside the weights: pages, rings, frontiers and all else that grows with them, counted where it is taken and given
+// back, so what several share counts once. And who gives some back when another needs it: those used longest ago, what costs least to
+// make again first.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "engine/engine.h"
+
+namespace lares::engine {
+
+inline constexpr std::chrono::seconds kEvictIdle{60};  // who was used more recently keeps its cells: it may be between two tokens
+
+// One sequence that can give memory back. What it does is under `busy`, which whoever uses it holds.
+class SequenceHolder {
+ public:
+  enum class Give {
+    snapshots,  // all but the last: going back far evaluates more
+    rings,      // what the frontier at its end can make again, in milliseconds
+    cells,      // everything but its tokens, which are evaluated again
+  };
+  virtual ~SequenceHolder() = default;
+  virtual bool give_back(Give what) = 0;  // false: it has nothing of that kind
+  mutable std::mutex busy;
+};
+
+class SequenceMemory {
+ public:
+  // bytes_max 0: what the machine has available.
+  explicit SequenceMemory(std::uint64_t bytes_max = 0, std::chrono::steady_clock::duration evict_idle = kEvictIdle) : bytes_max_(bytes_max), evict_idle_(evict_idle) {}
+
+  // From any thread.
+  void take(std::uint64_t bytes);
+  void give(std::uint64_t bytes) { held_ -= bytes; }
+  std::uint64_t held() const { return held_; }
+  std::uint64_t bytes_max() const { return bytes_max_; }
+  MemoryUse::Sequences report() const;
+  bool fits(std::uint64_t more) const;
+
+  // Makes room for `more` bytes. Others give theirs back, if they are not being used right now; `self`, which may be null and whose `busy`
+  // the caller holds, its old snapshots alone. no_memory, with the numbers: `what` takes more than there can be.
+  Result<> make_room(std::uint64_t more, SequenceHolder* self, const std::string& what);
+
+  void add(SequenceHolder* holder);
+  void remove(SequenceHolder* holder);  // waits for whoever has it give back something
+  void used(SequenceHolder* holder);
+
+ private:
+  struct Entry {
+    SequenceHolder* holder;
+    std::chrono::steady_clock::time_point used;
+  };
+  void pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self);
+
+  const std::uint64_t bytes_max_;
+  const std::chrono::steady_clock::duration evict_idle_;
+  std::atomic<std::uint64_t> held_{0}, most_{0};
+  mutable std::mutex mutex_;  // of what follows; taken after one's own `busy`, and others' are only tried under it
+  std::list<Entry> holders_;  // the one used longest ago first
+  std::int64_t parked_ = 0, evicted_ = 0, refused_ = 0;
+};
+using SequenceMemoryRef = std::shared_ptr<SequenceMemory>;
+
+// Bytes that are counted until this goes.
+class Charge {
+ public:
+  Charge() = default;
+  Charge(SequenceMemoryRef memory, std::uint64_t bytes) : memory_(std::move(memory)) { set(bytes); }
+  Charge(Charge&& other) noexcept : memory_(std::move(other.memory_)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Charge& operator=(Charge&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Charge() { set(0); }
+  std::uint64_t bytes() const { return bytes_; }
+  void set(std::uint64_t bytes) {
+    if (!memory_) return;
+    if (bytes > bytes_) memory_->take(bytes - bytes_);
+    else memory_->give(bytes_ - bytes);
+    bytes_ = bytes;
+  }
+
+ private:
+  SequenceMemoryRef memory_;
+  std::uint64_t bytes_ = 0;
+};
+
+// A shared T that counts as `bytes` until its last owner goes.
+template <class T>
+std::shared_ptr<T> counted(T value, std::uint64_t bytes, const SequenceMemoryRef& memory) {
+  struct Both {
+    T value;
+    Charge charge;
+  };
+  auto both = std::make_shared<Both>(std::move(value), Charge(memory, bytes));
+  T* const at = &both->value;
+  return {std::move(both), at};
+}
+
+}  // namespace lares::engine
