@@ -19,6 +19,7 @@ constexpr int kKeys = 32;     // at a time: two registers of dwords
 constexpr int kAhead = 4 * kKeys;  // asked for from memory
 constexpr int kApartMax = 3;  // binary orders between the groups of a key or a query
 constexpr int kOffset = 12 << kApartMax;
+constexpr float kLeastWeight = 0x1p-90f;  // sums of bf16 values that are multiples of it are no denormals
 constexpr int kLeastExponent = 64, kMostExponent = 190;  // no product of two scales and a weight leaves the floats' range
 
 // code | shift << 4 -> (twice the e2m1 value << shift) + kOffset
@@ -60,6 +61,7 @@ Queries shifted(const IndexArgs& a) {
     }
     s.offset[h] = -kOffset * sum;
     s.weight[h] = a.w[h] * (exponent_value(least) * 0.25f);
+    if (s.weight[h] != 0 && std::fabs(s.weight[h]) < kLeastWeight) s.shiftable = false;
   }
   return s;
 }
@@ -116,27 +118,23 @@ bool decode(const IndexArgs& a, int first, int half, Panel& p) {
   return true;
 }
 
-// Two registers of lanes to the nearest bf16 values, normal ones or zeros. Lanes change places: (a0.., b0..) -> (a0 a2 .. b0 b2 ..),
-// (a1 a3 .. b1 b3 ..).
-INLINE void round_two(__m512& a, __m512& b) {
-  const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
-  a = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
-  b = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
-}
-// What doing so twice is undone by: where lane i of the first and of the second register came to lie, of 32.
-struct alignas(64) Places {
-  std::int32_t first[16], second[16];
-  constexpr Places() : first(), second() {
-    int at[32] = {};
-    for (int i = 0; i < 32; ++i) {
-      int lane = i;
-      for (int twice = 0; twice < 2; ++twice) lane = lane / 2 + lane % 2 * 16;
-      at[i] = lane;
-    }
-    for (int i = 0; i < 16; ++i) first[i] = at[i], second[i] = at[16 + i];
+// The dot products of 16 keys with two heads: rounded to bf16, cut off at zero, weighted (the first head's weight in the lower eight
+// lanes), rounded again and added to the total, the first head's first. vdpbf16ps is two sums of that order; what weights are allowed
+// here makes no denormal, which it and the conversions would lose.
+struct alignas(64) Together {  // words as they lie after both halves were taken apart -> the first head in every dword's high half
+  std::uint16_t at[32];
+  constexpr Together() : at() {
+    for (int i = 0; i < 16; ++i) at[2 * i + 1] = static_cast<std::uint16_t>(i / 2 + i % 2 * 16), at[2 * i] = static_cast<std::uint16_t>(8 + i / 2 + i % 2 * 16);
   }
 };
-constexpr Places kPlaces{};
+constexpr Together kTogether{};
+INLINE void add_two(__m512& total, __m512i first, __m512i second, __m512 weights) {
+  const __m512i both = _mm512_max_epi16(reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_cvtepi32_ps(second), _mm512_cvtepi32_ps(first))), _mm512_setzero_si512());
+  const __m512 even = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32(both, 16)), weights);
+  const __m512 odd = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u)))), weights);
+  const __m512i rounded = _mm512_permutexvar_epi16(_mm512_load_si512(kTogether.at), reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even)));
+  total = _mm512_dpbf16_ps(total, reinterpret_cast<__m512bh>(rounded), reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3F803F80)));
+}
 
 // dim_known: a.dim, or 0 where it is none of the usual ones.
 template <int heads, int dim_known>
@@ -157,16 +155,14 @@ INLINE void add_heads(const IndexArgs& a, const Queries& q, const Panel& p, int 
       });
     });
   }
-  EACH(h, heads, {
-    const __m512i zero = _mm512_setzero_si512();
-    __m512 x = _mm512_cvtepi32_ps(_mm512_max_epi32(dot[h][0], zero)), y = _mm512_cvtepi32_ps(_mm512_max_epi32(dot[h][1], zero));
-    round_two(x, y);
-    const __m512 w = _mm512_set1_ps(q.weight[h0 + h]);
-    x = _mm512_mul_ps(x, w);
-    y = _mm512_mul_ps(y, w);
-    round_two(x, y);
-    total0 = _mm512_add_ps(total0, x);
-    total1 = _mm512_add_ps(total1, y);
+  EACH(pair, (heads + 1) / 2, {
+    constexpr int h = 2 * pair;
+    constexpr bool alone = h + 1 == heads;
+    const __m512 first = _mm512_set1_ps(q.weight[h0 + h]);
+    const __m512 weights = alone ? first : _mm512_mask_mov_ps(first, 0xFF00, _mm512_set1_ps(q.weight[h0 + h + !alone]));
+    const __m512i none = _mm512_setzero_si512();
+    add_two(total0, dot[h][0], alone ? none : dot[h + !alone][0], weights);
+    add_two(total1, dot[h][1], alone ? none : dot[h + !alone][1], weights);
   });
 }
 
@@ -204,9 +200,6 @@ void index_scores_avx512(const IndexArgs& a) {
     };
     if (a.dim == 128) all_heads(std::integral_constant<int, 128>{});
     else all_heads(std::integral_constant<int, 0>{});
-    const __m512 moved[2] = {total[0], total[1]};
-    total[0] = _mm512_permutex2var_ps(moved[0], _mm512_load_si512(kPlaces.first), moved[1]);
-    total[1] = _mm512_permutex2var_ps(moved[0], _mm512_load_si512(kPlaces.second), moved[1]);
     for (int i = 0; i < 2; ++i) {
       const Avx16 scale = {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_load_si512(p.exponent + 16 * i), 23))};
       const int lanes = n - 16 * i;

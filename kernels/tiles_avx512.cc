@@ -39,8 +39,8 @@ struct Fp8 {
   __m512i low0 = line(kE4m3.low), low1 = line(kE4m3.low + 64), high0 = line(kE4m3.high), high1 = line(kE4m3.high + 64);
   template <int p>
   INLINE __m512i pair(__m512i v) const {
-    const __m512i sign = _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(0x80)));
-    const __m512i low = _mm512_permutex2var_epi8(low0, v, low1), high = _mm512_or_si512(_mm512_permutex2var_epi8(high0, v, high1), sign);
+    const __m512i low = _mm512_permutex2var_epi8(low0, v, low1), magnitude = _mm512_permutex2var_epi8(high0, v, high1);
+    const __m512i high = _mm512_ternarylogic_epi32(magnitude, v, _mm512_set1_epi8(static_cast<char>(0x80)), 0xF8);  // magnitude | (v & 0x80)
     return p == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high);
   }
   INLINE static __m512 scale(const std::uint8_t*, float s, int) { return _mm512_set1_ps(s); }
@@ -125,8 +125,16 @@ void decode(Fp4 code, const std::uint8_t* tile, const float*, std::uint8_t* to) 
 
 // ---- one slab: a few tiles of one, two or four blocks of 16 rows
 
-// From the tile that is read to the one that is asked for, at least: measured, one or two tokens of the larger formats gain by more.
-constexpr int ahead_bytes(Format format, int tokens) { return tokens <= 2 && format != Format::fp4 ? 8192 : 4096; }
+// Up to so many tokens meet one block of rows at a time, in four chains each: one ascending stream, as the processor's own prefetcher
+// likes it. Two blocks, which share what is broadcast, are two streams.
+constexpr int few_tokens(Format format) { return format == Format::fp8 ? 2 : 4; }
+// Whether lines are asked for. Not where one stream needs little work a line: the prefetcher alone keeps up with a plain read then, and
+// whatever is asked for besides holds one of the few buffers of L1's misses as long as memory takes.
+constexpr bool asks(Format format, int tokens, int blocks) { return blocks > 1 || (format == Format::fp4 && tokens > 1); }
+// Into which cache: those buffers are too few for the formats with more bytes, so theirs come to L2. fp4 has time for L1.
+constexpr _mm_hint into(Format format) { return format == Format::fp4 ? _MM_HINT_T0 : _MM_HINT_T1; }
+// From the tile that is read to the one that is asked for, at least. All of this is measured, not derived.
+constexpr int ahead_bytes(Format format, int blocks) { return format != Format::fp4 ? 8192 : blocks == 1 ? 2048 : 4096; }
 constexpr int kSlabBytes = 8704; // of each of two blocks: they stay in L1 while all tokens pass over them
 
 // Many tokens pass over four blocks of bf16, for which fp4 and fp8 are decoded a tile at a time. Six tokens and four blocks have the
@@ -161,7 +169,7 @@ template <class Code, class X, int M, int blocks, int chains>
   const std::uint8_t* tile = slab.tile;
   const std::int64_t apart = slab.apart;
   Walk<X, M> walk(x, width);
-  constexpr int size = static_cast<int>(tile_bytes(Code::format)), ahead = (ahead_bytes(Code::format, M) + size - 1) / size;
+  constexpr int size = static_cast<int>(tile_bytes(Code::format)), ahead = (ahead_bytes(Code::format, blocks) + size - 1) / size;
   constexpr int together = many ? 2 : 1;  // lines
   for (int t = 0; t < slab.tiles; ++t, tile += size) {
     // Behind the end of a row of tiles lies another block's; this one's next is as many blocks further as there are together.
@@ -185,9 +193,10 @@ template <class Code, class X, int M, int blocks, int chains>
           EACH(c, chains, {
             __m512i v[blocks];
             EACH(b, blocks, {
-              const std::uint8_t* const at = from + u * 256 + b * apart + c * 64;
-              v[b] = line(at);
-              if constexpr (blocks != kWide) _mm_prefetch(at + later, _MM_HINT_T0);
+              v[b] = line(from + u * 256 + b * apart + c * 64);
+              // In ascending order, also where the tile is passed over several times.
+              if constexpr (blocks != kWide && asks(Code::format, M, blocks))
+                _mm_prefetch(tile + b * apart + later + ((part_of * Code::lines + j) * chains + c) * 64, into(Code::format));
             });
             EACH(p, Code::pairs, {
               typename X::Weight w[blocks];
@@ -223,7 +232,7 @@ template <class Code, class X, int M, int blocks, int chains>
 template <class Code, class X, int blocks>
 void run_tokens(const Slab& slab, const typename X::Word* x, std::int64_t width, float* sums, int n, Soon* soon = nullptr) {
   const typename X::Word* const after = x + slab.tiles * (kTileK / 2) * X::words;  // what the next slab meets first
-  constexpr bool usual = std::is_same_v<X, Pairs> && blocks == 2;
+  constexpr bool usual = std::is_same_v<X, Pairs>;
   constexpr int most = tokens_a_step(blocks);
   const auto pass = [&]<int M>(std::integral_constant<int, M>) {
     constexpr int chains = M <= 2 ? 4 : M <= 4 ? 4 / blocks : 2 / blocks;
@@ -233,13 +242,14 @@ void run_tokens(const Slab& slab, const typename X::Word* x, std::int64_t width,
     sums += M * blocks * kRows;
   };
   while (n >= most) pass(std::integral_constant<int, most>{});
-  if constexpr (usual) switch (n) {
+  if constexpr (usual && blocks == 2) switch (n) {
       case 7: return pass(std::integral_constant<int, 7>{});
       case 6: return pass(std::integral_constant<int, 6>{});
       case 5: return pass(std::integral_constant<int, 5>{});
-      case 3: return pass(std::integral_constant<int, 3>{});
       default: break;
     }
+  if constexpr (usual && blocks <= 2)
+    if (n == 3) return pass(std::integral_constant<int, 3>{});
   if (n >= 4) pass(std::integral_constant<int, 4>{});
   if (n >= 2) pass(std::integral_constant<int, 2>{});
   if (n >= 1) pass(std::integral_constant<int, 1>{});
@@ -321,9 +331,10 @@ void run(const TilesArgs& a) {
         row += kWide * kTileRows;
         continue;
       }
-    if (blocks >= 2) run_blocks<Code, X, 2>(a, row);
+    const bool two = blocks >= 2 && a.n_tokens > few_tokens(Code::format);
+    if (two) run_blocks<Code, X, 2>(a, row);
     else run_blocks<Code, X, 1>(a, row);
-    row += (blocks >= 2 ? 2 : 1) * kTileRows;
+    row += (two ? 2 : 1) * kTileRows;
   }
 }
 

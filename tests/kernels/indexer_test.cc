@@ -139,6 +139,37 @@ TEST(Indexer, ScoresOfCodedKeysMatchFloat64) {
     }
 }
 
+// Two heads that nearly cancel leave what would be a denormal before the keys' powers of two come in. Instructions that lose denormals may
+// not be used then.
+TEST(Indexer, SumsOfTheSmallestWeightsAreNotLost) {
+  constexpr int n = 200, heads = 3, dim = 64;
+  auto q = normals(heads * dim, 4), keys = normals(static_cast<std::size_t>(n) * dim, 6);
+  std::copy_n(q.begin(), dim, q.begin() + dim);
+  for (float& v : q) v *= 0x1p-61f;
+  for (float& v : keys) v *= 0x1p60f;
+  q = on_grid(q, dim);
+  keys = on_grid(keys, dim);
+  const std::vector<float> w{0x1p-60f, -0x1.02p-60f, 0};
+  const auto cells = packed(keys, dim);
+  const auto want = scores(*find("cpu"), q, w, cells.data(), Format::fp4, n, dim);
+  EXPECT_GT(std::count_if(want.begin(), want.end(), [](float v) { return v != 0; }), n / 4);
+  for (const Kernels* row : available_rows()) EXPECT_TRUE(same_bits(scores(*row, q, w, cells.data(), Format::fp4, n, dim), want)) << row->name;
+}
+
+// A sum that takes head 3 before head 2 would keep what head 2's small weight loses beside head 0's.
+TEST(Indexer, HeadsAreAddedInTheirOrder) {
+  constexpr int n = 50, heads = 8, dim = 64;
+  auto q = normals(heads * dim, 4);
+  for (int h = 1; h < heads; ++h) std::copy_n(q.begin(), dim, q.begin() + h * dim);
+  q = on_grid(q, dim);
+  const auto cells = packed(on_grid(normals(static_cast<std::size_t>(n) * dim, 6), dim), dim);
+  const std::vector<float> w{0x1p20f, 0, 1, -0x1p20f, 0, 0, 0, 0};
+  const auto want = scores(*find("cpu"), q, w, cells.data(), Format::fp4, n, dim);
+  const auto kept = scores(*find("cpu"), q, {0, 0, 1, 0, 0, 0, 0, 0}, cells.data(), Format::fp4, n, dim);
+  EXPECT_NE(want, kept);
+  for (const Kernels* row : available_rows()) EXPECT_TRUE(same_bits(scores(*row, q, w, cells.data(), Format::fp4, n, dim), want)) << row->name;
+}
+
 TEST(Indexer, TopKTakesTheLowestOfEquals) {
   const auto pick = [](std::vector<float> score, int k) {
     std::vector<std::uint32_t> scratch(score.size());
