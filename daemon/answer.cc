@@ -119,6 +119,7 @@ void draw_otherwise(engine::Sampling& sampling, int draw) {
   sampling.seed += static_cast<std::uint64_t>(draw);
   const float hotter = kResampleTemperature + kResampleTemperatureStep * static_cast<float>(draw - 1);
   sampling.temperature = std::max(sampling.temperature, std::min(hotter, 1.0f));
+  sampling.min_p = std::max(sampling.min_p, kResampleMinP);
 }
 
 engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token) {
@@ -133,6 +134,10 @@ const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engin
   if (!mask && n % 64 != 0) into.back() >>= 64 - n % 64;
   into[static_cast<std::size_t>(token) / 64] &= ~(std::uint64_t{1} << (token % 64));
   return std::ranges::any_of(into, [](std::uint64_t word) { return word != 0; }) ? &into : mask;
+}
+
+bool tells_of_redrawing(std::string_view note) {
+  return note == kRedrawnEmpty || note == kRedrawnEdit || note == kRedrawnSame || note == kRedrawnBroken || note == kRedrawnCircles;
 }
 
 std::string_view reason_of(Answer::End end) {

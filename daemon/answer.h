@@ -17,9 +17,18 @@ namespace lares::daemon {
 
 inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an answer that is broken off
 
+inline constexpr std::int64_t kEditResampleTokensMax = 8192;  // of a longer answer the model rather reads what its edit came to
+// What is drawn again is hotter, but without what is so much less likely than the likeliest (Sampling::min_p): heat alone draws noise
+// (Nguyen et al., arXiv:2407.01082).
+inline constexpr float kResampleMinP = 0.1f;
+
 // Why an answer was given up for another; a recording tells by them how often.
 inline constexpr std::string_view kRedrawnEmpty = "the answer was empty; drawn again",
-                                  kRedrawnEdit = "the answer made an edit that was taken back before; drawn again";
+                                  kRedrawnEdit = "the answer made an edit that was taken back before; drawn again",
+                                  kRedrawnSame = "the answer made an edit that changes nothing; drawn again",
+                                  kRedrawnBroken = "the answer made an edit that brings syntax errors; drawn again",
+                                  kRedrawnCircles = "the answer went in circles twice; drawn again from its beginning";
+bool tells_of_redrawing(std::string_view note);
 
 class Answer {
  public:

@@ -7,6 +7,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/foreseen_edit.h"
+#include "tools/text.h"
+
 namespace lares::daemon {
 
 std::optional<Period> find_period(std::span<const engine::Token> tokens) {
@@ -40,7 +43,7 @@ int CallCounter::count(const std::string& name, const std::string& arguments, bo
 
 namespace {
 
-constexpr std::string_view kEditTool = "str_replace_editor", kTestTool = "test";
+constexpr std::string_view kTestTool = "test";
 
 std::string text_at(const nlohmann::json& arguments, const char* key) {
   const auto at = arguments.find(key);
@@ -53,33 +56,37 @@ std::string as_text(const nlohmann::json& arguments) {
 
 }  // namespace
 
-void VainEdits::made(const std::string& tool, const nlohmann::json& arguments, bool ok) {
+void VainEdits::made(const std::string& tool, const nlohmann::json& arguments, const std::optional<std::string>& made, bool ok) {
   if (tool == kTestTool) return;
   if (tool != kEditTool) {  // whatever it did, the files are not what they were
     in_place_.clear();
     vain_.clear();
     return;
   }
-  const std::string path = text_at(arguments, "path"), what = as_text(arguments);
+  const std::string path = text_at(arguments, "path");
   if (text_at(arguments, "command") != "undo_edit") {
-    if (ok) in_place_.push_back({path, what});
+    if (ok) in_place_.push_back({path, made ? tools::blob_sha(*made) : as_text(arguments)});
     return;
   }
   const auto last = std::find_if(in_place_.rbegin(), in_place_.rend(), [&](const Edit& edit) { return edit.path == path; });
   if (!ok || last == in_place_.rend()) return;
   const std::string undone = last->what;
   in_place_.erase(std::next(last).base());
-  vain_.insert(among_those_in_place(undone));
+  vain_.insert(among_those_in_place(path, undone));
 }
 
-bool VainEdits::contain(const std::string& tool, const nlohmann::json& arguments) const {
-  return tool == kEditTool && vain_.contains(among_those_in_place(as_text(arguments)));
+bool VainEdits::contain(const std::string& path, const std::string& text) const {
+  return !vain_.empty() && vain_.contains(among_those_in_place(path, tools::blob_sha(text)));
 }
 
-std::string VainEdits::among_those_in_place(const std::string& what) const {
+// Of each file what was made of it last: how it came to be that does not count.
+std::string VainEdits::among_those_in_place(const std::string& path, const std::string& what) const {
+  std::map<std::string, std::string> files;
+  for (const Edit& edit : in_place_) files[edit.path] = edit.what;
+  files[path] = what;
   std::string out;
-  for (const Edit& edit : in_place_) out += edit.what + '\n';
-  return out + what;
+  for (const auto& [name, made] : files) out += name + '\n' + made + '\n';
+  return out;
 }
 
 std::string call_reminder(const std::string& name, int n) {

@@ -40,18 +40,20 @@ class CallCounter {
   std::map<std::string, int> counts_;
 };
 
-// The edits of a turn that were made and taken back. On the same files one of them does what it did then.
+// What the edits of a turn made of files, and took back. The same text does what it did then, however the edit is written that makes it.
 class VainEdits {
  public:
-  // After a call that may have changed something; `ok`: it did what it was asked.
-  void made(const std::string& tool, const nlohmann::json& arguments, bool ok);
-  bool contain(const std::string& tool, const nlohmann::json& arguments) const;
+  // After a call that may have changed something; `ok`: it did what it was asked. `made`: the text of the file behind it, where that
+  // was foreseen (foreseen_edit.h); the edit is else known by its arguments.
+  void made(const std::string& tool, const nlohmann::json& arguments, const std::optional<std::string>& made, bool ok);
+  // An edit of `path` that would make this of it.
+  bool contain(const std::string& path, const std::string& text) const;
 
  private:
   struct Edit {
-    std::string path, what;
+    std::string path, what;  // what: the name of the text (tools::blob_sha), or the arguments
   };
-  std::string among_those_in_place(const std::string& what) const;
+  std::string among_those_in_place(const std::string& path, const std::string& what) const;
 
   std::vector<Edit> in_place_;
   std::set<std::string> vain_;  // each with those that were in place then

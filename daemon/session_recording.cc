@@ -62,7 +62,7 @@ std::vector<Piece> Recording::told() const {
 }
 
 void Recording::apply(const protocol::ItemCompleted& x) {
-  if (x.item.kind == "note" && (x.item.text == kRedrawnEmpty || x.item.text == kRedrawnEdit)) ++n_redrawn_, appended_ = false;
+  if (x.item.kind == "note" && tells_of_redrawing(x.item.text)) ++n_redrawn_, appended_ = false;
   const std::int64_t number = item_number(x.item);
   if (number == 0) return;
   if (x.item.kind == "think" || x.item.kind == "text") items_[number] = {x.item.kind, x.item.text};

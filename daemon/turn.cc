@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/answer.h"
+#include "daemon/foreseen_edit.h"
 #include "daemon/prefill.h"
 #include "daemon/prompt.h"
 #include "daemon/read_ahead.h"
@@ -79,7 +80,7 @@ class Turn {
       reason = co_await answer(draw);
       if (reason != kGivenUp) break;
       items_.drop_calls("This call was cut off: the answer was drawn again.");
-      items_.complete({.kind = "note", .text = std::string(items_.said_anything() ? kRedrawnEdit : kRedrawnEmpty)});
+      items_.complete({.kind = "note", .text = std::string(given_up_)});
     }
     if (reason == "end" && !items_.calls().empty()) reason = "calls";
     finish_step(reason);
@@ -167,7 +168,11 @@ class Turn {
     usage_.thinking += answer->n_thinking();
     usage_.decode_ms = std::chrono::duration_cast<std::chrono::milliseconds>(decode_).count();
     failure_message_ = answer->error();
-    if (answer->end() == Answer::End::end && !last && draw < kResamplesMax && says_nothing_new()) co_return std::string(kGivenUp);
+    if (!last) {
+      auto judging = why_given_up(*answer, draw);
+      given_up_ = co_await std::move(judging);
+      if (!given_up_.empty()) co_return std::string(kGivenUp);
+    }
     std::vector<std::string> pending;
     if (answer->end() == Answer::End::end) pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
     else items_.calls().clear();
@@ -179,9 +184,19 @@ class Turn {
     co_return std::string(reason_of(answer->end()));
   }
 
-  bool says_nothing_new() const {
-    const auto in_vain = [this](const Call& call) { return !call.rejected && run_.made_in_vain(call.item); };
-    return !items_.said_anything() || std::ranges::any_of(items_.calls(), in_vain);
+  // For another; empty: it is kept. `draw`: of those before it.
+  asio::awaitable<std::string_view> why_given_up(const Answer& answer, int draw) {
+    if (answer.end() == Answer::End::repetition) co_return draw < kResamplesMax ? kRedrawnCircles : "";
+    if (answer.end() != Answer::End::end) co_return "";
+    if (!items_.said_anything()) co_return draw < kResamplesMax ? kRedrawnEmpty : "";
+    if (draw >= kEditResamplesMax || answer.n_tokens() > kEditResampleTokensMax) co_return "";
+    const auto is_edit = [](const Call& call) { return !call.rejected && call.item.name == kEditTool; };
+    const auto& calls = items_.calls();
+    if (std::ranges::count_if(calls, is_edit) != 1) co_return "";  // what several come to together is not foreseen
+    const Item& edit = std::ranges::find_if(calls, is_edit)->item;
+    const auto look = [this, &edit] { return run_.in_vain(edit); };
+    const std::string_view why = co_await host_.run(look);  // a file is read and parsed
+    co_return why != kRedrawnBroken || draw < kResamplesMax ? why : "";
   }
 
   void begin_with(Draw& drawing, const engine::Sampling& sampling, Answer::Kept kept) {
@@ -522,8 +537,9 @@ class Turn {
   std::int64_t n_read_ahead_ = 0;  // tokens of the next prompt, evaluated while a command ran
   int n_sent_back_ = 0;  // times, by who checked its work
   bool summing_up_ = false;
-  Drawn drawn_;               // the present answer
-  bool must_answer_ = false;  // it goes in circles: one answer more, without tools
+  Drawn drawn_;                // the present answer
+  std::string_view given_up_;  // why it was, for another; empty: it was not
+  bool must_answer_ = false;   // it goes in circles: one answer more, without tools
   std::string failure_, failure_message_;
 };
 

@@ -1,5 +1,6 @@
 #include "daemon/turn_calls.h"
 
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -9,8 +10,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/answer.h"
+#include "daemon/foreseen_edit.h"
 #include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
+#include "tools/syntax_check.h"
 
 namespace lares::daemon {
 namespace {
@@ -57,9 +61,11 @@ asio::awaitable<int> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
     cancel(item);
     co_return n;
   }
+  const auto foreseen = foresee(tools_, item.name, args);
+  const auto made = foreseen ? std::optional(foreseen->after) : std::nullopt;
   auto running = run_tool(*tool, item, args, heard);
   co_await std::move(running);
-  if (mutates) vain_.made(item.name, args, item.state == "done");
+  if (mutates) vain_.made(item.name, args, made, item.state == "done");
   auto telling = tell_afterwards(item);
   co_await std::move(telling);
   events_.item_completed(item);
@@ -128,9 +134,15 @@ bool TurnCalls::may_run(Item& item, const std::optional<std::optional<std::strin
   return false;
 }
 
-bool TurnCalls::made_in_vain(const Item& call) const {
+std::string_view TurnCalls::in_vain(const Item& call) const {
   const auto args = nlohmann::json::parse(call.arguments, nullptr, /*allow_exceptions=*/false);
-  return args.is_object() && vain_.contain(call.name, args);
+  const auto edit = foresee(tools_, call.name, args);
+  if (!edit) return "";
+  if (edit->after == edit->before) return kRedrawnSame;
+  if (vain_.contain(edit->path, edit->after)) return kRedrawnEdit;
+  const std::atomic<bool> never = false;
+  const bool breaks = tools::can_check_syntax(edit->path, edit->after) && !tools::new_syntax_errors(edit->path, edit->before, edit->after, never).empty();
+  return breaks ? kRedrawnBroken : "";
 }
 
 void TurnCalls::cancel(Item& item) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <boost/asio/awaitable.hpp>
 #include <nlohmann/json_fwd.hpp>
@@ -26,8 +27,8 @@ class TurnCalls {
   asio::awaitable<int> run(protocol::Item& item, const tools::OnOutput& heard);
   void cancel(protocol::Item& item);
 
-  // It is an edit that this turn has made already, and taken back.
-  bool made_in_vain(const protocol::Item& call) const;
+  // Why an answer that makes this call is given up for another, in the words of answer.h; empty: it is not. Reads a file.
+  std::string_view in_vain(const protocol::Item& call) const;
 
   bool worked() const { return worked_; }  // something ran that may have changed something
   const std::string& why_broken() const { return why_broken_; }  // a tool is, and the turn ends; empty: none

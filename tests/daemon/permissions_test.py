@@ -115,8 +115,8 @@ class PermissionsTest(DaemonCase):
         self.assertFalse(os.path.exists(os.path.join(self.root, "one")))
 
     def test_interrupt_ends_a_turn_that_asks_and_a_policy_can_change(self):
-        # What the grammar forbids the script insists on, until it is drawn again, once.
-        c = self.start(self.create("one"), self.create("two"), self.create("two"), self.create("two"), "hm</think>Done.")
+        # What the grammar forbids the script insists on: it goes in circles, each of three times is drawn again from before them, and the turn ends.
+        c = self.start(self.create("one"), *[self.create("two")] * 6, self.create("two"), "hm</think>Done.")
         s = self.session(c, policy="ask")
         self.prompt(c, s, "Go.")
         self.asked(c)

@@ -127,7 +127,7 @@ class TurnTest : public ::testing::Test {
           input.before_call = before_call_, input.after_call = after_call_, input.at_end = at_end_, input.check = check_;
           result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_, std::move(input));
           prompts_ = script_->prompts();
-          n_masked_ = script_->n_masked();
+          n_masked_ = script_->n_masked(), script_left_ = script_->n_left();
           timeline_ = nullptr;
         },
         [&](std::exception_ptr e) {
@@ -160,6 +160,7 @@ class TurnTest : public ::testing::Test {
   ScriptedEngine* script_ = nullptr;
   std::vector<std::string> prompts_;
   int n_masked_ = 0;
+  std::size_t script_left_ = 0;
   static inline std::optional<std::string> answer_;
 };
 
@@ -293,11 +294,14 @@ TEST_F(TurnTest, AnAnswerLongerThanOneGoesOn) {
   EXPECT_EQ(turn({{"x</think>" + text}}, {.step_tokens_max = 200, .continuations_max = 2}, "Again.").reason, "max_tokens");
 }
 
-TEST_F(TurnTest, AnEndlessAnswerIsDrawnAgainOnceAndStopped) {
-  const auto result = turn({{.text = "again and again, ", .open_ended = true}, {.text = "for ever and ever, ", .open_ended = true}});
+TEST_F(TurnTest, AnEndlessAnswerIsDrawnAgainAndStopped) {
+  std::deque<Play> plays;  // each is drawn again from before its circle, and then from its beginning
+  for (int i = 0; i < 2 * (kResamplesMax + 1); ++i) plays.push_back({.text = fmt::format("for ever and {} days, ", i), .open_ended = true});
+  const auto result = turn(std::move(plays));
   EXPECT_EQ(result.reason, "repetition");
   EXPECT_LT(heard_.recorded.size(), prompt_head().size() + 2000);
-  EXPECT_EQ(heard_.of("note").size(), 1u);
+  EXPECT_EQ(heard_.of("note").size(), static_cast<std::size_t>(2 * kResamplesMax + 1));
+  EXPECT_EQ(script_left_, 0u);
 }
 
 // Not from its beginning: what was thought before the circle is kept, in the caches too, and another token comes first.
@@ -365,13 +369,24 @@ TEST_F(TurnTest, AnEmptyAnswerIsDrawnAgain) {
   EXPECT_EQ(prompts_[0], prompts_[1]);  // the empty answer is not in the transcript
 }
 
+// Answers that call the edit tool, and nothing else.
+std::string edit(const std::string& path, const std::string& from, const std::string& to) {
+  return "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", path}, {"old_str", from}, {"new_str", to}})});
+}
+std::string insert(const std::string& path, int line, const std::string& text) {
+  std::string call = scripted_call("str_replace_editor", {{"command", "insert"}, {"path", path}, {"insert_line", std::to_string(line)}, {"new_str", text}});
+  const std::string_view is_text = R"("insert_line" string="true")", is_number = R"("insert_line" string="false")";
+  call.replace(call.find(is_text), is_text.size(), is_number);
+  return "x</think>" + scripted_calls({call});
+}
+std::string undo(const std::string& path) {
+  return "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "undo_edit"}, {"path", path}})});
+}
+
 TEST_F(TurnTest, AnEditThatWasTakenBackIsNotMadeAgainBeforeAnotherIsDrawn) {
   write("a.txt", "one\n");
-  const auto edit = [&](const char* to) {
-    return "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", root_ + "/a.txt"}, {"old_str", "one"}, {"new_str", to}})});
-  };
-  const std::string undo = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "undo_edit"}, {"path", root_ + "/a.txt"}})});
-  turn({{edit("two")}, {undo}, {edit("two")}, {edit("three")}, {"x</think>Done."}});
+  const std::string a = root_ + "/a.txt";
+  turn({{edit(a, "one", "two")}, {undo(a)}, {edit(a, "one", "two")}, {edit(a, "one", "three")}, {"x</think>Done."}});
   EXPECT_EQ(read("a.txt"), "three\n");
   ASSERT_EQ(heard_.of("note").size(), 1u);
   EXPECT_EQ(heard_.of("note")[0].text, kRedrawnEdit);
@@ -380,14 +395,71 @@ TEST_F(TurnTest, AnEditThatWasTakenBackIsNotMadeAgainBeforeAnotherIsDrawn) {
   EXPECT_EQ(prompts_[2], prompts_[3]);  // what was given up is not in the transcript
 }
 
-// It may have its reasons: after two other draws of the same the call runs.
-TEST_F(TurnTest, AnEditThatIsInsistedOnRuns) {
-  write("a.txt", "one\n");
-  const std::string edit = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", root_ + "/a.txt"}, {"old_str", "one"}, {"new_str", "two"}})});
-  const std::string undo = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "undo_edit"}, {"path", root_ + "/a.txt"}})});
-  turn({{edit}, {undo}, {edit}, {edit}, {edit}, {"x</think>Done."}});
+// With more of what stands around it, or as an insertion: the file would be the same.
+TEST_F(TurnTest, AnEditThatWasTakenBackIsKnownInOtherWords) {
+  write("a.txt", "zero\none\n");
+  const std::string a = root_ + "/a.txt";
+  turn({{edit(a, "one", "one\ntwo")}, {undo(a)}, {edit(a, "zero\none\n", "zero\none\ntwo\n")}, {insert(a, 2, "two")}, {edit(a, "one", "three")}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "zero\nthree\n");
+  ASSERT_EQ(heard_.of("note").size(), 2u);
+  EXPECT_EQ(heard_.of("note")[0].text, kRedrawnEdit);
+  EXPECT_EQ(heard_.of("note")[1].text, kRedrawnEdit);
+}
+
+// Where another file is not what it was then, the same edit is another try.
+TEST_F(TurnTest, AnEditThatWasTakenBackIsMadeBesideAnotherOne) {
+  write("a.txt", "one\n"), write("b.txt", "one\n");
+  const std::string a = root_ + "/a.txt", b = root_ + "/b.txt";
+  turn({{edit(a, "one", "two")}, {undo(a)}, {edit(b, "one", "two")}, {edit(a, "one", "two")}, {"x</think>Done."}});
   EXPECT_EQ(read("a.txt"), "two\n");
-  EXPECT_EQ(heard_.of("note").size(), static_cast<std::size_t>(kResamplesMax));
+  EXPECT_TRUE(heard_.of("note").empty());
+}
+
+TEST_F(TurnTest, AnEditThatChangesNothingIsNotMadeBeforeAnotherIsDrawn) {
+  write("a.txt", "one\n");
+  const std::string a = root_ + "/a.txt";
+  turn({{edit(a, "one", "one")}, {edit(a, "one", "two")}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "two\n");
+  ASSERT_EQ(heard_.of("note").size(), 1u);
+  EXPECT_EQ(heard_.of("note")[0].text, kRedrawnSame);
+  EXPECT_EQ(prompts_[0], prompts_[1]);
+}
+
+TEST_F(TurnTest, AnEditThatBringsSyntaxErrorsIsNotMadeBeforeAnotherIsDrawn) {
+  write("a.py", "def f(x):\n    return (x)\n"), write("broken.py", "def f(x:\n    return 1\n");
+  const std::string a = root_ + "/a.py", broken = root_ + "/broken.py";
+  turn({{edit(a, "(x)", "(x")}, {edit(a, "return (x)", "return x")}, {edit(broken, "1", "2")}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.py"), "def f(x):\n    return x\n");
+  EXPECT_EQ(read("broken.py"), "def f(x:\n    return 2\n");  // it had them before
+  ASSERT_EQ(heard_.of("note").size(), 1u);
+  EXPECT_EQ(heard_.of("note")[0].text, kRedrawnBroken);
+}
+
+// It may have its reasons: grammars misparse honest code, and what is half done comes first.
+TEST_F(TurnTest, AnEditThatIsInsistedOnRuns) {
+  write("a.txt", "one\n"), write("a.py", "x = (1)\n");
+  const std::string a = root_ + "/a.txt", py = root_ + "/a.py";
+  std::deque<Play> plays{{edit(a, "one", "two")}, {undo(a)}};
+  for (int i = 0; i <= kEditResamplesMax; ++i) plays.push_back({edit(a, "one", "two")});
+  for (int i = 0; i <= kResamplesMax; ++i) plays.push_back({edit(py, "(1)", "(1")});
+  plays.push_back({"x</think>Done."});
+  turn(plays);
+  EXPECT_EQ(read("a.txt"), "two\n");
+  EXPECT_EQ(read("a.py"), "x = (1\n");
+  EXPECT_EQ(heard_.of("note").size(), static_cast<std::size_t>(kEditResamplesMax + kResamplesMax));
+}
+
+// Drawn again from before the circle it goes in another: it was wrong before that.
+TEST_F(TurnTest, AnAnswerInCirclesTwiceIsDrawnAgainFromItsBeginning) {
+  std::string circle, other;
+  for (int i = 0; i < 100; ++i) circle += "again and again, ", other += "round and round, ";
+  const auto result = turn({{"I think: " + circle}, {other}, {"Now.</think>Done."}});
+  ASSERT_EQ(result.reason, "end_turn");
+  EXPECT_EQ(heard_.of("text").back().text, "Done.");
+  ASSERT_EQ(heard_.of("note").size(), 2u);
+  EXPECT_EQ(heard_.of("note")[1].text, kRedrawnCircles);
+  ASSERT_EQ(prompts_.size(), 3u);
+  EXPECT_EQ(prompts_[2], prompts_[0]);
 }
 
 TEST_F(TurnTest, WhatIsNotDoneGoesOn) {
