@@ -26,7 +26,9 @@ tl::expected<RepositoryRoot, std::string> repository_root(const std::string& dir
   // A worktree's .git is a directory, in linked worktrees and submodules a file.
   for (fs::path at = start;; at = at.parent_path()) {
     if (fs::exists(at / ".git", ec)) return RepositoryRoot{at.string(), true};
-    if (at == at.root_path()) return RepositoryRoot{start.string(), false};
+    if (at != at.root_path()) continue;
+    if (start == start.root_path()) return tl::unexpected(std::string("open the repository /: that is the whole file system, devices and all; name a directory in it"));
+    return RepositoryRoot{start.string(), false};
   }
 }
 

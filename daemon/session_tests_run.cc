@@ -32,14 +32,15 @@ asio::awaitable<Reply<protocol::SessionTestResult>> Session::test(std::string co
                                         .skipped = ran->skipped, .summary = valid_utf8(ran->text)};
 }
 
-// The model's work is done when the tests pass; where they cannot be run nobody knows, and it is left at that.
+// The model's work is done when the tests pass; where they cannot be run nobody knows, and the turn says so.
 asio::awaitable<Checked> Session::check_work() {
   Checked checked;
   auto running = tools::run_tests(builtin_options(), "");
   const auto ran = co_await std::move(running);
   if (ran && ran->passed) co_return checked;
   checked.text = valid_utf8(ran ? ran->text : ran.error().message);
-  checked.done = !ran || !ran->ran;
+  checked.known = ran && ran->ran;
+  checked.done = !checked.known;
   if (checked.done) checked.text.insert(0, "whether the tests pass is not known: ");
   else checked.text += "\n\nFind out why the tests fail and fix the code.";
   co_return checked;

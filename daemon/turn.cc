@@ -122,6 +122,7 @@ class Turn {
       Checked checked;  // stopped meanwhile: nothing more is asked
       if (found) checked = std::move(*found);
       if (checked.done && !checked.text.empty()) items_.complete({.kind = "note", .text = checked.text});
+      if (!checked.known) end("unfinished", checked.text.substr(0, checked.text.find('\n')));
       if (checked.done) co_return more;
       if (++n_sent_back_ > kSentBackMax) end("unfinished", checked.text.substr(0, checked.text.find('\n')) + "; a prompt such as `go on` continues");
       else more.push_back(std::move(checked.text));

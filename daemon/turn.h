@@ -119,7 +119,8 @@ struct Beginning {
 // Whether what the model calls finished is.
 struct Checked {
   bool done = true;
-  std::string text;  // what it reads where it is not; else a word for people, or nothing
+  bool known = true;  // false: it could not be looked at, and `text` says why
+  std::string text;   // what it reads where it is not; else a word for people, or nothing
 };
 
 struct TurnInput {

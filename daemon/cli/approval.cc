@@ -1,14 +1,39 @@
 #include "daemon/cli/approval.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "daemon/cli/text.h"
+#include "daemon/wire.h"
 
 namespace lares::cli {
 
 namespace protocol = daemon::protocol;
 
 std::string approval_question(const protocol::Item& item) { return fmt::format("{}. Run it?", one_line(item.why)); }
+
+std::string approval_diff(const protocol::Item& item) {
+  const protocol::Json arguments = protocol::Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  if (!arguments.is_object()) return "";
+  std::string out;
+  const auto add = [&](const char* key, char sign) {
+    const auto at = arguments.find(key);
+    if (at == arguments.end() || !at->is_string()) return;
+    const auto& text = at->get_ref<const std::string&>();
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = std::min(text.find('\n', begin), text.size());
+      out += sign + text.substr(begin, end - begin) + '\n';
+      begin = end + 1;
+    }
+  };
+  add("old_str", '-');
+  add("new_str", '+');
+  add("file_text", '+');
+  const auto command = arguments.find("command");
+  if (item.name == "bash" && command != arguments.end() && command->is_string() && command->get_ref<const std::string&>().find('\n') != std::string::npos) add("command", ' ');
+  return out.empty() ? "" : "@@\n" + out;
+}
 
 std::string approval_choices(const protocol::Item& item) {
   if (item.likes.empty()) return "y once; n no, or say what to do instead";

@@ -13,7 +13,7 @@
 #include "daemon/cli/best_of_attempt.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/link.h"
-#include "daemon/cli/number_checks.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/output.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/start.h"

@@ -182,6 +182,7 @@ void Follower::asks(const protocol::Item& item) {
   if ((item.state != "waiting" && item.state != "asking") || (question_open_ && item.id == question_id_)) return;
   view_.hide_status();
   if (item.state == "asking") {
+    transcript_.diff({"", approval_diff(item)}, kAskedLinesShown);
     view_.note(Style::bold, approval_question(item));
     view_.note(Style::dim, approval_choices(item));
     asking_ = item;

@@ -1,6 +1,5 @@
 // lares: the command line of Lares.
-#include <unistd.h>
-
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -43,7 +42,9 @@ void help(std::FILE* to) {
              to);
 }
 
-bool at_terminal() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1; }
+constexpr std::size_t kTyposMax = 2, kNameShown = 40;
+
+int shown(std::string_view name) { return static_cast<int>(std::min(name.size(), kNameShown)); }
 
 bool names_command(int argc, const char* const* argv) {
   for (int i = 1; i < argc; ++i) {
@@ -75,23 +76,22 @@ int dispatch(int argc, const char* const* argv) {
     words[0] = full.c_str();
     return c.run(static_cast<int>(words.size()), words.data());
   }
-  const bool conversation = name.empty() ? at_terminal() : name == "--session" || name == "--continue" || (name.starts_with('-') && at_terminal() && !names_command(argc, argv));
-  if (conversation || name.starts_with("--session=")) {
+  // Without a terminal, or with an option that is none, it says so itself.
+  if (name.empty() || name == "--continue" || name.starts_with("--session") || (name.starts_with('-') && !names_command(argc, argv))) {
     std::vector<const char*> words(argv, argv + argc);
     words[0] = "lares";
     return cli::interactive_command(argc, words.data());
   }
-  if (name.empty()) {
-    help(stderr);
-  } else if (name.starts_with('-')) {
+  if (name.starts_with('-')) {
     std::fprintf(stderr, "lares: %.*s stands before the command; options follow it: lares COMMAND %.*s ...; lares help lists the commands\n",
                  static_cast<int>(name.size()), name.data(), static_cast<int>(name.size()), name.data());
   } else {
     std::vector<std::string_view> names;
     for (const cli::Command& c : cli::commands()) names.push_back(c.name);
     const std::string_view near = lares::daemon::nearest(name, names);
-    std::fprintf(stderr, "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n", static_cast<int>(name.size()), name.data(),
-                 static_cast<int>(near.size()), near.data());
+    const bool is_task = argc > 2 || name.find(' ') != std::string_view::npos || lares::daemon::edit_distance(name, near) > kTyposMax;
+    if (is_task) std::fprintf(stderr, "lares: no command is called %.*s; to have something done, put it in quotes: lares run \"...\"; lares help lists the commands\n", shown(name), name.data());
+    else std::fprintf(stderr, "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n", shown(name), name.data(), shown(near), near.data());
   }
   return cli::kExitUsage;
 }

@@ -18,7 +18,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/gpu_list.h"
 #include "daemon/cli/help.h"
-#include "daemon/cli/number_checks.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/progress.h"
 #include "engine/chat.h"

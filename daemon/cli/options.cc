@@ -14,7 +14,7 @@
 
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
-#include "daemon/cli/number_checks.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/text.h"
 #include "daemon/nearest.h"
@@ -78,7 +78,7 @@ Result<> DaemonOptions::resolve() {
 }
 
 void TurnOptions::add_to(CLI::App& app) {
-  app.add_option("--session", session, "go on with this session (see lares sessions)")->type_name("ID");
+  app.add_option("--session", session, "go on with this session (see lares sessions)")->type_name("ID")->check(session_id());
   app.add_option("--delivery", delivery, "to a busy one: start, queue, steer or interrupt")->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
   app.add_option("--policy", policy, "what needs no asking: auto edits ask plan read-only")->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
   app.add_flag("--dangerously-no-sandbox", no_sandbox, "commands run with all your rights, unconfined");
@@ -131,7 +131,9 @@ Result<std::string> repository_root(const std::string& directory) {
   // A worktree's .git is a directory, or in linked worktrees and submodules a file.
   for (fs::path at = start;; at = at.parent_path()) {
     if (fs::exists(at / ".git", ec)) return at.string();
-    if (at == at.root_path()) return start.string();
+    if (at != at.root_path()) continue;
+    if (start == start.root_path()) return tl::unexpected(Error{"open the repository /: that is the whole file system, devices and all; name a directory in it"});
+    return start.string();
   }
 }
 
@@ -180,6 +182,8 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     const CLI::App* at = &app;
     while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
     std::string why = nearest_option(app, argc, argv);
+    if (const auto extra = app.remaining(true); why.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) && !extra.empty())
+      why = fmt::format("{} is one word too many; what has blanks stands in quotes", printable(extra.front()));
     if (why.empty()) why = printable(e.what());
     if (why.starts_with("The ")) why[0] = 't';
     fmt::print(stderr, "{0}: {1}; `{0} --help` says what it takes\n", path_of(*at), why);

@@ -9,7 +9,7 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/number_checks.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/output.h"
 #include "daemon/cli/start.h"

@@ -17,6 +17,7 @@ std::string prefix_text(const daemon::protocol::RepoPrefixResult& prefix, bool f
 std::string age(std::int64_t ms);
 
 // What going back (or forth again) did, or would do, to the files.
-std::string rewind_text(const daemon::protocol::SessionRewindResult& done, bool back);
+enum class Rewound { would, done, undone };
+std::string rewind_text(const daemon::protocol::SessionRewindResult& done, Rewound how);
 
 }  // namespace lares::cli

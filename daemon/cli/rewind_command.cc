@@ -9,6 +9,7 @@
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/output.h"
 #include "daemon/cli/report.h"
@@ -22,6 +23,8 @@ namespace protocol = daemon::protocol;
 
 namespace {
 
+constexpr std::uint64_t kTurnsMax = 1'000'000'000;  // a number that is none is told by its range
+
 bool confirmed(const char* question) {
   fmt::print(stderr, "{} [y/N] ", question);
   std::string line;
@@ -31,24 +34,29 @@ bool confirmed(const char* question) {
 }  // namespace
 
 int rewind_command(int argc, const char* const* argv) {
-  CLI::App app("Takes a session back to before a turn: what the model knows, and the files that its calls since then changed. What others changed stays.",
+  CLI::App app("Takes a session back to before a turn: what the model knows, and the files that its calls since then changed, as they were before the first of these calls. Other files stay.",
                "lares rewind");
   WhichSession which;
   std::int64_t turn = 0;
   bool keep_files = false, yes = false, undo = false, dry_run = false;
-  auto* number = app.add_option("TURN", turn, "its number (default: the last)")->check(CLI::PositiveNumber);
+  auto* number = app.add_option("TURN", turn, "its number (default: the last)")->check(whole_number_in(1, kTurnsMax));
   app.add_flag("--keep-files", keep_files, "the files stay as they are");
   app.add_flag("-n,--dry-run", dry_run, "only say what would be done");
   app.add_flag("-y,--yes", yes, "do not ask");
   app.add_flag("--undo", undo, "take the last rewinding back, if no turn has begun since")->excludes(number);
   which.add_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
+  const bool asks = !yes && !dry_run && !undo;
+  if (asks && ::isatty(STDIN_FILENO) != 1) {
+    fmt::print(stderr, "lares rewind: files may go back, and stdin is no terminal at which that is confirmed; give -y, or -n to see what it would do\n");
+    return kExitUsage;
+  }
   Link link;
   const auto session = which.find(link);
   if (!session) return fail(session.error(), which.daemon.json);
   const auto tell = [&](const protocol::SessionRewindResult& done) {
     if (which.daemon.json) print_line(protocol::dump(protocol::to_json(done)));
-    else fmt::print("{}", rewind_text(done, !undo));
+    else fmt::print("{}", rewind_text(done, dry_run ? Rewound::would : undo ? Rewound::undone : Rewound::done));
     return done.not_done.empty() ? kExitFinished : kExitError;
   };
   if (undo) {
@@ -61,13 +69,12 @@ int rewind_command(int argc, const char* const* argv) {
   request.session_id = session->session_id;
   request.turn_id = turn;
   request.files = keep_files ? "keep" : "restore";
-  const bool asks = !yes && !dry_run && ::isatty(STDIN_FILENO) == 1;
   if (dry_run || asks) {
     request.dry_run = true;
     const auto plan = link.call<protocol::SessionRewindResult>(request);
     if (!plan) return fail(plan.error(), which.daemon.json);
     if (dry_run) return tell(*plan);
-    fmt::print(stderr, "session {} ({})\n{}", session->session_id, printable(session->title), rewind_text(*plan, /*back=*/true));
+    fmt::print(stderr, "session {} ({})\n{}", session->session_id, printable(session->title), rewind_text(*plan, Rewound::would));
     if (!confirmed("Do it?")) return kExitInterrupted;
     request.dry_run = false;
   }
@@ -80,7 +87,7 @@ int fork_command(int argc, const char* const* argv) {
   WhichSession which;
   std::int64_t before = 0;
   std::string title;
-  app.add_option("--before", before, "what it knew before this turn (default: now)")->check(CLI::PositiveNumber);
+  app.add_option("--before", before, "what it knew before this turn (default: now)")->check(whole_number_in(1, kTurnsMax));
   app.add_option("--title", title, "default: the other's");
   which.add_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;

@@ -23,7 +23,7 @@ std::string_view reason_text(std::string_view reason) {
   if (reason == "max_steps") return "stopped: the turn reached its step limit";
   if (reason == "context_full") return "stopped: the context is full";
   if (reason == "repetition") return "stopped: the model repeated itself";
-  if (reason == "unfinished") return "stopped: what the model calls finished is not";
+  if (reason == "unfinished") return "stopped: what the model calls finished is not shown to be";
   if (reason == "cancelled") return "interrupted";
   if (reason == "crashed" || reason == "error") return "failed";
   return reason;

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <utility>
 
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/start.h"
 #include "daemon/wire.h"
 
@@ -13,7 +14,7 @@ namespace lares::cli {
 namespace protocol = daemon::protocol;
 
 void WhichSession::add_to(CLI::App& app) {
-  auto* id = app.add_option("--session", session, "which one (default: the newest of this repository)")->type_name("ID");
+  auto* id = app.add_option("--session", session, "which one (default: the newest of this repository)")->type_name("ID")->check(session_id());
   app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR")->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(kExitStatusHelp);
@@ -40,7 +41,7 @@ Result<protocol::SessionInfo> WhichSession::find(Link& link) {
 }
 
 void WhichRunning::add_to(CLI::App& app) {
-  auto* id = app.add_option("session", session, "its id, or how it begins (default: the one that works here)");
+  auto* id = app.add_option("session", session, "its id, or how it begins (default: the one that works here)")->check(session_id());
   app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR")->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/false);
 }

@@ -117,7 +117,7 @@ class AttachTest(CliCase):
         c.call("prompt/send", sessionId=session, id="p", content="Make it gamma.")
         c.until("session/state", state="waiting")
         pid, master = self.terminal("attach", session)
-        self.see(master, "Run it\\?[^>]*> ")
+        self.see(master, "-beta[^+]*\\+gamma[^>]*Run it\\?[^>]*> ")  # what it would do comes before the question
         os.write(master, b"y\n")
         self.see(master, "finished")
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)

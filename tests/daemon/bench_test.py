@@ -57,7 +57,7 @@ class BenchTest(unittest.TestCase):
         run = bench("prefix", "--seconds", "0.02", "--shape", "nano", "--json")
         self.assertEqual(run.returncode, 0, run.stderr)
         rows = {r["name"]: r for r in json.loads(run.stdout) if r["section"] == "prefix"}
-        self.assertEqual(set(rows), {"cells", "frontier", "resident memory", "fork", "its first use", "a shared page written"})
+        self.assertEqual(set(rows), {"cells", "frontier", "resident memory", "fork", "its first use", "a shared page written", "index of copies", "a fork's, 64 more"})
         held = rows["cells"]["rate"] * 1_000_000
         self.assertGreater(rows["resident memory"]["rate"] * 1e9, held * 0.9)  # its pages are there
         self.assertLess(rows["resident memory"]["rate"] * 1e9, held * 1.2 + 1e8)  # once

@@ -209,15 +209,21 @@ class CliTest(CliCase):
         self.lares("run", "Make it.")
         self.assertTrue(os.path.exists(os.path.join(self.root, "new.txt")))
         status, out, _ = self.lares("rewind", "-n")
-        self.assertEqual((status, out), (0, "back before turn 1; 1 file changed\n  removed  new.txt\n"))
+        self.assertEqual((status, out), (0, "would go back before turn 1; 1 file would be changed\n  removed  new.txt\n"))
+        status, out, err = self.lares("rewind")  # nobody is there to be asked
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("give -y, or -n to see what it would do", err)
         self.assertTrue(os.path.exists(os.path.join(self.root, "new.txt")))
         original = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["sessionId"]
         fork = self.lares("fork", "--title", "Other")[1].strip()
         self.assertEqual(self.lares("rewind", "--yes", "--session", original)[0], 0)
         self.assertFalse(os.path.exists(os.path.join(self.root, "new.txt")))
+        self.assertEqual(self.lares("diff", "--session", original)[1], "")
+        self.assertIn("0 is no whole number from 1", self.lares("rewind", "0")[2])
         self.assertIn("it has no turn of its own", self.lares("rewind", "--session", fork, "--yes")[2])  # of its own yet
         self.assertEqual(self.lares("rewind", "--session", original, "--undo")[0], 0)
         self.assertTrue(os.path.exists(os.path.join(self.root, "new.txt")))
+        self.assertIn("+x", self.lares("diff", "--session", original)[1])
         self.assertIn("nothing was rewound", self.lares("rewind", "--session", original, "--undo")[2])
 
     def test_rules_are_added_listed_and_removed(self):
@@ -340,7 +346,7 @@ class CliTest(CliCase):
 
     def test_diff_and_log_of_a_session(self):
         undo = call("str_replace_editor", command="undo_edit", path=os.path.join(self.root, "a.txt"))
-        self.start(THINK + self.edit(), THINK + undo, *["Once more.</think>" + self.edit()] * 3, THINK + "It is gamma now.")  # insisted on, or it would not be made again
+        self.start(THINK + self.edit(), THINK + undo, *["Once more.</think>" + self.edit()] * 5, THINK + "It is gamma now.")  # insisted on, or it would not be made again
         self.lares("run", "Make it gamma.")
         status, out, err = self.lares("diff")
         self.assertEqual((status, err), (0, ""))
@@ -387,14 +393,18 @@ class CliTest(CliCase):
         self.assertEqual(complete("completion", "b"), ["bash"])
 
     def test_wrong_command_lines(self):
-        for args in (("run",), ("run", " "), ("no-such",), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("model", "logits"), ()):
+        for args in (("run",), ("run", " "), ("no-such",), ("fix", "the", "test"), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("run", "fix", "it"),
+                     ("--continu",), ("log", "--session", ""), ("run", "x", "--session="), ("model", "logits"), ()):
             status, out, err = self.lares(*args)
             self.assertEqual((status, out), (2, ""), (args, err))
-            if args:  # else it is the help
-                self.assertRegex(err, r"\A.*`?lares.* (says what it takes|help lists them|stdin)\n\Z")
+            self.assertRegex(err, r"\A.*`?lares.* (says what it takes|help lists (them|the commands)|stdin)\n\Z", args)
 
     def test_what_is_misspelt_is_told_what_it_may_have_meant(self):
         self.assertIn("no command is called reveiw; do you mean review?", self.lares("reveiw")[2])
+        self.assertIn("open the repository /: that is the whole file system, devices and all; name a directory in it", self.lares("run", "--root", "/", "Go.")[2])
+        self.assertIn("put it in quotes: lares run \"...\"", self.lares("fix the test")[2])
+        self.assertIn("the is one word too many; what has blanks stands in quotes", self.lares("run", "fix", "the", "test")[2])
+        self.assertIn("do you mean --continue?", self.lares("--continu")[2])
         status, out, err = self.lares("run", "--polcy", "plan", "Go.")
         self.assertEqual((status, out), (2, ""))
         self.assertIn("there is no --polcy, do you mean --policy?; `lares run --help` says what it takes", err)

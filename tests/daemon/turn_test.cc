@@ -488,6 +488,16 @@ TEST_F(TurnTest, WhatIsNeverDoneEndsUnfinished) {
   EXPECT_EQ(result.message, fmt::format("{} is missing.; a prompt such as `go on` continues", kSentBackMax + 1));
 }
 
+TEST_F(TurnTest, WhatNobodyCanTellEndsUnfinished) {
+  check_ = [&]() -> asio::awaitable<Checked> {
+    const Checked unknown{.done = true, .known = false, .text = "whether the tests pass is not known: there are none"};
+    co_return unknown;
+  };
+  const auto result = turn({{"x</think>" + create(root_ + "/a.txt", "a")}, {"x</think>Done."}});
+  EXPECT_EQ(result.reason, "unfinished");
+  EXPECT_EQ(result.message, "whether the tests pass is not known: there are none");
+}
+
 // What only answered has nothing to be checked.
 TEST_F(TurnTest, WhatDidNothingIsNotChecked) {
   bool asked = false;

@@ -306,6 +306,12 @@ class WorktreesTest(unittest.TestCase):
         self.assertEqual(status, 3, err)
         self.assertRegex(err, r"what the model calls finished is not[\s\S]*2 of 2 tests failed")
 
+    def test_a_turn_whose_tests_nobody_can_run_says_so(self):
+        self.start(bash("touch new"), THINK + "Done.")
+        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
+        self.assertEqual(status, 3, err)
+        self.assertIn("whether the tests pass is not known", err)
+
     # ---- best of several
 
     def best_of(self, *edits, more=()):

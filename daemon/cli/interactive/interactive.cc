@@ -216,6 +216,7 @@ void Interactive::ask(const protocol::Item& item) {
   asking_.reset();
   if (item.state == "asking") {
     asking_ = item;
+    transcript_.diff({"", approval_diff(item)}, kAskedLinesShown);
     view_.note(Style::bold, approval_question(item));
     return view_.note(Style::dim, approval_choices(item));
   }

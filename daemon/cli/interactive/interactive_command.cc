@@ -8,6 +8,7 @@
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/interactive.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/settings.h"
 
@@ -17,7 +18,7 @@ int interactive_command(int argc, const char* const* argv) {
   CLI::App app("A conversation about the repository: work on it, ask about it, look at what changed.", "lares");
   DaemonOptions daemon;
   InteractiveOptions options;
-  auto* session = app.add_option("--session", options.session, "go on with this session (see lares sessions)");
+  auto* session = app.add_option("--session", options.session, "go on with this session (see lares sessions)")->type_name("ID")->check(session_id());
   auto* newest = app.add_flag("--continue", options.newest, "go on with the newest session of this repository")->excludes(session);
   app.add_option("--root", options.root, "the repository (default: the git worktree around the current directory, else that directory)")->excludes(session);
   app.add_flag("--worktree", options.worktree, "work in a git worktree of its own; see lares apply")->excludes(session)->excludes(newest);
@@ -25,7 +26,7 @@ int interactive_command(int argc, const char* const* argv) {
   daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (::isatty(STDIN_FILENO) != 1 || ::isatty(STDOUT_FILENO) != 1) {
-    fmt::print(stderr, "lares: a conversation needs a terminal; `lares run` and `lares ask` do not\n");
+    fmt::print(stderr, "lares: a conversation needs a terminal; `lares run` and `lares ask` do not, and with - they read what is asked from stdin\n");
     return kExitUsage;
   }
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), /*json=*/false);

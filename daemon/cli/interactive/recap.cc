@@ -44,12 +44,24 @@ Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::Session
 }
 
 Result<Changes> session_changes(Link& link, const std::string& session_id) {
-  Changes changes;
+  std::vector<protocol::Item> items, taken_back;  // the second by the last rewinding
   const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
-    if (event.method != protocol::ItemCompleted::kNotification) return;
-    if (const auto x = protocol::from_json<protocol::ItemCompleted>(event.params)) changes.add(x->item);
+    if (event.method == protocol::ItemCompleted::kNotification) {
+      if (auto x = protocol::from_json<protocol::ItemCompleted>(event.params)) items.push_back(std::move(x->item));
+    } else if (event.method == protocol::SessionRewound::kNotification) {
+      const auto x = protocol::from_json<protocol::SessionRewound>(event.params);
+      if (!x) return;
+      taken_back = items;
+      for (auto& item : items)
+        if (item.turn_id >= x->turn_id)
+          std::erase_if(item.changes, [&](const auto& change) { return std::ranges::find(x->changes, change.path, &protocol::RewindChange::path) != x->changes.end(); });
+    } else if (event.method == protocol::SessionUnrewound::kNotification) {
+      if (!taken_back.empty()) items = std::exchange(taken_back, {});
+    }
   };
   if (auto read = read_history(link, session_id, 0, each); !read) return tl::unexpected(read.error());
+  Changes changes;
+  for (const auto& item : items) changes.add(item);
   return changes;
 }
 

@@ -190,7 +190,7 @@ void Interactive::rewind(const std::string& argument) {
   }
   const auto done = link_.call<protocol::SessionRewindResult>(request);
   if (!done) return complain(done.error());
-  transcript_.lines(rewind_text(*done, /*back=*/true));
+  transcript_.lines(rewind_text(*done, Rewound::done) + "/undo takes that back, until the next turn\n");
 }
 
 void Interactive::undo() {
@@ -199,7 +199,7 @@ void Interactive::undo() {
   request.session_id = talk_.session().session_id;
   const auto done = link_.call<protocol::SessionRewindResult>(request);
   if (!done) return complain(done.error());
-  transcript_.lines(rewind_text(*done, /*back=*/false));
+  transcript_.lines(rewind_text(*done, Rewound::undone));
 }
 
 void Interactive::fork() {
