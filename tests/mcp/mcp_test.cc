@@ -121,8 +121,8 @@ class Mcp : public testing::Test {
 
 bool alive(pid_t pid) {
   if (::kill(pid, 0) != 0) return false;
-  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  std::string text;
+  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), text);  // one that ends meanwhile has none
   const auto after_name = text.rfind(") ");
   return after_name != std::string::npos &&
          text[after_name + 2] != 'Z';  // a zombie waits for whoever adopted it

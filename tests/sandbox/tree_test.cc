@@ -87,6 +87,13 @@ bool comes_to_zero(const std::string& mark) {
   return false;
 }
 
+// Of a process that may end meanwhile: through operator<<, which takes an error for the end where a stream's iterators throw it.
+std::string told_of(const std::filesystem::path& file) {
+  std::ostringstream out;
+  out << std::ifstream(file, std::ios::binary).rdbuf();
+  return out.str();
+}
+
 TEST(Tree, DiesWithTheLauncher) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
@@ -94,8 +101,7 @@ TEST(Tree, DiesWithTheLauncher) {
   std::thread killer([&] {
     while (n_processes_with(time) < 3) std::this_thread::sleep_for(milliseconds(20));
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-      std::ifstream status(entry.path() / "status"), line(entry.path() / "cmdline", std::ios::binary);
-      const std::string text(std::istreambuf_iterator<char>(status), {}), command(std::istreambuf_iterator<char>(line), {});
+      const std::string text = told_of(entry.path() / "status"), command = told_of(entry.path() / "cmdline");
       if (command == std::string("lares-sandbox\0", 14) && text.find("PPid:\t" + std::to_string(::getpid()) + "\n") != text.npos)
         ::kill(std::stoi(entry.path().filename()), SIGKILL);
     }

@@ -23,8 +23,8 @@ using nlohmann::json;
 // Dead, or dead and not yet reaped by whoever inherited it. A killed process takes a moment to go.
 bool dies(int pid) {
   for (int i = 0; i < 500; ++i) {
-    std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-    std::string stat((std::istreambuf_iterator<char>(in)), {});
+    std::string stat;
+    std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);  // one that ends meanwhile has none
     const std::size_t close = stat.rfind(')');
     if (close == std::string::npos || stat.compare(close, 3, ") Z") == 0) return true;
     ::usleep(10'000);
