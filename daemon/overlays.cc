@@ -10,10 +10,9 @@
 
 namespace lares::daemon {
 
-std::deque<Overlays::Text>::const_iterator Overlays::find(const std::string& path) const { return std::ranges::find(texts_, path, &Text::path); }
-
 std::optional<std::string> Overlays::last_unsaved(const std::string& path) const {
-  const auto it = find(path);
+  const std::lock_guard lock(mutex_);
+  const auto it = std::ranges::find(texts_, path, &Text::path);
   return it == texts_.end() ? std::nullopt : std::optional(it->text);
 }
 
@@ -44,9 +43,12 @@ asio::awaitable<void> Overlays::ask(std::string path, bool save) {
 }
 
 void Overlays::told(const std::string& path, std::optional<std::string> text, bool shown) {
-  std::erase_if(texts_, [&](const Text& t) { return t.path == path; });
-  if (text) texts_.push_front({path, std::move(*text), shown});
-  if (texts_.size() > protocol::kOverlaysMax) texts_.pop_back();
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(texts_, [&](const Text& t) { return t.path == path; });
+    if (text) texts_.push_front({path, std::move(*text), shown});
+    if (texts_.size() > protocol::kOverlaysMax) texts_.pop_back();
+  }
   const auto it = waiting_.find(path);
   if (it == waiting_.end()) return;
   const auto gate = it->second;
@@ -55,6 +57,7 @@ void Overlays::told(const std::string& path, std::optional<std::string> text, bo
 }
 
 std::vector<tools::File> Overlays::shown() const {
+  const std::lock_guard lock(mutex_);
   std::vector<tools::File> out;
   for (const Text& t : texts_)
     if (t.shown) out.push_back({.path = t.path, .content = tools::shown_text(t.text), .skipped = "", .n_bytes = t.text.size()});
@@ -69,7 +72,10 @@ void Overlays::editor_came(Want want) {
 
 void Overlays::editor_left() {
   want_ = nullptr;
-  texts_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    texts_.clear();
+  }
   for (const auto& [path, gate] : std::exchange(waiting_, {})) gate->open();
 }
 

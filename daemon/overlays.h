@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,7 +31,7 @@ class Overlays final : public tools::EditorTexts {
   explicit Overlays(asio::any_io_executor io, std::chrono::milliseconds within = kOverlayWithin) : io_(io), within_(within) {}
 
   asio::awaitable<std::optional<std::string>> unsaved(std::string path) override;
-  std::optional<std::string> last_unsaved(const std::string& path) const override;
+  std::optional<std::string> last_unsaved(const std::string& path) const override;  // from any thread: masks are made on the engine's
   // Has the editor write to the disk what it has not saved; where it does not, unsaved() still says so.
   asio::awaitable<void> save(std::string path);
 
@@ -47,12 +48,12 @@ class Overlays final : public tools::EditorTexts {
     bool shown = false;
   };
   asio::awaitable<void> ask(std::string path, bool save);
-  std::deque<Text>::const_iterator find(const std::string& path) const;
 
   asio::any_io_executor io_;
   const std::chrono::milliseconds within_;
   Want want_;
-  std::deque<Text> texts_;  // the last said first
+  mutable std::mutex mutex_;  // of texts_
+  std::deque<Text> texts_;    // the last said first
   std::map<std::string, std::shared_ptr<Gate>> waiting_;
   std::chrono::steady_clock::time_point muted_until_{};
 };
