@@ -42,7 +42,7 @@ void help(std::FILE* to) {
              to);
 }
 
-constexpr std::size_t kTyposMax = 2, kNameShown = 40;
+constexpr std::size_t kNameShown = 40;  // bytes of a word that is no command
 
 int shown(std::string_view name) { return static_cast<int>(std::min(name.size(), kNameShown)); }
 
@@ -89,8 +89,8 @@ int dispatch(int argc, const char* const* argv) {
     std::vector<std::string_view> names;
     for (const cli::Command& c : cli::commands()) names.push_back(c.name);
     const std::string_view near = lares::daemon::nearest(name, names);
-    const bool is_task = argc > 2 || name.find(' ') != std::string_view::npos || lares::daemon::edit_distance(name, near) > kTyposMax;
-    if (is_task) std::fprintf(stderr, "lares: no command is called %.*s; to have something done, put it in quotes: lares run \"...\"; lares help lists the commands\n", shown(name), name.data());
+    const bool is_slip = 2 * lares::daemon::edit_distance(name, near) < name.size();  // less than half of it is another
+    if (!is_slip) std::fprintf(stderr, "lares: no command is called %.*s; to have something done, put it in quotes: lares run \"...\"; lares help lists the commands\n", shown(name), name.data());
     else std::fprintf(stderr, "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n", shown(name), name.data(), shown(near), near.data());
   }
   return cli::kExitUsage;

@@ -402,6 +402,7 @@ class CliTest(CliCase):
     def test_what_is_misspelt_is_told_what_it_may_have_meant(self):
         self.assertIn("no command is called reveiw; do you mean review?", self.lares("reveiw")[2])
         self.assertIn("open the repository /: that is the whole file system, devices and all; name a directory in it", self.lares("run", "--root", "/", "Go.")[2])
+        self.assertIn("do you mean review?", self.lares("reveiw", "main..HEAD")[2])
         self.assertIn("put it in quotes: lares run \"...\"", self.lares("fix the test")[2])
         self.assertIn("the is one word too many; what has blanks stands in quotes", self.lares("run", "fix", "the", "test")[2])
         self.assertIn("do you mean --continue?", self.lares("--continu")[2])
