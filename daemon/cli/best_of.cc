@@ -15,6 +15,7 @@
 #include "daemon/cli/link.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/output.h"
+#include "daemon/cli/own_worktree.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
@@ -26,9 +27,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kRedrawEvery{120};
-constexpr std::chrono::minutes kDiskTimeout{10};  // a worktree made, compared or applied
 constexpr std::chrono::minutes kTestTimeout{10};  // the daemon's own limit of a command is below it
-constexpr int kTitleColumns = 60;
 
 class BestOf {
  public:
@@ -82,11 +81,8 @@ class BestOf {
   }
 
   Result<> begin(int number, std::uint64_t seed) {
-    protocol::WorktreeCreate request;
-    request.worktree = true;
-    protocol::SessionCreate& create = request.create;
+    protocol::SessionCreate create;
     create.root = turn_.root;
-    create.title = clip(one_line(prompt_.substr(0, 4 * kTitleColumns)), kTitleColumns, "");
     create.settings.temperature = turn_.temperature;
     create.settings.seed = seed;
     create.settings.steps_max = turn_.steps_max;
@@ -94,7 +90,7 @@ class BestOf {
     create.settings.until_tests_pass = turn_.until_tests_pass;
     create.settings.policy = turn_.policy;
     create.settings.unattended = "skip";  // nobody can follow several at once
-    auto made = link_.call<protocol::WorktreeCreated>(request, kDiskTimeout);
+    auto made = create_in_worktree(link_, std::move(create), prompt_);
     if (!made) return tl::unexpected(std::move(made.error()));
     Attempt a;
     a.number = number, a.branch = made->branch, a.session = std::move(made->session), a.prompt_id = fresh_prompt_id();
@@ -186,7 +182,7 @@ class BestOf {
     for (Attempt& a : attempts_) {
       protocol::WorktreeDiff request;
       request.session_id = a.session.session_id;
-      auto diff = link_.call<protocol::WorktreeDiffResult>(request, kDiskTimeout);
+      auto diff = link_.call<protocol::WorktreeDiffResult>(request, kWorktreeTimeout);
       if (!diff) return tl::unexpected(std::move(diff.error()));
       a.diff = std::move(*diff);
     }
@@ -273,7 +269,7 @@ class BestOf {
   bool apply(const Attempt& best) {
     protocol::WorktreeApply request;
     request.session_id = best.session.session_id;
-    const auto done = link_.call<protocol::WorktreeApplyResult>(request, kDiskTimeout);
+    const auto done = link_.call<protocol::WorktreeApplyResult>(request, kWorktreeTimeout);
     if (!done) {
       apply_failed_ = true;
       fail(done.error(), daemon_.json);
@@ -288,7 +284,7 @@ class BestOf {
   void remove(const Attempt& a) {
     protocol::WorktreeRemove request;
     request.session_id = a.session.session_id, request.branch = true, request.force = true;
-    const auto removed = link_.call<protocol::WorktreeRemoveResult>(request, kDiskTimeout);
+    const auto removed = link_.call<protocol::WorktreeRemoveResult>(request, kWorktreeTimeout);
     if (!removed) fail(removed.error(), daemon_.json);
   }
   void remove_losers(const Attempt& best) {
