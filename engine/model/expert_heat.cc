@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/model/fnv1a.h"
 #include "engine/model/mapped_file.h"
 
 namespace lares::engine {
@@ -19,10 +20,10 @@ namespace {
 constexpr std::string_view kMagic = "lares heat 1\n";
 static_assert(std::endian::native == std::endian::little);
 
-std::uint64_t checksum(std::string_view bytes) {  // FNV-1a
-  std::uint64_t h = 0xCBF29CE484222325u;
-  for (const char c : bytes) h = (h ^ static_cast<std::uint8_t>(c)) * 0x100000001B3u;
-  return h;
+std::uint64_t checksum(std::string_view bytes) {
+  Fnv1a hash;
+  hash.add(bytes);
+  return hash.value;
 }
 
 template <class T>

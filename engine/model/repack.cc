@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/inspect.h"
+#include "engine/model/fnv1a.h"
 
 namespace lares::engine {
 namespace {
@@ -87,17 +88,6 @@ kernels::Tiles tiles_at(const Slot& slot, const std::uint8_t* data) {
   const kernels::Matrix& m = *slot.of->matrix;
   return {m.format, data + slot.at, m.format == kernels::Format::fp8 ? reinterpret_cast<const float*>(data + slot.scale_at) : nullptr, m.n_out, m.n_in};
 }
-
-// FNV-1a.
-struct Hash {
-  std::uint64_t value = 0xCBF29CE484222325u;
-  void add(const void* data, std::size_t n) {
-    const auto* p = static_cast<const std::uint8_t*>(data);
-    for (std::size_t i = 0; i < n; ++i) value = (value ^ p[i]) * 0x100000001B3u;
-  }
-  void add(std::string_view text) { add(text.data(), text.size()); }
-  void add(std::uint64_t n) { add(&n, sizeof n); }
-};
 
 Error failed(const std::string& path, std::string_view what) {
   return {Errc::bad_argument, fmt::format("write {}: {}: {}; name another place with --to", path, what, std::strerror(errno))};
@@ -231,7 +221,7 @@ Result<std::uint64_t> write_repacked(Weights& weights, const std::string& path, 
 
 std::string checkpoint_fingerprint(const Checkpoint& checkpoint) {
   constexpr std::size_t kSamples = 64, kSampleBytes = 4096, kBeginning = 1 << 20;
-  Hash hash;
+  Fnv1a hash;
   hash.add("tiles 2");  // 2: no bf16 below 2^-46
   for (const auto& [name, entry] : checkpoint.entries()) {
     hash.add(name);
