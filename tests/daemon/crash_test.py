@@ -396,7 +396,7 @@ def main():
         except BaseException:
             traceback.print_exc()
             print(f"--seed {args.seed}, kill {n}" + (f", {home.home}" if args.keep else ""), file=sys.stderr)
-            if args.keep:
+            if args.keep and sys.stdin.isatty():
                 input("as it stands; Enter ends the daemon")
             home.daemon.kill()
             if not args.keep:
