@@ -2,8 +2,10 @@
 // where there is none; tests/gpu_check.sh takes a skip for a failure on a machine that has one.
 #include <gmock/gmock.h>
 
+#include "engine/cuda/engine.h"
 #include "engine/cuda/forward.h"
 #include "engine/gpus.h"
+#include "engine/tokenizer.h"
 #include "tests/engine/model_golden.h"
 
 namespace lares::engine {
@@ -100,6 +102,41 @@ TEST_P(SmallShapes, HundredReruns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, SmallShapes, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
+
+// nano, through the engine's own interface: the CPU's greedy text, of prompts that a trained model has an opinion about.
+TEST(Nano, SaysWhatTheCpuSays) {
+  constexpr int kTokensSaid = 64;
+  const std::string directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
+  const LoadOptions options{.directory = directory, .n_threads = 2, .n_context = 4096, .drafting = Drafting::off};
+  auto device = cuda::open_device(0);
+  if (!device) GTEST_SKIP() << device.error().message;
+  const auto cpu = load(options, {});
+  ASSERT_TRUE(cpu) << cpu.error().message;
+  auto weights = load_weights(directory, {});
+  ASSERT_TRUE(weights) << weights.error().message;
+  LoadOptions ids = options;
+  ids.text = false;
+  const auto gpu = cuda::make_engine({.device = std::move(*device), .device_memory = std::uint64_t{8} << 30, .weights = std::move(*weights), .tokenizer = nullptr, .name = "a GPU"}, ids, {});
+  ASSERT_TRUE(gpu) << gpu.error().message;
+  for (const char* text : {"int add_all(const int *values, int count) {\n    int total = 0;\n    for (int i = 0; i < count; i++) {\n        total += values[i];\n",
+                           "def is_sorted(items):\n    for i in range(1, len(items)):\n        if items[i] < items[i - 1]:\n            return False\n",
+                           "function clamp(value, low, high) {\n    if (value < low) {\n        return low;\n    }\n    if (value > high) {\n"}) {
+    std::string before;
+    for (int i = 0; i < 8; ++i) before += text;  // beyond the window, so that entries are read
+    const std::vector<Token> prompt = (*cpu)->tokenizer().encode(before, false);
+    std::vector<Token> said[2];
+    for (const bool on_gpu : {false, true}) {
+      const auto t = (on_gpu ? **gpu : **cpu).timeline();
+      ASSERT_TRUE(t->sync(prompt, {}, {}));
+      for (int i = 0; i < kTokensSaid; ++i) {
+        const auto token = t->next({.temperature = 0}, nullptr);
+        ASSERT_TRUE(token) << token.error().message;
+        said[on_gpu].push_back(*token);
+      }
+    }
+    EXPECT_EQ(said[1], said[0]) << text;
+  }
+}
 
 }  // namespace
 }  // namespace lares::engine

@@ -1,6 +1,7 @@
 // Full-width V4-Flash layers with generated weights on a GPU: decode at several contexts and prefill, beside the bytes they read and the
 // device's own copy speed in the same run. For tests/gpu_check.sh.
-//   engine_flash_gpu_bench [LAYERS [EXPERTS]]
+//   engine_flash_gpu_bench [LAYERS [EXPERTS [once]]]
+// `once`: each step a single time and unrecorded, for a profiler that wants every launch.
 #include "engine/cuda/forward.h"  // before kernels/tiles.h, whose tile_bytes() its own would be mistaken for
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <deque>
+#include <string_view>
 #include <vector>
 
 #include "engine/bench/fill.h"
@@ -121,7 +123,8 @@ PageRef page_of(const Config& c, const PageLayout& layout) {
   return page;
 }
 
-int run(int layers, int experts) {
+int run(int layers, int experts, bool once) {
+  const int n_steps = once ? 1 : kSteps, n_warm_up = once ? 0 : kWarmUp, n_prefills = once ? 1 : 4;
   auto opened = cuda::open_device(0);
   if (!opened) give_up(opened.error().message);
   cuda::Device& device = **opened;
@@ -156,7 +159,7 @@ int run(int layers, int experts) {
 
   constexpr std::int64_t kContext = 1 << 20;
   kernels::ThreadPool pool(0);
-  auto forward = cuda::DeviceForward::make(device, model.weights(), **on_device, {.chunk = kChunk, .n_context = kContext}, pool, kernels::best());
+  auto forward = cuda::DeviceForward::make(device, model.weights(), **on_device, {.chunk = kChunk, .n_context = kContext, .record = !once}, pool, kernels::best());
   if (!forward) give_up(forward.error().message);
   const PageLayout layout = page_layout(c, false);
   cuda::PagePool pages(device, layout, 0, layers, kContext / layout.tokens + 2);
@@ -173,12 +176,12 @@ int run(int layers, int experts) {
     std::vector<std::uint8_t> frontier(state.frontier_bytes(context), 0);
     state.restore(context, frontier);
     std::vector<double> times;
-    for (int i = 0; i < kSteps + kWarmUp; ++i) {
+    for (int i = 0; i < n_steps + n_warm_up; ++i) {
       const Token token = 1 + i * 7919 % (c.vocab_size - 1);
       const cuda::DeviceForward::Sequence one{&state, 1};
       const auto before = Clock::now();
       if (const auto done = (*forward)->evaluate({&one, 1}, {&token, 1}, 1, logits.data()); !done) give_up(done.error().message);
-      if (i >= kWarmUp) times.push_back(seconds_since(before));
+      if (i >= n_warm_up) times.push_back(seconds_since(before));
     }
     const double ms = 1e3 * median(times);
     if (first_ms == 0) first_ms = ms;
@@ -190,12 +193,12 @@ int run(int layers, int experts) {
   std::vector<Token> prompt;
   for (int i = 0; i < kChunk; ++i) prompt.push_back(1 + static_cast<int>(i * 7919ll % (c.vocab_size - 1)));
   std::vector<double> times;
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < n_prefills; ++i) {
     state.drop_to(0);
     const cuda::DeviceForward::Sequence one{&state, kChunk};
     const auto before = Clock::now();
     if (const auto done = (*forward)->evaluate({&one, 1}, prompt, 1, logits.data()); !done) give_up(done.error().message);
-    if (i > 0) times.push_back(seconds_since(before));
+    if (i > 0 || once) times.push_back(seconds_since(before));
   }
   const double prefill = median(times) / layers * kLayersOfFlash;
   fmt::print("prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s\n", kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill);
@@ -207,9 +210,10 @@ int run(int layers, int experts) {
 
 int main(int argc, char** argv) {
   const int layers = argc > 1 ? std::atoi(argv[1]) : 4, experts = argc > 2 ? std::atoi(argv[2]) : 64;
-  if (layers < 1 || layers > 43 || experts < 8 || experts > 256) {
-    fmt::print(stderr, "usage: {} [LAYERS 1 to 43 [EXPERTS 8 to 256]]\n", argv[0]);
+  const bool once = argc > 3 && std::string_view(argv[3]) == "once";
+  if (layers < 1 || layers > 43 || experts < 8 || experts > 256 || argc > 4 || (argc > 3 && !once)) {
+    fmt::print(stderr, "usage: {} [LAYERS 1 to 43 [EXPERTS 8 to 256 [once]]]\n", argv[0]);
     return 2;
   }
-  return lares::engine::run(layers, experts);
+  return lares::engine::run(layers, experts, once);
 }
