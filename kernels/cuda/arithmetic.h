@@ -108,6 +108,18 @@ LARES_BOTH std::uint32_t e4m3_bf16(std::uint32_t spread) { return (spread >> 4 &
 // Codes 0, 1 (2, 3) of a word at the tops of half words.
 LARES_DEVICE std::uint32_t spread_low(std::uint32_t word) { return permute_bytes(word, 0, 0x1404); }
 LARES_DEVICE std::uint32_t spread_high(std::uint32_t word) { return permute_bytes(word, 0, 0x3424); }
+#if defined(LARES_FP8_CVT) && defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+inline constexpr bool kConverts = true;
+// Two e4m3 codes as f16.
+LARES_DEVICE std::uint32_t e4m3_pair(std::uint16_t codes) {
+  std::uint32_t r;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(codes));
+  return r;
+}
+#else
+inline constexpr bool kConverts = false;
+LARES_DEVICE std::uint32_t e4m3_pair(std::uint16_t) { return 0; }
+#endif
 inline constexpr float kF16Code = 256.0f;  // what the e4m3 codes' f16 values lack
 
 // The upper bytes of the f16 values of codes 0..3 of a word of kernels/cuda/tiles.h's fp4, then of codes 4..7; the lower bytes are zero.

@@ -2,7 +2,7 @@
 // makes them.
 #include <numeric>
 
-#include "kernels/cuda/experts_kernels.h"
+#include "kernels/cuda/experts_stream.h"
 #include "kernels/cuda/linear_kernels.h"
 #include "kernels/moe.h"
 #include "tests/kernels/cuda_emulation.h"
@@ -189,6 +189,30 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
         {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), [&] { y0.poison(), y1.poison(); },
         [&] { plan.few ? experts_few_kernel(a, plan.n_jobs) : experts_many_kernel(a, plan.n_jobs); },
         [&] { return std::pair(y0.values(), y1.values()); });
+    if (plan.few) {
+      const std::pair blocks_each(y0.values(), y1.values());
+      for (const bool own_rows : {false, true}) {  // w2's way: every slot has its own row
+        ExpertLinearArgs b = a;
+        std::vector<std::uint8_t> codes;
+        std::vector<float> scale;
+        if (own_rows) {
+          for (const std::int32_t t : g.token_of) {
+            codes.insert(codes.end(), q.codes.begin() + t * n_in, q.codes.begin() + (t + 1) * n_in);
+            scale.insert(scale.end(), q.scale.begin() + t * (n_in / 128), q.scale.begin() + (t + 1) * (n_in / 128));
+          }
+          b.codes = codes.data();
+          b.code_scale = scale.data();
+          b.row_of = nullptr;
+        }
+        const StreamPlan streamed = stream_plan(n, n_in, cuda::tile_bytes(Format::fp8));
+        for (const int blocks : {1, 3, 40})
+          EXPECT_EQ(in_every_order(
+                        {blocks}, kStreamThreads, static_cast<std::size_t>(streamed.bytes), [&] { y0.poison(), y1.poison(); },
+                        [&] { experts_stream_kernel(b, plan.n_jobs, plan.y, streamed); }, [&] { return std::pair(y0.values(), y1.values()); }),
+                    blocks_each)
+              << blocks << " blocks";
+      }
+    }
     for (int m = 0; m < 2; ++m) {
       const auto got = m == 0 ? y0.values() : y1.values();
       for (int slot = 0; slot<n*(k + 1); slot += n> 8 ? 17 : 1) {

@@ -1,5 +1,6 @@
 // The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many, and every order of threads.
 #include "kernels/cuda/linear_kernels.h"
+#include "kernels/cuda/linear_stream.h"
 #include "tests/kernels/cuda_emulation.h"
 
 namespace lares::kernels::cuda {
@@ -57,6 +58,16 @@ struct Case {
   int n_out, n_in, n_tokens, rows_per_group;
 };
 class CudaLinear : public testing::TestWithParam<Case> {};
+
+// As one launch streams them, with so many blocks.
+std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<std::uint32_t>& y) {
+  Products all;
+  EXPECT_TRUE(products({&args, 1}, all).ok());
+  const StreamPlan plan = stream_plan(all);
+  EXPECT_GT(plan.slots, 0);
+  return in_every_order(
+      {blocks}, kStreamThreads, static_cast<std::size_t>(plan.bytes), [&] { y.poison(); }, [&] { linear_stream_kernel(all, plan); }, [&] { return y.values(); });
+}
 
 std::vector<std::uint32_t> run(const LinearArgs& args, bool few, Guarded<std::uint32_t>& y) {
   Products all;
@@ -142,9 +153,12 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
     few.n_tokens = n;
     few.y = some.data();
     EXPECT_EQ(run(few, true, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens";
+    for (const int blocks : {1, 4})
+      EXPECT_EQ(streamed(few, blocks, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens, streamed";
     if (!c.codes_in) continue;
     few.codes = nullptr;
     few.quantise = true;
+    EXPECT_EQ(streamed(few, 3, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens, quantised and streamed";
     EXPECT_EQ(run(few, true, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out))
         << n << " tokens, quantised on entry";
   }
@@ -180,6 +194,7 @@ TEST(CudaProducts, SegmentsOfKMakeOneSum) {
   Guarded<std::uint32_t> few(static_cast<std::size_t>(n) * 16), many(static_cast<std::size_t>(n) * 16);
   args.y = few.data();
   const auto a = run(args, true, few);
+  EXPECT_EQ(a, streamed(args, 1, few));
   args.y = many.data();
   EXPECT_EQ(a, run(args, false, many));
 }
@@ -208,6 +223,15 @@ TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
   one = both[1];
   one.y = alone_b.data();
   EXPECT_EQ(yb.values(), run(one, true, alone_b));
+  const auto a_alone = alone_a.values(), b_alone = alone_b.values();
+  const StreamPlan plan = stream_plan(all);
+  for (const int n : {1, 2, 3, 7}) {
+    ya.poison();
+    yb.poison();
+    simt::Machine::get().run({n}, kStreamThreads, static_cast<std::size_t>(plan.bytes), simt::Order::scattered, [&] { linear_stream_kernel(all, plan); });
+    EXPECT_EQ(ya.values(), a_alone) << n << " blocks";
+    EXPECT_EQ(yb.values(), b_alone) << n << " blocks";
+  }
 }
 
 TEST(CudaProducts, RefusesWhatItsKernelsDoNotTake) {

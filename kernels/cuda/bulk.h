@@ -1,0 +1,64 @@
+// Copies of whole runs of bytes from global into shared memory, by the copy engine that sm_90 has, and the barriers on which they end. One
+// lane issues, its warp waits; in the emulation a copy ends when it is issued.
+#pragma once
+
+#include "kernels/cuda/simt.h"
+
+namespace lares::kernels::cuda::inline LARES_SIDE {
+
+using BulkBarrier = std::uint64_t;  // in shared memory
+
+#ifdef __CUDACC__
+
+#if __CUDA_ARCH__ >= 900
+LARES_DEVICE std::uint32_t shared_address(const void* p) { return static_cast<std::uint32_t>(__cvta_generic_to_shared(p)); }
+// By the lane that will issue, before its first copy.
+LARES_DEVICE void make_barriers(BulkBarrier* b, int n) {
+  for (int i = 0; i < n; ++i) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(b + i)) : "memory");
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+// Both 16-byte aligned, bytes a multiple of 16.
+LARES_DEVICE void bulk_copy(void* to, const void* from, int bytes, BulkBarrier* b) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes) : "memory");
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from),
+               "r"(bytes), "r"(shared_address(b))
+               : "memory");
+}
+// Until the barrier's copy number `use` (from 0) has ended.
+LARES_DEVICE void wait_bulk(BulkBarrier* b, int use) {
+  asm volatile(
+      "{\n\t.reg .pred p;\nagain:\n\tmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n\t@p bra done;\n\tbra again;\ndone:\n\t}" ::"r"(
+          shared_address(b)),
+      "r"(use & 1)
+      : "memory");
+}
+LARES_DEVICE void prefetch_bulk(const void* from, int bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
+#else
+LARES_DEVICE void make_barriers(BulkBarrier*, int) { __trap(); }
+LARES_DEVICE void bulk_copy(void*, const void*, int, BulkBarrier*) { __trap(); }
+LARES_DEVICE void wait_bulk(BulkBarrier*, int) { __trap(); }
+LARES_DEVICE void prefetch_bulk(const void*, int) { __trap(); }
+#endif
+
+#else
+
+inline void make_barriers(BulkBarrier* b, int n) {
+  for (int i = 0; i < n; ++i) b[i] = 0;
+}
+inline void bulk_copy(void* to, const void* from, int bytes, BulkBarrier* b) {
+  std::memcpy(to, from, static_cast<std::size_t>(bytes));
+  ++*b;
+}
+inline void wait_bulk(BulkBarrier* b, int use) {
+  if (*b > static_cast<BulkBarrier>(use)) return;
+  std::fprintf(stderr, "emulated kernel: waits for a copy that nobody issued\n");
+  std::abort();
+}
+inline void prefetch_bulk(const void*, int) {}
+
+#endif
+
+}  // namespace lares::kernels::cuda::inline LARES_SIDE
