@@ -60,7 +60,7 @@ inline StreamPlan stream_plan(const Products& all) {
   for (int i = 0; i < all.n; ++i) {
     const Product& p = all.item[i];
     n_in = p.n_in > n_in ? p.n_in : n_in;
-    slot = tile_bytes(p.format) > slot ? tile_bytes(p.format) : slot;
+    slot = cuda::tile_bytes(p.format) > slot ? cuda::tile_bytes(p.format) : slot;
     pieces += p.n_out / p.rows_per_group;
   }
   StreamPlan plan = stream_plan(all.n_tokens, n_in, slot);
