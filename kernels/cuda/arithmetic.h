@@ -108,18 +108,6 @@ LARES_BOTH std::uint32_t e4m3_bf16(std::uint32_t spread) { return (spread >> 4 &
 // Codes 0, 1 (2, 3) of a word at the tops of half words.
 LARES_DEVICE std::uint32_t spread_low(std::uint32_t word) { return permute_bytes(word, 0, 0x1404); }
 LARES_DEVICE std::uint32_t spread_high(std::uint32_t word) { return permute_bytes(word, 0, 0x3424); }
-#if defined(LARES_FP8_CVT) && defined(__CUDACC__) && __CUDA_ARCH__ >= 900
-inline constexpr bool kConverts = true;
-// Two e4m3 codes as f16.
-LARES_DEVICE std::uint32_t e4m3_pair(std::uint16_t codes) {
-  std::uint32_t r;
-  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(codes));
-  return r;
-}
-#else
-inline constexpr bool kConverts = false;
-LARES_DEVICE std::uint32_t e4m3_pair(std::uint16_t) { return 0; }
-#endif
 inline constexpr float kF16Code = 256.0f;  // what the e4m3 codes' f16 values lack
 
 // The upper bytes of the f16 values of codes 0..3 of a word of kernels/cuda/tiles.h's fp4, then of codes 4..7; the lower bytes are zero.
@@ -130,6 +118,8 @@ LARES_DEVICE void fp4_bytes(std::uint32_t word, std::uint32_t& first, std::uint3
   second = permute_bytes(kLow, kHigh, sel >> 16) | (word << 4 & 0x80808080u);
 }
 
+// Of fp4 weights, without a test of what no checkpoint has: 2^-127 is 0, what is no number infinite.
+LARES_BOTH float fp4_scale(std::uint32_t code) { return float_of(code << 23); }
 // 2^(code - 127); a denormal for 0, NaN for 255.
 LARES_BOTH float e8m0(std::uint32_t code) {
   return code == 255 ? float_of(0x7FC00000u) : float_of(code == 0 ? 0x00400000u : code << 23);

@@ -1,5 +1,5 @@
-// Copies of whole runs of bytes from global into shared memory, by the copy engine that sm_90 has, and the barriers on which they end. One
-// lane issues, its warp waits; in the emulation a copy ends when it is issued.
+// Copies of whole runs of bytes from global into shared memory, by the copy engine that sm_90 has, and the barriers on which they end: one
+// lane issues, its warp waits; in the emulation a copy ends when it is issued. And barriers of some of a block's threads.
 #pragma once
 
 #include "kernels/cuda/simt.h"
@@ -33,15 +33,14 @@ LARES_DEVICE void wait_bulk(BulkBarrier* b, int use) {
       "r"(use & 1)
       : "memory");
 }
-LARES_DEVICE void prefetch_bulk(const void* from, int bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
-}
 #else
 LARES_DEVICE void make_barriers(BulkBarrier*, int) { __trap(); }
 LARES_DEVICE void bulk_copy(void*, const void*, int, BulkBarrier*) { __trap(); }
 LARES_DEVICE void wait_bulk(BulkBarrier*, int) { __trap(); }
-LARES_DEVICE void prefetch_bulk(const void*, int) { __trap(); }
 #endif
+// Barrier 1 to 15, `n` threads in all, whole warps: sync waits for the others, arrive does not.
+LARES_DEVICE void sync_some(int barrier, int n) { asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(barrier), "r"(n) : "memory"); }
+LARES_DEVICE void arrive_some(int barrier, int n) { asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(barrier), "r"(n) : "memory"); }
 
 #else
 
@@ -57,7 +56,8 @@ inline void wait_bulk(BulkBarrier* b, int use) {
   std::fprintf(stderr, "emulated kernel: waits for a copy that nobody issued\n");
   std::abort();
 }
-inline void prefetch_bulk(const void*, int) {}
+inline void sync_some(int barrier, int n) { simt::Machine::get().sync_some(barrier, n); }
+inline void arrive_some(int barrier, int n) { simt::Machine::get().arrive_some(barrier, n); }
 
 #endif
 

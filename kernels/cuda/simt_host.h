@@ -59,6 +59,11 @@ class Machine {
 
   void sync_block() { wait(block_barrier_, live_); }
   void sync_warp() { wait(warps_[static_cast<std::size_t>(current_ / 32)].barrier, warp_size()); }
+  // Barriers of their own number, for so many threads; who arrives does not wait.
+  void sync_some(int barrier, int n) { wait(named_[barrier], n); }
+  void arrive_some(int barrier, int n) {
+    if (++named_[barrier].arrived == n) open(named_[barrier]);
+  }
   // Gives every lane the others' words, until the next call.
   const std::uint32_t (*exchange(const std::uint32_t* mine, int n))[8] {
     Warp& w = warps_[static_cast<std::size_t>(current_ / 32)];
@@ -136,6 +141,7 @@ class Machine {
   void run_block(const std::vector<int>& turn) {
     warps_.assign(static_cast<std::size_t>((threads_ + 31) / 32), {});
     block_barrier_ = {};
+    for (Barrier& b : named_) b = {};
     live_ = threads_;
     for (int i = 0; i < threads_; ++i) {
       fibers_[static_cast<std::size_t>(i)]->done = false;
@@ -181,7 +187,7 @@ class Machine {
   static constexpr std::size_t kSharedGuard = 264;  // words of 16 bytes behind the last
   std::vector<Words> shared_;
   std::vector<Warp> warps_;
-  Barrier block_barrier_;
+  Barrier block_barrier_, named_[16];
   jmp_buf scheduler_;
   std::vector<float> f16_;
 };

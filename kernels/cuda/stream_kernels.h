@@ -67,10 +67,6 @@ struct Fetch {
     at += kStreamWarps;
     return true;
   }
-  // Brings what follows nearer, as far as this piece goes.
-  LARES_DEVICE void ask(int n) {
-    for (int i = 0, f = at; i < n && f < tiles; ++i, f += kStreamWarps) prefetch_bulk(from + static_cast<std::int64_t>(f) * bytes, bytes);
-  }
 };
 
 template <Format format>
@@ -90,19 +86,10 @@ LARES_DEVICE void tile_sums(float (&sum)[4], const LaneTile<format>& tile, const
   LARES_UNROLL for (int i = 0; i < 4; ++i) sum[i] = 0;
   LARES_UNROLL for (int j = 0; j < 4; ++j) {
     std::uint32_t a[2][4];
-    if constexpr (kConverts && format == Format::fp8 && codes_in) {
-      const std::uint32_t* const words = &tile.v[0].w[0] + 4 * j;
-      LARES_UNROLL for (int s = 0; s < 2; ++s)
-        LARES_UNROLL for (int half = 0; half < 2; ++half) {
-          a[s][half] = e4m3_pair(static_cast<std::uint16_t>(words[2 * half + s]));
-          a[s][2 + half] = e4m3_pair(static_cast<std::uint16_t>(words[2 * half + s] >> 16));
-        }
-    } else {
-      operands<format, codes_in>(&tile.v[0].w[0] + group_words(format) * j, a);
-    }
+    operands<format, codes_in>(&tile.v[0].w[0] + group_words(format) * j, a);
     Vec16 b{{0, 0, 0, 0}};
     if (g < n) b = *reinterpret_cast<const Vec16*>(x + g * row + 32 * j + 8 * q);
-    const float s0 = format == Format::fp4 ? e8m0(tile.scale[0] >> 8 * j & 255) : 1, s1 = format == Format::fp4 ? e8m0(tile.scale[1] >> 8 * j & 255) : 1;
+    const float s0 = format == Format::fp4 ? fp4_scale(tile.scale[0] >> 8 * j & 255) : 1, s1 = format == Format::fp4 ? fp4_scale(tile.scale[1] >> 8 * j & 255) : 1;
     add_group<format, codes_in>(sum, s0, s1, a, b);
   }
 }
@@ -133,7 +120,7 @@ struct StreamBlock {
   LARES_DEVICE void stage(const Piece& piece) {
     const int warp = thread() / 32, lane = thread() % 32, along = along_of(piece.p.n_in);
     sync_block();  // nobody reads the last ones any more
-    for (int i = warp; i < piece.n * along; i += kStreamWarps) {
+    for (int i = warp; i < piece.n * along; i += kStreamThreads / 32) {
       const int token = i / along, t = i % along, k = t * kTileK + 4 * lane;
       const std::int64_t row = piece.row_of ? piece.row_of[token] : piece.x_row + token;
       const float s = stage_block(piece.p, row, piece.column, k, k < piece.p.n_in, x() + token * plan.row + k);
@@ -143,58 +130,81 @@ struct StreamBlock {
     sync_block();
   }
 
+  // Row tiles [begin, end) of a piece, in batches: some row tiles whole, or a part of one.
   template <Format format, bool codes_in>
   LARES_DEVICE void run(const Piece& piece, int begin, int end) {
-    const Product& p = piece.p;
-    const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4, along = along_of(p.n_in), n = piece.n;
-    const int units = along <= plan.batch ? plan.batch / along : 1;  // row tiles of a batch
-    const int parts = (along + plan.batch - 1) / plan.batch;         // batches of a row tile
-    auto* const unfinished = reinterpret_cast<float*>(memory() + plan.acc_at);
-    int mine = warp, t = warp % along;  // of the piece's tiles; its place along k
-    const int step = kStreamWarps % along;
+    const int along = along_of(piece.p.n_in);
+    const int units = along <= plan.batch ? plan.batch / along : 1, parts = (along + plan.batch - 1) / plan.batch;
+    const bool folds = thread() >= 32 * kStreamWarps;
+    int mine = thread() / 32, t = mine % along;  // the warp's next tile of the piece, and of its row
     for (int unit = begin; unit < end; unit += units)
       for (int part = 0; part < parts; ++part) {
         const int here = smaller(units, end - unit), t0 = part * plan.batch, t1 = parts == 1 ? along : smaller(along, t0 + plan.batch);
         const int first = (unit - begin) * along + t0, last = parts == 1 ? first + here * along : first + (t1 - t0);
-        float* const out = sums(at.batch & 1);
-        for (; mine < last; mine += kStreamWarps) {
-          const int i = at.slot;
-          wait_bulk(barrier(warp, i), at.use);
-          LaneTile<format> tile;
-          read_tile(tile, slot(warp, i), lane);
-          sync_warp();
-          if (lane == 0) fetch.next(slot(warp, i), barrier(warp, i), warp, n_pieces);
-          sync_warp();
-          if (++at.slot == plan.slots) at.slot = 0, ++at.use;
-          float sum[4];
-          tile_sums<format, codes_in>(sum, tile, x() + t * kTileK, plan.row, n, lane);
-          LARES_UNROLL for (int v = 0; v < 4; ++v)
-            if (const int token = 2 * q + v % 2; token < n) out[((mine - first) * n + token) * kTileRows + g + v / 2 * 8] = sum[v];
-          t += step;
-          if (t >= along) t -= along;
-        }
-        sync_block();
-        // Other warps fold each time, beside what the rest goes on with.
-        const int offset = at.batch % 4 * (kStreamThreads / 4);
-        for (int i = (thread() + kStreamThreads - offset) % kStreamThreads; i < here * n * kTileRows; i += kStreamThreads) {
-          const int r = i % kTileRows, token = i / kTileRows % n, u = i / kTileRows / n;
-          const int row = (piece.tile_row + unit + u) * kTileRows + r;
-          float acc = part == 0 ? 0 : unfinished[token * kTileRows + r];
-          const float* const from = out + (u * (t1 - t0) * n + token) * kTileRows + r;
-          const float* const by = scales() + token * along;
-          const float* const block = format == Format::fp8 ? p.scale + static_cast<std::int64_t>((row < p.n_out ? row : row - r) / kScaleBlock) * along : nullptr;
-          LARES_UNROLL_SOME for (int k = t0; k < t1; ++k)
-            acc = fmaf(from[(k - t0) * n * kTileRows], product_scale(format, codes_in, format == Format::fp8 ? block[k] : 1.0f, by[k]) * (kConverts && format == Format::fp8 && codes_in ? 1 / kF16Code : 1.0f), acc);
-          if (t1 < along) {
-            unfinished[token * kTileRows + r] = acc;
-          } else if (row < p.n_out) {
-            const std::int64_t to = static_cast<std::int64_t>(piece.y_row + token) * p.y_stride + row;
-            if (p.y_f32) static_cast<float*>(p.y)[to] = acc;
-            else static_cast<bf16*>(p.y)[to] = to_bf16(acc);
-          }
+        const int round = at.batch % kRounds;
+        if (folds) {
+          sync_some(kFull + round, kStreamThreads);
+          fold<format, codes_in>(piece, unit, here, t0, t1, sums(round));
+          arrive_some(kEmpty + round, kStreamThreads);
+        } else {
+          if (at.batch >= kRounds) sync_some(kEmpty + round, kStreamThreads);
+          multiply_batch<format, codes_in>(piece.n, along, first, last, mine, t, sums(round));
+          arrive_some(kFull + round, kStreamThreads);
         }
         ++at.batch;
       }
+  }
+
+ private:
+  static constexpr int kFull = 1, kEmpty = kFull + kRounds;  // barriers
+
+  // This warp's tiles before `last`; the sums of tile `first` come first.
+  template <Format format, bool codes_in>
+  LARES_DEVICE void multiply_batch(int n, int along, int first, int last, int& mine, int& t, float* sums) {
+    const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4, step = kStreamWarps % along;
+    float* out = sums + (mine - first) * n * kTileRows + 2 * q * kTileRows + g;
+    for (; mine < last; mine += kStreamWarps, out += kStreamWarps * n * kTileRows) {
+      unsigned char* const from = slot(warp, at.slot);
+      BulkBarrier* const full = barrier(warp, at.slot);
+      wait_bulk(full, at.use);
+      LaneTile<format> tile;
+      read_tile(tile, from, lane);
+      sync_warp();
+      if (lane == 0) fetch.next(from, full, warp, n_pieces);
+      sync_warp();
+      if (++at.slot == plan.slots) at.slot = 0, ++at.use;
+      float sum[4];
+      tile_sums<format, codes_in>(sum, tile, x() + t * kTileK, plan.row, n, lane);
+      if (2 * q < n) out[0] = sum[0], out[8] = sum[2];
+      if (2 * q + 1 < n) out[kTileRows] = sum[1], out[kTileRows + 8] = sum[3];
+      t += step;
+      if (t >= along) t -= along;
+    }
+  }
+
+  // Adds up the sums of tiles [t0, t1) of `here` row tiles from `unit` on; those of a row's last tile go out.
+  template <Format format, bool codes_in>
+  LARES_DEVICE void fold(const Piece& piece, int unit, int here, int t0, int t1, const float* sums) {
+    const Product& p = piece.p;
+    const int along = along_of(p.n_in), n = piece.n;
+    auto* const unfinished = reinterpret_cast<float*>(memory() + plan.acc_at);
+    for (int i = thread() - 32 * kStreamWarps; i < here * n * kTileRows; i += 32 * kFoldWarps) {
+      const int r = i % kTileRows, token = i / kTileRows % n, u = i / kTileRows / n;
+      const int row = (piece.tile_row + unit + u) * kTileRows + r;
+      float acc = t0 == 0 ? 0 : unfinished[token * kTileRows + r];
+      const float* const from = sums + (u * (t1 - t0) * n + token) * kTileRows + r;
+      const float* const by = scales() + token * along;
+      const float* const block = format == Format::fp8 ? p.scale + static_cast<std::int64_t>((row < p.n_out ? row : row - r) / kScaleBlock) * along : nullptr;
+      LARES_UNROLL_SOME for (int k = t0; k < t1; ++k)
+        acc = fmaf(from[(k - t0) * n * kTileRows], product_scale(format, codes_in, format == Format::fp8 ? block[k] : 1.0f, by[k]), acc);
+      if (t1 < along) {
+        unfinished[token * kTileRows + r] = acc;
+      } else if (row < p.n_out) {
+        const std::int64_t to = static_cast<std::int64_t>(piece.y_row + token) * p.y_stride + row;
+        if (p.y_f32) static_cast<float*>(p.y)[to] = acc;
+        else static_cast<bf16*>(p.y)[to] = to_bf16(acc);
+      }
+    }
   }
 };
 
@@ -226,11 +236,10 @@ LARES_DEVICE void stream(const Pieces& pieces, const StreamPlan& plan, int n_pie
   const Stretch stretch{static_cast<std::uint32_t>(all * static_cast<std::uint64_t>(block_x()) / static_cast<std::uint64_t>(grid_x())),
                         static_cast<std::uint32_t>(all * static_cast<std::uint64_t>(block_x() + 1) / static_cast<std::uint64_t>(grid_x()))};
   StreamBlock<Pieces> block{pieces, plan, n_pieces, {pieces, cost, stretch}, {}};
-  if (lane == 0) {
+  if (lane == 0 && warp < kStreamWarps) {
     make_barriers(block.barrier(warp, 0), plan.slots);
     for (int i = 0; i < plan.slots; ++i)
       if (!block.fetch.next(block.slot(warp, i), block.barrier(warp, i), warp, n_pieces)) break;
-    block.fetch.ask(plan.ahead);
   }
   sync_warp();
   if (!Pieces::kWait) wait_for_inputs();

@@ -6,39 +6,34 @@
 
 namespace lares::kernels::cuda {
 
-#ifndef LARES_STREAM_WARPS
-#define LARES_STREAM_WARPS 16
-#endif
 #ifndef LARES_STREAM_RING
-#define LARES_STREAM_RING 128
+#define LARES_STREAM_RING 64
 #endif
-inline constexpr int kStreamWarps = LARES_STREAM_WARPS, kStreamThreads = 32 * kStreamWarps;
+inline constexpr int kStreamWarps = 16, kFoldWarps = 4;  // those that multiply, and those that add up
+inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
 inline constexpr int kPiecesMax = 128;      // runs of tiles of one matrix by the same tokens
 inline constexpr int kSlotsMax = 8;         // tiles of a warp on their way
 inline constexpr int kRingBytes = LARES_STREAM_RING << 10;
 inline constexpr int kStreamShared = 224 << 10;  // of the 227 KiB a block may have on sm_90
 inline constexpr int kBatchTiles = 32;      // whose sums are folded together
+inline constexpr int kRounds = 2;           // batches of sums that are written or folded at a time
 
-inline int stream_ahead = 0;
-
-// Shared memory, in bytes from its beginning: barriers, costs, rings, x [n, row] 16-bit, its scales [n, along], two rounds of sums
+// Shared memory, in bytes from its beginning: barriers, costs, rings, x [n, row] 16-bit, its scales [n, along], kRounds of sums
 // [batch, n, 16], and the unfinished sums of a row tile longer than a batch.
 struct StreamPlan {
   int n_tokens, n_in, slot, slots;
   int cost_at, ring_at, x_at, scale_at, sum_at, acc_at, bytes;
   int batch, row;  // tiles; values
-  int ahead;       // tiles of a warp asked into L2 beside those in the ring
 };
 // n_in: the longest of the launch; slot: its largest tile. `slots` 0: it does not fit.
-inline StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
+constexpr StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
   StreamPlan p{};
   p.n_tokens = n_tokens;
-  p.ahead = stream_ahead;
   p.n_in = n_in;
   p.slot = (slot + 127) / 128 * 128;
   p.batch = n_tokens > 4 ? kBatchTiles / 2 : kBatchTiles;
   p.row = along_of(n_in) * kTileK + kRowPad;
-  const int x = n_tokens * p.row * 2, scale = n_tokens * along_of(n_in) * 4, sum = 2 * p.batch * n_tokens * kTileRows * 4, acc = n_tokens * kTileRows * 4;
+  const int x = n_tokens * p.row * 2, scale = n_tokens * along_of(n_in) * 4, sum = kRounds * p.batch * n_tokens * kTileRows * 4, acc = n_tokens * kTileRows * 4;
   p.cost_at = kStreamWarps * kSlotsMax * 8;
   p.ring_at = p.cost_at + (kPiecesMax + 1) * 4 + 124;
   p.ring_at = p.ring_at / 128 * 128;
@@ -46,7 +41,6 @@ inline StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
   const int ring = kStreamShared - rest < kRingBytes ? kStreamShared - rest : kRingBytes;
   p.slots = ring < 0 ? 0 : ring / (kStreamWarps * p.slot);
   if (p.slots > kSlotsMax) p.slots = kSlotsMax;
-  if (p.slots < 2) p.slots = 0;
   p.x_at = p.ring_at + p.slots * kStreamWarps * p.slot;
   p.scale_at = p.x_at + x;
   p.sum_at = p.scale_at + (scale + 15) / 16 * 16;
@@ -55,7 +49,7 @@ inline StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
   return p;
 }
 
-inline StreamPlan stream_plan(const Products& all) {
+constexpr StreamPlan stream_plan(const Products& all) {
   int n_in = 0, slot = 0, pieces = 0;
   for (int i = 0; i < all.n; ++i) {
     const Product& p = all.item[i];

@@ -18,7 +18,6 @@
 #include "engine/bench/shapes.h"
 #include "engine/cuda/layout.h"
 #include "engine/gpus.h"
-#include "kernels/cuda/stream_plan.h"
 
 namespace lares::engine {
 namespace {
@@ -210,7 +209,6 @@ int run(int layers, int experts, bool once) {
 }  // namespace lares::engine
 
 int main(int argc, char** argv) {
-  if (const char* a = std::getenv("AHEAD")) lares::kernels::cuda::stream_ahead = std::atoi(a);
   const int layers = argc > 1 ? std::atoi(argv[1]) : 4, experts = argc > 2 ? std::atoi(argv[2]) : 64;
   const bool once = argc > 3 && std::string_view(argv[3]) == "once";
   if (layers < 1 || layers > 43 || experts < 8 || experts > 256 || argc > 4 || (argc > 3 && !once)) {
