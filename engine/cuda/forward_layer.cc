@@ -203,26 +203,37 @@ void DeviceForward::attention(const Step& s, int i) {
 void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>& host) {
   const DeviceLayer& l = w_.layer(i);
   const int n = s.n, D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts, k = c_.num_experts_per_tok;
+  const bool in_codes = l.w1.format == kernels::Format::fp8 || l.w1.format == kernels::Format::fp4, out_codes = l.w2.format == kernels::Format::fp8 || l.w2.format == kernels::Format::fp4;
+  const bool few = n <= kc::kTokensFew;
+  // With few tokens the shared expert's first matrices are read while nobody knows yet which others will be.
+  const bool shared_first = few && in_codes && l.w1.shared.tiles && quantises(l.w1.shared);
   std::vector<kc::LinearArgs> gate;
   product(gate, l.gate, ws_.normed, nullptr, nullptr, n, ws_.u, true);
+  if (shared_first) {
+    const std::size_t slots_before = static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * static_cast<std::size_t>(I);
+    product(gate, l.w1.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.gate + slots_before, false);
+    product(gate, l.w3.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.up + slots_before, false);
+  }
   device_.linear(gate);
   device_.route({.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,
                  .factor = c_.routed_scaling_factor});
   device_.group({.expert = ws_.expert, .weight = ws_.weight, .begin = ws_.begin, .slot_of = ws_.slot_of, .token_of = ws_.token_of, .factor = ws_.factor, .jobs = ws_.jobs,
                  .n_tokens = n, .n_experts = E, .k = k});
   const auto matrix = [](const DeviceExperts& of, bf16* y) { return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y}; };
-  const bool in_codes = l.w1.format == kernels::Format::fp8 || l.w1.format == kernels::Format::fp4, out_codes = l.w2.format == kernels::Format::fp8 || l.w2.format == kernels::Format::fp4;
   kc::ExpertLinearArgs in{.matrix = {matrix(l.w1, ws_.gate), matrix(l.w3, ws_.up)}, .n_matrices = 2, .format = l.w1.format, .n_out = I, .n_in = D, .x_stride = D,
                           .code_scale_stride = blocks(D), .y_stride = I, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
   if (in_codes) in.codes = ws_.codes, in.code_scale = ws_.code_scale;
   else in.x = ws_.normed;
+  if (shared_first) in.matrix[0].shared = in.matrix[1].shared = {};
   device_.experts_linear(in);
   const int slots = n * (k + 1);
-  device_.swiglu({.gate = ws_.gate, .up = ws_.up, .factor = ws_.factor, .h = out_codes ? nullptr : ws_.gate, .codes = out_codes ? ws_.h_codes : nullptr, .code_scale = ws_.h_scale,
-                  .stride = I, .scale_stride = blocks(I), .n_rows = slots, .n = I, .limit = c_.swiglu_limit});
+  if (!few || !out_codes)  // few tokens' product does it by itself
+    device_.swiglu({.gate = ws_.gate, .up = ws_.up, .factor = ws_.factor, .h = out_codes ? nullptr : ws_.gate, .codes = out_codes ? ws_.h_codes : nullptr, .code_scale = ws_.h_scale,
+                    .stride = I, .scale_stride = blocks(I), .n_rows = slots, .n = I, .limit = c_.swiglu_limit});
   kc::ExpertLinearArgs out{.matrix = {matrix(l.w2, ws_.out), {}}, .n_matrices = 1, .format = l.w2.format, .n_out = D, .n_in = I, .x_stride = I, .code_scale_stride = blocks(I),
                            .y_stride = D, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
-  if (out_codes) out.codes = ws_.h_codes, out.code_scale = ws_.h_scale;
+  if (out_codes && few) out.x = ws_.gate, out.up = ws_.up, out.factor = ws_.factor, out.limit = c_.swiglu_limit, out.quantise = true;
+  else if (out_codes) out.codes = ws_.h_codes, out.code_scale = ws_.h_scale;
   else out.x = ws_.gate;
   device_.experts_linear(out);
   if (!l.all_resident) host(i);

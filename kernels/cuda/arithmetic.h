@@ -41,6 +41,14 @@ LARES_BOTH float exponential(float x) {
   const float result = x < -87.3f ? 0.0f : (p * two_n) * 2.0f;
   return x != x ? x : result;
 }
+// silu(min(gate, limit)) clamp(up, -limit, limit) factor, as bf16 rounds it; limit 0: none.
+LARES_BOTH float gated(float gate, float up, float limit, float factor) {
+  if (limit > 0) {
+    gate = min2(limit, gate);
+    up = max2(-limit, min2(limit, up));
+  }
+  return bf16_rounded(gate / (1.0f + exponential(0.0f - gate)) * up * factor);
+}
 LARES_BOTH float sigmoid(float x) { return 1.0f / (1.0f + exponential(0.0f - x)); }
 
 // ---- quantisation: kernels/quantise_lanes.h

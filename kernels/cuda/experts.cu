@@ -24,6 +24,7 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
   if (!a.codes && !(a.x && a.quantise)) return refused("experts_linear: experts multiply codes only");
   if (!a.codes && a.n_tokens > kTokensFew) return refused("experts_linear: with many tokens what enters is quantised before");
   if (a.n_in % kGroup != 0 || a.x_stride % 8 != 0) return refused("experts_linear: rows are not whole groups");
+  if (a.up && (a.codes || !a.quantise || !a.factor)) return refused("experts_linear: gate and up are quantised on entry");
   const ExpertPlan plan = expert_plan(a);
   if (const int blocks = stream_blocks(); plan.few && blocks > 0)
     if (const StreamPlan by_bytes = stream_plan(a.n_tokens, a.n_in, tile_bytes(a.matrix[0].shared.tiles ? Format::fp8 : a.format)); by_bytes.slots > 0 && plan.y * a.n_matrices <= kPiecesMax)

@@ -58,6 +58,9 @@ struct ExpertLinearArgs {
   const float* code_scale = nullptr;
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
   bool quantise = false;
+  const bf16* up = nullptr;  // quantise: of SwigluArgs' h of x and up, row by row
+  const float* factor = nullptr;
+  float limit = 0;
   const std::int32_t* row_of = nullptr;  // [slots] which row of x a slot multiplies (token_of); null: its own
   const std::int32_t* jobs = nullptr;    // from group()
   int n_tokens = 0, n_experts = 0, k = 0;

@@ -141,6 +141,9 @@ LARES_DEVICE ExpertRun expert_run(const ExpertLinearArgs& a, int matrix, int job
   r.p.tiles = shared_one ? m.shared.tiles : m.tiles[expert];
   r.p.scale = shared_one ? m.shared.scale : m.scale ? m.scale[expert] : nullptr;
   r.nothing = r.n <= 0 || !r.p.tiles;
+  r.p.up = a.up;
+  r.p.factor = a.factor;
+  r.p.limit = a.limit;
   r.p.codes_in = r.p.format != Format::bf16;
   r.p.quantise = a.quantise && !a.codes;
   r.p.x = a.x;
@@ -205,12 +208,7 @@ LARES_KERNEL(256, 4) swiglu_kernel(const SwigluArgs a) {
     const Vec8 gates = *reinterpret_cast<const Vec8*>(a.gate + row * a.stride + k),
                ups = *reinterpret_cast<const Vec8*>(a.up + row * a.stride + k);
     LARES_UNROLL for (int j = 0; j < 4; ++j) {
-      float gate = bf16_value(gates.w[j / 2] >> j % 2 * 16 & 0xFFFFu), up = bf16_value(ups.w[j / 2] >> j % 2 * 16 & 0xFFFFu);
-      if (a.limit > 0) {
-        gate = min2(a.limit, gate);
-        up = max2(-a.limit, min2(a.limit, up));
-      }
-      h[j] = bf16_rounded(gate / (1.0f + exponential(0.0f - gate)) * up * a.factor[row]);
+      h[j] = gated(bf16_value(gates.w[j / 2] >> j % 2 * 16 & 0xFFFFu), bf16_value(ups.w[j / 2] >> j % 2 * 16 & 0xFFFFu), a.limit, a.factor[row]);
     }
     if (a.h)
       *reinterpret_cast<Vec8*>(a.h + row * a.stride + k) =

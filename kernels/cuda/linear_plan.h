@@ -20,6 +20,9 @@ struct Product {
   const std::uint8_t* tiles = nullptr;
   const float* scale = nullptr;
   const bf16* x = nullptr;
+  const bf16* up = nullptr;  // quantise: of what gated() makes of x and up, for row r with factor[r]
+  const float* factor = nullptr;
+  float limit = 0;
   const std::uint8_t* codes = nullptr;
   const float* code_scale = nullptr;
   void* y = nullptr;

@@ -102,6 +102,11 @@ LARES_DEVICE float stage_block(const Product& p, std::int64_t row, int column, i
     if (inside) {
       const Vec8 in = *reinterpret_cast<const Vec8*>(p.x + row * p.x_stride + column + k);
       LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = bf16_value(in.w[i / 2] >> i % 2 * 16 & 0xFFFFu);
+      if (p.up) {
+        const Vec8 up = *reinterpret_cast<const Vec8*>(p.up + row * p.x_stride + column + k);
+        const float factor = p.factor[row];
+        LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = gated(v[i], bf16_value(up.w[i / 2] >> i % 2 * 16 & 0xFFFFu), p.limit, factor);
+      }
     }
     float most = kFp8Least;
     bool odd = false;

@@ -450,7 +450,17 @@ void HostDevice::experts_linear(const kc::ExpertLinearArgs& a) {
   run("experts_linear", [=, this] {
     const auto multiply = [&](const kernels::Matrix& m, void* y, int slot) {
       const int row = a.row_of ? a.row_of[slot] : slot;
-      const Floats x = a.codes ? decode(a.codes + at(row, a.x_stride), a.code_scale + at(row, a.code_scale_stride), a.n_in) : row_of(a.x + at(row, a.x_stride), a.n_in);
+      Floats x = a.codes ? decode(a.codes + at(row, a.x_stride), a.code_scale + at(row, a.code_scale_stride), a.n_in) : row_of(a.x + at(row, a.x_stride), a.n_in);
+      if (a.up) {
+        const Floats up = row_of(a.up + at(row, a.x_stride), a.n_in);
+        k_.swiglu({.gate = x.data(), .up = up.data(), .h = x.data(), .weight = a.factor + row, .stride = a.n_in, .n_rows = 1, .n = a.n_in, .limit = a.limit, .round_bf16 = true});
+      }
+      if (a.quantise && !a.codes) {
+        std::vector<std::uint8_t> codes(x.size());
+        Floats scale((x.size() + 127) / 128);
+        encode(k_, x, codes.data(), scale.data());
+        x = decode(codes.data(), scale.data(), a.n_in);
+      }
       Floats out(static_cast<std::size_t>(a.n_out));
       k_.linear({.w = &m, .x = x.data(), .y = out.data(), .x_stride = a.n_in, .y_stride = a.n_out, .n_tokens = 1, .row_begin = 0, .row_end = a.n_out, .round_bf16 = true});
       put(out, static_cast<bf16*>(y) + at(slot, a.y_stride));

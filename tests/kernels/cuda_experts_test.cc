@@ -189,7 +189,43 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
         {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), [&] { y0.poison(), y1.poison(); },
         [&] { plan.few ? experts_few_kernel(a, plan.n_jobs) : experts_many_kernel(a, plan.n_jobs); },
         [&] { return std::pair(y0.values(), y1.values()); });
-    if (plan.few) {
+    if (plan.few) {  // w2's way: what swiglu makes of its own slots' rows, by itself or before
+      const auto gate = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 71, 4)), up = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 72, 4));
+      std::vector<std::uint8_t> h_codes(gate.size());
+      std::vector<float> h_scale(gate.size() / 128);
+      const SwigluArgs before{.gate = gate.data(), .up = up.data(), .factor = g.factor.data(), .h = nullptr, .codes = h_codes.data(), .code_scale = h_scale.data(), .stride = n_in,
+                              .scale_stride = n_in / 128, .n_rows = n * (k + 1), .n = n_in, .limit = 2};
+      simt::Machine::get().run({swiglu_blocks(n * (k + 1), n_in)}, 256, 0, simt::Order::scattered, [&] { swiglu_kernel(before); });
+      ExpertLinearArgs in_two = a;
+      in_two.row_of = nullptr;
+      in_two.codes = h_codes.data();
+      in_two.code_scale = h_scale.data();
+      ExpertLinearArgs by_itself = in_two;
+      by_itself.codes = nullptr;
+      by_itself.x = gate.data();
+      by_itself.up = up.data();
+      by_itself.factor = g.factor.data();
+      by_itself.limit = 2;
+      by_itself.quantise = true;
+      const StreamPlan stream_of = stream_plan(n, n_in, cuda::tile_bytes(Format::fp8));
+      const auto made = [&](const ExpertLinearArgs& args, bool streams) {
+        y0.poison();
+        y1.poison();
+        if (streams)
+          simt::Machine::get().run({3}, kStreamThreads, static_cast<std::size_t>(stream_of.bytes), simt::Order::scattered,
+                                   [&] { experts_stream_kernel(args, plan.n_jobs, plan.y, stream_of); });
+        else
+          simt::Machine::get().run({plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), simt::Order::scattered,
+                                   [&] { experts_few_kernel(args, plan.n_jobs); });
+        return std::pair(y0.values(), y1.values());
+      };
+      const auto want = made(in_two, false);
+      EXPECT_EQ(made(by_itself, false), want);
+      EXPECT_EQ(made(by_itself, true), want);
+      EXPECT_EQ(made(in_two, true), want);
+      in_every_order(
+          {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), [&] { y0.poison(), y1.poison(); },
+          [&] { experts_few_kernel(a, plan.n_jobs); }, [&] { return std::pair(y0.values(), y1.values()); });
       const std::pair blocks_each(y0.values(), y1.values());
       for (const bool own_rows : {false, true}) {  // w2's way: every slot has its own row
         ExpertLinearArgs b = a;
