@@ -2,6 +2,9 @@
 // where there is none; tests/gpu_check.sh takes a skip for a failure on a machine that has one.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <fstream>
+
 #include "engine/cuda/engine.h"
 #include "engine/cuda/forward.h"
 #include "engine/gpus.h"
@@ -103,7 +106,8 @@ TEST_P(SmallShapes, HundredReruns) {
 
 INSTANTIATE_TEST_SUITE_P(, SmallShapes, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
 
-// nano, through the engine's own interface: the CPU's greedy text, of prompts that a trained model has an opinion about.
+// nano, through the engine's own interface: the CPU's greedy text, of the beginnings of repairs (nano_prompts.txt, from its generator; a
+// form feed between them), where a trained model knows what it says.
 TEST(Nano, SaysWhatTheCpuSays) {
   constexpr int kTokensSaid = 64;
   const std::string directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
@@ -118,12 +122,10 @@ TEST(Nano, SaysWhatTheCpuSays) {
   ids.text = false;
   const auto gpu = cuda::make_engine({.device = std::move(*device), .device_memory = std::uint64_t{8} << 30, .weights = std::move(*weights), .tokenizer = nullptr, .name = "a GPU"}, ids, {});
   ASSERT_TRUE(gpu) << gpu.error().message;
-  for (const char* text : {"int add_all(const int *values, int count) {\n    int total = 0;\n    for (int i = 0; i < count; i++) {\n        total += values[i];\n",
-                           "def is_sorted(items):\n    for i in range(1, len(items)):\n        if items[i] < items[i - 1]:\n            return False\n",
-                           "function clamp(value, low, high) {\n    if (value < low) {\n        return low;\n    }\n    if (value > high) {\n"}) {
-    std::string before;
-    for (int i = 0; i < 8; ++i) before += text;  // beyond the window, so that entries are read
-    const std::vector<Token> prompt = (*cpu)->tokenizer().encode(before, false);
+  std::ifstream file(std::string(LARES_SOURCE_DIR) + "/tests/engine/nano_prompts.txt");
+  int n_prompts = 0;
+  for (std::string text; std::getline(file, text, '\f'); ++n_prompts) {
+    const std::vector<Token> prompt = (*cpu)->tokenizer().encode(text, true);
     std::vector<Token> said[2];
     for (const bool on_gpu : {false, true}) {
       const auto t = (on_gpu ? **gpu : **cpu).timeline();
@@ -134,8 +136,9 @@ TEST(Nano, SaysWhatTheCpuSays) {
         said[on_gpu].push_back(*token);
       }
     }
-    EXPECT_EQ(said[1], said[0]) << text;
+    EXPECT_EQ(said[1], said[0]) << "prompt " << n_prompts << ": the same until token " << std::ranges::mismatch(said[0], said[1]).in1 - said[0].begin();
   }
+  EXPECT_EQ(n_prompts, 6);
 }
 
 }  // namespace
