@@ -38,6 +38,8 @@ LARES_DEVICE void make_barriers(BulkBarrier*, int) { __trap(); }
 LARES_DEVICE void bulk_copy(void*, const void*, int, BulkBarrier*) { __trap(); }
 LARES_DEVICE void wait_bulk(BulkBarrier*, int) { __trap(); }
 #endif
+// Brings the line nearer that has this byte.
+LARES_DEVICE void ask_line(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 // Barrier 1 to 15, `n` threads in all, whole warps: sync waits for the others, arrive does not.
 LARES_DEVICE void sync_some(int barrier, int n) { asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(barrier), "r"(n) : "memory"); }
 LARES_DEVICE void arrive_some(int barrier, int n) { asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(barrier), "r"(n) : "memory"); }
@@ -56,6 +58,7 @@ inline void wait_bulk(BulkBarrier* b, int use) {
   std::fprintf(stderr, "emulated kernel: waits for a copy that nobody issued\n");
   std::abort();
 }
+inline void ask_line(const void*) {}
 inline void sync_some(int barrier, int n) { simt::Machine::get().sync_some(barrier, n); }
 inline void arrive_some(int barrier, int n) { simt::Machine::get().arrive_some(barrier, n); }
 

@@ -91,22 +91,37 @@ LARES_DEVICE float weight_scale(const Product& p, int row, int tile) {
   return p.format == Format::fp8 ? p.scale[static_cast<std::int64_t>(row / kScaleBlock) * along_of(p.n_in) + tile] : 1.0f;
 }
 
-// Four values k .. k + 3 of a row of x into shared memory, as operands: a warp has a block of 128. Returns the block's scale.
-LARES_DEVICE float stage_block(const Product& p, std::int64_t row, int column, int k, bool inside, std::uint16_t* to) {
+// A lane's four values k .. k + 3 of a row that enters, as they are in memory; zeros where it is not inside.
+struct Entering {
+  Vec8 x{{0, 0}}, up{{0, 0}};  // bf16; or the codes in x.w[0]
+  float scale = 1;             // of the codes' block, or the row's factor
+};
+LARES_DEVICE Entering entering(const Product& p, std::int64_t row, int column, int k, bool inside) {
+  Entering e;
+  if (!inside) return e;
+  if (p.codes_in && !p.quantise) {
+    e.x.w[0] = *reinterpret_cast<const std::uint32_t*>(p.codes + row * p.x_stride + column + k);
+    e.scale = p.code_scale[row * p.code_scale_stride + (column + k) / kScaleBlock];
+    return e;
+  }
+  e.x = *reinterpret_cast<const Vec8*>(p.x + row * p.x_stride + column + k);
+  if (p.up) {
+    e.up = *reinterpret_cast<const Vec8*>(p.up + row * p.x_stride + column + k);
+    e.scale = p.factor[row];
+  }
+  return e;
+}
+// ... into shared memory, as operands: a warp has a block of 128. Returns the block's scale.
+LARES_DEVICE float stage_block(const Product& p, const Entering& e, bool inside, std::uint16_t* to) {
   Vec8 out{{0, 0}};
   float scale = 1.0f;
   if (!p.codes_in) {
-    if (inside) out = *reinterpret_cast<const Vec8*>(p.x + row * p.x_stride + column + k);
+    out = e.x;
   } else if (p.quantise) {
-    float v[4] = {0, 0, 0, 0};
-    if (inside) {
-      const Vec8 in = *reinterpret_cast<const Vec8*>(p.x + row * p.x_stride + column + k);
-      LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = bf16_value(in.w[i / 2] >> i % 2 * 16 & 0xFFFFu);
-      if (p.up) {
-        const Vec8 up = *reinterpret_cast<const Vec8*>(p.up + row * p.x_stride + column + k);
-        const float factor = p.factor[row];
-        LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = gated(v[i], bf16_value(up.w[i / 2] >> i % 2 * 16 & 0xFFFFu), p.limit, factor);
-      }
+    float v[4];
+    LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = bf16_value(e.x.w[i / 2] >> i % 2 * 16 & 0xFFFFu);
+    if (p.up && inside) {
+      LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = gated(v[i], bf16_value(e.up.w[i / 2] >> i % 2 * 16 & 0xFFFFu), p.limit, e.scale);
     }
     float most = kFp8Least;
     bool odd = false;
@@ -119,10 +134,9 @@ LARES_DEVICE float stage_block(const Product& p, std::int64_t row, int column, i
     LARES_UNROLL for (int i = 0; i < 4; ++i)
       out.w[i / 2] |= e4m3_f16(static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(fp8_scaled(v[i], scale)))) << 8) << i % 2 * 16;
   } else if (inside) {
-    const std::uint32_t word = *reinterpret_cast<const std::uint32_t*>(p.codes + row * p.x_stride + column + k);
-    out.w[0] = e4m3_f16(spread_low(word));
-    out.w[1] = e4m3_f16(spread_high(word));
-    scale = p.code_scale[row * p.code_scale_stride + (column + k) / kScaleBlock];
+    out.w[0] = e4m3_f16(spread_low(e.x.w[0]));
+    out.w[1] = e4m3_f16(spread_high(e.x.w[0]));
+    scale = e.scale;
   }
   *reinterpret_cast<Vec8*>(to) = out;
   return scale;
@@ -152,7 +166,8 @@ LARES_DEVICE void few_rows(const Product& p, int tile_row, const std::int32_t* r
     for (int i = warp; i < n * (end - first); i += kWarps) {
       const int token = i / (end - first), t = i % (end - first), k = (first + t) * kTileK + 4 * lane;
       const std::int64_t row = row_of ? row_of[token] : x_row + token;
-      const float s = stage_block(p, row, column, k, k < p.n_in, xs + token * at.row + t * kTileK + 4 * lane);
+      const bool inside = k < p.n_in;
+      const float s = stage_block(p, entering(p, row, column, k, inside), inside, xs + token * at.row + t * kTileK + 4 * lane);
       if (lane == 0) scales[token * seg_tiles + t] = s;
     }
     sync_block();

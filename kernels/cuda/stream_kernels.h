@@ -120,14 +120,41 @@ struct StreamBlock {
   LARES_DEVICE void stage(const Piece& piece) {
     const int warp = thread() / 32, lane = thread() % 32, along = along_of(piece.p.n_in);
     sync_block();  // nobody reads the last ones any more
-    for (int i = warp; i < piece.n * along; i += kStreamThreads / 32) {
-      const int token = i / along, t = i % along, k = t * kTileK + 4 * lane;
-      const std::int64_t row = piece.row_of ? piece.row_of[token] : piece.x_row + token;
-      const float s = stage_block(piece.p, row, piece.column, k, k < piece.p.n_in, x() + token * plan.row + k);
-      if (lane == 0) scales()[token * along + t] = s;
+    constexpr int kAll = kStreamThreads / 32, kTogether = 4;  // blocks of a warp whose loads are on their way at a time
+    const int blocks = piece.n * along;
+    for (int base = warp; base < blocks; base += kTogether * kAll) {
+      Entering e[kTogether];
+      LARES_UNROLL for (int d = 0; d < kTogether; ++d)
+        if (const int i = base + d * kAll; i < blocks) {
+          const int token = i / along, k = i % along * kTileK + 4 * lane;
+          e[d] = entering(piece.p, piece.row_of ? piece.row_of[token] : piece.x_row + token, piece.column, k, k < piece.p.n_in);
+        }
+      LARES_UNROLL for (int d = 0; d < kTogether; ++d)
+        if (const int i = base + d * kAll; i < blocks) {
+          const int token = i / along, k = i % along * kTileK + 4 * lane;
+          const float s = stage_block(piece.p, e[d], k < piece.p.n_in, x() + token * plan.row + k);
+          if (lane == 0) scales()[i] = s;
+        }
     }
     at.key = piece.key;
     sync_block();
+  }
+
+  // Brings the weights' scales that this block's stretch needs nearer, before it waits; by the warps that will use them.
+  LARES_DEVICE void ask_scales() const {
+    constexpr int kLine = 128;
+    for (int i = 0; i < n_pieces && fetch.cost[i] < fetch.stretch.end; ++i) {
+      if (fetch.cost[i + 1] <= fetch.stretch.begin) continue;
+      const Piece piece = pieces(i);
+      if (piece.p.format != Format::fp8) continue;
+      int begin, end;
+      Fetch<Pieces>::rows(fetch.cost, fetch.stretch, i, row_cost(piece.p), piece.tile_rows, begin, end);
+      if (begin == end) continue;
+      const int along = along_of(piece.p.n_in);
+      const auto block = [&](int tile_row) { return piece.p.scale + static_cast<std::int64_t>((piece.tile_row + tile_row) * kTileRows / kScaleBlock) * along; };
+      const auto* const last = reinterpret_cast<const char*>(block(end - 1) + along);
+      for (const char* at = reinterpret_cast<const char*>(block(begin)) + (thread() - 32 * kStreamWarps) * kLine; at < last; at += 32 * kFoldWarps * kLine) ask_line(at);
+    }
   }
 
   // Row tiles [begin, end) of a piece, in batches: some row tiles whole, or a part of one.
@@ -241,6 +268,7 @@ LARES_DEVICE void stream(const Pieces& pieces, const StreamPlan& plan, int n_pie
     for (int i = 0; i < plan.slots; ++i)
       if (!block.fetch.next(block.slot(warp, i), block.barrier(warp, i), warp, n_pieces)) break;
   }
+  if (warp >= kStreamWarps) block.ask_scales();
   sync_warp();
   if (!Pieces::kWait) wait_for_inputs();
   for (int i = 0; i < n_pieces && cost[i] < stretch.end; ++i) {
