@@ -26,9 +26,9 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
   if (a.n_in % kGroup != 0 || a.x_stride % 8 != 0) return refused("experts_linear: rows are not whole groups");
   if (a.up && (a.codes || !a.quantise || !a.factor)) return refused("experts_linear: gate and up are quantised on entry");
   const ExpertPlan plan = expert_plan(a);
-  if (const int blocks = stream_blocks(); plan.few && blocks > 0)
+  if (const int n_sms = streaming_sms(); plan.few && n_sms > 0)
     if (const StreamPlan by_bytes = stream_plan(a.n_tokens, a.n_in, tile_bytes(a.matrix[0].shared.tiles ? Format::fp8 : a.format)); by_bytes.slots > 0 && plan.y * a.n_matrices <= kPiecesMax)
-      return launch("launch experts_linear", experts_stream_kernel, {blocks}, kStreamThreads, by_bytes.bytes, stream, a, plan.n_jobs, plan.y, by_bytes);
+      return launch("launch experts_linear", experts_stream_kernel, {stream_blocks(by_bytes, n_sms, plan.x * plan.y)}, kStreamThreads, by_bytes.bytes, stream, a, plan.n_jobs, plan.y, by_bytes);
   return launch("launch experts_linear", plan.few ? experts_few_kernel : experts_many_kernel, {plan.x, plan.y}, kLinearThreads,
                 plan.shared_bytes, stream, a, plan.n_jobs);
 }

@@ -26,7 +26,7 @@ struct ExpertPieces {
   }
 };
 
-LARES_KERNEL(kStreamThreads, 1) experts_stream_kernel(const ExpertLinearArgs a, int n_jobs, int n_all, const StreamPlan plan) {
+LARES_KERNEL(kStreamThreads, kStreamBlocks) experts_stream_kernel(const ExpertLinearArgs a, int n_jobs, int n_all, const StreamPlan plan) {
   const ExpertPieces pieces{a, n_jobs, n_all};
   stream(pieces, plan, pieces.n());
 }

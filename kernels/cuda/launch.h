@@ -27,8 +27,8 @@ inline bool overlaps() {
          cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
 }
 
-// Blocks for a launch that streams weights, one an SM; 0: the device has no engine that copies into shared memory.
-inline int stream_blocks() {
+// SMs, where they have an engine that copies into shared memory; else 0.
+inline int streaming_sms() {
   int device = 0, n = 0;
   return overlaps() && cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device) == cudaSuccess ? n : 0;
 }
@@ -56,7 +56,7 @@ Status launch(const char* what, void (*kernel)(Params...), Grid grid, int thread
 
 #else
 
-inline int stream_blocks() { return 5; }
+inline int streaming_sms() { return 5; }
 
 template <class... Params, class... Args>
 Status launch(const char*, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes, Stream, const Args&... args) {

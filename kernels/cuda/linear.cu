@@ -29,9 +29,9 @@ Status linear(std::span<const LinearArgs> together, Stream stream) {
     }
     return {};
   }
-  if (const int blocks = stream_blocks(); blocks > 0)
+  if (const int n_sms = streaming_sms(); n_sms > 0)
     if (const StreamPlan plan = stream_plan(all); plan.slots > 0)
-      return launch("launch linear", linear_stream_kernel, {smaller(blocks, stream_rows(all))}, kStreamThreads, plan.bytes, stream, all, plan);
+      return launch("launch linear", linear_stream_kernel, {stream_blocks(plan, n_sms, stream_rows(all))}, kStreamThreads, plan.bytes, stream, all, plan);
   int blocks = 0, bytes = 0;
   for (int i = 0; i < all.n; ++i) {
     all.item[i].first_block = blocks;

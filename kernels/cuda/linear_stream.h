@@ -30,7 +30,7 @@ struct ProductPieces {
   }
 };
 
-LARES_KERNEL(kStreamThreads, 1) linear_stream_kernel(const Products all, const StreamPlan plan) {
+LARES_KERNEL(kStreamThreads, kStreamBlocks) linear_stream_kernel(const Products all, const StreamPlan plan) {
   const ProductPieces pieces{all};
   stream(pieces, plan, pieces.n());
 }

@@ -153,7 +153,7 @@ struct StreamBlock {
       const int along = along_of(piece.p.n_in);
       const auto block = [&](int tile_row) { return piece.p.scale + static_cast<std::int64_t>((piece.tile_row + tile_row) * kTileRows / kScaleBlock) * along; };
       const auto* const last = reinterpret_cast<const char*>(block(end - 1) + along);
-      for (const char* at = reinterpret_cast<const char*>(block(begin)) + (thread() - 32 * kStreamWarps) * kLine; at < last; at += 32 * kFoldWarps * kLine) ask_line(at);
+      for (const char* line = reinterpret_cast<const char*>(block(begin)) + (thread() - 32 * kStreamWarps) * kLine; line < last; line += 32 * kFoldWarps * kLine) ask_line(line);
     }
   }
 

@@ -9,11 +9,17 @@ namespace lares::kernels::cuda {
 #ifndef LARES_STREAM_RING
 #define LARES_STREAM_RING 64
 #endif
-inline constexpr int kStreamWarps = 16, kFoldWarps = 4;  // those that multiply, and those that add up
+#ifndef LARES_STREAM_WARPS
+#define LARES_STREAM_WARPS 8
+#define LARES_FOLD_WARPS 2
+#define LARES_STREAM_BLOCKS 2
+#endif
+inline constexpr int kStreamWarps = LARES_STREAM_WARPS, kFoldWarps = LARES_FOLD_WARPS;  // those that multiply, and those that add up
 inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
 inline constexpr int kPiecesMax = 128;      // runs of tiles of one matrix by the same tokens
 inline constexpr int kSlotsMax = 8;         // tiles of a warp on their way
 inline constexpr int kRingBytes = LARES_STREAM_RING << 10;
+inline constexpr int kStreamBlocks = LARES_STREAM_BLOCKS;  // an SM's, where they fit
 inline constexpr int kStreamShared = 224 << 10;  // of the 227 KiB a block may have on sm_90
 inline constexpr int kBatchTiles = 32;      // whose sums are folded together
 inline constexpr int kRounds = 2;           // batches of sums that are written or folded at a time
@@ -60,6 +66,11 @@ constexpr StreamPlan stream_plan(const Products& all) {
   StreamPlan plan = stream_plan(all.n_tokens, n_in, slot);
   if (pieces > kPiecesMax) plan.slots = 0;
   return plan;
+}
+// Of a launch, on so many SMs.
+constexpr int stream_blocks(const StreamPlan& plan, int n_sms, int rows) {
+  const int n = n_sms * (plan.bytes <= kStreamShared / kStreamBlocks ? kStreamBlocks : 1);
+  return n < rows ? n : rows;
 }
 constexpr int stream_rows(const Products& all) {  // row tiles
   int n = 0;
