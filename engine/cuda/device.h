@@ -7,6 +7,7 @@
 
 #include "engine/engine.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_inputs.h"
 #include "kernels/cuda/compress.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/hyper.h"
@@ -56,6 +57,7 @@ class Device {
   virtual void linear(std::span<const kc::LinearArgs> together) = 0;
   virtual void rms_norm(const kc::RmsNormArgs& a) = 0;
   virtual void queries(const kc::QueryArgs& a) = 0;
+  virtual void attention_inputs(const kc::AttentionInputsArgs& a) = 0;
   virtual void put_window(const kc::WindowArgs& a) = 0;
   virtual void quantise(const kc::QuantiseArgs& a) = 0;
   virtual void compress(const kc::CompressArgs& a) = 0;
@@ -66,6 +68,7 @@ class Device {
   virtual std::size_t top_k_scratch(int n_tokens, int n_max) = 0;  // words
   virtual void attention(const kc::AttentionArgs& a) = 0;
   virtual void route(const kc::RouteArgs& a) = 0;
+  virtual void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) = 0;
   virtual void group(const kc::GroupArgs& a) = 0;
   virtual void experts_linear(const kc::ExpertLinearArgs& a) = 0;
   virtual void swiglu(const kc::SwigluArgs& a) = 0;

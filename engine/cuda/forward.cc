@@ -119,7 +119,8 @@ void DeviceForward::head(const Step& s) {
   if (s.n_rows == 0) return;
   const auto at = static_cast<std::size_t>(s.n - s.n_rows), D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
   const DeviceHyper& w = w_.hc_head();
-  device_.hyper({.x = ws_.streams + at * S * D, .y = ws_.y + at * D, .post = ws_.post + at * S, .comb = ws_.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
+  const bool few = s.n <= kc::kTokensFew;
+  device_.hyper({.x = ws_.streams + at * S * D, .y = few ? nullptr : ws_.y + at * D, .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{}, .post = ws_.post + at * S, .comb = ws_.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
                  .norm = w_.norm(), .entered = nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
                  .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps});
   for (int r = 0; r < s.n_rows; r += kRowsMax) {
@@ -145,9 +146,9 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, co
     device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
   for (int i = w_.begin(); i < w_.end(); ++i) {
     const DeviceLayer& l = w_.layer(i);
-    boundary(s, l.hc_attn, l.attn_norm, i > w_.begin());
+    boundary(s, l.hc_attn, l.attn_norm, i > w_.begin() ? Leaves::experts : Leaves::nothing);
     attention(s, i);
-    boundary(s, l.hc_ffn, l.ffn_norm, true);
+    boundary(s, l.hc_ffn, l.ffn_norm, Leaves::attention);
     experts(s, i, host);
     if (!go_on) continue;
     device_.synchronise();

@@ -56,11 +56,17 @@ class DeviceForward {
   void write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens);
   bool walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on);
   void run_step(const Step& s, const std::function<void(int)>& host);
-  void boundary(const Step& s, const DeviceHyper& w, const float* norm, bool leaves);
+  // What leaves: nothing, what attention made, or what the experts did.
+  enum class Leaves { nothing, attention, experts };
+  void boundary(const Step& s, const DeviceHyper& w, const float* norm, Leaves leaves);
+  // Few tokens' outputs of experts are summed where they leave; those of tokens from `first` on.
+  kc::ExpertOutputs outputs(const Step& s, int first) const;
   void attention(const Step& s, int i);
   void select(const Step& s, int i);
   void attend(const Step& s, int i);
-  void compress(const Step& s, int i, bool index);
+  kc::CompressArgs compress_args(const Step& s, int i, bool index) const;
+  kc::IndexQueryArgs index_query_args(const Step& s) const;
+  void read_inputs(const Step& s, int i);
   void move_window(const Step& s, int i, bool back);
   void experts(const Step& s, int i, const std::function<void(int)>& host);
   void head(const Step& s);

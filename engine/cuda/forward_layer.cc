@@ -24,10 +24,16 @@ void DeviceForward::product(std::vector<kc::LinearArgs>& to, const kc::Weight& w
   to.push_back(a);
 }
 
+kc::ExpertOutputs DeviceForward::outputs(const Step& s, int first) const {
+  return {.out = ws_.out, .slot_of = ws_.slot_of, .stride = c_.hidden_size, .n_tokens = s.n, .k = c_.num_experts_per_tok, .first = first};
+}
+
 // From one sub-layer to the next: the streams take what it gave, and what enters the next is made of them.
-void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* norm, bool leaves) {
+void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* norm, Leaves leaves) {
+  const bool sums = leaves == Leaves::experts && s.n <= kc::kTokensFew;
   device_.hyper({.x = ws_.streams,
-                 .y = leaves ? ws_.y : nullptr,
+                 .y = leaves == Leaves::nothing || sums ? nullptr : ws_.y,
+                 .experts = sums ? outputs(s, 0) : kc::ExpertOutputs{},
                  .post = ws_.post,
                  .comb = ws_.comb,
                  .fn = w.fn,
@@ -63,40 +69,42 @@ void DeviceForward::move_window(const Step& s, int i, bool back) {
   }
 }
 
-void DeviceForward::compress(const Step& s, int i, bool index) {
+kc::CompressArgs DeviceForward::compress_args(const Step& s, int i, bool index) const {
   const DeviceLayer& l = w_.layer(i);
   const DeviceCompressor& w = index ? l.indexer->compressor : *l.compressor;
   const LayerWeights& host = weights_.layers[static_cast<std::size_t>(i)];
   const int dim = index ? c_.index_head_dim : c_.head_dim;
-  const kc::CompressArgs a{.values = index ? ws_.index_values : ws_.values,
-                           .gates = index ? ws_.index_gates : ws_.gates,
-                           .ape = w.ape,
-                           .norm = w.norm,
-                           .frequencies = w_.frequencies(true),
-                           .places = places(s, i, 0, s.n),
-                           .cells = index ? cells_[static_cast<std::size_t>(i)].index_keys : cells_[static_cast<std::size_t>(i)].entries,
-                           .ratio = host.ratio,
-                           .dim = dim,
-                           .rope_dim = c_.qk_rope_head_dim,
-                           .raw_capacity = (host.ratio == 4 ? 2 * host.ratio : host.ratio) + kRollback,
-                           .index = index,
-                           .eps = c_.rms_norm_eps};
-  device_.compress(a);
-  device_.put_raw(a);
+  return {.values = index ? ws_.index_values : ws_.values,
+          .gates = index ? ws_.index_gates : ws_.gates,
+          .ape = w.ape,
+          .norm = w.norm,
+          .frequencies = w_.frequencies(true),
+          .places = places(s, i, 0, s.n),
+          .cells = index ? cells_[static_cast<std::size_t>(i)].index_keys : cells_[static_cast<std::size_t>(i)].entries,
+          .ratio = host.ratio,
+          .dim = dim,
+          .rope_dim = c_.qk_rope_head_dim,
+          .raw_capacity = (host.ratio == 4 ? 2 * host.ratio : host.ratio) + kRollback,
+          .index = index,
+          .eps = c_.rms_norm_eps};
+}
+
+kc::IndexQueryArgs DeviceForward::index_query_args(const Step& s) const {
+  const int Hi = c_.index_n_heads, Ci = c_.index_head_dim;
+  return {.q = ws_.iq,
+          .w = ws_.iw,
+          .rope = ws_.rope[1],
+          .codes = ws_.index_codes,
+          .scale = ws_.index_scale,
+          .weight = ws_.index_weight,
+          .n_tokens = s.n,
+          .n_heads = Hi,
+          .rope_dim = c_.qk_rope_head_dim,
+          .weight_scale = static_cast<float>(std::pow(Ci, -0.5) * std::pow(Hi, -0.5))};
 }
 
 void DeviceForward::select(const Step& s, int i) {
   const int n_keys = s.entries(4), Hi = c_.index_n_heads, Ci = c_.index_head_dim;
-  device_.index_queries({.q = ws_.iq,
-                         .w = ws_.iw,
-                         .rope = ws_.rope[1],
-                         .codes = ws_.index_codes,
-                         .scale = ws_.index_scale,
-                         .weight = ws_.index_weight,
-                         .n_tokens = s.n,
-                         .n_heads = Hi,
-                         .rope_dim = c_.qk_rope_head_dim,
-                         .weight_scale = static_cast<float>(std::pow(Ci, -0.5) * std::pow(Hi, -0.5))});
   const int together = tokens_scored(n_keys);
   for (int t = 0; t < s.n; t += together) {
     const int m = std::min(together, s.n - t);
@@ -148,6 +156,35 @@ void DeviceForward::attend(const Step& s, int i) {
   }
 }
 
+// What attention reads: queries, the window's cells, and what the layer's compressors and indexer make.
+void DeviceForward::read_inputs(const Step& s, int i) {
+  const DeviceLayer& l = w_.layer(i);
+  const int ratio = weights_.layers[static_cast<std::size_t>(i)].ratio;
+  const bool chooses = s.chooses(c_, ratio);
+  kc::AttentionInputsArgs a{.queries = {.q = ws_.q, .rope = ws_.rope[ratio != 0], .n_tokens = s.n, .n_heads = c_.num_attention_heads, .head_dim = c_.head_dim, .rope_dim = c_.qk_rope_head_dim,
+                                        .eps = c_.rms_norm_eps},
+                            .window = {.kv = ws_.kv,
+                                       .norm = l.kv_norm,
+                                       .rope = ws_.rope[ratio != 0],
+                                       .places = places(s, i, 0, s.n),
+                                       .head_dim = c_.head_dim,
+                                       .rope_dim = c_.qk_rope_head_dim,
+                                       .window_capacity = s.alone ? options_.chunk + c_.sliding_window : DeviceState::window_capacity(c_),
+                                       .eps = c_.rms_norm_eps}};
+  if (l.compressor) a.compress[a.n_compress++] = compress_args(s, i, false);
+  if (l.indexer) a.compress[a.n_compress++] = compress_args(s, i, true);
+  if (chooses) a.index_queries = index_query_args(s);
+  if (s.n <= kc::kTokensFew && !s.alone) return device_.attention_inputs(a);
+  device_.queries(a.queries);
+  if (s.alone) move_window(s, i, false);
+  device_.put_window(a.window);
+  for (int c = 0; c < a.n_compress; ++c) {
+    device_.compress(a.compress[c]);
+    device_.put_raw(a.compress[c]);
+  }
+  if (chooses) device_.index_queries(a.index_queries);
+}
+
 void DeviceForward::attention(const Step& s, int i) {
   const DeviceLayer& l = w_.layer(i);
   const int n = s.n, Q = c_.q_lora_rank, ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, GA = c_.o_groups * c_.o_lora_rank;
@@ -172,19 +209,7 @@ void DeviceForward::attention(const Step& s, int i) {
   product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false);
   if (chooses) product(products, l.indexer->wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.iq, false);
   device_.linear(products);
-  device_.queries({.q = ws_.q, .rope = ws_.rope[ratio != 0], .n_tokens = n, .n_heads = c_.num_attention_heads, .head_dim = c_.head_dim, .rope_dim = c_.qk_rope_head_dim,
-                   .eps = c_.rms_norm_eps});
-  if (s.alone) move_window(s, i, false);
-  device_.put_window({.kv = ws_.kv,
-                      .norm = l.kv_norm,
-                      .rope = ws_.rope[ratio != 0],
-                      .places = places(s, i, 0, n),
-                      .head_dim = c_.head_dim,
-                      .rope_dim = c_.qk_rope_head_dim,
-                      .window_capacity = s.alone ? options_.chunk + c_.sliding_window : DeviceState::window_capacity(c_),
-                      .eps = c_.rms_norm_eps});
-  if (l.compressor) compress(s, i, false);
-  if (l.indexer) compress(s, i, true);
+  read_inputs(s, i);
   if (chooses) select(s, i);
   attend(s, i);
   if (s.alone) move_window(s, i, true);
@@ -215,10 +240,16 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
     product(gate, l.w3.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.up + slots_before, false);
   }
   device_.linear(gate);
-  device_.route({.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,
-                 .factor = c_.routed_scaling_factor});
-  device_.group({.expert = ws_.expert, .weight = ws_.weight, .begin = ws_.begin, .slot_of = ws_.slot_of, .token_of = ws_.token_of, .factor = ws_.factor, .jobs = ws_.jobs,
-                 .n_tokens = n, .n_experts = E, .k = k});
+  const kc::RouteArgs route{.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,
+                            .factor = c_.routed_scaling_factor};
+  const kc::GroupArgs group{.expert = ws_.expert, .weight = ws_.weight, .begin = ws_.begin, .slot_of = ws_.slot_of, .token_of = ws_.token_of, .factor = ws_.factor, .jobs = ws_.jobs,
+                            .n_tokens = n, .n_experts = E, .k = k};
+  if (few) {
+    device_.route_and_group(route, group);
+  } else {
+    device_.route(route);
+    device_.group(group);
+  }
   const auto matrix = [](const DeviceExperts& of, bf16* y) { return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y}; };
   kc::ExpertLinearArgs in{.matrix = {matrix(l.w1, ws_.gate), matrix(l.w3, ws_.up)}, .n_matrices = 2, .format = l.w1.format, .n_out = I, .n_in = D, .x_stride = D,
                           .code_scale_stride = blocks(D), .y_stride = I, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
@@ -237,7 +268,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   else out.x = ws_.gate;
   device_.experts_linear(out);
   if (!l.all_resident) host(i);
-  device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = ws_.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
+  if (!few) device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = ws_.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
 }
 
 }  // namespace lares::engine::cuda

@@ -89,6 +89,7 @@ class GpuDevice : public Device {
   void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, stream_)); }
   void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, stream_)); }
   void queries(const kc::QueryArgs& a) override { must(kc::queries(a, stream_)); }
+  void attention_inputs(const kc::AttentionInputsArgs& a) override { must(kc::attention_inputs(a, stream_)); }
   void put_window(const kc::WindowArgs& a) override { must(kc::put_window(a, stream_)); }
   void quantise(const kc::QuantiseArgs& a) override { must(kc::quantise(a, stream_)); }
   void compress(const kc::CompressArgs& a) override { must(kc::compress(a, stream_)); }
@@ -99,6 +100,7 @@ class GpuDevice : public Device {
   std::size_t top_k_scratch(int n_tokens, int n_max) override { return kc::top_k_scratch(n_tokens, n_max); }
   void attention(const kc::AttentionArgs& a) override { must(kc::attention(a, stream_)); }
   void route(const kc::RouteArgs& a) override { must(kc::route(a, stream_)); }
+  void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { must(kc::route_and_group(a, b, stream_)); }
   void group(const kc::GroupArgs& a) override { must(kc::group(a, stream_)); }
   void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, stream_)); }
   void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, stream_)); }

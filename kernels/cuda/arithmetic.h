@@ -127,7 +127,7 @@ LARES_DEVICE void fp4_bytes(std::uint32_t word, std::uint32_t& first, std::uint3
 }
 
 // Of fp4 weights, without a test of what no checkpoint has: 2^-127 is 0, what is no number infinite.
-LARES_BOTH float fp4_scale(std::uint32_t code) { return float_of(code << 23); }
+LARES_BOTH float fp4_block_scale(std::uint32_t code) { return float_of(code << 23); }
 // 2^(code - 127); a denormal for 0, NaN for 255.
 LARES_BOTH float e8m0(std::uint32_t code) {
   return code == 255 ? float_of(0x7FC00000u) : float_of(code == 0 ? 0x00400000u : code << 23);

@@ -17,7 +17,7 @@ Status rms_norm(const RmsNormArgs& a, Stream stream) {
   if (a.n_rows == 0) return {};
   if (a.dim % 8 != 0 || a.dim > kNormDimMax || a.y_stride % 4 != 0 || a.codes_stride % 4 != 0)
     return refused("rms_norm: the dimension is not a multiple of 8, or too large");
-  return launch("launch rms_norm", rms_norm_kernel, {a.n_rows}, kRowThreads, rms_norm_shared(a.dim), stream, a);
+  return launch("launch rms_norm", rms_norm_kernel, {a.n_rows}, kNormThreads, rms_norm_shared(a.dim), stream, a);
 }
 
 Status queries(const QueryArgs& a, Stream stream) {
@@ -31,7 +31,7 @@ Status queries(const QueryArgs& a, Stream stream) {
 Status put_window(const WindowArgs& a, Stream stream) {
   if (a.places.n_tokens == 0) return {};
   if ((a.head_dim - a.rope_dim) % 64 != 0) return refused("put_window: what is not rotary is not whole blocks of 64");
-  return launch("launch put_window", put_window_kernel, {a.places.n_tokens}, 32, a.head_dim * 4, stream, a);
+  return launch("launch put_window", put_window_kernel, {a.places.n_tokens}, kRowThreads, a.head_dim * 4, stream, a);
 }
 
 Status embed(const EmbedArgs& a, Stream stream) {

@@ -16,6 +16,14 @@ Status group(const GroupArgs& a, Stream stream) {
   return launch("launch group", group_kernel, {a.n_experts + 1}, kGroupThreads, group_shared(a.n_experts), stream, a);
 }
 
+Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream) {
+  if (a.n_tokens == 0) return {};
+  if (a.n_experts > kExpertsMax || a.k > kExpertRanksMax || a.k > a.n_experts)
+    return refused("route: more experts or ranks than the kernel takes");
+  if (a.n_tokens > kTokensFew) return refused("route_and_group: more than few tokens");
+  return launch("launch route_and_group", route_and_group_kernel, {1}, kGroupThreads, route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
+}
+
 Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
   if (a.n_tokens == 0) return {};
   if (a.format != Format::fp4 && a.format != Format::fp8) return refused("experts_linear: experts are fp4 or fp8");

@@ -40,6 +40,8 @@ constexpr int expert_jobs(int n_tokens, int n_experts, int k) {
   return most + slots / kExpertRun;
 }
 Status group(const GroupArgs& a, Stream stream);
+// Both in one launch, of at most kTokensFew tokens.
+Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream);
 
 // One of the experts' matrices.
 struct ExpertMatrix {

@@ -16,17 +16,14 @@ LARES_BOTH bool better(const Candidate& a, const Candidate& b) {
   return a.expert >= 0 && (b.expert < 0 || a.value > b.value || (a.value == b.value && a.expert < b.expert));
 }
 
-// A warp a token: lane l has experts l, l + 32, ...
-LARES_KERNEL(32, 16) route_kernel(const RouteArgs a) {
-  wait_for_inputs();
-  const int t = block_x(), lane = thread();
-  float* const score = shared<float>();
-  for (int e = lane; e < a.n_experts; e += 32) {
-    const double u = a.u[static_cast<std::int64_t>(t) * a.n_experts + e];
-    score[e] = sqrtf(static_cast<float>(fmax(u, 0.0) + log1p(exp(-fabs(u)))));
-  }
-  sync_warp();
-  float total = 0;
+LARES_DEVICE float route_score(float logit) {
+  const double u = logit;
+  return sqrtf(static_cast<float>(fmax(u, 0.0) + log1p(exp(-fabs(u)))));
+}
+// A warp's token, of which all scores are in shared memory: lane l has experts l, l + 32, ...
+LARES_DEVICE void choose_experts(const RouteArgs& a, int t, const float* score) {
+  const int lane = thread() % 32;
+  float total = 0, mine = 0;
   std::uint32_t taken = 0;  // of this lane's experts
   for (int i = 0; i < a.k; ++i) {
     Candidate best{0, -1};
@@ -46,17 +43,20 @@ LARES_KERNEL(32, 16) route_kernel(const RouteArgs a) {
       if (best.expert < 0) best.expert = i;  // no number is better than none: any expert that keeps the rest going
       if (best.expert % 32 == lane) taken |= 1u << best.expert / 32;
     }
-    if (lane == 0) {
-      a.expert[static_cast<std::int64_t>(t) * a.k + i] = best.expert;
-      a.weight[static_cast<std::int64_t>(t) * a.k + i] = score[best.expert];
-    }
+    if (lane == 0) a.expert[static_cast<std::int64_t>(t) * a.k + i] = best.expert;
+    if (lane == i) mine = score[best.expert];
     total += score[best.expert];
   }
+  if (lane < a.k) a.weight[static_cast<std::int64_t>(t) * a.k + lane] = mine / total * a.factor;
+}
+
+// A warp a token.
+LARES_KERNEL(32, 16) route_kernel(const RouteArgs a) {
+  wait_for_inputs();
+  float* const score = shared<float>();
+  for (int e = thread(); e < a.n_experts; e += 32) score[e] = route_score(a.u[static_cast<std::int64_t>(block_x()) * a.n_experts + e]);
   sync_warp();
-  if (lane < a.k) {
-    float& w = a.weight[static_cast<std::int64_t>(t) * a.k + lane];
-    w = w / total * a.factor;
-  }
+  choose_experts(a, block_x(), score);
 }
 
 // Block e places expert e's slots; the last one the shared expert's and the jobs left over. Each counts all routes by itself.
@@ -120,6 +120,59 @@ LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
     }
     next += all;
     sync_block();
+  }
+}
+
+// Few tokens: one block routes them all and groups them, a thread a route.
+constexpr int route_and_group_shared(int n_tokens, int n_experts, int k) { return n_tokens * n_experts * 4 + 2 * n_tokens * k * 4; }
+LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const GroupArgs b) {
+  static_assert(kGroupThreads / 32 >= kTokensFew && kGroupThreads >= kTokensFew * kExpertRanksMax);
+  wait_for_inputs();
+  const int n = a.n_tokens * a.k, warp = thread() / 32;
+  float* const score = shared<float>();
+  auto* const expert = reinterpret_cast<std::int32_t*>(score + a.n_tokens * a.n_experts);
+  std::int32_t* const begins = expert + n;  // whether a route is its expert's first
+  for (int i = thread(); i < a.n_tokens * a.n_experts; i += kGroupThreads) score[i] = route_score(a.u[i]);
+  sync_block();
+  if (warp < a.n_tokens) choose_experts(a, warp, score + warp * a.n_experts);
+  sync_block();
+  if (thread() < n) expert[thread()] = a.expert[thread()];
+  sync_block();
+  for (int of = thread(); of <= a.n_experts; of += kGroupThreads) {
+    int before = 0;
+    for (int j = 0; j < n; ++j) before += expert[j] < of;
+    b.begin[of] = before;
+  }
+  const int i = thread(), e = i < n ? expert[i] : 0;
+  int slot = 0, own = 0, earlier = 0;  // of this expert's routes, all and those before this one
+  for (int j = 0; i < n && j < n; ++j) {
+    own += expert[j] == e;
+    earlier += expert[j] == e && j < i;
+    slot += expert[j] < e || (expert[j] == e && j < i);
+  }
+  if (i < n) begins[i] = earlier == 0;
+  sync_block();
+  int job = 0, distinct = 0;
+  for (int j = 0; j < n; ++j) {
+    job += begins[j] && expert[j] < e;
+    distinct += begins[j];
+  }
+  if (i < n) {
+    b.slot_of[i] = slot;
+    b.token_of[slot] = i / a.k;
+    b.factor[slot] = a.weight[i];
+    if (earlier == 0) {
+      b.jobs[3 * job] = e;
+      b.jobs[3 * job + 1] = slot;
+      b.jobs[3 * job + 2] = own;
+    }
+  }
+  // Jobs left over; and the shared expert's slots.
+  const int jobs = (n < a.n_experts ? n : a.n_experts) + n / kExpertRun;
+  for (int j = distinct + thread(); j < jobs; j += kGroupThreads) b.jobs[3 * j] = b.jobs[3 * j + 1] = b.jobs[3 * j + 2] = 0;
+  if (thread() < a.n_tokens) {
+    b.token_of[n + thread()] = thread();
+    b.factor[n + thread()] = 1.0f;
   }
 }
 

@@ -1,7 +1,7 @@
 // Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers in two launches: leaving the one and the 24
 // products of the other over slices of the streams; then the mixing weights, the next sub-layer's input and its norm.
 //   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one after the other, those sums are added in
-//   ascending order within a slice, and the slices' in ascending order; the squares of what enters are summed by 256 threads and a tree: the
+//   ascending order within a slice, and the slices' in ascending order; the squares of what enters are summed by 512 threads and a tree: the
 //   same for any number of tokens, and another order than the CPU's. What leaves, and the mixing given the products, have the CPU's bits.
 // Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out; fn once.
 #pragma once
@@ -14,10 +14,19 @@ inline constexpr int kHyperStreams = 4;  // hc_mult of the family
 inline constexpr int kHyperSlice = 64;   // dims
 inline constexpr int kHyperRows = 24;    // (2 + S) S
 
+// What experts made of tokens [first, ...) of a launch, to be summed: bf16 of the ranks' slots ascending, then the shared one's, in f32.
+struct ExpertOutputs {
+  const bf16* out = nullptr;              // [n_tokens (k + 1), stride]
+  const std::int32_t* slot_of = nullptr;  // [n_tokens, k]
+  std::int64_t stride = 0;
+  int n_tokens = 0, k = 0, first = 0;
+};
+
 struct HyperArgs {
   bf16* x;  // [n_tokens, 4, dim], in place where something leaves
   // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing.
   const bf16* y;  // [n_tokens, dim]
+  ExpertOutputs experts = {};  // or, with `out`, their sum in place of y
   float* post;    // [n_tokens, 4] in, then out for the next boundary
   float* comb;    // [n_tokens, 4, 4] the same
   // What enters. fn null: nothing (after the last layer).

@@ -184,8 +184,8 @@ LARES_DEVICE void few_rows(const Product& p, int tile_row, const std::int32_t* r
             operands<format, codes_in>(&now.v[0].w[0] + group_words(format) * j, a);
             Vec16 b{{0, 0, 0, 0}};
             if (g < n) b = *reinterpret_cast<const Vec16*>(xs + g * at.row + (t - first) * kTileK + 32 * j + 8 * q);
-            const float s0 = format == Format::fp4 ? fp4_scale(now.scale[0] >> 8 * j & 255) : 1,
-                        s1 = format == Format::fp4 ? fp4_scale(now.scale[1] >> 8 * j & 255) : 1;
+            const float s0 = format == Format::fp4 ? fp4_block_scale(now.scale[0] >> 8 * j & 255) : 1,
+                        s1 = format == Format::fp4 ? fp4_block_scale(now.scale[1] >> 8 * j & 255) : 1;
             add_group<format, codes_in>(sum, s0, s1, a, b);
           }
           LARES_UNROLL for (int i = 0; i < 4; ++i)
@@ -304,7 +304,7 @@ LARES_DEVICE void many_rows(const Product& p, int row0, int row_end, const std::
       float s[2][2];
       LARES_UNROLL for (int m = 0; m < 2; ++m) {
         operands<format, codes_in>(words[m], a[m]);
-        LARES_UNROLL for (int half = 0; half < 2; ++half) s[m][half] = format == Format::fp4 ? fp4_scale(group_scales[m][half] >> 8 * j & 255) : 1;
+        LARES_UNROLL for (int half = 0; half < 2; ++half) s[m][half] = format == Format::fp4 ? fp4_block_scale(group_scales[m][half] >> 8 * j & 255) : 1;
       }
       LARES_UNROLL for (int c = 0; c < kAcross; ++c) {
         const Vec16 b = *reinterpret_cast<const Vec16*>(xs + (first_token + 8 * c + g) * kRow + 32 * j + 8 * q);

@@ -13,7 +13,7 @@ LARES_DEVICE float fold_lanes(float v) {
 }
 LARES_DEVICE float sum_of_squares(const float* row, int dim) {
   float acc = 0;
-  for (int i = thread() % 8; i < dim; i += 8) acc = fmaf(row[i], row[i], acc);
+  LARES_UNROLL_8 for (int i = thread() % 8; i < dim; i += 8) acc = fmaf(row[i], row[i], acc);
   return fold_lanes(acc);
 }
 LARES_DEVICE float rms_root(float squares, int dim, float eps) { return sqrtf(squares / static_cast<float>(dim) + eps); }
@@ -35,11 +35,11 @@ LARES_DEVICE void quantise_block(const float (&v)[4], bool inside, std::uint8_t*
   if (thread() % 32 == 0) *scale = s;
 }
 
-// The normed and turned row [head_dim] -> Q8_64 of what is not rotary, nothing below kAttentionLeast, and the cell.
-LARES_DEVICE void put_cell(const float* row, int head_dim, int rope_dim, std::uint8_t* cell) {
+// The normed and turned row [head_dim] -> Q8_64 of what is not rotary, nothing below kAttentionLeast, and the cell; this warp's share of it.
+LARES_DEVICE void put_cell(const float* row, int head_dim, int rope_dim, std::uint8_t* cell, int warp = 0, int n_warps = 1) {
   const int lane = thread() % 32, n = head_dim - rope_dim, rope_at = (n + n / 64 + 7) / 8 * 8,
             end = (rope_at + 2 * rope_dim + 7) / 8 * 8;
-  for (int b = 0; b < n; b += 64) {
+  for (int b = 64 * warp; b < n; b += 64 * n_warps) {
     float v[2] = {row[b + 2 * lane], row[b + 2 * lane + 1]};
     float most = max2(magnitude(v[1]), max2(magnitude(v[0]), kFp8Least));
     for (int mask = 16; mask > 0; mask /= 2) most = max2(shuffle_xor(most, mask), most);
@@ -57,6 +57,7 @@ LARES_DEVICE void put_cell(const float* row, int head_dim, int rope_dim, std::ui
     *reinterpret_cast<std::uint16_t*>(cell + b + 2 * lane) = static_cast<std::uint16_t>(codes);
     if (lane == 0) cell[n + b / 64] = static_cast<std::uint8_t>(scale);
   }
+  if (warp != n_warps - 1) return;
   for (int i = n + n / 64 + lane; i < rope_at; i += 32) cell[i] = 0;
   for (int i = 2 * lane; i < rope_dim; i += 64)
     *reinterpret_cast<std::uint32_t*>(cell + rope_at + 2 * i) = pair(to_bf16(flushed(row[n + i])), to_bf16(flushed(row[n + i + 1])));

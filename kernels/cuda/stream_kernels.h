@@ -6,12 +6,6 @@
 #include "kernels/cuda/linear_rows.h"
 #include "kernels/cuda/stream_plan.h"
 
-#ifdef __CUDACC__
-#define LARES_UNROLL_SOME _Pragma("unroll 8")
-#else
-#define LARES_UNROLL_SOME
-#endif
-
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 // Row tiles of one matrix that multiply the same tokens: tile_rows of them from tile_row on.
@@ -89,7 +83,7 @@ LARES_DEVICE void tile_sums(float (&sum)[4], const LaneTile<format>& tile, const
     operands<format, codes_in>(&tile.v[0].w[0] + group_words(format) * j, a);
     Vec16 b{{0, 0, 0, 0}};
     if (g < n) b = *reinterpret_cast<const Vec16*>(x + g * row + 32 * j + 8 * q);
-    const float s0 = format == Format::fp4 ? fp4_scale(tile.scale[0] >> 8 * j & 255) : 1, s1 = format == Format::fp4 ? fp4_scale(tile.scale[1] >> 8 * j & 255) : 1;
+    const float s0 = format == Format::fp4 ? fp4_block_scale(tile.scale[0] >> 8 * j & 255) : 1, s1 = format == Format::fp4 ? fp4_block_scale(tile.scale[1] >> 8 * j & 255) : 1;
     add_group<format, codes_in>(sum, s0, s1, a, b);
   }
 }
@@ -222,7 +216,7 @@ struct StreamBlock {
       const float* const from = sums + (u * (t1 - t0) * n + token) * kTileRows + r;
       const float* const by = scales() + token * along;
       const float* const block = format == Format::fp8 ? p.scale + static_cast<std::int64_t>((row < p.n_out ? row : row - r) / kScaleBlock) * along : nullptr;
-      LARES_UNROLL_SOME for (int k = t0; k < t1; ++k)
+      LARES_UNROLL_8 for (int k = t0; k < t1; ++k)
         acc = fmaf(from[(k - t0) * n * kTileRows], product_scale(format, codes_in, format == Format::fp8 ? block[k] : 1.0f, by[k]), acc);
       if (t1 < along) {
         unfinished[token * kTileRows + r] = acc;

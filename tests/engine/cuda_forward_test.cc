@@ -330,7 +330,7 @@ TEST_P(CudaForward, ADecodeStepIsTheseLaunches) {
     std::vector<std::string> layer{"hyper", "linear", "rms_norm", "linear", "queries", "put_window"};
     if (c.ratio(i) != 0) layer.insert(layer.end(), {"compress", "put_raw"});
     if (c.ratio(i) == 4) layer.insert(layer.end(), {"compress", "put_raw", "index_queries", "index_scores", "top_k"});
-    layer.insert(layer.end(), {"attention", "linear", "linear", "hyper", "linear", "route", "group", "experts_linear", "experts_linear", "combine"});
+    layer.insert(layer.end(), {"attention", "linear", "linear", "hyper", "linear", "route", "group", "experts_linear", "experts_linear"});
     EXPECT_LE(layer.size(), 28u);
     want.insert(want.end(), layer.begin(), layer.end());
   }

@@ -20,6 +20,7 @@ class EmulatedDevice : public HostDevice {
   }
   void rms_norm(const kc::RmsNormArgs& a) override { launch("rms_norm", [=] { return kc::rms_norm(a, nullptr); }); }
   void queries(const kc::QueryArgs& a) override { launch("queries", [=] { return kc::queries(a, nullptr); }); }
+  void attention_inputs(const kc::AttentionInputsArgs& a) override { launch("attention_inputs", [=] { return kc::attention_inputs(a, nullptr); }); }
   void put_window(const kc::WindowArgs& a) override { launch("put_window", [=] { return kc::put_window(a, nullptr); }); }
   void quantise(const kc::QuantiseArgs& a) override { launch("quantise", [=] { return kc::quantise(a, nullptr); }); }
   void compress(const kc::CompressArgs& a) override { launch("compress", [=] { return kc::compress(a, nullptr); }); }
@@ -30,6 +31,7 @@ class EmulatedDevice : public HostDevice {
   std::size_t top_k_scratch(int n_tokens, int n_max) override { return kc::top_k_scratch(n_tokens, n_max); }
   void attention(const kc::AttentionArgs& a) override { launch("attention", [=] { return kc::attention(a, nullptr); }); }
   void route(const kc::RouteArgs& a) override { launch("route", [=] { return kc::route(a, nullptr); }); }
+  void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { launch("route_and_group", [=] { return kc::route_and_group(a, b, nullptr); }); }
   void group(const kc::GroupArgs& a) override { launch("group", [=] { return kc::group(a, nullptr); }); }
   void experts_linear(const kc::ExpertLinearArgs& a) override { launch("experts_linear", [=] { return kc::experts_linear(a, nullptr); }); }
   void swiglu(const kc::SwigluArgs& a) override { launch("swiglu", [=] { return kc::swiglu(a, nullptr); }); }

@@ -53,6 +53,15 @@ void encode(const kernels::Kernels& k, Floats row, std::uint8_t* codes, float* s
     }
   }
 }
+Floats sum_of_experts(const kernels::Kernels& k, const kc::ExpertOutputs& a, int t, int dim) {
+  Floats y = row_of(a.out + at(a.slot_of[at(t, a.k)], a.stride), dim);
+  for (int i = 1; i <= a.k; ++i) {
+    const Floats more = row_of(a.out + at(i < a.k ? a.slot_of[at(t, a.k) + static_cast<std::size_t>(i)] : a.n_tokens * a.k + t, a.stride), dim);
+    for (std::size_t c = 0; c < y.size(); ++c) y[c] += more[c];
+  }
+  k.round_bf16(y.data(), dim);
+  return y;
+}
 Floats decode(const std::uint8_t* codes, const float* scale, int n) {
   Floats out(static_cast<std::size_t>(n));
   for (int i = 0; i < n; ++i) out[static_cast<std::size_t>(i)] = kernels::e4m3_value(codes[i]) * scale[i / 128];
@@ -164,8 +173,8 @@ void HostDevice::hyper(const kc::HyperArgs& a) {
     const int S = kc::kHyperStreams, D = a.dim;
     for (int t = 0; t < a.n_tokens; ++t) {
       Floats x = row_of(a.x + at(t, S * D), S * D);
-      if (a.y) {
-        const Floats y = row_of(a.y + at(t, D), D);
+      if (a.y || a.experts.out) {
+        const Floats y = a.y ? row_of(a.y + at(t, D), D) : sum_of_experts(k_, a.experts, a.experts.first + t, D);
         k_.hyper_leave({.x = x.data(), .y = y.data(), .post = a.post + at(t, S), .comb = a.comb + at(t, S * S), .n_tokens = 1, .n_streams = S, .dim = D, .round_bf16 = true});
         put(x, a.x + at(t, S * D));
       }
@@ -233,6 +242,17 @@ void HostDevice::queries(const kc::QueryArgs& a) {
       put(q, row);
     }
   });
+}
+
+void HostDevice::attention_inputs(const kc::AttentionInputsArgs& a) {
+  EXPECT_LE(a.queries.n_tokens, kc::kTokensFew);
+  queries(a.queries);
+  put_window(a.window);
+  for (int i = 0; i < a.n_compress; ++i) {
+    compress(a.compress[i]);
+    put_raw(a.compress[i]);
+  }
+  if (a.index_queries.n_tokens > 0) index_queries(a.index_queries);
 }
 
 void HostDevice::put_window(const kc::WindowArgs& a) {
@@ -418,6 +438,12 @@ void HostDevice::route(const kc::RouteArgs& a) {
   });
 }
 
+void HostDevice::route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) {
+  EXPECT_LE(a.n_tokens, kc::kTokensFew);
+  route(a);
+  group(b);
+}
+
 void HostDevice::group(const kc::GroupArgs& a) {
   run("group", [=] {
     std::fill_n(a.begin, a.n_experts + 1, 0);
@@ -491,15 +517,8 @@ void HostDevice::swiglu(const kc::SwigluArgs& a) {
 
 void HostDevice::combine(const kc::CombineArgs& a) {
   run("combine", [=, this] {
-    for (int t = 0; t < a.n_tokens; ++t) {
-      Floats y = row_of(a.out + at(a.slot_of[at(t, a.k)], a.stride), a.dim);
-      for (int i = 1; i <= a.k; ++i) {
-        const Floats more = row_of(a.out + at(i < a.k ? a.slot_of[at(t, a.k) + static_cast<std::size_t>(i)] : a.n_tokens * a.k + t, a.stride), a.dim);
-        for (std::size_t c = 0; c < y.size(); ++c) y[c] += more[c];
-      }
-      k_.round_bf16(y.data(), a.dim);
-      put(y, a.y + at(t, a.dim));
-    }
+    const kc::ExpertOutputs experts{.out = a.out, .slot_of = a.slot_of, .stride = a.stride, .n_tokens = a.n_tokens, .k = a.k, .first = 0};
+    for (int t = 0; t < a.n_tokens; ++t) put(sum_of_experts(k_, experts, t, a.dim), a.y + at(t, a.dim));
   });
 }
 

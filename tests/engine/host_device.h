@@ -43,6 +43,7 @@ class HostDevice : public cuda::Device {
   void linear(std::span<const kc::LinearArgs> together) override;
   void rms_norm(const kc::RmsNormArgs& a) override;
   void queries(const kc::QueryArgs& a) override;
+  void attention_inputs(const kc::AttentionInputsArgs& a) override;
   void put_window(const kc::WindowArgs& a) override;
   void quantise(const kc::QuantiseArgs& a) override;
   void compress(const kc::CompressArgs& a) override;
@@ -53,6 +54,7 @@ class HostDevice : public cuda::Device {
   std::size_t top_k_scratch(int n_tokens, int n_max) override;
   void attention(const kc::AttentionArgs& a) override;
   void route(const kc::RouteArgs& a) override;
+  void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override;
   void group(const kc::GroupArgs& a) override;
   void experts_linear(const kc::ExpertLinearArgs& a) override;
   void swiglu(const kc::SwigluArgs& a) override;

@@ -92,7 +92,7 @@ TEST(CudaElementwise, RmsNormHasTheCpusBits) {
                         .dim = dim,
                         .eps = 1e-6f};
     in_every_order(
-        {rows}, kRowThreads, static_cast<std::size_t>(rms_norm_shared(dim)), [&] { y.poison(), codes.poison(), scale.poison(); },
+        {rows}, kNormThreads, static_cast<std::size_t>(rms_norm_shared(dim)), [&] { y.poison(), codes.poison(), scale.poison(); },
         [&] { rms_norm_kernel(a); }, [&] { return std::tuple(y.values(), codes.values(), scale.values()); });
     EXPECT_EQ(y.values(), halves(want)) << dim;
     const Quantised q = quantised(halves(want), rows, dim);
@@ -168,7 +168,7 @@ TEST(CudaElementwise, WindowCellsHaveTheCpusBytes) {
                      .window_capacity = capacity,
                      .eps = 1e-6f};
   in_every_order(
-      {n}, 32, dim * 4,
+      {n}, kRowThreads, dim * 4,
       [&] {
         for (auto& s : sequences) std::fill(s.window.begin(), s.window.end(), static_cast<std::uint8_t>(0xA5));
       },

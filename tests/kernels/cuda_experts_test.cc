@@ -99,6 +99,32 @@ Groups grouped(const Routes& r, int n, int E, int k) {
       });
 }
 
+TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
+  for (const auto& [n, E, k] : {std::tuple{1, 256, 6}, {8, 256, 6}, {8, 8, 2}, {5, 3, 3}}) {
+    const Routes apart = routed(n, E, k, nullptr, nullptr, 43);
+    const Groups want = grouped(apart, n, E, k);
+    auto u = normals(static_cast<std::size_t>(n) * E, 43, 4);
+    auto bias = normals(static_cast<std::size_t>(E), 44);
+    for (int e = 0; e + 1 < E; e += 2) {  // as routed() has them
+      u[static_cast<std::size_t>(e)] = u[static_cast<std::size_t>(e + 1)] = 3;
+      bias[static_cast<std::size_t>(e + 1)] = bias[static_cast<std::size_t>(e)];
+    }
+    const std::size_t slots = static_cast<std::size_t>(n) * k;
+    Guarded<std::int32_t> expert(slots), begin(static_cast<std::size_t>(E) + 1), slot_of(slots), token_of(slots + n), jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
+    Guarded<float> weight(slots), factor(slots + n);
+    const RouteArgs a{.u = u.data(), .bias = bias.data(), .given = nullptr, .tokens = nullptr, .expert = expert.data(), .weight = weight.data(), .n_tokens = n, .n_experts = E, .k = k, .factor = 1.5f};
+    const GroupArgs b{.expert = expert.data(), .weight = weight.data(), .begin = begin.data(), .slot_of = slot_of.data(), .token_of = token_of.data(), .factor = factor.data(), .jobs = jobs.data(),
+                      .n_tokens = n, .n_experts = E, .k = k};
+    const auto got = in_every_order(
+        {1}, kGroupThreads, static_cast<std::size_t>(route_and_group_shared(n, E, k)),
+        [&] { expert.poison(), weight.poison(), begin.poison(), slot_of.poison(), token_of.poison(), jobs.poison(), factor.poison(); },
+        [&] { route_and_group_kernel(a, b); }, [&] { return Groups{begin.values(), slot_of.values(), token_of.values(), jobs.values(), factor.values()}; });
+    EXPECT_EQ(got, want) << n << " tokens of " << E;
+    EXPECT_EQ(expert.values(), apart.expert);
+    EXPECT_EQ(weight.values(), apart.weight);
+  }
+}
+
 TEST(CudaExperts, GroupGivesEverySlotOnceInOrderOfTokens) {
   for (const auto& [n, E, k] : {std::tuple{1, 8, 2}, {8, 256, 6}, {200, 8, 6}, {300, 5, 1}}) {
     Routes r;

@@ -1,4 +1,5 @@
 // Bodies of hyper(), emulated: what leaves has the CPU's bits, what enters is compared with float64, and no token sees another.
+#include "kernels/cuda/experts_kernels.h"
 #include "kernels/cuda/hyper_kernels.h"
 #include "tests/kernels/cuda_emulation.h"
 
@@ -77,6 +78,30 @@ Out run(const Case& c, const Weights& w, const std::vector<std::uint16_t>& x, co
     EXPECT_TRUE(result() == first) << "depends on the order of threads";
   }
   return first;
+}
+
+// What experts made is summed where it leaves, as combine() sums it.
+TEST(CudaHyperExperts, LeaveAsTheirSum) {
+  constexpr int n = 3, k = 4, dim = 128, first = 1;
+  const Weights w(dim, false);
+  const auto out = halves(normals((n + first) * (k + 1) * dim, 64, 100));
+  const std::vector<std::int32_t> slot_of{7, 0, 3, 11, 1, 2, 10, 9, 4, 5, 6, 8, 15, 14, 13, 12};
+  Guarded<std::uint16_t> y((n + first) * dim);
+  const CombineArgs sum{.out = out.data(), .slot_of = slot_of.data(), .y = y.data(), .stride = dim, .n_tokens = n + first, .k = k, .dim = dim};
+  simt::Machine::get().run({1, n + first}, 256, 0, simt::Order::ascending, [&] { combine_kernel(sum); });
+  const auto x = halves(normals(n * S * dim, 25));
+  const auto post = normals(n * S, 27), comb = normals(n * S * S, 28, 0.3f);
+  const auto leave = [&](const bf16* leaving, const ExpertOutputs& experts) {
+    auto streams = x;
+    auto p = post, c = comb;
+    const HyperArgs a{.x = streams.data(), .y = leaving, .experts = experts, .post = p.data(), .comb = c.data(), .fn = nullptr, .base = nullptr, .scale = nullptr, .norm = nullptr, .entered = nullptr,
+                      .normed = nullptr, .codes = nullptr, .code_scale = nullptr, .partial = nullptr, .n_tokens = n, .dim = dim, .iters = 1, .head = false, .eps = 0, .norm_eps = 0, .rms_eps = 0};
+    simt::Machine::get().run({dim / kHyperSlice, 1}, kSliceThreads, static_cast<std::size_t>(slice_shared(n)), simt::Order::scattered, [&] { hyper_slice_kernel(a); });
+    return streams;
+  };
+  const auto want = leave(y.data() + first * dim, {});
+  EXPECT_NE(want, x);
+  EXPECT_EQ(leave(nullptr, {.out = out.data(), .slot_of = slot_of.data(), .stride = dim, .n_tokens = n + first, .k = k, .first = first}), want);
 }
 
 class CudaHyper : public testing::TestWithParam<Case> {};

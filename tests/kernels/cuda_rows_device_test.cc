@@ -68,7 +68,7 @@ TEST(CudaRowsDevice, QuantiseAndNorms) {
   const auto norm_args = [&](bool d) {
     return RmsNormArgs{x.on(d), w.on(d), y.on(d), codes.on(d), scale.on(d), dim, dim, dim, blocks, rows, dim, 1e-6f};
   };
-  simt::Machine::get().run({rows}, kRowThreads, static_cast<std::size_t>(rms_norm_shared(dim)), kOrder,
+  simt::Machine::get().run({rows}, kNormThreads, static_cast<std::size_t>(rms_norm_shared(dim)), kOrder,
                            [&] { rms_norm_kernel(norm_args(false)); });
   LARES_EXPECT_OK(rms_norm(norm_args(true), nullptr));
   expect_same(y.device_values(), y.host_values(), "normed rows");
@@ -94,7 +94,7 @@ TEST(CudaRowsDevice, QueriesWindowAndTable) {
   LARES_EXPECT_OK(queries(query_args(true), nullptr));
   expect_same(q.device_values(), q.host_values(), "queries");
   const auto window_args = [&](bool d) { return WindowArgs{kv.on(d), norm.on(d), table.on(d), s.places(d), C, R, capacity, 1e-6f}; };
-  simt::Machine::get().run({n}, 32, C * 4, kOrder, [&] { put_window_kernel(window_args(false)); });
+  simt::Machine::get().run({n}, kRowThreads, C * 4, kOrder, [&] { put_window_kernel(window_args(false)); });
   LARES_EXPECT_OK(put_window(window_args(true), nullptr));
   expect_same(s.window.device_values(), s.window.host_values(), "window cells");
 }
@@ -132,7 +132,7 @@ TEST(CudaRowsDevice, HyperConnections) {
         norm(normals(static_cast<std::size_t>(dim), 18)), code_scale(rows * (dim / 128)), partial(hyper_partials(n, dim));
     Mirror<std::uint8_t> codes(rows * dim);
     const auto args = [&, n_ = n, dim_ = dim](bool d) {
-      return HyperArgs{x.on(d),       y.on(d),    post.on(d),    comb.on(d),   fn.on(d),    base.on(d),
+      return HyperArgs{x.on(d),       y.on(d),    {},            post.on(d),    comb.on(d),   fn.on(d),    base.on(d),
                        scale.on(d),   norm.on(d), entered.on(d), normed.on(d), codes.on(d), code_scale.on(d),
                        partial.on(d), n_,         dim_,          20,           false,       1e-6f,
                        1e-6f,         1e-6f};
