@@ -7,11 +7,17 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 LARES_BOTH float bf16_value(std::uint32_t bits) { return float_of(bits << 16); }
-// Nearest bf16, ties to even, as its bits; NaN stays NaN.
+// Nearest bf16, ties to even, as its bits; NaN stays NaN, on a device always the same one.
 LARES_BOTH std::uint16_t to_bf16(float x) {
+#ifdef __CUDA_ARCH__
+  std::uint16_t r;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));
+  return r;
+#else
   const std::uint32_t u = bits_of(x);
   if (x != x) return static_cast<std::uint16_t>(u >> 16 | 0x40);
   return static_cast<std::uint16_t>((u + 0x7FFFu + (u >> 16 & 1u)) >> 16);
+#endif
 }
 LARES_BOTH float bf16_rounded(float x) { return bf16_value(to_bf16(x)); }
 LARES_BOTH std::uint32_t pair(std::uint16_t low, std::uint16_t high) { return low | static_cast<std::uint32_t>(high) << 16; }

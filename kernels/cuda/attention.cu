@@ -15,7 +15,7 @@ Status run(const AttentionArgs& a, Stream stream) {
                               attention_shared(C), stream, a, n_blocks);
       !s.ok())
     return s;
-  return launch("launch attention", attention_fold_kernel, {a.n_heads, n}, 128, 0, stream, a, n_blocks);
+  return launch("launch attention", attention_fold_kernel, {a.n_heads, n}, kFoldThreads, kFoldShared, stream, a, n_blocks);
 }
 
 }  // namespace

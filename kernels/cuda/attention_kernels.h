@@ -16,10 +16,10 @@ inline constexpr int kMatrixPad = 8;  // values behind a row, so that eight rows
 inline constexpr int kWeightRow = kAttentionBlock + kMatrixPad;
 
 // Shared memory: q [heads, dim + pad] and rows [64, dim + pad] bf16, weights [heads, 64 + pad] bf16, the shares' maxima and sums
-// [shares, heads], and the token's rows.
+// [shares, heads], the token's rows, and where a block's cells are.
 constexpr int attention_shared(int head_dim) {
   const int heads = attention_heads(head_dim);
-  return (heads + 64) * (head_dim + kMatrixPad) * 2 + heads * kWeightRow * 2 + 2 * attention_shares(head_dim) * heads * 4 + 64;
+  return (heads + 64) * (head_dim + kMatrixPad) * 2 + heads * kWeightRow * 2 + 2 * attention_shares(head_dim) * heads * 4 + 64 + 8 * kAttentionBlock;
 }
 
 // The rows a token attends.
@@ -28,7 +28,7 @@ struct TokenRows {
   int window_blocks, n_entries, n_blocks;
   bool chosen;
 };
-static_assert(sizeof(TokenRows) <= 64);
+static_assert(sizeof(TokenRows) <= 64 && sizeof(TokenRows) % 8 == 0);
 LARES_DEVICE TokenRows token_rows(const AttentionArgs& a, int t) {
   const std::int64_t p = a.places.position[t];
   const Part& part = a.places.parts[a.places.part[t]];
@@ -43,22 +43,37 @@ LARES_DEVICE TokenRows token_rows(const AttentionArgs& a, int t) {
   return r;
 }
 
-// Cell -> bf16 values, by one warp; null: zeros.
+// A lane's words of a cell: codes of every 32nd word, their scales, and the rotary values.
 template <int C>
-LARES_DEVICE void unpack_cell(const std::uint8_t* cell, int rope_dim, std::uint16_t* to) {
+struct CellWords {
+  static constexpr int kCodes = (C / 4 + 31) / 32, kTurned = 2;  // rope_dim is at most 128
+  std::uint32_t codes[kCodes], turned[kTurned], scale[kCodes];
+};
+// By one warp; null: zeros.
+template <int C>
+LARES_DEVICE void load_cell(CellWords<C>& w, const std::uint8_t* cell, int rope_dim) {
   const int lane = thread() % 32, n = C - rope_dim, rope_at = (n + n / 64 + 7) / 8 * 8;
-  for (int w = lane; w < n / 4; w += 32) {
-    Vec8 out{{0, 0}};
-    if (cell) {
-      const std::uint32_t codes = reinterpret_cast<const std::uint32_t*>(cell)[w], s = cell[n + w / 16];
-      const std::uint32_t scale = s == 0 ? 0x00400040u : s << 7 | s << 23;  // 2^(s - 127); 255 with codes of 0 makes NaN
-      out.w[0] = multiply_bf16(times_2_120(e4m3_bf16(spread_low(codes))), scale);
-      out.w[1] = multiply_bf16(times_2_120(e4m3_bf16(spread_high(codes))), scale);
+  LARES_UNROLL for (int i = 0; i < CellWords<C>::kCodes; ++i)
+    if (const int at = lane + 32 * i; at < n / 4) {
+      w.codes[i] = cell ? reinterpret_cast<const std::uint32_t*>(cell)[at] : 0;
+      w.scale[i] = cell ? cell[n + at / 16] : 0;
     }
-    *reinterpret_cast<Vec8*>(to + 4 * w) = out;
-  }
-  for (int w = lane; w < rope_dim / 2; w += 32)
-    *reinterpret_cast<std::uint32_t*>(to + n + 2 * w) = cell ? *reinterpret_cast<const std::uint32_t*>(cell + rope_at + 4 * w) : 0;
+  LARES_UNROLL for (int i = 0; i < CellWords<C>::kTurned; ++i)
+    if (const int at = lane + 32 * i; at < rope_dim / 2) w.turned[i] = cell ? *reinterpret_cast<const std::uint32_t*>(cell + rope_at + 4 * at) : 0;
+}
+// ... as bf16 values.
+template <int C>
+LARES_DEVICE void put_values(const CellWords<C>& w, int rope_dim, std::uint16_t* to) {
+  const int lane = thread() % 32, n = C - rope_dim;
+  LARES_UNROLL for (int i = 0; i < CellWords<C>::kCodes; ++i)
+    if (const int at = lane + 32 * i; at < n / 4) {
+      const std::uint32_t s = w.scale[i];
+      const std::uint32_t scale = s == 0 ? 0x00400040u : s << 7 | s << 23;  // 2^(s - 127); 255 with codes of 0 makes NaN
+      *reinterpret_cast<Vec8*>(to + 4 * at) = Vec8{{multiply_bf16(times_2_120(e4m3_bf16(spread_low(w.codes[i]))), scale),
+                                                    multiply_bf16(times_2_120(e4m3_bf16(spread_high(w.codes[i]))), scale)}};
+    }
+  LARES_UNROLL for (int i = 0; i < CellWords<C>::kTurned; ++i)
+    if (const int at = lane + 32 * i; at < rope_dim / 2) *reinterpret_cast<std::uint32_t*>(to + n + 2 * at) = w.turned[i];
 }
 
 // A fold: what earlier blocks have, and a block's own.
@@ -111,6 +126,7 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   auto* const tops = reinterpret_cast<float*>(ps + kHeads * kWeightRow);  // [shares, heads]
   float* const totals = tops + kHeads * kShares;
   auto* const held = reinterpret_cast<TokenRows*>(totals + kHeads * kShares);  // in nobody's registers
+  auto* const cells = reinterpret_cast<const std::uint8_t**>(held + 1);
   if (thread() == 0) *held = token_rows(a, t);
   sync_block();
   const TokenRows& rows = *held;
@@ -136,14 +152,22 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
                             (block_first + kAttentionBlock - 1 < rows.last ? block_first + kAttentionBlock - 1 : rows.last) - low) +
                             1
                       : smaller(kAttentionBlock, rows.n_entries - rank0);
-    for (int i = warp; i < kAttentionBlock; i += kAttentionThreads / 32) {
+    if (thread() < kAttentionBlock) {  // where they are, all at once
+      const int i = thread();
       const std::uint8_t* cell = nullptr;
       if (i < n && window) cell = part.window + (low + i) % a.window_capacity * cell_bytes;
       else if (i < n) {
         const int j = rows.chosen ? a.chosen[static_cast<std::int64_t>(t) * a.k + rank0 + i] : rank0 + i;
         cell = part.pages[j / a.entries.per_page] + a.entries.offset + static_cast<std::int64_t>(j % a.entries.per_page) * cell_bytes;
       }
-      unpack_cell<C>(cell, a.rope_dim, ks + i * kRow);
+      cells[i] = cell;
+    }
+    sync_block();
+    constexpr int kWarps = kAttentionThreads / 32, kTogether = 4;  // cells of a warp on their way
+    for (int i0 = warp; i0 < kAttentionBlock; i0 += kTogether * kWarps) {
+      CellWords<C> words[kTogether];
+      LARES_UNROLL for (int d = 0; d < kTogether; ++d) load_cell<C>(words[d], cells[i0 + d * kWarps], a.rope_dim);
+      LARES_UNROLL for (int d = 0; d < kTogether; ++d) put_values<C>(words[d], a.rope_dim, ks + (i0 + d * kWarps) * kRow);
     }
     sync_block();
     // Scores of 16 heads with its share of the rows, a warp.
@@ -233,31 +257,64 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   }
 }
 
-// Block (x: head, y: token): the blocks left to right. A thread has two columns at a time.
-LARES_KERNEL(128, 8) attention_fold_kernel(const AttentionArgs a, int n_blocks) {
+// Block (x: head, y: token): the blocks left to right. A thread has two columns.
+inline constexpr int kFoldThreads = 256, kFoldAhead = 8, kFoldBlocks = 512;  // blocks whose factors are held at a time
+LARES_KERNEL(kFoldThreads, 4) attention_fold_kernel(const AttentionArgs a, int n_blocks) {
   wait_for_inputs();
-  const int h = block_x(), t = block_y(), n = token_rows(a, t).n_blocks;
-  for (int c = 2 * thread(); c < a.head_dim; c += 256) {
-    float m = 0, l = 0, v[2] = {0, 0};
-    for (int b = 0; b < n; ++b) {
-      const float* const own = partial_values(a, n_blocks, t, b, h) + c;
-      const float* const sums = partial_sums(a, n_blocks, t, b, h);
-      if (b == 0) {
-        m = sums[0];
-        l = sums[1];
-        v[0] = own[0];
-        v[1] = own[1];
-        continue;
-      }
-      const Fold f = fold(m, sums[0]);
-      m = f.m;
-      l = folded(l, sums[1], f);
-      v[0] = folded(v[0], own[0], f);
-      v[1] = folded(v[1], own[1], f);
+  const int h = block_x(), t = block_y(), n = token_rows(a, t).n_blocks, c = 2 * thread();
+  float* const own_m = shared<float>();  // then the block's own factor
+  float* const own_l = own_m + kFoldBlocks;
+  float* const tops = own_l + kFoldBlocks;  // up to and with each; then what is multiplied by it
+  const bool has = c < a.head_dim;
+  float m = 0, l = 0, v[2] = {0, 0};
+  for (int first = 0; first < n; first += kFoldBlocks) {
+    const int here = smaller(kFoldBlocks, n - first);
+    for (int i = thread(); i < here; i += kFoldThreads) {
+      const Vec8 s = *reinterpret_cast<const Vec8*>(partial_sums(a, n_blocks, t, first + i, h));
+      own_m[i] = float_of(s.w[0]);
+      own_l[i] = float_of(s.w[1]);
     }
-    put_output(a, t, h, c, v[0], v[1], l + exponential(a.sink[h] - m));
+    sync_block();
+    if (thread() == 0) {
+      float top = m;
+      LARES_UNROLL_8 for (int i = 0; i < here; ++i) tops[i] = top = first + i == 0 ? own_m[0] : max2(top, own_m[i]);
+    }
+    sync_block();
+    Fold f[kFoldBlocks / kFoldThreads];
+    LARES_UNROLL for (int d = 0; d < kFoldBlocks / kFoldThreads; ++d)
+      if (const int i = thread() + d * kFoldThreads; i < here)
+        f[d] = first + i == 0 ? Fold{own_m[0], 0, 1} : fold(i == 0 ? m : tops[i - 1], own_m[i]);
+    m = tops[here - 1];
+    sync_block();
+    LARES_UNROLL for (int d = 0; d < kFoldBlocks / kFoldThreads; ++d)
+      if (const int i = thread() + d * kFoldThreads; i < here) {
+        own_m[i] = f[d].own;
+        tops[i] = f[d].earlier;
+      }
+    sync_block();
+    for (int base = 0; base < here; base += kFoldAhead) {
+      Vec8 own[kFoldAhead];
+      LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i)
+        if (has && base + i < here) own[i] = *reinterpret_cast<const Vec8*>(partial_values(a, n_blocks, t, first + base + i, h) + c);
+      LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i)
+        if (const int b = base + i; b < here) {
+          if (first + b == 0) {
+            l = own_l[0];
+            v[0] = float_of(own[0].w[0]);
+            v[1] = float_of(own[0].w[1]);
+            continue;
+          }
+          const Fold by{0, tops[b], own_m[b]};
+          l = folded(l, own_l[b], by);
+          v[0] = folded(v[0], float_of(own[i].w[0]), by);
+          v[1] = folded(v[1], float_of(own[i].w[1]), by);
+        }
+    }
+    sync_block();  // before the factors are written again
   }
+  if (has) put_output(a, t, h, c, v[0], v[1], l + exponential(a.sink[h] - m));
 }
+inline constexpr int kFoldShared = 3 * kFoldBlocks * 4;
 
 // With few tokens the blocks of rows are shared out; with many there are enough blocks as it is.
 inline constexpr int kAttentionApart = 64 * 64;  // (token, head) pairs

@@ -22,7 +22,8 @@ LARES_DEVICE void key_bytes(std::uint32_t word, std::uint32_t& first, std::uint3
 }
 
 inline constexpr int kScoreThreads = 256;
-inline constexpr int kScoreKeys = 512;            // of a block: four times 16 a warp
+inline constexpr int kScoreKeysFew = 128, kScoreKeys = 512;  // of a block: 16 a warp, or four times 16
+LARES_BOTH constexpr int score_keys(int n_keys_max) { return n_keys_max <= 128 * kScoreKeysFew ? kScoreKeysFew : kScoreKeys; }
 inline constexpr int kScoreRow = kIndexDim + 32;  // of a query in shared memory
 constexpr int padded_heads(int n_heads) { return (n_heads + 7) / 8 * 8; }
 constexpr int score_shared(int n_heads) {
@@ -33,10 +34,10 @@ constexpr int score_shared(int n_heads) {
 // Block (x: keys, y: token).
 LARES_KERNEL(kScoreThreads, 2) index_scores_kernel(const IndexScoreArgs a) {
   wait_for_inputs();
-  const int t = block_y(), first = block_x() * kScoreKeys, heads = (a.n_heads + 7) / 8 * 8;
+  const int t = block_y(), of_block = score_keys(a.n_keys_max), first = block_x() * of_block, heads = (a.n_heads + 7) / 8 * 8;
   const std::int64_t seen = (a.places.position[t] + 1) / 4;
   if (first >= seen) return;
-  const int n_keys = static_cast<int>(seen - first < kScoreKeys ? seen - first : kScoreKeys);
+  const int n_keys = static_cast<int>(seen - first < of_block ? seen - first : of_block);
   const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4;
   const std::uint8_t* const* const pages = a.places.parts[a.places.part[t]].pages;
   auto* const qs = shared<std::uint16_t>();
@@ -215,15 +216,15 @@ LARES_KERNEL(kTopThreads, 4) top_choose_kernel(const TopKArgs a) {
   auto* const fine = shared<std::uint32_t>();     // [32] of all slices
   std::uint32_t* const before = fine + kTopFine;  // [33] of those before this one
   std::uint32_t* const of_warp = before + kTopOfSlice;
-  if (thread() < kTopOfSlice) {
-    std::uint32_t all = 0, earlier = 0;
-    for (int s = 0; s * kTopSlice < row.n; ++s) {
-      const std::uint32_t v = row.scratch[kTopHead + s * kTopOfSlice + thread()];
-      if (s < block_x()) earlier += v;
-      all += v;
-    }
-    before[thread()] = earlier;
-    if (thread() > 0) fine[thread() - 1] = all;
+  if (thread() < kTopFine + kTopOfSlice) fine[thread()] = 0;
+  sync_block();
+  const int counts = (row.n + kTopSlice - 1) / kTopSlice * kTopOfSlice;
+  LARES_UNROLL_8 for (int i = thread(); i < counts; i += kTopThreads) {
+    const std::uint32_t v = row.scratch[kTopHead + i];
+    const int of = i % kTopOfSlice;
+    if (v == 0) continue;
+    if (i / kTopOfSlice < block_x()) add_shared(&before[of], v);
+    if (of > 0) add_shared(&fine[of - 1], v);
   }
   sync_block();
   const std::uint32_t bin = row.scratch[0];
@@ -257,6 +258,72 @@ LARES_KERNEL(kTopThreads, 4) top_choose_kernel(const TopKArgs a) {
     sync_block();
   }
 }
+// A row of few scores is one block's: all of it in one launch. A thread has kTopOfThread consecutive scores.
+inline constexpr int kTopWholeThreads = 1024, kTopOfThread = 16, kTopWhole = kTopWholeThreads * kTopOfThread;
+LARES_DEVICE std::uint32_t scan_block(std::uint32_t v, std::uint32_t* of_warp) {  // sum of those before and this one
+  const int warp = thread() / 32, lane = thread() % 32;
+  for (int d = 1; d < 32; d *= 2) {
+    const std::uint32_t other = shuffle(v, lane >= d ? lane - d : lane);
+    if (lane >= d) v += other;
+  }
+  sync_block();  // nobody reads the last ones any more
+  if (lane == 31) of_warp[warp] = v;
+  sync_block();
+  for (int w = 0; w < warp; ++w) v += of_warp[w];
+  return v;
+}
+LARES_KERNEL(kTopWholeThreads, 1) top_whole_kernel(const TopKArgs a) {
+  wait_for_inputs();
+  const int n = static_cast<int>((a.places.position[block_x()] + 1) / a.ratio), first = thread() * kTopOfThread;
+  const float* const score = a.score + block_x() * a.score_stride;
+  std::int32_t* const chosen = a.chosen + static_cast<std::int64_t>(block_x()) * a.k;
+  if (n <= a.k) {
+    for (int i = thread(); i < n; i += kTopWholeThreads) chosen[i] = i;
+    return;
+  }
+  auto* const bins = shared<std::uint32_t>();
+  std::uint32_t *const fine = bins + kTopBins, *const of_warp = fine + kTopFine, *const result = of_warp + kTopWholeThreads / 32;
+  std::uint32_t ranks[kTopOfThread / 2];  // two in one, which leaves registers for the rest
+  LARES_UNROLL for (int i = 0; i < kTopOfThread; i += 2)
+    ranks[i / 2] = (first + i < n ? sortable(score[first + i]) : 0) | (first + i + 1 < n ? sortable(score[first + i + 1]) : 0) << 16;
+  const auto rank = [&](int i) { return ranks[i / 2] >> i % 2 * 16 & 0xFFFFu; };
+  for (int i = thread(); i < kTopBins + kTopFine; i += kTopWholeThreads) bins[i] = 0;
+  sync_block();
+  LARES_UNROLL for (int i = 0; i < kTopOfThread; ++i)
+    if (first + i < n) add_shared(&bins[rank(i) >> 5], 1);
+  sync_block();
+  // Thread i has the two bins that are i-th from above.
+  const auto k = static_cast<std::uint32_t>(a.k);
+  const int high = kTopBins - 1 - 2 * thread();
+  const std::uint32_t upper = bins[high], both = upper + bins[high - 1], until = scan_block(both, of_warp), above = until - both;
+  if (above < k && until >= k) {
+    result[0] = static_cast<std::uint32_t>(above + upper >= k ? high : high - 1);
+    result[1] = above + upper >= k ? above : above + upper;
+  }
+  sync_block();
+  const std::uint32_t bin = result[0];
+  LARES_UNROLL for (int i = 0; i < kTopOfThread; ++i)
+    if (first + i < n && rank(i) >> 5 == bin) add_shared(&fine[rank(i) & 31], 1);
+  sync_block();
+  std::uint32_t over = result[1];
+  int digit = kTopFine - 1;
+  while (over + fine[digit] < k) over += fine[digit--];
+  const std::uint32_t least = bin << 5 | static_cast<std::uint32_t>(digit);
+  const std::uint32_t ties = k - over;  // of those equal to the least, the first so many
+  std::uint32_t counts = 0;             // higher ones, and equal ones above
+  LARES_UNROLL for (int i = 0; i < kTopOfThread; ++i)
+    if (first + i < n) counts += rank(i) > least ? 1u : rank(i) == least ? 1u << 16 : 0u;
+  const std::uint32_t before = scan_block(counts, of_warp) - counts;
+  std::uint32_t higher_at = before & 0xFFFFu, equal_at = before >> 16;
+  LARES_UNROLL for (int i = 0; i < kTopOfThread; ++i)
+    if (first + i < n) {
+      const bool higher = rank(i) > least, equal = rank(i) == least;
+      if (higher || (equal && equal_at < ties)) chosen[higher_at + (equal_at < ties ? equal_at : ties)] = first + i;
+      higher_at += higher;
+      equal_at += equal;
+    }
+}
+inline constexpr int kTopWholeShared = (kTopBins + kTopFine + kTopWholeThreads / 32 + 2) * 4;
 inline constexpr int kTopBinsShared = kTopBins * 4;
 inline constexpr int kTopFineShared = (4 + kTopThreads + kTopOfSlice) * 4;
 inline constexpr int kTopChooseShared = (kTopFine + kTopOfSlice + kTopThreads / 32) * 4;

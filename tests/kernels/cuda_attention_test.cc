@@ -21,7 +21,7 @@ void run_as(const AttentionArgs& a, bool apart, int n_blocks, simt::Order order)
                                     [&] { attention_kernel<C, false>(a, n_blocks); });
   simt::Machine::get().run({n_blocks, n, groups}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)), order,
                            [&] { attention_kernel<C, true>(a, n_blocks); });
-  simt::Machine::get().run({a.n_heads, n}, 128, 0, order, [&] { attention_fold_kernel(a, n_blocks); });
+  simt::Machine::get().run({a.n_heads, n}, kFoldThreads, kFoldShared, order, [&] { attention_fold_kernel(a, n_blocks); });
 }
 
 class CudaAttention : public testing::TestWithParam<Case> {};

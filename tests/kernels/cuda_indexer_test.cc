@@ -76,7 +76,7 @@ TEST(CudaIndexer, ScoresAreTheCpus) {
                            .n_heads = heads,
                            .n_keys_max = most};
     in_every_order(
-        {(most + kScoreKeys - 1) / kScoreKeys, n}, kScoreThreads, static_cast<std::size_t>(score_shared(heads)),
+        {(most + score_keys(most) - 1) / score_keys(most), n}, kScoreThreads, static_cast<std::size_t>(score_shared(heads)),
         [&] { score.poison(); }, [&] { index_scores_kernel(a); },
         [&] {
           std::vector<std::uint32_t> bits;
@@ -168,6 +168,12 @@ TEST(CudaTopK, ChoosesAsTheCpu) {
         const auto all = chosen.values();
         EXPECT_EQ(std::vector<std::int32_t>(all.begin() + r * k, all.begin() + (r + 1) * k), want)
             << n << " scores of row " << r << ", k " << k;
+      }
+      if (n <= kTopWhole) {  // the same of one block
+        const auto apart = chosen.values();
+        chosen.poison();
+        simt::Machine::get().run({rows}, kTopWholeThreads, kTopWholeShared, order, [&] { top_whole_kernel(a); });
+        EXPECT_EQ(chosen.values(), apart) << n << " scores, k " << k;
       }
       const auto left = bins.values();
       EXPECT_TRUE(std::all_of(left.begin(), left.end(), [](std::uint32_t v) { return v == 0; }));
