@@ -124,13 +124,25 @@ LARES_DEVICE std::uint32_t spread_low(std::uint32_t word) { return permute_bytes
 LARES_DEVICE std::uint32_t spread_high(std::uint32_t word) { return permute_bytes(word, 0, 0x3424); }
 inline constexpr float kF16Code = 256.0f;  // what the e4m3 codes' f16 values lack
 
-// The upper bytes of the f16 values of codes 0..3 of a word of kernels/cuda/tiles.h's fp4, then of codes 4..7; the lower bytes are zero.
-LARES_DEVICE void fp4_bytes(std::uint32_t word, std::uint32_t& first, std::uint32_t& second) {
-  constexpr std::uint32_t kLow = 0x3E3C3800u, kHigh = 0x46444240u;  // 0 .5 1 1.5 | 2 3 4 6
-  const std::uint32_t sel = word & 0x77777777u;
-  first = permute_bytes(kLow, kHigh, sel) | (word & 0x80808080u);
-  second = permute_bytes(kLow, kHigh, sel >> 16) | (word << 4 & 0x80808080u);
+// Words of kernels/cuda/tiles.h's codes as operands, pair by pair.
+// fp8: f16 times 2^-8.
+LARES_BOTH void fp8_pairs(std::uint32_t word, std::uint32_t& first, std::uint32_t& second) {
+  first = word & 0xBF80BF80u;
+  second = (word << 7 & 0x3F803F80u) | (word << 1 & 0x80008000u);
 }
+// ... as bf16 times 2^-120.
+LARES_BOTH void fp8_pairs_bf16(std::uint32_t word, std::uint32_t& first, std::uint32_t& second) {
+  first = (word >> 3 & 0x07F007F0u) | (word & 0x80008000u);
+  second = (word << 4 & 0x07F007F0u) | (word << 1 & 0x80008000u);
+}
+// fp4: f16 times 2^-14, halves and zero as numbers without a leading one.
+LARES_BOTH void fp4_pairs(std::uint32_t word, std::uint32_t (&pairs)[4]) {
+  pairs[0] = word & 0x8E008E00u;
+  pairs[1] = word << 3 & 0x8E008E00u;
+  pairs[2] = (word << 6 & 0x0E000E00u) | (word << 1 & 0x80008000u);
+  pairs[3] = (word << 9 & 0x0E000E00u) | (word << 2 & 0x80008000u);
+}
+inline constexpr float kFp4Code = 16384.0f;  // what those lack
 
 // Of fp4 weights, without a test of what no checkpoint has: 2^-127 is 0, what is no number infinite.
 LARES_BOTH float fp4_block_scale(std::uint32_t code) { return float_of(code << 23); }

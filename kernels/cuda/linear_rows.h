@@ -39,17 +39,21 @@ LARES_DEVICE void operands(const std::uint32_t* words, std::uint32_t (&a)[2][4])
   } else if constexpr (format == Format::fp8) {
     LARES_UNROLL for (int s = 0; s < 2; ++s)
       LARES_UNROLL for (int half = 0; half < 2; ++half) {
-        const std::uint32_t low = spread_low(words[2 * half + s]), high = spread_high(words[2 * half + s]);
-        a[s][half] = codes_in ? e4m3_f16(low) : times_2_120(e4m3_bf16(low));
-        a[s][2 + half] = codes_in ? e4m3_f16(high) : times_2_120(e4m3_bf16(high));
+        if constexpr (codes_in) {
+          fp8_pairs(words[2 * half + s], a[s][half], a[s][2 + half]);
+        } else {
+          fp8_pairs_bf16(words[2 * half + s], a[s][half], a[s][2 + half]);
+          a[s][half] = times_2_120(a[s][half]);
+          a[s][2 + half] = times_2_120(a[s][2 + half]);
+        }
       }
   } else {
     LARES_UNROLL for (int half = 0; half < 2; ++half) {
-      std::uint32_t bytes[2];
-      fp4_bytes(words[half], bytes[0], bytes[1]);
+      std::uint32_t pairs[4];
+      fp4_pairs(words[half], pairs);
       LARES_UNROLL for (int s = 0; s < 2; ++s) {
-        a[s][half] = spread_low(bytes[s]);
-        a[s][2 + half] = spread_high(bytes[s]);
+        a[s][half] = pairs[2 * s];
+        a[s][2 + half] = pairs[2 * s + 1];
       }
     }
   }
@@ -85,7 +89,7 @@ LARES_DEVICE void add_group(float (&p)[4], float s0, float s1, const std::uint32
 LARES_BOTH float product_scale(Format format, bool codes_in, float weights, float activations) {
   if (format == Format::bf16) return 1.0f;
   if (!codes_in) return weights;
-  return format == Format::fp4 ? activations * kF16Code : (weights * activations) * (kF16Code * kF16Code);
+  return format == Format::fp4 ? activations * (kF16Code * kFp4Code) : (weights * activations) * (kF16Code * kF16Code);
 }
 LARES_DEVICE float weight_scale(const Product& p, int row, int tile) {
   return p.format == Format::fp8 ? p.scale[static_cast<std::int64_t>(row / kScaleBlock) * along_of(p.n_in) + tile] : 1.0f;

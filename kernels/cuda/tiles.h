@@ -3,13 +3,14 @@
 //
 // With g = lane / 4, q = lane % 4, and j a 32-group of the tile's k, a lane holds rows g and g + 8 at k = 32 j + 8 q .. + 7:
 //   bf16  4096 bytes: 16-byte vector (2 j + half) * 32 + lane: row g + 8 half, those 8 k
-//   fp8   2048 bytes: vector j * 32 + lane: row g, 8 codes, then row g + 8
-//   fp4   1088 bytes: vector (j / 2) * 32 + lane: for j even, then odd: row g, 8 codes, then row g + 8 (see below); then 64 scales e8m0,
+//   fp8   2048 bytes: vector j * 32 + lane: row g, 8 codes in two words, then row g + 8
+//   fp4   1088 bytes: vector (j / 2) * 32 + lane: for j even, then odd: row g, 8 codes in a word, then row g + 8; then 64 scales e8m0,
 //         byte 8 g + 4 (row >= 8) + j
 // In the mma of step s (0, 1) of a group, the lane's k are 32 j + 8 q + 4 s + {0, 1} and + {2, 3}: any order of k serves as long as both
 // operands have it.
-// The 8 codes of fp4 are a word whose nibble i has the magnitude of k = 8 q + i, and whose bit 3 of nibble i has the sign of k = 8 q +
-// kFp4SignAt[i]: so a table look-up by byte permutation gives four weights, and one mask their signs.
+// A word of codes is pairs of weights, one of each in its lower half and one in its upper: kPairs says at which bit of the half each pair's
+// magnitude and sign lie. A shift and a mask make of a pair an operand of mma, two f16 values that lack a power of two: integer operations
+// are what bounds few tokens.
 #pragma once
 
 #include <cstddef>
@@ -33,23 +34,26 @@ constexpr std::size_t tiles_scales(Format format, int n_out, int n_in) {
   return format == Format::fp8 ? static_cast<std::size_t>((n_out + 127) / 128) * static_cast<std::size_t>(tiles_along(n_in)) : 0;
 }
 
-// Whose sign bit 3 of nibble i carries: nibbles 1, 3, 5, 7 the signs of the low half word's four weights, the others those of the high
-// one's.
-inline constexpr int kFp4SignAt[8] = {4, 0, 5, 1, 6, 2, 7, 3};
+// Pair i of a word: bits of each half.
+struct CodePair {
+  int magnitude, sign;
+};
+inline constexpr CodePair kFp8Pairs[2] = {{7, 15}, {0, 14}};                   // seven bits of magnitude
+inline constexpr CodePair kFp4Pairs[4] = {{9, 15}, {6, 12}, {3, 14}, {0, 13}};  // three
 
-// Where weight (row, k) of a tile lies: a byte, and for fp4 its nibble's shift there and that of its sign.
+// Where weight (row, k) of a tile lies, in bits from its beginning, lower bits of a byte first.
 struct TilePlace {
-  int byte = 0, shift = 0;            // fp4: the magnitude's three bits
-  int sign_byte = 0, sign_shift = 0;  // fp4 only
+  int magnitude = 0, n_bits = 0, sign = 0;  // bf16: all of it is magnitude
 };
 constexpr TilePlace tile_place(Format format, int row, int k) {
   const int j = k / 32, q = k % 32 / 8, i = k % 8, g = row % 8, high = row / 8, lane = 4 * g + q;
-  if (format == Format::bf16) return {((2 * j + high) * 32 + lane) * 16 + 2 * i, 0, 0, 0};
-  if (format == Format::fp8) return {(j * 32 + lane) * 16 + 8 * high + i, 0, 0, 0};
-  const int word = (j / 2 * 32 + lane) * 16 + 8 * (j % 2) + 4 * high;
-  int at = 0;
-  while (kFp4SignAt[at] != i) ++at;
-  return {word + i / 2, 4 * (i % 2), word + at / 2, 4 * (at % 2) + 3};
+  if (format == Format::bf16) return {(((2 * j + high) * 32 + lane) * 16 + 2 * i) * 8, 16, 0};
+  if (format == Format::fp8) {
+    const int half = ((j * 32 + lane) * 16 + 8 * high + i / 4 * 4) * 8 + i % 2 * 16;
+    return {half + kFp8Pairs[i % 4 / 2].magnitude, 7, half + kFp8Pairs[i % 4 / 2].sign};
+  }
+  const int half = ((j / 2 * 32 + lane) * 16 + 8 * (j % 2) + 4 * high) * 8 + i % 2 * 16;
+  return {half + kFp4Pairs[i / 2].magnitude, 3, half + kFp4Pairs[i / 2].sign};
 }
 constexpr int tile_scale_at(int row, int j) { return 1024 + 8 * (row % 8) + 4 * (row / 8) + j; }
 

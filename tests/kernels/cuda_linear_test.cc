@@ -23,12 +23,8 @@ TEST(CudaTiles, EveryWeightHasAPlaceOfItsOwn) {
     for (int row = 0; row < kTileRows; ++row)
       for (int k = 0; k < kTileK; ++k) {
         const TilePlace at = tile_place(format, row, k);
-        if (format == Format::fp4) {
-          for (int b = 0; b < 3; ++b) ++bits[static_cast<std::size_t>(at.byte * 8 + at.shift + b)];
-          ++bits[static_cast<std::size_t>(at.sign_byte * 8 + at.sign_shift)];
-        } else {
-          for (int b = 0; b < (format == Format::bf16 ? 16 : 8); ++b) ++bits[static_cast<std::size_t>(at.byte * 8 + b)];
-        }
+        for (int b = 0; b < at.n_bits; ++b) ++bits[static_cast<std::size_t>(at.magnitude + b)];
+        if (format != Format::bf16) ++bits[static_cast<std::size_t>(at.sign)];
       }
     if (format == Format::fp4)
       for (int row = 0; row < kTileRows; ++row)
@@ -49,7 +45,28 @@ TEST(CudaFormats, EveryCodeIsExactAsAnOperand) {
     EXPECT_EQ(bf16_value(times_2_120(e4m3_bf16(spread_low(word))) >> 16), want) << c;
     EXPECT_EQ(e4m3_code(want), c);
     EXPECT_EQ(e4m3_rounded(want), want);
+    // In a tile's word, beside others.
+    for (int pair = 0; pair < 2; ++pair)
+      for (const int half : {0, 16}) {
+        const CodePair at = kFp8Pairs[pair];
+        const std::uint32_t own = 0x7Fu << (at.magnitude + half) | 1u << (at.sign + half);
+        std::uint32_t f16[2], bf16[2];
+        const std::uint32_t tile = (0xA5C33C5Au & ~own) | static_cast<std::uint32_t>(c & 127) << (at.magnitude + half) | static_cast<std::uint32_t>(c >> 7) << (at.sign + half);
+        fp8_pairs(tile, f16[0], f16[1]);
+        fp8_pairs_bf16(tile, bf16[0], bf16[1]);
+        EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(f16[pair] >> half)) * kF16Code, want) << c;
+        EXPECT_EQ(bf16_value(times_2_120(bf16[pair]) >> half & 0xFFFFu), want) << c;
+      }
   }
+  for (int c = 0; c < 16; ++c)
+    for (int pair = 0; pair < 4; ++pair)
+      for (const int half : {0, 16}) {
+        const CodePair at = kFp4Pairs[pair];
+        const std::uint32_t own = 7u << (at.magnitude + half) | 1u << (at.sign + half);
+        std::uint32_t pairs[4];
+        fp4_pairs((0xA5C33C5Au & ~own) | static_cast<std::uint32_t>(c & 7) << (at.magnitude + half) | static_cast<std::uint32_t>(c >> 3) << (at.sign + half), pairs);
+        EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(pairs[pair] >> half)) * kFp4Code, e2m1_value(static_cast<std::uint8_t>(c))) << c;
+      }
 }
 
 struct Case {
