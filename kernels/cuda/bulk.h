@@ -14,7 +14,7 @@ using BulkBarrier = std::uint64_t;  // in shared memory
 LARES_DEVICE std::uint32_t shared_address(const void* p) { return static_cast<std::uint32_t>(__cvta_generic_to_shared(p)); }
 // By the lane that will issue, before its first copy.
 LARES_DEVICE void make_barriers(BulkBarrier* b, int n) {
-  for (int i = 0; i < n; ++i) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(b + i)) : "memory");
+  _Pragma("unroll 1") for (int i = 0; i < n; ++i) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(b + i)) : "memory");
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }

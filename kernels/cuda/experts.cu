@@ -35,8 +35,12 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
   if (a.up && (a.codes || !a.quantise || !a.factor)) return refused("experts_linear: gate and up are quantised on entry");
   const ExpertPlan plan = expert_plan(a);
   if (const int n_sms = streaming_sms(); plan.few && n_sms > 0)
-    if (const StreamPlan by_bytes = stream_plan(a.n_tokens, a.n_in, tile_bytes(a.matrix[0].shared.tiles ? Format::fp8 : a.format)); by_bytes.slots > 0 && plan.y * a.n_matrices <= kPiecesMax)
-      return launch("launch experts_linear", experts_stream_kernel, {stream_blocks(by_bytes, n_sms, plan.x * plan.y)}, kStreamThreads, by_bytes.bytes, stream, a, plan.n_jobs, plan.y, by_bytes);
+    if (const StreamArgs args = stream_of(a); args.plan.slots > 0)
+      return launch("launch experts_linear",
+                    args.kinds == kFp4        ? experts_stream_kernel<kFp4>
+                    : args.kinds == kFp8Codes ? experts_stream_kernel<kFp8Codes>
+                                              : experts_stream_kernel<kFp4 | kFp8Codes>,
+                    {stream_blocks(args.plan, n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
   return launch("launch experts_linear", plan.few ? experts_few_kernel : experts_many_kernel, {plan.x, plan.y}, kLinearThreads,
                 plan.shared_bytes, stream, a, plan.n_jobs);
 }

@@ -1,81 +1,94 @@
-// How a launch with few tokens streams its weights: one block an SM, each with a stretch of all tiles; its warps take every kWarps-th tile of
-// it from rings of their own in shared memory, which the copy engine fills.
+// How a launch with few tokens streams its weights: some blocks an SM, each with a stretch of all tiles; its warps take every kStreamWarps-th
+// tile of it from rings of their own in shared memory, which the copy engine fills.
 #pragma once
 
+#include "kernels/cuda/experts.h"
 #include "kernels/cuda/linear_plan.h"
 
 namespace lares::kernels::cuda {
 
+#ifndef LARES_STREAM_WARPS
+#define LARES_STREAM_WARPS 16
+#define LARES_FOLD_WARPS 4
+#define LARES_STREAM_BLOCKS 1
+#endif
 #ifndef LARES_STREAM_RING
 #define LARES_STREAM_RING 64
 #endif
-#ifndef LARES_STREAM_WARPS
-#define LARES_STREAM_WARPS 8
-#define LARES_FOLD_WARPS 2
-#define LARES_STREAM_BLOCKS 2
-#endif
 inline constexpr int kStreamWarps = LARES_STREAM_WARPS, kFoldWarps = LARES_FOLD_WARPS;  // those that multiply, and those that add up
 inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
-inline constexpr int kPiecesMax = 128;      // runs of tiles of one matrix by the same tokens
-inline constexpr int kSlotsMax = 8;         // tiles of a warp on their way
-inline constexpr int kRingBytes = LARES_STREAM_RING << 10;
 inline constexpr int kStreamBlocks = LARES_STREAM_BLOCKS;  // an SM's, where they fit
-inline constexpr int kStreamShared = 224 << 10;  // of the 227 KiB a block may have on sm_90
-inline constexpr int kBatchTiles = 32;      // whose sums are folded together
-inline constexpr int kRounds = 2;           // batches of sums that are written or folded at a time
+inline constexpr int kStreamShared = 224 << 10;            // bytes of the 227 KiB that an SM's blocks have on sm_90
+inline constexpr int kRingBytes = LARES_STREAM_RING << 10;
+inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
+inline constexpr int kSlotsMax = 8;     // tiles of a warp on their way
+inline constexpr int kBatchTiles = 32;  // whose sums are folded together
+inline constexpr int kRounds = 2;       // batches of sums that are written or folded at a time
 
-// Shared memory, in bytes from its beginning: barriers, costs, rings, x [n, row] 16-bit, its scales [n, along], kRounds of sums
+// What a stretch has of one matrix, in shared memory.
+struct Piece {
+  const std::uint8_t* tiles;
+  const float* scale;  // fp8
+  std::uint32_t cost;  // of all its row tiles, then of those and all before it, in 64 bytes
+  int item;            // of StreamArgs
+  int first, n;        // of x and y: rows
+  int key;             // the same: the same rows enter
+  int begin, end;      // row tiles of this block
+};
+
+// Shared memory, in bytes from its beginning: barriers, pieces, rings, x [n, row] 16-bit, its scales [n, along], kRounds of sums
 // [batch, n, 16], and the unfinished sums of a row tile longer than a batch.
 struct StreamPlan {
-  int n_tokens, n_in, slot, slots;
-  int cost_at, ring_at, x_at, scale_at, sum_at, acc_at, bytes;
+  int n_tokens, slot, slots;
+  int piece_at, ring_at, x_at, scale_at, sum_at, acc_at, bytes;
   int batch, row;  // tiles; values
 };
 // n_in: the longest of the launch; slot: its largest tile. `slots` 0: it does not fit.
 constexpr StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
   StreamPlan p{};
   p.n_tokens = n_tokens;
-  p.n_in = n_in;
   p.slot = (slot + 127) / 128 * 128;
   p.batch = n_tokens > 4 ? kBatchTiles / 2 : kBatchTiles;
   p.row = along_of(n_in) * kTileK + kRowPad;
-  const int x = n_tokens * p.row * 2, scale = n_tokens * along_of(n_in) * 4, sum = kRounds * p.batch * n_tokens * kTileRows * 4, acc = n_tokens * kTileRows * 4;
-  p.cost_at = kStreamWarps * kSlotsMax * 8;
-  p.ring_at = p.cost_at + (kPiecesMax + 1) * 4 + 124;
-  p.ring_at = p.ring_at / 128 * 128;
-  const int rest = p.ring_at + x + (scale + 15) / 16 * 16 + sum + acc;
-  const int ring = kStreamShared - rest < kRingBytes ? kStreamShared - rest : kRingBytes;
+  const int x = n_tokens * p.row * 2, scale = (n_tokens * along_of(n_in) * 4 + 15) / 16 * 16, sum = kRounds * p.batch * n_tokens * kTileRows * 4,
+            acc = n_tokens * kTileRows * 4;
+  p.piece_at = kStreamWarps * kSlotsMax * 8;
+  p.ring_at = (p.piece_at + kPiecesMax * static_cast<int>(sizeof(Piece)) + 127) / 128 * 128;
+  const int rest = p.ring_at + x + scale + sum + acc, room = kStreamShared - rest, ring = room < kRingBytes ? room : kRingBytes;
   p.slots = ring < 0 ? 0 : ring / (kStreamWarps * p.slot);
   if (p.slots > kSlotsMax) p.slots = kSlotsMax;
   p.x_at = p.ring_at + p.slots * kStreamWarps * p.slot;
   p.scale_at = p.x_at + x;
-  p.sum_at = p.scale_at + (scale + 15) / 16 * 16;
+  p.sum_at = p.scale_at + scale;
   p.acc_at = p.sum_at + sum;
   p.bytes = p.acc_at + acc;
   return p;
 }
-
-constexpr StreamPlan stream_plan(const Products& all) {
-  int n_in = 0, slot = 0, pieces = 0;
-  for (int i = 0; i < all.n; ++i) {
-    const Product& p = all.item[i];
-    n_in = p.n_in > n_in ? p.n_in : n_in;
-    slot = cuda::tile_bytes(p.format) > slot ? cuda::tile_bytes(p.format) : slot;
-    pieces += p.n_out / p.rows_per_group;
-  }
-  StreamPlan plan = stream_plan(all.n_tokens, n_in, slot);
-  if (pieces > kPiecesMax) plan.slots = 0;
-  return plan;
-}
-// Of a launch, on so many SMs.
+// Blocks of a launch of so many row tiles.
 constexpr int stream_blocks(const StreamPlan& plan, int n_sms, int rows) {
   const int n = n_sms * (plan.bytes <= kStreamShared / kStreamBlocks ? kStreamBlocks : 1);
   return n < rows ? n : rows;
 }
-constexpr int stream_rows(const Products& all) {  // row tiles
-  int n = 0;
-  for (int i = 0; i < all.n; ++i) n += tile_rows(all.item[i].n_out);
-  return n;
-}
+
+// Which kinds of products a kernel is made for: fewer make shorter code, and a launch waits for code as for anything else.
+enum StreamKinds { kFp8Codes = 1, kFp8Plain = 2, kBf16 = 4, kFp4 = 8 };
+constexpr int stream_kind(Format format, bool codes_in) { return format == Format::bf16 ? kBf16 : format == Format::fp4 ? kFp4 : codes_in ? kFp8Codes : kFp8Plain; }
+
+// Products of a launch: linear()'s; or experts_linear()'s routed matrices, whose tiles are in tables, then the shared expert's.
+struct StreamArgs {
+  Product item[kLinearTogether];
+  int n_items = 0, kinds = 0, rows = 0;  // row tiles
+  StreamPlan plan{};
+  // Experts only.
+  const std::uint8_t* const* tiles[2] = {};  // [n_experts] of routed matrix i
+  const float* const* scale[2] = {};
+  const std::int32_t* jobs = nullptr;
+  const std::int32_t* row_of = nullptr;
+  int n_jobs = 0, n_routed = 0, n_tokens = 0, k = 0;  // runs of slots; matrices
+  bool one_row = false;  // every slot multiplies the same row
+};
+// `plan.slots` 0: it does not fit.
+StreamArgs stream_of(const Products& all);
+StreamArgs stream_of(const ExpertLinearArgs& a);
 
 }  // namespace lares::kernels::cuda

@@ -2,6 +2,7 @@
 // makes them.
 #include <numeric>
 
+#include "kernels/cuda/experts_kernels.h"
 #include "kernels/cuda/experts_stream.h"
 #include "kernels/cuda/linear_kernels.h"
 #include "kernels/moe.h"
@@ -19,6 +20,12 @@ void few_kernel(const Products& all) {
     case Few::fp8_codes: return linear_few_kernel<Few::fp8_codes>(all);
     case Few::any: return linear_few_kernel<Few::any>(all);
   }
+}
+
+void streamed(const ExpertLinearArgs& a, int blocks, simt::Order order) {
+  const StreamArgs args = stream_of(a);
+  ASSERT_GT(args.plan.slots, 0);
+  simt::Machine::get().run({blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), order, [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); });
 }
 
 struct Routes {
@@ -233,13 +240,11 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
       by_itself.factor = g.factor.data();
       by_itself.limit = 2;
       by_itself.quantise = true;
-      const StreamPlan stream_of = stream_plan(n, n_in, cuda::tile_bytes(Format::fp8));
       const auto made = [&](const ExpertLinearArgs& args, bool streams) {
         y0.poison();
         y1.poison();
         if (streams)
-          simt::Machine::get().run({3}, kStreamThreads, static_cast<std::size_t>(stream_of.bytes), simt::Order::scattered,
-                                   [&] { experts_stream_kernel(args, plan.n_jobs, plan.y, stream_of); });
+          streamed(args, 3, simt::Order::scattered);
         else
           simt::Machine::get().run({plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), simt::Order::scattered,
                                    [&] { experts_few_kernel(args, plan.n_jobs); });
@@ -266,11 +271,11 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
           b.code_scale = scale.data();
           b.row_of = nullptr;
         }
-        const StreamPlan streamed = stream_plan(n, n_in, cuda::tile_bytes(Format::fp8));
+        const StreamArgs args = stream_of(b);
         for (const int blocks : {1, 3, 40})
           EXPECT_EQ(in_every_order(
-                        {blocks}, kStreamThreads, static_cast<std::size_t>(streamed.bytes), [&] { y0.poison(), y1.poison(); },
-                        [&] { experts_stream_kernel(b, plan.n_jobs, plan.y, streamed); }, [&] { return std::pair(y0.values(), y1.values()); }),
+                        {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), [&] { y0.poison(), y1.poison(); },
+                        [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); }, [&] { return std::pair(y0.values(), y1.values()); }),
                     blocks_each)
               << blocks << " blocks";
       }

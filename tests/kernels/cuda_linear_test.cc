@@ -80,10 +80,10 @@ class CudaLinear : public testing::TestWithParam<Case> {};
 std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<std::uint32_t>& y) {
   Products all;
   EXPECT_TRUE(products({&args, 1}, all).ok());
-  const StreamPlan plan = stream_plan(all);
-  EXPECT_GT(plan.slots, 0);
+  const StreamArgs s = stream_of(all);
+  EXPECT_GT(s.plan.slots, 0);
   return in_every_order(
-      {blocks}, kStreamThreads, static_cast<std::size_t>(plan.bytes), [&] { y.poison(); }, [&] { linear_stream_kernel(all, plan); }, [&] { return y.values(); });
+      {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes), [&] { y.poison(); }, [&] { linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s); }, [&] { return y.values(); });
 }
 
 std::vector<std::uint32_t> run(const LinearArgs& args, bool few, Guarded<std::uint32_t>& y) {
@@ -241,11 +241,11 @@ TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
   one.y = alone_b.data();
   EXPECT_EQ(yb.values(), run(one, true, alone_b));
   const auto a_alone = alone_a.values(), b_alone = alone_b.values();
-  const StreamPlan plan = stream_plan(all);
+  const StreamArgs args = stream_of(all);
   for (const int n : {1, 2, 3, 7}) {
     ya.poison();
     yb.poison();
-    simt::Machine::get().run({n}, kStreamThreads, static_cast<std::size_t>(plan.bytes), simt::Order::scattered, [&] { linear_stream_kernel(all, plan); });
+    simt::Machine::get().run({n}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), simt::Order::scattered, [&] { linear_stream_kernel<kFp8Codes | kBf16>(args); });
     EXPECT_EQ(ya.values(), a_alone) << n << " blocks";
     EXPECT_EQ(yb.values(), b_alone) << n << " blocks";
   }
