@@ -7,7 +7,7 @@ namespace lares::kernels::cuda::inline LARES_SIDE {
 
 // Block: 16 rows of one of the products.
 template <Few few>
-LARES_KERNEL(kLinearThreads, few == Few::any || few == Few::bf16_plain ? 2 : 3)
+LARES_KERNEL(kLinearThreads, few == Few::any ? 1 : few == Few::bf16_plain ? 2 : 3)
 linear_few_kernel(const Products all) {
   int i = 0;
   while (i + 1 < all.n && block_x() >= all.item[i + 1].first_block) ++i;

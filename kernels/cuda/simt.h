@@ -7,6 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#ifdef LARES_STAMPS
+#include "kernels/cuda/stamps_list.h"
+#endif
+
 #ifdef __CUDACC__
 #define LARES_DEVICE __device__ __forceinline__
 #define LARES_BOTH __host__ __device__ __forceinline__
@@ -54,9 +58,15 @@ LARES_DEVICE T* shared() {
 LARES_DEVICE void sync_block() { __syncthreads(); }
 // A launch may begin before the one before it in its stream has ended: until this returns nothing may be read that others write, nor
 // anything be written. From then on the next one may begin, too.
+#ifdef LARES_STAMPS
+#include "kernels/cuda/stamps.h"
+#endif
 LARES_DEVICE void wait_for_inputs() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+#ifdef LARES_STAMPS
+  stamp();
 #endif
 }
 LARES_DEVICE void sync_warp() { __syncwarp(); }

@@ -18,6 +18,7 @@
 #include "engine/bench/shapes.h"
 #include "engine/cuda/layout.h"
 #include "engine/gpus.h"
+#include "kernels/cuda/stamps_list.h"
 
 namespace lares::engine {
 namespace {
@@ -112,6 +113,34 @@ class Generated {
   std::uint64_t seed_ = 0, layer_bytes_ = 0;
 };
 
+// Where this was built with LARES_STAMPS: the median time from each launch of a step to the next.
+void print_stamps(int steps) {
+  struct Stamp {
+    unsigned long long ns;
+    const char* file;
+  };
+  std::vector<Stamp> all;
+  std::vector<unsigned long long> of(1 + kernels::cuda::kStampsMax);
+  for (const kernels::cuda::StampSource& source : kernels::cuda::stamp_sources()) {
+    source.read(of.data(), true);
+    for (unsigned long long i = 1; i <= std::min<unsigned long long>(of[0], kernels::cuda::kStampsMax); ++i) all.push_back({of[i], source.file});
+  }
+  if (all.empty()) return;
+  std::ranges::stable_sort(all, {}, &Stamp::ns);
+  const std::size_t a_step = all.size() / static_cast<std::size_t>(steps);
+  fmt::print("{} launches a step; us from each to the next:\n", a_step);
+  for (std::size_t i = 0; i + 1 < a_step; ++i) {
+    std::vector<double> us;
+    for (int s = steps / 3; s < steps; ++s) {
+      const std::size_t at = static_cast<std::size_t>(s) * a_step + i;
+      us.push_back(static_cast<double>(all[at + 1].ns - all[at].ns) / 1e3);
+    }
+    const std::string_view file = all[static_cast<std::size_t>(steps - 1) * a_step + i].file;
+    fmt::print(" {}:{:.1f}", file.substr(file.rfind('/') + 1, file.rfind('.') - file.rfind('/') - 1), median(us));
+  }
+  fmt::print("\n");
+}
+
 // A page of random cells.
 PageRef page_of(const Config& c, const PageLayout& layout) {
   auto page = std::make_shared<Page>(layout.bytes);
@@ -184,6 +213,7 @@ int run(int layers, int experts, bool once) {
       if (i >= n_warm_up) times.push_back(seconds_since(before));
     }
     const double ms = 1e3 * median(times);
+    print_stamps(n_steps + n_warm_up);
     if (first_ms == 0) first_ms = ms;
     fmt::print("decode at {} tokens, {} layers and the head: {:.3f} ms a token, the weights' floor {:.3f} ms: {:.0f} %; {:+.0f} % beside 8192\n", context, layers, ms, 1e3 * floor,
                100 * 1e3 * floor / ms, 100 * (ms / first_ms - 1));
