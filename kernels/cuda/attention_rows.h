@@ -11,14 +11,14 @@ inline constexpr int kRowThreads = 128;
 // A warp's heads from `first` on, at most four: eight lanes sum each, as the CPU does.
 inline constexpr int kHeadPad = 8;
 LARES_DEVICE void turn_queries(const QueryArgs& a, std::int64_t first, int n, float* heads) {
-  const int lane = thread() % 32, width = a.head_dim + kHeadPad, pairs = a.rope_dim / 2, plain = a.head_dim - a.rope_dim;
+  const int lane = thread() % 32, width = a.head_dim + kHeadPad, pairs = a.rope_dim / 2, plain = a.head_dim - a.rope_dim, words = a.head_dim / 2;
   auto* const q = reinterpret_cast<std::uint32_t*>(a.q + first * a.head_dim);
-  LARES_UNROLL_8 for (int i = lane; i < n * a.head_dim / 2; i += 32) {
-    float* const to = heads + 2 * i / a.head_dim * width + 2 * i % a.head_dim;
-    const std::uint32_t v = q[i];
-    to[0] = bf16_value(v & 0xFFFFu);
-    to[1] = bf16_value(v >> 16);
-  }
+  for (int h = 0; h < n; ++h)
+    LARES_UNROLL_8 for (int i = lane; i < words; i += 32) {
+      const std::uint32_t v = q[h * words + i];
+      heads[h * width + 2 * i] = bf16_value(v & 0xFFFFu);
+      heads[h * width + 2 * i + 1] = bf16_value(v >> 16);
+    }
   sync_warp();
   float acc = 0;
   if (lane / 8 < n)
@@ -28,22 +28,22 @@ LARES_DEVICE void turn_queries(const QueryArgs& a, std::int64_t first, int n, fl
     }
   const float mean = bf16_rounded(fold_lanes(acc) / static_cast<float>(a.head_dim));
   const float mine = bf16_rounded(1.0f / sqrtf(bf16_rounded(mean + a.eps)));
-  float factor[4];
-  LARES_UNROLL for (int h = 0; h < 4; ++h) factor[h] = shuffle_from(mine, 8 * h);
-  LARES_UNROLL_8 for (int i = lane; i < n * a.head_dim / 2; i += 32) {
-    const int h = 2 * i / a.head_dim, c = 2 * i % a.head_dim;
-    const float* const from = heads + h * width + c;
-    const float f = h == 0 ? factor[0] : h == 1 ? factor[1] : h == 2 ? factor[2] : factor[3];
-    float v0 = bf16_rounded(from[0] * f), v1 = bf16_rounded(from[1] * f);
-    if (c >= plain) {
-      const double* const angle = a.rope + ((first + h) / a.n_heads * pairs + (c - plain) / 2) * 2;
-      turn(v0, v1, angle[0], angle[1]);
-      v0 = bf16_rounded(v0);
-      v1 = bf16_rounded(v1);
+  for (int h = 0; h < n; ++h) {
+    const float factor = shuffle_from(mine, 8 * h);
+    const double* const angles = a.rope + (first + h) / a.n_heads * pairs * 2;
+    LARES_ROLLED for (int i = lane; i < words; i += 32) {
+      const int c = 2 * i;
+      float v0 = bf16_rounded(heads[h * width + c] * factor), v1 = bf16_rounded(heads[h * width + c + 1] * factor);
+      if (c >= plain) {
+        turn(v0, v1, angles[c - plain], angles[c - plain + 1]);
+        v0 = bf16_rounded(v0);
+        v1 = bf16_rounded(v1);
+      }
+      q[h * words + i] = pair(to_bf16(flushed(v0)), to_bf16(flushed(v1)));
     }
-    q[i] = pair(to_bf16(flushed(v0)), to_bf16(flushed(v1)));
   }
 }
+
 // A block a token, of any number of warps. In a chunk longer than the ring only its last rows have a place.
 LARES_DEVICE void put_window_row(const WindowArgs& a, int t, float* row) {
   const int pairs = a.rope_dim / 2, plain = a.head_dim - a.rope_dim, n = threads();

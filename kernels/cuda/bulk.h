@@ -12,17 +12,19 @@ using BulkBarrier = std::uint64_t;  // in shared memory
 
 #if __CUDA_ARCH__ >= 900
 LARES_DEVICE std::uint32_t shared_address(const void* p) { return static_cast<std::uint32_t>(__cvta_generic_to_shared(p)); }
+inline constexpr unsigned long long kEvictFirst = 0x12F0000000000000ull;  // what createpolicy.fractional.L2::evict_first gives
 // By the lane that will issue, before its first copy.
 LARES_DEVICE void make_barriers(BulkBarrier* b, int n) {
-  _Pragma("unroll 1") for (int i = 0; i < n; ++i) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(b + i)) : "memory");
+  LARES_ROLLED for (int i = 0; i < n; ++i) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(b + i)) : "memory");
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
-// Both 16-byte aligned, bytes a multiple of 16.
+// Both 16-byte aligned, bytes a multiple of 16. What is copied goes from L2 first: it is read once, and the code of the next launches and
+// what they hand to each other should still be there.
 LARES_DEVICE void bulk_copy(void* to, const void* from, int bytes, BulkBarrier* b) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes) : "memory");
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from),
-               "r"(bytes), "r"(shared_address(b))
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(shared_address(to)), "l"(from),
+               "r"(bytes), "r"(shared_address(b)), "l"(kEvictFirst)
                : "memory");
 }
 // Until the barrier's copy number `use` (from 0) has ended.

@@ -17,6 +17,7 @@
 #define LARES_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define LARES_UNROLL _Pragma("unroll")
 #define LARES_UNROLL_8 _Pragma("unroll 8")
+#define LARES_ROLLED _Pragma("unroll 1")
 #define LARES_SIDE on_device
 #else
 #include "kernels/cuda/simt_host.h"
@@ -25,6 +26,7 @@
 #define LARES_KERNEL(threads, blocks) inline void
 #define LARES_UNROLL
 #define LARES_UNROLL_8
+#define LARES_ROLLED
 #define LARES_SIDE emulated
 #endif
 
