@@ -266,6 +266,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   if (out_codes && few) out.x = ws_.gate, out.up = ws_.up, out.factor = ws_.factor, out.limit = c_.swiglu_limit, out.quantise = true;
   else if (out_codes) out.codes = ws_.h_codes, out.code_scale = ws_.h_scale;
   else out.x = ws_.gate;
+  out.jobs_known = few && out_codes;  // the first matrices' launch is between
   device_.experts_linear(out);
   if (!l.all_resident) host(i);
   if (!few) device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = ws_.y, .stride = D, .n_tokens = n, .k = k, .dim = D});

@@ -40,7 +40,7 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
                     args.kinds == kFp4        ? experts_stream_kernel<kFp4>
                     : args.kinds == kFp8Codes ? experts_stream_kernel<kFp8Codes>
                                               : experts_stream_kernel<kFp4 | kFp8Codes>,
-                    {stream_blocks(args.plan, n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+                    {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
   return launch("launch experts_linear", plan.few ? experts_few_kernel : experts_many_kernel, {plan.x, plan.y}, kLinearThreads,
                 plan.shared_bytes, stream, a, plan.n_jobs);
 }

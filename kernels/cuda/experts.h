@@ -65,6 +65,7 @@ struct ExpertLinearArgs {
   float limit = 0;
   const std::int32_t* row_of = nullptr;  // [slots] which row of x a slot multiplies (token_of); null: its own
   const std::int32_t* jobs = nullptr;    // from group()
+  bool jobs_known = false;               // the launch before this one does not make them: they may be read before it ends
   int n_tokens = 0, n_experts = 0, k = 0;
 };
 Status experts_linear(const ExpertLinearArgs& a, Stream stream);

@@ -37,7 +37,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream) {
                     : args.kinds == kBf16                ? linear_stream_kernel<kBf16>
                     : args.kinds == (kFp8Codes | kBf16) ? linear_stream_kernel<kFp8Codes | kBf16>
                                                          : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>,
-                    {stream_blocks(args.plan, n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+                    {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
   int blocks = 0, bytes = 0;
   for (int i = 0; i < all.n; ++i) {
     all.item[i].first_block = blocks;

@@ -58,14 +58,14 @@ LARES_DEVICE T* shared() {
   return reinterpret_cast<T*>(lares_shared);
 }
 LARES_DEVICE void sync_block() { __syncthreads(); }
-// A launch may begin before the one before it in its stream has ended: until this returns nothing may be read that others write, nor
-// anything be written. From then on the next one may begin, too.
+// A launch may begin before the one before it in its stream has ended: until this returns nothing may be read that that one writes, nor
+// anything be written. From then on the next one may begin, too; so what the launches before the last one wrote is there all along.
 #ifdef LARES_STAMPS
 #include "kernels/cuda/stamps.h"
 #endif
 LARES_DEVICE void wait_for_inputs() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
 #endif
 #ifdef LARES_STAMPS
   stamp();

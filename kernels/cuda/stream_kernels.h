@@ -169,7 +169,7 @@ struct StreamBlock {
   LARES_DEVICE void stage(const Piece& p, const Product& product, int column) {
     const int warp = thread() / 32, lane = thread() % 32, along = along_of(product.n_in), n = p.n;
     sync_block();  // nobody reads the last ones any more
-    constexpr int kAll = kStreamThreads / 32, kTogether = 4;  // blocks of a warp whose loads are on their way at a time
+    constexpr int kAll = kStreamThreads / 32, kTogether = 2;  // blocks of a warp whose loads are on their way at a time
     const int blocks = n * along;
     for (int base = warp; base < blocks; base += kTogether * kAll) {
       Entering e[kTogether];
@@ -294,7 +294,7 @@ template <int kinds>
 LARES_DEVICE void stream_experts(const StreamArgs& all) {
   const int n_shared = all.n_items - all.n_routed;
   StreamBlock<kinds> block{all, all.n_routed * all.n_jobs + n_shared, {}, {}};
-  wait_for_inputs();
+  if (!all.jobs_known) wait_for_inputs();
   for (int i = thread(); i < block.n_pieces; i += kStreamThreads) {
     Piece p{};
     p.item = i < all.n_routed * all.n_jobs ? i % all.n_routed : i - all.n_routed * all.n_jobs + all.n_routed;
@@ -302,11 +302,12 @@ LARES_DEVICE void stream_experts(const StreamArgs& all) {
     const int job = i / all.n_routed;
     if (p.item < all.n_routed) {
       const std::int32_t* const j = all.jobs + 3 * job;
-      p.first = j[1];
-      p.n = j[2];
+      const int expert = load_fresh(j);
+      p.first = load_fresh(j + 1);
+      p.n = load_fresh(j + 2);
       if (p.n > 0) {
-        p.tiles = all.tiles[p.item][j[0]];
-        p.scale = all.scale[p.item] ? all.scale[p.item][j[0]] : nullptr;
+        p.tiles = all.tiles[p.item][expert];
+        p.scale = all.scale[p.item] ? all.scale[p.item][expert] : nullptr;
       }
     } else {
       p.first = all.n_tokens * all.k;
@@ -321,6 +322,7 @@ LARES_DEVICE void stream_experts(const StreamArgs& all) {
   block.share_out();
   block.fetch_first();
   block.ask_scales();
+  if (all.jobs_known) wait_for_inputs();
   block.run_all();
 }
 

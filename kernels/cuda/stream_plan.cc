@@ -40,6 +40,7 @@ StreamArgs stream_of(const ExpertLinearArgs& a) {
   s.jobs = a.jobs;
   s.row_of = a.row_of;
   s.one_row = a.row_of && a.n_tokens == 1;
+  s.jobs_known = a.jobs_known;
   Product p;
   p.codes_in = true;
   p.quantise = a.quantise && !a.codes;
