@@ -12,6 +12,7 @@
 namespace lares::kernels::cuda {
 
 inline constexpr int kAttentionBlock = 64;  // rows
+inline constexpr int kAttentionRopeDim = 64;
 
 struct AttentionArgs {
   const bf16* q;       // [n_tokens, n_heads, head_dim] from queries()

@@ -16,6 +16,8 @@
 #define LARES_BOTH __host__ __device__ __forceinline__
 #define LARES_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define LARES_UNROLL _Pragma("unroll")
+#define LARES_UNROLL_2 _Pragma("unroll 2")
+#define LARES_UNROLL_4 _Pragma("unroll 4")
 #define LARES_UNROLL_8 _Pragma("unroll 8")
 #define LARES_ROLLED _Pragma("unroll 1")
 #define LARES_SIDE on_device
@@ -25,6 +27,8 @@
 #define LARES_BOTH inline
 #define LARES_KERNEL(threads, blocks) inline void
 #define LARES_UNROLL
+#define LARES_UNROLL_2
+#define LARES_UNROLL_4
 #define LARES_UNROLL_8
 #define LARES_ROLLED
 #define LARES_SIDE emulated
@@ -92,6 +96,15 @@ LARES_DEVICE Vec16 load_once(const void* p) {
                : "l"(p));
   return v;
 }
+// Copies to shared memory that go on beside what follows; a thread's own are there once it has called finish_copies().
+template <int bytes>
+LARES_DEVICE void copy_later(void* to, const void* from) {
+  static_assert(bytes == 8 || bytes == 16);
+  const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+  if constexpr (bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
+}
+LARES_DEVICE void finish_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 // d += a b, a [16, 16] by rows, b [16, 8]. With g = lane / 4, q = lane % 4: a0 rows g, a1 g + 8, k 2 q and 2 q + 1; a2, a3 the same, k + 8;
 // b0 k 2 q and 2 q + 1, b1 k + 8, column g; d0, d1 row g, d2, d3 row g + 8, columns 2 q and 2 q + 1.
 LARES_DEVICE void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
@@ -171,6 +184,11 @@ inline Vec16 load_once(const void* p) {
   std::memcpy(&v, p, sizeof v);
   return v;
 }
+template <int bytes>
+inline void copy_later(void* to, const void* from) {
+  simt::Machine::get().copy_later(to, from, bytes);
+}
+inline void finish_copies() { simt::Machine::get().finish_copies(); }
 template <class Value>
 inline void mma_of(float (&d)[4], const std::uint32_t (&mine)[6], Value value) {
   const auto all = simt::Machine::get().exchange(mine, 6);

@@ -339,8 +339,9 @@ TEST(CudaRowsDevice, Attention) {
                   std::vector<std::uint16_t>(first.begin(), first.begin() + heads * C), "alone");
       continue;
     }
-    simt::Machine::get().run({1, n, heads / attention_heads(C)}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)),
-                             kOrder, [&] { attention_kernel<C, false>(args(false), n_blocks); });
+    simt::Machine::get().run({1, n, heads / kHeadsWide}, kAttentionThreads,
+                             static_cast<std::size_t>(attention_shared<C, kHeadsWide, false>()), kOrder,
+                             [&] { attention_kernel<C, kHeadsWide, false>(args(false), n_blocks); });
     expect_near(floats(first), floats(out.host_values()), 2e-3, "attention");
   }
 }
