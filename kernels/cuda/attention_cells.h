@@ -83,11 +83,6 @@ LARES_DEVICE void put_values(const CellWords<C>& cell, std::uint16_t* to) {
   }
 }
 
-LARES_DEVICE const std::uint8_t* pointer_from(const std::uint8_t* p, int lane) {
-  const auto v = reinterpret_cast<std::uintptr_t>(p);
-  const std::uint32_t low = shuffle(static_cast<std::uint32_t>(v), lane), high = shuffle(static_cast<std::uint32_t>(v >> 32), lane);
-  return reinterpret_cast<const std::uint8_t*>(static_cast<std::uintptr_t>(high) << 32 | low);
-}
 // Eight cells as they are, by one warp whose lane i says where the i-th is; none at null.
 template <int C>
 LARES_DEVICE void copy_cells(std::uint8_t* to, const std::uint8_t* cell) {
