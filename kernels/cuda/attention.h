@@ -1,5 +1,6 @@
 // Attention of each token over its window's cells and its compressed entries, with a sink (kernels/attention.h has the equation), then the
 // rotation back. Cells are read as stored.
+//   Scores are sums of the lower half of the dims and of the upper, added.
 //   Blocks of 64 rows: window rows by absolute position, a block never crossing a multiple of 64; entries by number, or by rank in the
 //   ascending selection. Each block gives (m, l, O) from its own maximum with P rounded to bf16; blocks are folded left to right, window
 //   first; the sink comes last, in the denominator only.

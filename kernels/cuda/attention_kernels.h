@@ -1,6 +1,7 @@
-// Bodies of attention(). A block holds some heads of a token and takes its rows 64 at a time: cells to bf16 in shared memory, scores,
-// weights, values, each an mma of all warps. It does all of a token's rows and ends with the output, or one block of rows and leaves
-// (m, l, O) to attention_fold_kernel; the folds are the same, and so are the bits.
+// Bodies of attention(). A block holds some heads of a token and takes its rows 64 at a time: cells
+// to bf16 in shared memory, scores, weights, values, each an mma of all warps. It does all of a
+// token's rows and ends with the output, or one block of rows and leaves (m, l, O) to
+// attention_fold_kernel; the folds are the same, and so are the bits.
 #pragma once
 
 #include "kernels/cuda/arithmetic.h"
@@ -9,28 +10,36 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 inline constexpr int kAttentionThreads = 256, kAttentionWarps = kAttentionThreads / 32;
-inline constexpr int kMatrixPad = 8;  // values behind a row, so that eight rows of a matrix lie in different banks
+inline constexpr int kMatrixPad =
+    8;  // values behind a row, so that eight rows of a matrix lie in different banks
 inline constexpr int kWeightRow = kAttentionBlock + kMatrixPad;
 
-// How `heads` heads of C dims are shared out to a block's warps: kTall times 16 heads a warp, and kShares warps with the same heads have a
-// share each of the rows, then of the columns. Sums of a lane are at most 128.
+// How `heads` heads of C dims are shared out to a block's warps: kTall times 16 heads a warp, and
+// kShares warps with the same heads have a share each of the rows, then of the columns. Sums of a
+// lane are at most 128.
 template <int C, int heads>
 struct AttentionShape {
-  static constexpr int kTall = heads * C > 64 * 256 ? 2 : 1, kGroups = heads / 16 / kTall, kShares = kAttentionWarps / kGroups;
-  static constexpr int kRows = kAttentionBlock / kShares, kDown = kRows / 8;       // a warp's rows of a block, as n8 tiles
-  static constexpr int kColumns = C / kShares, kAcross = kColumns / 8, kPass = kTall > 1 ? 4 : 2;  // its columns, so many tiles at a time
+  static constexpr int kTall = heads * C > 64 * 256 ? 2 : 1, kGroups = heads / 16 / kTall,
+                       kShares = kAttentionWarps / kGroups;
+  static constexpr int kRows = kAttentionBlock / kShares,
+                       kDown = kRows / 8;  // a warp's rows of a block, as n8 tiles
+  static constexpr int kColumns = C / kShares, kAcross = kColumns / 8,
+                       kPass = kTall > 1 ? 4 : 2;  // its columns, so many tiles at a time
   static_assert(kDown * 8 * kShares == kAttentionBlock && kAcross % kPass == 0 && C % 64 == 0);
 };
 // Heads of a block: few where blocks of rows are apart, which makes more blocks.
 constexpr int attention_heads_apart(int head_dim) { return head_dim > 256 ? 16 : 32; }
-// With 64 a token's cells are read once, but of 512 dims they take more shared memory than an A100 has.
+// With 64 a token's cells are read once, but of 512 dims they take more shared memory than an A100
+// has.
 inline constexpr int kHeadsWide = 64, kHeadsNarrow = 32;
 
-// Shared memory: q [heads, dim + pad] and rows [64, dim + pad] bf16, weights [heads, 64 + pad] bf16, the shares' maxima [shares, heads], sums
-// of pairs of weights [32, heads] and of all [heads], and, where a block goes on to the next rows, these as cells and the token's rows.
+// Shared memory: q [heads, dim + pad] and rows [64, dim + pad] bf16, weights [heads, 64 + pad]
+// bf16, the shares' maxima [shares, heads], sums of pairs of weights [32, heads] and of all
+// [heads], and, where a block goes on to the next rows, these as cells and the token's rows.
 template <int C, int heads, bool apart>
 constexpr int attention_shared() {
-  return (heads + kAttentionBlock) * (C + kMatrixPad) * 2 + heads * kWeightRow * 2 + (AttentionShape<C, heads>::kShares + 33) * heads * 4 +
+  return (heads + kAttentionBlock) * (C + kMatrixPad) * 2 + heads * kWeightRow * 2 +
+         (AttentionShape<C, heads>::kShares + 33) * heads * 4 +
          (apart ? 0 : kAttentionBlock * CellWords<C>::kBytes + static_cast<int>(sizeof(TokenRows)));
 }
 
@@ -42,18 +51,26 @@ LARES_BOTH Fold fold(float m, float block_m) {
   const float top = max2(m, block_m);
   return {top, exponential(m - top), exponential(block_m - top)};
 }
-LARES_BOTH float folded(float earlier, float own, const Fold& f) { return fmaf(own, f.own, earlier * f.earlier); }
+LARES_BOTH float folded(float earlier, float own, const Fold& f) {
+  return fmaf(own, f.own, earlier * f.earlier);
+}
 
-// Two columns of a head's output: by the inverse of all weights' sum, rounded, and turned back where they are rotary.
-LARES_BOTH float inverse_sum(float l, float sink, float m) { return 1.0f / (l + exponential(sink - m)); }
-LARES_DEVICE void put_output(const AttentionArgs& a, int t, int h, int c, float v0, float v1, float inverse) {
+// Two columns of a head's output: by the inverse of all weights' sum, rounded, and turned back
+// where they are rotary.
+LARES_BOTH float inverse_sum(float l, float sink, float m) {
+  return 1.0f / (l + exponential(sink - m));
+}
+LARES_DEVICE void put_output(const AttentionArgs& a, int t, int h, int c, float v0, float v1,
+                             float inverse) {
   v0 = bf16_rounded(v0 * inverse);
   v1 = bf16_rounded(v1 * inverse);
   if (const int plain = a.head_dim - a.rope_dim; c >= plain) {
-    const double* const angle = a.rope + (static_cast<std::int64_t>(t) * (a.rope_dim / 2) + (c - plain) / 2) * 2;
+    const double* const angle =
+        a.rope + (static_cast<std::int64_t>(t) * (a.rope_dim / 2) + (c - plain) / 2) * 2;
     turn(v0, v1, angle[0], -angle[1]);
   }
-  *reinterpret_cast<std::uint32_t*>(a.out + (static_cast<std::int64_t>(t) * a.n_heads + h) * a.head_dim + c) =
+  *reinterpret_cast<std::uint32_t*>(
+      a.out + (static_cast<std::int64_t>(t) * a.n_heads + h) * a.head_dim + c) =
       pair(to_bf16(v0), to_bf16(v1));
 }
 
@@ -62,19 +79,23 @@ LARES_DEVICE float* partial_values(const AttentionArgs& a, int n_blocks, int t, 
   return a.workspace + ((static_cast<std::int64_t>(t) * n_blocks + b) * a.n_heads + h) * a.head_dim;
 }
 LARES_DEVICE float* partial_sums(const AttentionArgs& a, int n_blocks, int t, int b, int h) {
-  return a.workspace + static_cast<std::int64_t>(a.places.n_tokens) * n_blocks * a.n_heads * a.head_dim +
+  return a.workspace +
+         static_cast<std::int64_t>(a.places.n_tokens) * n_blocks * a.n_heads * a.head_dim +
          ((static_cast<std::int64_t>(t) * n_blocks + b) * a.n_heads + h) * 2;
 }
 
-// Where a warp's rows of a block are: lane i has its i-th. The number of an entry comes a step before, for it is read from memory, too.
+// Where a warp's rows of a block are: lane i has its i-th. The number of an entry comes a step
+// before, for it is read from memory, too.
 LARES_DEVICE int entry_number(const AttentionArgs& a, const TokenRows& rows, int t, int b) {
   const BlockRows block = block_rows(rows, b);
   const int i = thread() / 32 * 8 + thread() % 32;
   if (thread() % 32 >= 8 || b >= rows.n_blocks || block.window || i >= block.n) return 0;
-  return rows.chosen ? a.chosen[static_cast<std::int64_t>(t) * a.k + block.rank + i] : block.rank + i;
+  return rows.chosen ? a.chosen[static_cast<std::int64_t>(t) * a.k + block.rank + i]
+                     : block.rank + i;
 }
 template <int C>
-LARES_DEVICE const std::uint8_t* row_cell(const AttentionArgs& a, const TokenRows& rows, const Part& part, int b, int entry) {
+LARES_DEVICE const std::uint8_t* row_cell(const AttentionArgs& a, const TokenRows& rows,
+                                          const Part& part, int b, int entry) {
   const BlockRows block = block_rows(rows, b);
   const int i = thread() / 32 * 8 + thread() % 32;
   if (thread() % 32 >= 8 || b >= rows.n_blocks || i >= block.n) return nullptr;
@@ -89,23 +110,27 @@ LARES_KERNEL(kAttentionThreads, apart ? 2 : 1)
 attention_kernel(const AttentionArgs a, int n_blocks) {
   wait_for_inputs();
   using Shape = AttentionShape<C, kHeads>;
-  constexpr int kTall = Shape::kTall, kShares = Shape::kShares, kRows = Shape::kRows, kDown = Shape::kDown, kColumns = Shape::kColumns,
-                kAcross = Shape::kAcross, kPass = Shape::kPass, kRow = C + kMatrixPad;
+  constexpr int kTall = Shape::kTall, kShares = Shape::kShares, kRows = Shape::kRows,
+                kDown = Shape::kDown, kColumns = Shape::kColumns, kAcross = Shape::kAcross,
+                kPass = Shape::kPass, kRow = C + kMatrixPad;
   const int t = block_y(), h0 = block_z() * kHeads, heads = smaller(kHeads, a.n_heads - h0);
-  const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4, m0 = warp % Shape::kGroups * 16 * kTall,
-            share = warp / Shape::kGroups;
+  const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4,
+            m0 = warp % Shape::kGroups * 16 * kTall, share = warp / Shape::kGroups;
   auto* const qs = shared<std::uint16_t>();
   std::uint16_t* const ks = qs + kHeads * kRow;
   std::uint16_t* const ps = ks + kAttentionBlock * kRow;
   auto* const tops = reinterpret_cast<float*>(ps + kHeads * kWeightRow);  // [shares, heads]
-  float* const pairs = tops + kHeads * kShares;                          // [32, heads]
-  float* const totals = pairs + 32 * kHeads;                             // [heads]
-  auto* const cells = reinterpret_cast<std::uint8_t*>(totals + kHeads) + warp * 8 * CellWords<C>::kBytes;  // of its warp alone
+  float* const pairs = tops + kHeads * kShares;                           // [32, heads]
+  float* const totals = pairs + 32 * kHeads;                              // [heads]
+  auto* const cells = reinterpret_cast<std::uint8_t*>(totals + kHeads) +
+                      warp * 8 * CellWords<C>::kBytes;  // of its warp alone
   for (int i = thread(); i < kHeads * (C / 8); i += kAttentionThreads) {
     const int h = i / (C / 8), c = i % (C / 8);
     std::uint16_t* const to = qs + h * kRow + 8 * c;
-    if (h < heads) copy_later<16>(to, a.q + (static_cast<std::int64_t>(t) * a.n_heads + h0 + h) * C + 8 * c);
-    else *reinterpret_cast<Vec16*>(to) = Vec16{{0, 0, 0, 0}};
+    if (h < heads)
+      copy_later<16>(to, a.q + (static_cast<std::int64_t>(t) * a.n_heads + h0 + h) * C + 8 * c);
+    else
+      *reinterpret_cast<Vec16*>(to) = Vec16{{0, 0, 0, 0}};
   }
   const Part& part = a.places.parts[a.places.part[t]];
   TokenRows mine;  // apart: a block's short life has registers for it, and no time for a barrier
@@ -113,7 +138,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   if constexpr (apart) {
     mine = token_rows(a, t);
   } else {
-    auto* const kept = reinterpret_cast<TokenRows*>(cells - warp * 8 * CellWords<C>::kBytes + kAttentionBlock * CellWords<C>::kBytes);
+    auto* const kept = reinterpret_cast<TokenRows*>(cells - warp * 8 * CellWords<C>::kBytes +
+                                                    kAttentionBlock * CellWords<C>::kBytes);
     if (thread() == 0) *kept = token_rows(a, t);
     held = kept;
     sync_block();
@@ -121,7 +147,7 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   const TokenRows& rows = *held;
   if (apart && block_x() >= rows.n_blocks) return;
   float out[kTall][kAcross][4] = {};
-  float m[kTall][2];  // of heads m0 + 16 tile + g, + 8
+  float m[kTall][2];                         // of heads m0 + 16 tile + g, + 8
   const bool counts = share == 0 && q == 0;  // whoever has l, in shared memory
   const int begin = apart ? block_x() : 0, end = apart ? begin + 1 : rows.n_blocks;
   const std::uint8_t* cell = row_cell<C>(a, rows, part, begin, entry_number(a, rows, t, begin));
@@ -158,7 +184,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
       }
     }
     sync_block();
-    // Scores of its heads with its share of the rows, a warp: of both halves of the dims apart, which halves the chain of sums.
+    // Scores of its heads with its share of the rows, a warp: of both halves of the dims apart,
+    // which halves the chain of sums.
     float s[kTall][kDown][4] = {}, upper[kTall][kDown][4] = {};
     LARES_UNROLL_2 for (int k = 0; k < C / 2; k += 32) {
       LARES_UNROLL for (int half = 0; half < 2; ++half) {
@@ -166,58 +193,62 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
         auto& to = half ? upper : s;
         std::uint32_t qa[kTall][2][4];
         LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
-          LARES_UNROLL for (int step = 0; step < 2; ++step)
-            load_matrices(qa[tile][step], qs + (m0 + 16 * tile + lane % 16) * kRow + at + 16 * step + lane / 16 * 8);
+            LARES_UNROLL for (int step = 0; step < 2; ++step)
+                load_matrices(qa[tile][step], qs + (m0 + 16 * tile + lane % 16) * kRow + at +
+                                                  16 * step + lane / 16 * 8);
         LARES_UNROLL for (int c = 0; c < kDown; ++c) {
           std::uint32_t kb[4];
           load_matrices(kb, ks + (kRows * share + 8 * c + lane % 8) * kRow + at + lane / 8 * 8);
           LARES_UNROLL for (int step = 0; step < 2; ++step)
-            LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
-              mma_bf16(to[tile][c], qa[tile][step][0], qa[tile][step][1], qa[tile][step][2], qa[tile][step][3], kb[2 * step],
-                       kb[2 * step + 1]);
+              LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
+                  mma_bf16(to[tile][c], qa[tile][step][0], qa[tile][step][1], qa[tile][step][2],
+                           qa[tile][step][3], kb[2 * step], kb[2 * step + 1]);
         }
       }
     }
     float top[kTall][2];
     LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) {
       top[tile][0] = top[tile][1] = float_of(0xFF800000u);
-      LARES_UNROLL for (int c = 0; c < kDown; ++c)
-        LARES_UNROLL for (int i = 0; i < 4; ++i) {
-          float& v = s[tile][c][i];
-          v = kRows * share + 8 * c + 2 * q + i % 2 < n ? (v + upper[tile][c][i]) * a.scale : float_of(0xFF800000u);
-          top[tile][i / 2] = max2(v, top[tile][i / 2]);
-        }
+      LARES_UNROLL for (int c = 0; c < kDown; ++c) LARES_UNROLL for (int i = 0; i < 4; ++i) {
+        float& v = s[tile][c][i];
+        v = kRows * share + 8 * c + 2 * q + i % 2 < n ? (v + upper[tile][c][i]) * a.scale
+                                                      : float_of(0xFF800000u);
+        top[tile][i / 2] = max2(v, top[tile][i / 2]);
+      }
       LARES_UNROLL for (int r = 0; r < 2; ++r) {
-        LARES_UNROLL for (int mask = 1; mask < 4; mask *= 2) top[tile][r] = max2(shuffle_xor(top[tile][r], mask), top[tile][r]);
+        LARES_UNROLL for (int mask = 1; mask < 4; mask *= 2) top[tile][r] =
+            max2(shuffle_xor(top[tile][r], mask), top[tile][r]);
         if (q == 0) tops[share * kHeads + m0 + 16 * tile + g + 8 * r] = top[tile][r];
       }
     }
     sync_block();
-    LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
-      LARES_UNROLL for (int r = 0; r < 2; ++r) {
-        const int h = m0 + 16 * tile + g + 8 * r;
-        LARES_UNROLL for (int w = 0; w < kShares; ++w) top[tile][r] = max2(tops[w * kHeads + h], top[tile][r]);
-        LARES_UNROLL for (int c = 0; c < kDown; ++c) {
-          const float e0 = exponential(s[tile][c][2 * r] - top[tile][r]), e1 = exponential(s[tile][c][2 * r + 1] - top[tile][r]);
-          *reinterpret_cast<std::uint32_t*>(ps + h * kWeightRow + kRows * share + 8 * c + 2 * q) =
-              pair(to_bf16(flushed(bf16_rounded(e0))), to_bf16(flushed(bf16_rounded(e1))));
-          pairs[(share * kDown + c) * 4 * kHeads + q * kHeads + h] = e0 + e1;
-        }
+    LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) LARES_UNROLL for (int r = 0; r < 2; ++r) {
+      const int h = m0 + 16 * tile + g + 8 * r;
+      LARES_UNROLL for (int w = 0; w < kShares; ++w) top[tile][r] =
+          max2(tops[w * kHeads + h], top[tile][r]);
+      LARES_UNROLL for (int c = 0; c < kDown; ++c) {
+        const float e0 = exponential(s[tile][c][2 * r] - top[tile][r]),
+                    e1 = exponential(s[tile][c][2 * r + 1] - top[tile][r]);
+        *reinterpret_cast<std::uint32_t*>(ps + h * kWeightRow + kRows * share + 8 * c + 2 * q) =
+            pair(to_bf16(flushed(bf16_rounded(e0))), to_bf16(flushed(bf16_rounded(e1))));
+        pairs[(share * kDown + c) * 4 * kHeads + q * kHeads + h] = e0 + e1;
       }
+    }
     sync_block();
     // A weight's sum: pairs of rows, every fourth pair in order, then the four.
     Fold f[kTall][2];
-    LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
-      LARES_UNROLL for (int r = 0; r < 2; ++r) {
-        const float* const of = pairs + q * kHeads + m0 + 16 * tile + g + 8 * r;
-        float own = of[0];
-        LARES_UNROLL for (int c = 1; c < kAttentionBlock / 8; ++c) own = own + of[c * 4 * kHeads];
-        LARES_UNROLL for (int mask = 1; mask < 4; mask *= 2) own = own + shuffle_xor(own, mask);
-        Fold& by = f[tile][r];
-        by = b == begin ? Fold{top[tile][r], 0, 1} : fold(m[tile][r], top[tile][r]);
-        if (counts) totals[m0 + 16 * tile + g + 8 * r] = folded(b == begin ? 0 : totals[m0 + 16 * tile + g + 8 * r], own, by);
-        m[tile][r] = by.m;
-      }
+    LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) LARES_UNROLL for (int r = 0; r < 2; ++r) {
+      const float* const of = pairs + q * kHeads + m0 + 16 * tile + g + 8 * r;
+      float own = of[0];
+      LARES_UNROLL for (int c = 1; c < kAttentionBlock / 8; ++c) own = own + of[c * 4 * kHeads];
+      LARES_UNROLL for (int mask = 1; mask < 4; mask *= 2) own = own + shuffle_xor(own, mask);
+      Fold& by = f[tile][r];
+      by = b == begin ? Fold{top[tile][r], 0, 1} : fold(m[tile][r], top[tile][r]);
+      if (counts)
+        totals[m0 + 16 * tile + g + 8 * r] =
+            folded(b == begin ? 0 : totals[m0 + 16 * tile + g + 8 * r], own, by);
+      m[tile][r] = by.m;
+    }
     // Values: a share of the columns a warp.
     const auto weights = [&](std::uint32_t(&p)[4], int tile, int step) {
       load_matrices(p, ps + (m0 + 16 * tile + lane % 16) * kWeightRow + 16 * step + lane / 16 * 8);
@@ -232,37 +263,40 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
       LARES_UNROLL for (int step = 0; step < 4; ++step) {
         std::uint32_t vb[kPass / 2][4];
         LARES_UNROLL for (int c = 0; c < kPass; c += 2)
-          load_transposed(vb[c / 2], ks + (16 * step + lane % 16) * kRow + share * kColumns + 8 * (c0 + c) + lane / 16 * 8);
+            load_transposed(vb[c / 2], ks + (16 * step + lane % 16) * kRow + share * kColumns +
+                                           8 * (c0 + c) + lane / 16 * 8);
         LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) {
           std::uint32_t read[4];
           if constexpr (kTall > 1) weights(read, tile, step);
           const auto& p = kTall > 1 ? read : pa[step];
-          LARES_UNROLL for (int c = 0; c < kPass; ++c)
-            mma_bf16(o[tile][c], p[0], p[1], p[2], p[3], vb[c / 2][c % 2 * 2], vb[c / 2][c % 2 * 2 + 1]);
+          LARES_UNROLL for (int c = 0; c < kPass; ++c) mma_bf16(
+              o[tile][c], p[0], p[1], p[2], p[3], vb[c / 2][c % 2 * 2], vb[c / 2][c % 2 * 2 + 1]);
         }
       }
       LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
-        LARES_UNROLL for (int c = 0; c < kPass; ++c)
-          LARES_UNROLL for (int i = 0; i < 4; ++i) out[tile][c0 + c][i] = folded(out[tile][c0 + c][i], o[tile][c][i], f[tile][i / 2]);
+          LARES_UNROLL for (int c = 0; c < kPass; ++c) LARES_UNROLL for (int i = 0; i < 4; ++i)
+              out[tile][c0 + c][i] = folded(out[tile][c0 + c][i], o[tile][c][i], f[tile][i / 2]);
     }
     if constexpr (!apart) sync_block();
   }
-  // Results lie as sums do, two columns a lane; in shared memory, where nobody needs q and the rows any more, they get to be rows.
+  // Results lie as sums do, two columns a lane; in shared memory, where nobody needs q and the rows
+  // any more, they get to be rows.
   auto* const results = reinterpret_cast<float*>(qs);  // [heads, dim + pad]
   static_assert(kHeads * kRow * 4 <= (kHeads + kAttentionBlock) * kRow * 2);
-  LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
-    LARES_UNROLL for (int r = 0; r < 2; ++r) {
-      const int h = m0 + 16 * tile + g + 8 * r;
-      if (h >= heads) continue;
-      float* const to = (apart ? partial_values(a, n_blocks, t, begin, h0 + h) : results + h * kRow) + share * kColumns + 2 * q;
-      LARES_UNROLL for (int c = 0; c < kAcross; ++c)
-        *reinterpret_cast<Vec8*>(to + 8 * c) = Vec8{{bits_of(out[tile][c][2 * r]), bits_of(out[tile][c][2 * r + 1])}};
-      if (!counts) continue;
-      if constexpr (apart)
-        *reinterpret_cast<Vec8*>(partial_sums(a, n_blocks, t, begin, h0 + h)) = Vec8{{bits_of(m[tile][r]), bits_of(totals[h])}};
-      else
-        tops[h] = inverse_sum(totals[h], a.sink[h0 + h], m[tile][r]);
-    }
+  LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) LARES_UNROLL for (int r = 0; r < 2; ++r) {
+    const int h = m0 + 16 * tile + g + 8 * r;
+    if (h >= heads) continue;
+    float* const to = (apart ? partial_values(a, n_blocks, t, begin, h0 + h) : results + h * kRow) +
+                      share * kColumns + 2 * q;
+    LARES_UNROLL for (int c = 0; c < kAcross; ++c) * reinterpret_cast<Vec8*>(to + 8 * c) =
+        Vec8{{bits_of(out[tile][c][2 * r]), bits_of(out[tile][c][2 * r + 1])}};
+    if (!counts) continue;
+    if constexpr (apart)
+      *reinterpret_cast<Vec8*>(partial_sums(a, n_blocks, t, begin, h0 + h)) =
+          Vec8{{bits_of(m[tile][r]), bits_of(totals[h])}};
+    else
+      tops[h] = inverse_sum(totals[h], a.sink[h0 + h], m[tile][r]);
+  }
   if constexpr (!apart) {
     sync_block();
     for (int i = thread(); i < heads * (C / 2); i += kAttentionThreads) {
@@ -272,21 +306,28 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   }
 }
 
-// Block (x: head, y: token, z: columns): the blocks left to right. A thread has two columns. What needs no other value is asked for at once:
-// the first blocks' results before it is known how many there are.
+// Block (x: head, y: token, z: columns): the blocks left to right. A thread has two columns. What
+// needs no other value is asked for at once: the first blocks' results before it is known how many
+// there are.
 inline constexpr int kFoldThreads = 128, kFoldColumns = 2 * kFoldThreads, kFoldAhead = 16;
 inline constexpr int kFoldShared = kFoldThreads * 16 + (kFoldThreads / 32 + 4) * 4;
 LARES_KERNEL(kFoldThreads, 4) attention_fold_kernel(const AttentionArgs a, int n_blocks) {
   wait_for_inputs();
-  const int h = block_x(), t = block_y(), c = block_z() * kFoldColumns + 2 * thread(), warp = thread() / 32, lane = thread() % 32;
-  auto* const factors = shared<Vec16>();                               // of kFoldThreads blocks: own, earlier, l
+  const int h = block_x(), t = block_y(), c = block_z() * kFoldColumns + 2 * thread(),
+            warp = thread() / 32, lane = thread() % 32;
+  auto* const factors = shared<Vec16>();  // of kFoldThreads blocks: own, earlier, l
   auto* const tops = reinterpret_cast<float*>(factors + kFoldThreads);  // of warps; then the latest
   const bool has = c < a.head_dim;
   const float sink = a.sink[h];
   const auto values = [&](int b) {
-    return has && b < n_blocks ? *reinterpret_cast<const Vec8*>(partial_values(a, n_blocks, t, b, h) + c) : Vec8{{0, 0}};
+    return has && b < n_blocks
+               ? *reinterpret_cast<const Vec8*>(partial_values(a, n_blocks, t, b, h) + c)
+               : Vec8{{0, 0}};
   };
-  const auto sums = [&](int b) { return b < n_blocks ? *reinterpret_cast<const Vec8*>(partial_sums(a, n_blocks, t, b, h)) : Vec8{{0, 0}}; };
+  const auto sums = [&](int b) {
+    return b < n_blocks ? *reinterpret_cast<const Vec8*>(partial_sums(a, n_blocks, t, b, h))
+                        : Vec8{{0, 0}};
+  };
   Vec8 own[kFoldAhead];
   LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i) own[i] = values(i);
   Vec8 sum = sums(thread());
@@ -316,13 +357,12 @@ LARES_KERNEL(kFoldThreads, 4) attention_fold_kernel(const AttentionArgs a, int n
       if (first + base > 0) {
         LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i) own[i] = values(first + base + i);
       }
-      LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i)
-        if (base + i < here) {
-          const Vec16 by = factors[base + i];
-          const Fold step{0, float_of(by.w[1]), float_of(by.w[0])};
-          l = folded(l, float_of(by.w[2]), step);
-          LARES_UNROLL for (int j = 0; j < 2; ++j) v[j] = folded(v[j], float_of(own[i].w[j]), step);
-        }
+      LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i) if (base + i < here) {
+        const Vec16 by = factors[base + i];
+        const Fold step{0, float_of(by.w[1]), float_of(by.w[0])};
+        l = folded(l, float_of(by.w[2]), step);
+        LARES_UNROLL for (int j = 0; j < 2; ++j) v[j] = folded(v[j], float_of(own[i].w[j]), step);
+      }
     }
     sum = sums(b + kFoldThreads);
     sync_block();  // before the factors are written again
@@ -332,6 +372,8 @@ LARES_KERNEL(kFoldThreads, 4) attention_fold_kernel(const AttentionArgs a, int n
 
 // With few tokens the blocks of rows are shared out; with many there are enough blocks as it is.
 inline constexpr int kAttentionApart = 64 * 64;  // (token, head) pairs
-constexpr bool attention_apart(int n_tokens, int n_heads) { return n_tokens * n_heads <= kAttentionApart; }
+constexpr bool attention_apart(int n_tokens, int n_heads) {
+  return n_tokens * n_heads <= kAttentionApart;
+}
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE
