@@ -35,10 +35,7 @@ LARES_DEVICE void wait_bulk(BulkBarrier* b, int use) {
       "r"(use & 1)
       : "memory");
 }
-// Into L2; 16-byte aligned, bytes a multiple of 16.
-LARES_DEVICE void ask_bulk(const void* from, int bytes) { asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory"); }
 #else
-LARES_DEVICE void ask_bulk(const void*, int) { __trap(); }
 LARES_DEVICE void make_barriers(BulkBarrier*, int) { __trap(); }
 LARES_DEVICE void bulk_copy(void*, const void*, int, BulkBarrier*) { __trap(); }
 LARES_DEVICE void wait_bulk(BulkBarrier*, int) { __trap(); }
@@ -71,7 +68,6 @@ inline void wait_bulk(BulkBarrier* b, int use) {
 }
 inline std::int32_t load_fresh(const std::int32_t* p) { return *p; }
 inline void ask_line(const void*) {}
-inline void ask_bulk(const void*, int) {}
 inline void sync_some(int barrier, int n) { simt::Machine::get().sync_some(barrier, n); }
 inline void arrive_some(int barrier, int n) { simt::Machine::get().arrive_some(barrier, n); }
 

@@ -14,7 +14,7 @@ Status many(const Product& p, int n_tokens, Stream stream) {
 
 }  // namespace
 
-Status linear(std::span<const LinearArgs> together, std::span<const Ahead> ahead, Stream stream) {
+Status linear(std::span<const LinearArgs> together, Stream stream) {
   if (together.empty() || together[0].n_tokens == 0) return {};
   Products all;
   if (const Status s = products(together, all); !s.ok()) return s;
@@ -30,7 +30,7 @@ Status linear(std::span<const LinearArgs> together, std::span<const Ahead> ahead
     return {};
   }
   if (const int n_sms = streaming_sms(); n_sms > 0)
-    if (const StreamArgs args = stream_of(all, ahead); args.plan.slots > 0)
+    if (const StreamArgs args = stream_of(all); args.plan.slots > 0)
       return launch("launch linear",
                     args.kinds == kFp8Codes              ? linear_stream_kernel<kFp8Codes>
                     : args.kinds == kFp8Plain            ? linear_stream_kernel<kFp8Plain>

@@ -42,7 +42,6 @@ struct StreamState {
 // A warp's way through the tiles that are to be fetched.
 struct StreamFetch {
   int piece = -1, at = 0, tiles = 0, bytes = 0;
-  bool asked = false;  // for what comes after
   const std::uint8_t* from = nullptr;
 };
 
@@ -93,24 +92,10 @@ struct StreamBlock {
   }
   LARES_DEVICE static std::uint32_t row_cost(const Product& p) { return static_cast<std::uint32_t>(along_of(p.n_in) * tile_bytes(p.format) / 64); }
 
-  // This warp's share of what later launches will read, once.
-  LARES_DEVICE void ask_ahead(int warp) {
-    if (fetch.asked) return;
-    fetch.asked = true;
-    for (int i = 0; i < all.n_ahead; ++i) {
-      const Ahead& a = all.ahead[i];
-      const std::int64_t step = static_cast<std::int64_t>(grid_x()) * kStreamWarps * kAheadBytes;
-      for (std::int64_t byte = (static_cast<std::int64_t>(warp) * grid_x() + block_x()) * kAheadBytes; byte < a.bytes; byte += step)
-        ask_bulk(static_cast<const char*>(a.data) + byte, a.bytes - byte < kAheadBytes ? static_cast<int>(a.bytes - byte) : kAheadBytes);
-    }
-  }
   // The next tile into a slot, by one lane; false: there is none.
   LARES_DEVICE bool fetch_next(int warp, int slot_at) {
     while (fetch.at >= fetch.tiles) {
-      if (fetch.piece >= n_pieces - 1) {
-        ask_ahead(warp);
-        return false;
-      }
+      if (fetch.piece >= n_pieces - 1) return false;
       const Piece& p = pieces()[++fetch.piece];
       const Product& product = all.item[p.item];
       const int along = along_of(product.n_in);
@@ -184,7 +169,7 @@ struct StreamBlock {
   LARES_DEVICE void stage(const Piece& p, const Product& product, int column) {
     const int warp = thread() / 32, lane = thread() % 32, along = along_of(product.n_in), n = p.n;
     sync_block();  // nobody reads the last ones any more
-    constexpr int kAll = kStreamThreads / 32, kTogether = 4;  // blocks of a warp whose loads are on their way at a time
+    constexpr int kAll = kStreamThreads / 32, kTogether = 2;  // blocks of a warp whose loads are on their way at a time
     const int blocks = n * along;
     for (int base = warp; base < blocks; base += kTogether * kAll) {
       Entering e[kTogether];

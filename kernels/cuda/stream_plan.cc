@@ -5,9 +5,7 @@
 namespace lares::kernels::cuda {
 namespace {
 
-void plan(StreamArgs& s, int n_tokens, int n_pieces, std::span<const Ahead> ahead) {
-  for (const Ahead& a : ahead)
-    if (s.n_ahead < kAheadMax && a.bytes > 0) s.ahead[s.n_ahead++] = a;
+void plan(StreamArgs& s, int n_tokens, int n_pieces) {
   int n_in = 0, slot = 0;
   for (int i = 0; i < s.n_items; ++i) {
     const Product& p = s.item[i];
@@ -21,7 +19,7 @@ void plan(StreamArgs& s, int n_tokens, int n_pieces, std::span<const Ahead> ahea
 
 }  // namespace
 
-StreamArgs stream_of(const Products& all, std::span<const Ahead> ahead) {
+StreamArgs stream_of(const Products& all) {
   StreamArgs s;
   s.n_items = all.n;
   s.n_tokens = all.n_tokens;
@@ -29,11 +27,11 @@ StreamArgs stream_of(const Products& all, std::span<const Ahead> ahead) {
     s.item[i] = all.item[i];
     s.rows += tile_rows(all.item[i].n_out);
   }
-  plan(s, all.n_tokens, all.n, ahead);
+  plan(s, all.n_tokens, all.n);
   return s;
 }
 
-StreamArgs stream_of(const ExpertLinearArgs& a, std::span<const Ahead> ahead) {
+StreamArgs stream_of(const ExpertLinearArgs& a) {
   StreamArgs s;
   s.n_jobs = expert_jobs(a.n_tokens, a.n_experts, a.k);
   s.n_routed = a.n_matrices;
@@ -73,7 +71,7 @@ StreamArgs stream_of(const ExpertLinearArgs& a, std::span<const Ahead> ahead) {
     s.item[s.n_items++] = p;
   }
   s.rows = tile_rows(a.n_out) * a.n_matrices * (s.n_jobs + shared_one);
-  plan(s, a.n_tokens, a.n_matrices * (s.n_jobs + shared_one), ahead);
+  plan(s, a.n_tokens, a.n_matrices * (s.n_jobs + shared_one));
   return s;
 }
 

@@ -22,7 +22,6 @@ inline constexpr int kRingBytes = LARES_STREAM_RING << 10;
 inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
 inline constexpr int kSlotsMax = 8;     // tiles of a warp on their way
 inline constexpr int kBatchSums = 128, kBatchTiles = 16;  // sums of a token that are folded together: of tiles by tokens, at least so many tiles
-inline constexpr int kAheadBytes = 8192;  // that a warp asks for in one go
 inline constexpr int kRounds = 2;       // batches of sums that are written or folded at a time
 
 // What a stretch has of one matrix, in shared memory.
@@ -72,8 +71,6 @@ constexpr int stream_kind(Format format, bool codes_in) { return format == Forma
 struct StreamArgs {
   Product item[kLinearTogether];
   int n_items = 0, kinds = 0, rows = 0;  // row tiles
-  Ahead ahead[kAheadMax];
-  int n_ahead = 0;
   StreamPlan plan{};
   // Experts only.
   const std::uint8_t* const* tiles[2] = {};  // [n_experts] of routed matrix i
@@ -85,7 +82,7 @@ struct StreamArgs {
   bool jobs_known = false;  // not by the launch before this one
 };
 // `plan.slots` 0: it does not fit.
-StreamArgs stream_of(const Products& all, std::span<const Ahead> ahead = {});
-StreamArgs stream_of(const ExpertLinearArgs& a, std::span<const Ahead> ahead = {});
+StreamArgs stream_of(const Products& all);
+StreamArgs stream_of(const ExpertLinearArgs& a);
 
 }  // namespace lares::kernels::cuda
