@@ -7,18 +7,11 @@
 
 namespace lares::kernels::cuda {
 
-#ifndef LARES_STREAM_WARPS
-#define LARES_STREAM_WARPS 16
-#define LARES_FOLD_WARPS 4
-#endif
-#ifndef LARES_STREAM_RING
-#define LARES_STREAM_RING 64
-#endif
-inline constexpr int kStreamWarps = LARES_STREAM_WARPS, kFoldWarps = LARES_FOLD_WARPS;  // those that multiply, and those that add up
+inline constexpr int kStreamWarps = 16, kFoldWarps = 4;  // those that multiply, and those that add up
 inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
 inline constexpr int kStreamResident = 1;        // blocks an SM holds: its registers are better spent on more warps than on the next launch
 inline constexpr int kStreamShared = 224 << 10;  // bytes of the 227 KiB that a block may have on sm_90
-inline constexpr int kRingBytes = LARES_STREAM_RING << 10;
+inline constexpr int kRingBytes = 64 << 10;
 inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
 inline constexpr int kSlotsMax = 8;     // tiles of a warp on their way
 inline constexpr int kBatchSums = 128, kBatchTiles = 16;  // sums of a token that are folded together: of tiles by tokens, at least so many tiles
