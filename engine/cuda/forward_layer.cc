@@ -51,7 +51,8 @@ void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* n
                  .head = false,
                  .eps = c_.hc_eps,
                  .norm_eps = c_.rms_norm_eps,
-                 .rms_eps = c_.rms_norm_eps});
+                 .rms_eps = c_.rms_norm_eps,
+                 .arrived = ws_.arrived});
 }
 
 // The cells before a long chunk into the work space's ring, or the newest back into the sequence's.

@@ -1,8 +1,10 @@
-// Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers in two launches: leaving the one and the 24
-// products of the other over slices of the streams; then the mixing weights, the next sub-layer's input and its norm.
+// Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers: leaving the one and the 24 products of the other
+// over slices of the streams; then the mixing weights, the next sub-layer's input and its norm. One token takes one launch, whose last block
+// mixes; more take two, and many are done in runs whose streams stay in L2 between the two.
 //   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one after the other, those sums are added in
-//   ascending order within a slice, and the slices' in ascending order; the squares of what enters are summed by 512 threads and a tree: the
-//   same for any number of tokens, and another order than the CPU's. What leaves, and the mixing given the products, have the CPU's bits.
+//   ascending order within a slice, the slices' in kHyperGroups runs of consecutive ones, each ascending, and the runs' in ascending order; the
+//   squares of what enters are summed by 512 threads and a tree: the same for any number of tokens, and another order than the CPU's. What
+//   leaves, and the mixing given the products, have the CPU's bits.
 // Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out; fn once.
 #pragma once
 
@@ -13,6 +15,7 @@ namespace lares::kernels::cuda {
 inline constexpr int kHyperStreams = 4;  // hc_mult of the family
 inline constexpr int kHyperSlice = 64;   // dims
 inline constexpr int kHyperRows = 24;    // (2 + S) S
+inline constexpr int kHyperGroups = 16;  // of slices
 
 // What experts made of tokens [first, ...) of a launch, to be summed: bf16 of the ranks' slots ascending, then the shared one's, in f32.
 struct ExpertOutputs {
@@ -43,6 +46,7 @@ struct HyperArgs {
   int iters;
   bool head;  // the head's form: 4 rows, no post and comb
   float eps, norm_eps, rms_eps;
+  std::uint32_t* arrived = nullptr;  // zero before the first use, and left zero; null: one token takes two launches, too
 };
 inline constexpr int kHyperDimMax = 8192;
 constexpr std::size_t hyper_partials(int n_tokens, int dim) {
