@@ -28,31 +28,36 @@ constexpr int inputs_shared(const AttentionInputsArgs& a) {
 }
 
 LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a) {
-  wait_for_inputs();
   const InputBlocks blocks = input_blocks(a);
   const int warp = thread() / 32;
   int i = block_x();
   if (i < blocks.queries) {
+    wait_for_inputs();
     const int head = i * kInputWarps + warp;
-    turn_queries(a.queries, head, head < a.queries.n_tokens * a.queries.n_heads ? 1 : 0, shared<float>() + warp * (a.queries.head_dim + kHeadPad));
+    if (head < a.queries.n_tokens * a.queries.n_heads) turn_query(a.queries, head, shared<float>() + warp * (a.queries.head_dim + kHeadPad));
     return;
   }
   if ((i -= blocks.queries) < blocks.index_queries) {
+    wait_for_inputs();
     const int head = i * kInputWarps + warp;
     if (head < a.index_queries.n_tokens * a.index_queries.n_heads) index_query(a.index_queries, head);
     return;
   }
   if ((i -= blocks.index_queries) < blocks.window) {
-    put_window_row(a.window, i, shared<float>());
+    const TokenPlace place = token_place(a.window.places, i);
+    wait_for_inputs();
+    put_window_row(a.window, i, place, shared<float>());
     return;
   }
   // Groups are completed by rows of earlier steps, which the ring may lose to this step's: those come after.
   const CompressArgs& c = a.compress[i - blocks.window];
+  const TokenPlace first = token_place(c.places, 0);
+  wait_for_inputs();
   for (int t = 0; t < c.places.n_tokens; ++t) {
-    compress_token(c, t, shared<float>());
+    compress_token(c, t == 0 ? first : token_place(c.places, t), shared<float>());
     sync_block();
   }
-  for (int t = 0; t < c.places.n_tokens; ++t) put_raw_token(c, t);
+  for (int t = 0; t < c.places.n_tokens; ++t) put_raw_token(c, t, t == 0 ? first : token_place(c.places, t));
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE
