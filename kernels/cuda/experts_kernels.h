@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/experts.h"
+#include "kernels/cuda/hyper_mixes.h"
 #include "kernels/cuda/linear_rows.h"
 #include "kernels/cuda/rows.h"
 
@@ -149,11 +150,16 @@ LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
   }
 }
 
-// Few tokens: one block routes them all and groups them, a thread a route.
+// Few tokens: one block routes them all and groups them, a thread a route; a second one has their mixes.
 constexpr int route_and_group_shared(int n_tokens, int n_experts, int k) { return n_tokens * n_experts * 4 + 3 * n_tokens * k * 4; }
 LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const GroupArgs b) {
   static_assert(kGroupThreads / 32 >= kTokensFew && kGroupThreads >= kTokensFew * kExpertRanksMax);
   const int n = a.n_tokens * a.k, warp = thread() / 32, lane = thread() % 32;
+  if (block_x() == 1) {
+    wait_for_inputs();
+    if (warp < b.mixes.n_tokens) put_left(b.mixes, warp);
+    return;
+  }
   RouteWeights w = {};
   if (warp < a.n_tokens) w = route_weights(a, warp);
   wait_for_inputs();

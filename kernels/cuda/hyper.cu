@@ -37,6 +37,7 @@ Status two_launches(const HyperArgs& a, Stream stream) {
 
 Status hyper(const HyperArgs& a, Stream stream) {
   if (a.dim % kHyperSlice != 0 || a.dim > kHyperDimMax) return refused("hyper: the dimension is not a multiple of 64, or too large");
+  if (a.later && a.n_tokens > kTokensFew) return refused("hyper: of many tokens nothing is left for later");
   if (a.n_tokens == 1 && a.arrived && a.fn)
     return launch("launch hyper", hyper_token_kernel, {a.dim / kHyperSlice}, kMixThreads + 32, token_shared(), stream, a);
   for (int first = 0; first < a.n_tokens; first += kRunTokens) {

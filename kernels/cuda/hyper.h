@@ -46,6 +46,7 @@ struct HyperArgs {
   int iters;
   bool head;  // the head's form: 4 rows, no post and comb
   float eps, norm_eps, rms_eps;
+  bool later = false;                // post and comb are left to another launch (HyperMixes); few tokens only
   std::uint32_t* arrived = nullptr;  // zero before the first use, and left zero; null: one token takes two launches, too
 };
 inline constexpr int kHyperDimMax = 8192;
@@ -53,5 +54,20 @@ constexpr std::size_t hyper_partials(int n_tokens, int dim) {
   return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>((dim + kHyperSlice - 1) / kHyperSlice) * (kHyperRows + 1);
 }
 Status hyper(const HyperArgs& a, Stream stream);
+
+// What hyper() left for later, in `partial`. Nobody waits for it before the next boundary, and Sinkhorn takes longer than all else there: so
+// launches between the two that leave most of the device idle take it along (attention_inputs(), route_and_group()).
+struct HyperMixes {
+  const float* mixes = nullptr;  // [n_tokens, stride], 24 each
+  std::int64_t stride = 0;
+  float* post = nullptr;  // [n_tokens, 4] out
+  float* comb = nullptr;  // [n_tokens, 4, 4] out
+  int n_tokens = 0;       // 0: nothing
+  int iters = 0;
+  float eps = 0;
+};
+constexpr HyperMixes hyper_mixes(const float* partial, int dim, float* post, float* comb, int n_tokens, int iters, float eps) {
+  return {partial, static_cast<std::int64_t>(dim / kHyperSlice) * (kHyperRows + 1), post, comb, n_tokens, iters, eps};
+}
 
 }  // namespace lares::kernels::cuda

@@ -2,8 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/bulk.h"
-#include "kernels/cuda/hyper.h"
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/hyper_mixes.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
@@ -157,7 +156,8 @@ inline constexpr int kMixShared = kHyperGroups * kSums + kMixThreads / 32;  // f
 static_assert(kMixShared % 4 == 0);
 constexpr int mix_shared() { return kMixShared * 4; }
 constexpr int mix_many_shared(int dim) { return (kMixShared + dim) * 4; }
-constexpr int token_shared() { return slice_shared(1) > mix_shared() ? slice_shared(1) : mix_shared(); }
+constexpr int token_shared() { return slice_shared(1); }
+static_assert(token_shared() >= mix_shared() + 4);
 
 // What a lane's row is scaled by and moved by: weights.
 struct RowScale {
@@ -196,43 +196,11 @@ LARES_DEVICE float mix_of_lane(const HyperArgs& a, const float* groups, const Ro
   return sum / root * w.scale + w.base;
 }
 
-// a / b where neither these nor the quotient are near an end of the range: the compiler's division without its test for that.
-LARES_DEVICE float quotient(float a, float b) {
-#ifdef __CUDACC__
-  float r;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(b));
-  r = fmaf(r, fmaf(-b, r, 1.0f), r);
-  float q = a * r;
-  q = fmaf(fmaf(-b, q, a), r, q);
-  return fmaf(fmaf(-b, q, a), r, q);
-#else
-  return a / b;
-#endif
-}
-// post and comb of a token, from its mixes; by a warp. Sums are within [eps, 4 + 4 eps], terms not below eps / (4 + 4 eps).
-LARES_DEVICE void put_post_and_comb(const HyperArgs& a, std::int64_t t, float mix) {
-  constexpr int S = kHyperStreams;
-  // Lane 4 j + k has comb[j][k]; lanes beyond 15 do the same again.
-  const int lane = thread() % 32, at = lane % 16, j = at / S, k = at % S;
-  const float post = shuffle_from(mix, S + lane % S);
-  float m = shuffle_from(mix, 2 * S + at), top = shuffle_from(m, j * S);
-  LARES_UNROLL for (int i = 1; i < S; ++i) top = max2(top, shuffle_from(m, j * S + i));
-  m = exponential(m - top);
-  float total = 0;
-  LARES_UNROLL for (int i = 0; i < S; ++i) total = total + shuffle_from(m, j * S + i);
-  m = m / total + a.eps;
-  for (int iter = 0; iter < a.iters; ++iter) {
-    if (iter > 0) {
-      total = shuffle_from(m, j * S);
-      LARES_UNROLL for (int i = 1; i < S; ++i) total = total + shuffle_from(m, j * S + i);
-      m = quotient(m, total + a.eps);
-    }
-    total = shuffle_from(m, k);
-    LARES_UNROLL for (int i = 1; i < S; ++i) total = total + shuffle_from(m, i * S + k);
-    m = quotient(m, total + a.eps);
-  }
-  if (lane < 16) a.comb[t * S * S + at] = m;
-  if (lane < S) a.post[t * S + lane] = 2.0f * sigmoid(post);
+// By the warp of a token that has nothing else to do: now, or for later, in place of sums that everybody has read.
+LARES_DEVICE void leave_mixes(const HyperArgs& a, std::int64_t t, float mix) {
+  const HyperMixes m = hyper_mixes(a.partial, a.dim, a.post, a.comb, a.n_tokens, a.iters, a.eps);
+  if (!a.later) put_post_and_comb(m, t, mix);
+  else if (thread() % 32 < kHyperRows) a.partial[t * m.stride + thread() % 32] = mix;
 }
 
 // Four dims of what enters, and their squares added to acc.
@@ -289,7 +257,7 @@ LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& 
   sync_block();
   const float mix = mix_of_lane(a, groups, row);
   if (!mixes_streams) {
-    if (!a.head) put_post_and_comb(a, t, mix);
+    if (!a.head) leave_mixes(a, t, mix);
     return;
   }
   const float own = sigmoid(mix) + a.eps;
@@ -320,12 +288,10 @@ LARES_KERNEL(kMixThreads + 32, 1) hyper_token_kernel(const HyperArgs a) {
   const RowScale row = row_scale(a);
   put_slice<kMixThreads>(a, block_x(), 0, 1);
   sync_block();
-  auto* const last = shared<std::uint32_t>();
+  auto* const last = shared<std::uint32_t>() + kMixShared;  // behind what mixing uses
   if (thread() == 0) *last = arrive_last(a.arrived, static_cast<std::uint32_t>(grid_x()));
   sync_block();
-  const bool mixes = *last != 0;
-  sync_block();
-  if (mixes) mix_token(a, 0, row);
+  if (*last) mix_token(a, 0, row);
 }
 
 // Many: a block each, of fewer threads with fewer registers, so that several share an SM; what enters is kept in shared memory.
@@ -344,7 +310,7 @@ LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
   sync_block();
   const float mix = mix_of_lane(a, groups, row);
   if (!mixes_streams) {
-    if (!a.head) put_post_and_comb(a, t, mix);
+    if (!a.head) leave_mixes(a, t, mix);
     return;
   }
   const float own = sigmoid(mix) + a.eps;

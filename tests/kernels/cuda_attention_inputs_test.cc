@@ -19,14 +19,14 @@ class CudaAttentionInputs : public testing::TestWithParam<Case> {};
 
 struct Out {
   std::vector<std::uint16_t> q, index_codes;
-  std::vector<float> index_scale, index_weight, raw, raw_index;
+  std::vector<float> index_scale, index_weight, raw, raw_index, post, comb;
   std::vector<std::uint8_t> window, entries, keys;
   bool operator==(const Out&) const = default;
 };
 
 TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   const Case c = GetParam();
-  constexpr int heads = 5, index_heads = 3, R = 64, capacity = 16, ratio = 4, raw_capacity = 2 * ratio + 5, per_page = 3;
+  constexpr int heads = 64, index_heads = 3, R = 64, capacity = 16, ratio = 4, raw_capacity = 2 * ratio + 5, per_page = 3;
   const int C = c.head_dim, n = c.n;
   const std::size_t cell = cell_bytes(C, R), key = index_key_bytes(kIndexDim), rows = static_cast<std::size_t>(n);
   const auto f = frequencies(R), kv_norm = normals(static_cast<std::size_t>(C), 1);
@@ -62,7 +62,11 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
     a.index_queries = {.q = iq.data(), .w = iw.data(), .rope = table.data(), .codes = codes.data(), .scale = scale.data(), .weight = weight.data(), .n_tokens = n,
                        .n_heads = index_heads, .rope_dim = R, .weight_scale = 0.05f};
   }
+  Guarded<float> post(rows * kHyperStreams), comb(rows * kHyperStreams * kHyperStreams);
+  const auto mixes = normals(rows * 30, 6);
+  a.mixes = {.mixes = mixes.data(), .stride = 30, .post = post.data(), .comb = comb.data(), .n_tokens = n, .iters = 20, .eps = 1e-6f};
   const auto fresh = [&] {
+    post.poison(), comb.poison();
     q.poison(), codes.poison(), scale.poison(), weight.poison();
     std::copy(q0.begin(), q0.end(), q.data());
     std::copy(entry_rows.raw.begin(), entry_rows.raw.end(), entries[0].raw.begin());
@@ -78,7 +82,7 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
       return out;
     };
     const auto floats_of = [&](const std::vector<float>& raw) { return std::vector<float>(raw.begin(), raw.end() - 1); };  // not the NaN behind
-    Out out{q.values(), codes.values(), {}, {}, floats_of(entries[0].raw), floats_of(keys[0].raw), entries[0].window, joined(entries[0]), joined(keys[0])};
+    Out out{q.values(), codes.values(), {}, {}, floats_of(entries[0].raw), floats_of(keys[0].raw), post.values(), comb.values(), entries[0].window, joined(entries[0]), joined(keys[0])};
     if (c.indexes) out.index_scale = scale.values(), out.index_weight = weight.values();
     return out;
   };
@@ -94,6 +98,7 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
     run(n, kCompressThreads, 0, [&] { put_raw_kernel(a.compress[i]); });
   }
   if (c.indexes) run((n * index_heads + 3) / 4, 128, 0, [&] { index_queries_kernel(a.index_queries); });
+  run(n, 32, 0, [&] { put_left(a.mixes, block_x()); });
   const Out want = result();
   EXPECT_NE(want.q, q0);
   const Out got = in_every_order({input_blocks(a).all()}, kRowThreads, static_cast<std::size_t>(inputs_shared(a)), fresh, [&] { attention_inputs_kernel(a); }, result);

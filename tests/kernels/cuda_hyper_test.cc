@@ -33,7 +33,12 @@ struct Case {
 // The launches that there are for a token: one, or two of which the second has many threads or few.
 enum class Form { one, few, many };
 
-Out run(const Case& c, Form form, const Weights& w, const std::vector<std::uint16_t>& x, const std::vector<std::uint16_t>& y,
+// What is left for later, made by the warps of one block.
+LARES_KERNEL(256, 1) left_kernel(const HyperMixes a) {
+  if (thread() / 32 < a.n_tokens) put_left(a, thread() / 32);
+}
+
+Out run(const Case& c, Form form, bool later, const Weights& w, const std::vector<std::uint16_t>& x, const std::vector<std::uint16_t>& y,
         const std::vector<float>& post, const std::vector<float>& comb) {
   const std::size_t n = static_cast<std::size_t>(c.n), blocks = static_cast<std::size_t>((c.dim + 127) / 128);
   Guarded<std::uint16_t> gx(x.size()), entered(n * c.dim), normed(n * c.dim);
@@ -60,6 +65,7 @@ Out run(const Case& c, Form form, const Weights& w, const std::vector<std::uint1
                     .eps = 1e-6f,
                     .norm_eps = 1e-6f,
                     .rms_eps = 1e-6f,
+                    .later = later,
                     .arrived = &arrived};
   const auto fresh = [&] {
     gx.poison(), entered.poison(), normed.poison(), scale.poison(), partial.poison(), codes.poison(), gpost.poison(), gcomb.poison();
@@ -85,6 +91,11 @@ Out run(const Case& c, Form form, const Weights& w, const std::vector<std::uint1
       else
         machine.run({c.n}, kMixManyThreads + 32, static_cast<std::size_t>(mix_many_shared(c.dim)), order,
                     [&] { hyper_mix_many_kernel(a); });
+    }
+    if (later) {
+      EXPECT_EQ(gcomb.values(), comb);
+      const HyperMixes left = hyper_mixes(partial.data(), c.dim, gpost.data(), gcomb.data(), c.n, c.iters, a.eps);
+      machine.run({1}, 256, 0, order, [&] { left_kernel(left); });
     }
     if (order == simt::Order::ascending) first = result();
     EXPECT_TRUE(result() == first) << "depends on the order of threads";
@@ -127,7 +138,7 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
   const std::size_t n = static_cast<std::size_t>(c.n);
   const auto x = halves(normals(n * S * c.dim, 25)), y = halves(normals(n * c.dim, 26));
   const auto post = normals(n * S, 27), comb = normals(n * S * S, 28, 0.3f);
-  const Out got = run(c, Form::few, w, x, y, post, comb);
+  const Out got = run(c, Form::few, false, w, x, y, post, comb);
   auto streams = floats(x);
   const auto leaving = floats(y);
   if (c.leaves)
@@ -199,14 +210,17 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
     return std::decay_t<decltype(v)>(v.end() - static_cast<std::ptrdiff_t>(v.size() / n), v.end());
   };
   const Case one{1, c.dim, c.leaves, c.head, c.iters};
-  const Out alone = run(one, Form::few, w, last(x), last(y), last(post), last(comb));
+  const Out alone = run(one, Form::few, false, w, last(x), last(y), last(post), last(comb));
   EXPECT_EQ(alone.x, last(got.x));
   EXPECT_EQ(alone.normed, last(got.normed));
   EXPECT_EQ(alone.post, last(got.post));
   EXPECT_EQ(alone.comb, last(got.comb));
   // And whatever the launches.
-  EXPECT_TRUE(run(one, Form::one, w, last(x), last(y), last(post), last(comb)) == alone);
-  EXPECT_TRUE(run(c, Form::many, w, x, y, post, comb) == got);
+  EXPECT_TRUE(run(one, Form::one, false, w, last(x), last(y), last(post), last(comb)) == alone);
+  EXPECT_TRUE(run(c, Form::many, false, w, x, y, post, comb) == got);
+  if (c.head || c.n > kTokensFew) return;
+  EXPECT_TRUE(run(one, Form::one, true, w, last(x), last(y), last(post), last(comb)) == alone);
+  EXPECT_TRUE(run(c, Form::few, true, w, x, y, post, comb) == got);
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaHyper,
