@@ -17,7 +17,7 @@ struct AttentionInputsArgs {
   int n_compress = 0;
   HyperMixes mixes = {};  // what the boundary before left, beside
 };
-// At most kTokensFew tokens.
+// At most kTokensFew tokens. The rope tables are not what the launch just before this one writes: they are read before that has ended.
 Status attention_inputs(const AttentionInputsArgs& a, Stream stream);
 
 }  // namespace lares::kernels::cuda

@@ -35,9 +35,11 @@ LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a
   const int warp = thread() / 32;
   int i = block_x();
   if (i < blocks.queries) {
-    wait_for_inputs();
     const int head = i * kInputWarps + warp;
-    if (head < a.queries.n_tokens * a.queries.n_heads) turn_query(a.queries, head, shared<float>() + warp * (a.queries.head_dim + kHeadPad));
+    const bool works = head < a.queries.n_tokens * a.queries.n_heads;
+    const Angle angle = works ? query_angle(a.queries, head, thread() % 32) : Angle{};
+    wait_for_inputs();
+    if (works) turn_query(a.queries, head, angle, shared<float>() + warp * (a.queries.head_dim + kHeadPad));
     return;
   }
   if ((i -= blocks.queries) < blocks.index_queries) {

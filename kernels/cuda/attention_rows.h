@@ -44,20 +44,23 @@ LARES_DEVICE void turn_queries(const QueryArgs& a, std::int64_t first, int n, fl
   }
 }
 
-// A warp's head, with the same sums, and a lane a pair of what is turned; row [head_dim].
-LARES_DEVICE void turn_query(const QueryArgs& a, int head, float* row) {
-  struct Angle {
-    double cosine, sine;
-  };
+struct Angle {
+  double cosine, sine;
+};
+// By which a lane turns its first pair.
+LARES_DEVICE Angle query_angle(const QueryArgs& a, int head, int i) {
+  if (i >= a.rope_dim / 2) return {};
+  const double* const at = a.rope + static_cast<std::int64_t>(head / a.n_heads) * a.rope_dim + 2 * i;
+  return {at[0], at[1]};
+}
+// A warp's head, with the same sums, and a lane a pair of what is turned; row [head_dim], next: query_angle() of this lane.
+LARES_DEVICE void turn_query(const QueryArgs& a, int head, Angle next, float* row) {
   constexpr int kPairs = 8;  // of a lane: head_dim at most 512
   const int lane = thread() % 32, pairs = a.head_dim / 2, turned = a.rope_dim / 2, plain = pairs - turned;
   auto* const q = reinterpret_cast<std::uint32_t*>(a.q + static_cast<std::int64_t>(head) * a.head_dim);
-  const double* const angles = a.rope + static_cast<std::int64_t>(head / a.n_heads) * a.rope_dim;
-  const auto angle = [&](int i) { return Angle{angles[2 * i], angles[2 * i + 1]}; };
   std::uint32_t own[kPairs];
   LARES_UNROLL for (int i = 0; i < kPairs; ++i)
     if (const int p = lane + 32 * i; p < pairs) own[i] = q[p];
-  Angle next = lane < turned ? angle(lane) : Angle{};
   LARES_UNROLL for (int i = 0; i < kPairs; ++i)
     if (const int p = lane + 32 * i; p < pairs) {
       const float v0 = bf16_value(own[i] & 0xFFFFu), v1 = bf16_value(own[i] >> 16);
@@ -78,7 +81,7 @@ LARES_DEVICE void turn_query(const QueryArgs& a, int head, float* row) {
   sync_warp();
   LARES_ROLLED for (int i = lane; i < turned; i += 32) {
     const Angle now = next;
-    if (i + 32 < turned) next = angle(i + 32);
+    next = query_angle(a, head, i + 32);
     TwoFloats v = *reinterpret_cast<const TwoFloats*>(row + 2 * (plain + i));
     turn(v.v[0], v.v[1], now.cosine, now.sine);
     q[plain + i] = pair(to_bf16(flushed(bf16_rounded(v.v[0]))), to_bf16(flushed(bf16_rounded(v.v[1]))));

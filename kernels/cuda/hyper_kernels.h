@@ -62,6 +62,23 @@ LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d) {
   return {{bf16_rounded(sum[0] + bf16_value(shared_one & 0xFFFFu)), bf16_rounded(sum[1] + bf16_value(shared_one >> 16))}};
 }
 
+// Two dims of a token's streams, and what they are mixed by where something leaves.
+struct Arriving {
+  std::uint32_t x[kHyperStreams];
+  FourFloats comb[kHyperStreams], post;
+};
+LARES_DEVICE std::uint32_t* stream_at(const HyperArgs& a, std::int64_t t, int stream, int d) {
+  return reinterpret_cast<std::uint32_t*>(a.x + (t * kHyperStreams + stream) * a.dim + d);
+}
+LARES_DEVICE Arriving arriving(const HyperArgs& a, std::int64_t t, int d) {
+  Arriving in = {};
+  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) in.x[j] = *stream_at(a, t, j, d);
+  if (!a.y && !a.experts.out) return in;
+  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) in.comb[j] = reinterpret_cast<const FourFloats*>(a.comb)[t * kHyperStreams + j];
+  in.post = reinterpret_cast<const FourFloats*>(a.post)[t];
+  return in;
+}
+
 // A slice of n tokens from `first` on, by the first kThreads threads of a block.
 template <int kThreads>
 LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
@@ -77,35 +94,36 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
       *reinterpret_cast<FourFloats*>(fn + row * kSliceRow + k) =
           *reinterpret_cast<const FourFloats*>(a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 + k % kHyperSlice);
     }
+  // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came between what wrote streams, post and comb and
+  // this one: the first ones need not wait.
+  const bool leaves = a.y || a.experts.out;
+  const int begin = works ? thread() : n * (kHyperSlice / 2), end = n * (kHyperSlice / 2);
+  Arriving in;
+  if (leaves && begin < end) in = arriving(a, first + begin / (kHyperSlice / 2), d0 + begin % (kHyperSlice / 2) * 2);
   wait_for_inputs();
-  // Two dims of a token's streams a thread.
-  for (int i = works ? thread() : n * (kHyperSlice / 2); i < n * (kHyperSlice / 2); i += kThreads) {
+  for (int i = begin; i < end; i += kThreads) {
     const int token = i / (kHyperSlice / 2), d = i % (kHyperSlice / 2) * 2;
     const std::int64_t t = first + token;
+    if (!leaves || i != begin) in = arriving(a, t, d0 + d);
     float v[kHyperStreams][2];
-    std::uint32_t* at[kHyperStreams];
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
-      at[j] = reinterpret_cast<std::uint32_t*>(a.x + (t * kHyperStreams + j) * a.dim + d0 + d);
-      v[j][0] = bf16_value(*at[j] & 0xFFFFu);
-      v[j][1] = bf16_value(*at[j] >> 16);
+      v[j][0] = bf16_value(in.x[j] & 0xFFFFu);
+      v[j][1] = bf16_value(in.x[j] >> 16);
     }
-    if (a.y || a.experts.out) {
-      FourFloats comb[kHyperStreams];
-      LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) comb[j] = reinterpret_cast<const FourFloats*>(a.comb)[t * kHyperStreams + j];
-      const FourFloats post = reinterpret_cast<const FourFloats*>(a.post)[t];
+    if (leaves) {
       const TwoFloats y = leaving(a, t, d0 + d);
       float left[kHyperStreams][2];
       LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
         LARES_UNROLL for (int half = 0; half < 2; ++half) {
-          float m = comb[0].v[k] * v[0][half];
-          LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(comb[j].v[k], v[j][half], m);
-          left[k][half] = bf16_rounded(post.v[k] * y.v[half] + m);
+          float m = in.comb[0].v[k] * v[0][half];
+          LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(in.comb[j].v[k], v[j][half], m);
+          left[k][half] = bf16_rounded(in.post.v[k] * y.v[half] + m);
         }
       }
       LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
         v[k][0] = left[k][0];
         v[k][1] = left[k][1];
-        *at[k] = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
+        *stream_at(a, t, k, d0 + d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
       }
     }
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {

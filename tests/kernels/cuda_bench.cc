@@ -279,6 +279,7 @@ int run(std::string_view only) {
     for (const bool one : {false, true}) {
       if (one && n != 1) continue;
       a.arrived = one ? arrived : nullptr;
+      // One after the other, which no step does, they read streams of the round before while those are written: any numbers will do here.
       b.line(fmt::format("hyper, a boundary, {} tokens{}", n, one ? ", one launch" : "").c_str(),
              24.0 * 4 * D * 4 + static_cast<double>(n) * 4 * D * 2 * 2, 2.0 * n * 24 * 4 * D, n > 8 ? 1 : 40, [&](int, Stream stream) {
                a.fn = reinterpret_cast<const float*>(halves.take(24 * 4 * D * 4));
