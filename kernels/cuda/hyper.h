@@ -1,10 +1,10 @@
-// Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers: leaving the one and the 24 products of the other
-// over slices of the streams; then the mixing weights, the next sub-layer's input and its norm. One token takes one launch, whose last block
-// mixes; more take two, and many are done in runs whose streams stay in L2 between the two.
+// Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers: leaving the one and the 24 products of the
+// other over slices of the streams; then the mixing weights, the next sub-layer's input and its norm. One token takes one launch, whose
+// last block mixes; more take two, and many are done in runs whose streams stay in L2 between the two.
 //   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one after the other, those sums are added in
-//   ascending order within a slice, the slices' in kHyperGroups runs of consecutive ones, each ascending, and the runs' in ascending order; the
-//   squares of what enters are summed by 512 threads and a tree: the same for any number of tokens, and another order than the CPU's. What
-//   leaves, and the mixing given the products, have the CPU's bits.
+//   ascending order within a slice, the slices' in kHyperGroups runs of consecutive ones, each ascending, and the runs' in ascending order;
+//   the squares of what enters are summed by 512 threads and a tree: the same for any number of tokens, and another order than the CPU's.
+//   What leaves, and the mixing given the products, have the CPU's bits.
 // Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out; fn once.
 #pragma once
 
@@ -29,10 +29,10 @@ struct HyperArgs {
   bf16* x;  // [n_tokens, 4, dim], in place where something leaves
   // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing. Where something does, x, post and comb are
   // not what the launch just before this one writes: they are read before that has ended.
-  const bf16* y;  // [n_tokens, dim]
+  const bf16* y;               // [n_tokens, dim]
   ExpertOutputs experts = {};  // or, with `out`, their sum in place of y
-  float* post;    // [n_tokens, 4] in, then out for the next boundary
-  float* comb;    // [n_tokens, 4, 4] the same
+  float* post;                 // [n_tokens, 4] in, then out for the next boundary
+  float* comb;                 // [n_tokens, 4, 4] the same
   // What enters. fn null: nothing (after the last layer).
   const float* fn;      // [24, 4 dim], the head's [4, 4 dim]
   const float* base;    // [24] or [4]
@@ -56,8 +56,8 @@ constexpr std::size_t hyper_partials(int n_tokens, int dim) {
 }
 Status hyper(const HyperArgs& a, Stream stream);
 
-// What hyper() left for later, in `partial`. Nobody waits for it before the next boundary, and Sinkhorn takes longer than all else there: so
-// launches between the two that leave most of the device idle take it along (attention_inputs(), route_and_group()).
+// What hyper() left for later, in `partial`. Nobody waits for it before the next boundary, and Sinkhorn takes longer than all else there:
+// so launches between the two that leave most of the device idle take it along (attention_inputs(), route_and_group()).
 struct HyperMixes {
   const float* mixes = nullptr;  // [n_tokens, stride], 24 each
   std::int64_t stride = 0;

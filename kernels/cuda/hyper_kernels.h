@@ -91,11 +91,11 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
   if (a.fn && works)  // weights, which nobody writes: before the wait
     for (int i = thread(); i < rows * kSliceK / 4; i += kThreads) {
       const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
-      *reinterpret_cast<FourFloats*>(fn + row * kSliceRow + k) =
-          *reinterpret_cast<const FourFloats*>(a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 + k % kHyperSlice);
+      const float* const from = a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0;
+      *reinterpret_cast<FourFloats*>(fn + row * kSliceRow + k) = *reinterpret_cast<const FourFloats*>(from + k % kHyperSlice);
     }
-  // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came between what wrote streams, post and comb and
-  // this one: the first ones need not wait.
+  // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came between what wrote streams, post and comb
+  // and this one: the first ones need not wait.
   const bool leaves = a.y || a.experts.out;
   const int begin = works ? thread() : n * (kHyperSlice / 2), end = n * (kHyperSlice / 2);
   Arriving in;
@@ -190,7 +190,8 @@ constexpr int slices_of_group(int n_slices) { return (n_slices + kHyperGroups - 
 // Token t's sums of slices, by the first kThreads threads; then sync_block().
 template <int kThreads>
 LARES_DEVICE void sum_groups(const HyperArgs& a, std::int64_t t, float* groups) {
-  const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), rows = a.head ? kHyperStreams : kHyperRows, lane = thread() % 32;
+  const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), lane = thread() % 32;
+  const int rows = a.head ? kHyperStreams : kHyperRows;
   if (lane >= kSums || (lane >= rows && lane < kHyperRows)) return;
   for (int g = thread() / 32; g < kHyperGroups && g * run < n_slices; g += kThreads / 32) {
     constexpr int kTogether = kHyperDimMax / kHyperSlice / kHyperGroups;

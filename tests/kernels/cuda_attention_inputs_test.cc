@@ -30,15 +30,15 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   const int C = c.head_dim, n = c.n;
   const std::size_t cell = cell_bytes(C, R), key = index_key_bytes(kIndexDim), rows = static_cast<std::size_t>(n);
   const auto f = frequencies(R), kv_norm = normals(static_cast<std::size_t>(C), 1);
-  const auto q0 = halves(normals(rows * heads * C, 2)), kv = halves(normals(rows * C, 3)), iq = halves(normals(rows * index_heads * kIndexDim, 4)),
-             iw = halves(normals(rows * index_heads, 5));
+  const auto q0 = halves(normals(rows * heads * C, 2)), kv = halves(normals(rows * C, 3)),
+             iq = halves(normals(rows * index_heads * kIndexDim, 4)), iw = halves(normals(rows * index_heads, 5));
   struct Rows {
     std::vector<float> values, gates, ape, norm, raw;
   };
   const auto raw_rows = [&](int dim, std::uint64_t seed) {
     const std::size_t width = 2 * static_cast<std::size_t>(dim);
-    return Rows{normals(rows * width, seed), normals(rows * width, seed + 1, 3), normals(ratio * width, seed + 2), normals(static_cast<std::size_t>(dim), seed + 3),
-                normals(raw_capacity * 2 * width, seed + 4)};
+    return Rows{normals(rows * width, seed), normals(rows * width, seed + 1, 3), normals(ratio * width, seed + 2),
+                normals(static_cast<std::size_t>(dim), seed + 3), normals(raw_capacity * 2 * width, seed + 4)};
   };
   const Rows entry_rows = raw_rows(C, 10), key_rows = raw_rows(kIndexDim, 20);
   std::deque<TestSequence> entries, keys;  // the same sequence, its cells of each kind in pages of their own
@@ -50,17 +50,43 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   Guarded<std::uint16_t> q(q0.size()), codes(iq.size());
   Guarded<float> scale(rows * index_heads * 4), weight(iw.size());
   const auto compress_args = [&](const Rows& r, const Places& places, int dim, bool index) {
-    return CompressArgs{.values = r.values.data(), .gates = r.gates.data(), .ape = r.ape.data(), .norm = r.norm.data(), .frequencies = f.data(), .places = places,
-                        .cells = {TestSequence::kOffset, per_page}, .ratio = ratio, .dim = dim, .rope_dim = R, .raw_capacity = raw_capacity, .index = index, .eps = 1e-6f};
+    return CompressArgs{.values = r.values.data(),
+                        .gates = r.gates.data(),
+                        .ape = r.ape.data(),
+                        .norm = r.norm.data(),
+                        .frequencies = f.data(),
+                        .places = places,
+                        .cells = {TestSequence::kOffset, per_page},
+                        .ratio = ratio,
+                        .dim = dim,
+                        .rope_dim = R,
+                        .raw_capacity = raw_capacity,
+                        .index = index,
+                        .eps = 1e-6f};
   };
-  AttentionInputsArgs a{.queries = {.q = q.data(), .rope = table.data(), .n_tokens = n, .n_heads = heads, .head_dim = C, .rope_dim = R, .eps = 1e-6f},
-                        .window = {.kv = kv.data(), .norm = kv_norm.data(), .rope = table.data(), .places = entry_places.places, .head_dim = C, .rope_dim = R,
-                                   .window_capacity = capacity, .eps = 1e-6f}};
+  AttentionInputsArgs a{
+      .queries = {.q = q.data(), .rope = table.data(), .n_tokens = n, .n_heads = heads, .head_dim = C, .rope_dim = R, .eps = 1e-6f},
+      .window = {.kv = kv.data(),
+                 .norm = kv_norm.data(),
+                 .rope = table.data(),
+                 .places = entry_places.places,
+                 .head_dim = C,
+                 .rope_dim = R,
+                 .window_capacity = capacity,
+                 .eps = 1e-6f}};
   a.compress[a.n_compress++] = compress_args(entry_rows, entry_places.places, C, false);
   if (c.indexes) {
     a.compress[a.n_compress++] = compress_args(key_rows, key_places.places, kIndexDim, true);
-    a.index_queries = {.q = iq.data(), .w = iw.data(), .rope = table.data(), .codes = codes.data(), .scale = scale.data(), .weight = weight.data(), .n_tokens = n,
-                       .n_heads = index_heads, .rope_dim = R, .weight_scale = 0.05f};
+    a.index_queries = {.q = iq.data(),
+                       .w = iw.data(),
+                       .rope = table.data(),
+                       .codes = codes.data(),
+                       .scale = scale.data(),
+                       .weight = weight.data(),
+                       .n_tokens = n,
+                       .n_heads = index_heads,
+                       .rope_dim = R,
+                       .weight_scale = 0.05f};
   }
   Guarded<float> post(rows * kHyperStreams), comb(rows * kHyperStreams * kHyperStreams);
   const auto mixes = normals(rows * 30, 6);
@@ -81,8 +107,20 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
       for (const auto& page : s.pages) out.insert(out.end(), page.begin(), page.end());
       return out;
     };
-    const auto floats_of = [&](const std::vector<float>& raw) { return std::vector<float>(raw.begin(), raw.end() - 1); };  // not the NaN behind
-    Out out{q.values(), codes.values(), {}, {}, floats_of(entries[0].raw), floats_of(keys[0].raw), post.values(), comb.values(), entries[0].window, joined(entries[0]), joined(keys[0])};
+    const auto floats_of = [&](const std::vector<float>& raw) {
+      return std::vector<float>(raw.begin(), raw.end() - 1);
+    };  // not the NaN behind
+    Out out{q.values(),
+            codes.values(),
+            {},
+            {},
+            floats_of(entries[0].raw),
+            floats_of(keys[0].raw),
+            post.values(),
+            comb.values(),
+            entries[0].window,
+            joined(entries[0]),
+            joined(keys[0])};
     if (c.indexes) out.index_scale = scale.values(), out.index_weight = weight.values();
     return out;
   };
@@ -101,7 +139,8 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   run(n, 32, 0, [&] { put_left(a.mixes, block_x()); });
   const Out want = result();
   EXPECT_NE(want.q, q0);
-  const Out got = in_every_order({input_blocks(a).all()}, kRowThreads, static_cast<std::size_t>(inputs_shared(a)), fresh, [&] { attention_inputs_kernel(a); }, result);
+  const Out got = in_every_order(
+      {input_blocks(a).all()}, kRowThreads, static_cast<std::size_t>(inputs_shared(a)), fresh, [&] { attention_inputs_kernel(a); }, result);
   EXPECT_EQ(got.q, want.q);
   EXPECT_EQ(got.window, want.window);
   EXPECT_EQ(got.raw, want.raw);
