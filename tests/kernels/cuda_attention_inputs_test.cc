@@ -14,6 +14,7 @@ struct Case {
   int n, head_dim;
   std::int64_t position;
   bool indexes;
+  int rope_dim = 64;
 };
 class CudaAttentionInputs : public testing::TestWithParam<Case> {};
 
@@ -26,8 +27,8 @@ struct Out {
 
 TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   const Case c = GetParam();
-  constexpr int heads = 64, index_heads = 3, R = 64, capacity = 16, ratio = 4, raw_capacity = 2 * ratio + 5, per_page = 3;
-  const int C = c.head_dim, n = c.n;
+  constexpr int heads = 64, index_heads = 3, capacity = 16, ratio = 4, raw_capacity = 2 * ratio + 5, per_page = 3;
+  const int C = c.head_dim, R = c.rope_dim, n = c.n;
   const std::size_t cell = cell_bytes(C, R), key = index_key_bytes(kIndexDim), rows = static_cast<std::size_t>(n);
   const auto f = frequencies(R), kv_norm = normals(static_cast<std::size_t>(C), 1);
   const auto q0 = halves(normals(rows * heads * C, 2)), kv = halves(normals(rows * C, 3)),
@@ -148,9 +149,9 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   EXPECT_TRUE(got == want);
 }
 
-// A token that completes a group and one that does not; several that complete two; heads of half a warp's pairs.
+// A token that completes a group and one that does not; several that complete two; more than a warp's pairs that are turned.
 INSTANTIATE_TEST_SUITE_P(, CudaAttentionInputs,
-                         testing::Values(Case{1, 512, 11, true}, Case{1, 512, 13, true}, Case{7, 128, 3, true}, Case{2, 192, 6, false}));
+                         testing::Values(Case{1, 512, 11, true}, Case{1, 512, 13, true}, Case{7, 128, 3, true}, Case{2, 192, 6, false, 128}));
 
 }  // namespace
 }  // namespace lares::kernels::cuda
