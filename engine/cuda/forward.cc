@@ -60,6 +60,7 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
                                                              weights.checkpoint.directory(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());
   device.clear(out->scratch_.data(), bins);
+  device.clear(out->ws_.arrived, sizeof *out->ws_.arrived);
   return out;
 }
 
@@ -122,7 +123,7 @@ void DeviceForward::head(const Step& s) {
   const bool few = s.n <= kc::kTokensFew;
   device_.hyper({.x = ws_.streams + at * S * D, .y = few ? nullptr : ws_.y + at * D, .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{}, .post = ws_.post + at * S, .comb = ws_.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
                  .norm = w_.norm(), .entered = nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
-                 .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps});
+                 .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps, .arrived = ws_.arrived});
   for (int r = 0; r < s.n_rows; r += kRowsMax) {
     const int m = std::min(kRowsMax, s.n_rows - r);
     std::vector<kc::LinearArgs> products;

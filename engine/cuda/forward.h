@@ -59,6 +59,8 @@ class DeviceForward {
   // What leaves: nothing, what attention made, or what the experts did.
   enum class Leaves { nothing, attention, experts };
   void boundary(const Step& s, const DeviceHyper& w, const float* norm, Leaves leaves);
+  bool leaves_mixes(const Step& s) const;
+  kc::HyperMixes left_mixes(const Step& s) const;
   // Few tokens' outputs of experts are summed where they leave; those of tokens from `first` on.
   kc::ExpertOutputs outputs(const Step& s, int first) const;
   void attention(const Step& s, int i);

@@ -51,7 +51,16 @@ void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* n
                  .head = false,
                  .eps = c_.hc_eps,
                  .norm_eps = c_.rms_norm_eps,
-                 .rms_eps = c_.rms_norm_eps});
+                 .rms_eps = c_.rms_norm_eps,
+                 .later = leaves_mixes(s),
+                 .arrived = ws_.arrived});
+}
+
+// Few tokens' post and comb are made beside what follows a boundary: attention's inputs, or the routes.
+bool DeviceForward::leaves_mixes(const Step& s) const { return s.n <= kc::kTokensFew && !s.alone; }
+kc::HyperMixes DeviceForward::left_mixes(const Step& s) const {
+  if (!leaves_mixes(s)) return {};
+  return kc::hyper_mixes(ws_.partial, c_.hidden_size, ws_.post, ws_.comb, s.n, c_.hc_sinkhorn_iters, c_.hc_eps);
 }
 
 // The cells before a long chunk into the work space's ring, or the newest back into the sequence's.
@@ -174,6 +183,7 @@ void DeviceForward::read_inputs(const Step& s, int i) {
   if (l.compressor) a.compress[a.n_compress++] = compress_args(s, i, false);
   if (l.indexer) a.compress[a.n_compress++] = compress_args(s, i, true);
   if (chooses) a.index_queries = index_query_args(s);
+  a.mixes = left_mixes(s);
   if (s.n <= kc::kTokensFew && !s.alone) return device_.attention_inputs(a);
   device_.queries(a.queries);
   if (s.alone) move_window(s, i, false);
@@ -243,7 +253,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   const kc::RouteArgs route{.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,
                             .factor = c_.routed_scaling_factor};
   const kc::GroupArgs group{.expert = ws_.expert, .weight = ws_.weight, .begin = ws_.begin, .slot_of = ws_.slot_of, .token_of = ws_.token_of, .factor = ws_.factor, .jobs = ws_.jobs,
-                            .n_tokens = n, .n_experts = E, .k = k};
+                            .n_tokens = n, .n_experts = E, .k = k, .mixes = left_mixes(s)};
   if (few) {
     device_.route_and_group(route, group);
   } else {

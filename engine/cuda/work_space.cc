@@ -70,6 +70,7 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.post, n * S);
   l.take(w.comb, n * S * S);
   l.take(w.partial, kc::hyper_partials(chunk, c.hidden_size));
+  l.take(w.arrived, 1);
   l.take(w.codes, n * D);
   l.take(w.code_scale, n * blocks(c.hidden_size));
   for (double*& table : w.rope) l.take(table, n * R);

@@ -26,6 +26,7 @@ struct WorkSpace {
 
   bf16 *rows, *streams, *y, *normed;      // [n, D], [n, S, D], [n, D], [n, D]
   float *post, *comb, *partial;           // [n, S], [n, S, S], hyper_partials()
+  std::uint32_t* arrived;                 // of the blocks of a token's boundary: zero, and left zero
   std::uint8_t* codes;                    // [n, D] Q8_128 of normed
   float* code_scale;                      // [n, ceil(D / 128)]
   double* rope[2];                        // [n, R / 2, 2] window layers', compressed layers'

@@ -13,7 +13,7 @@ Status attention_inputs(const AttentionInputsArgs& a, Stream stream) {
   if (a.index_queries.n_heads > kIndexHeadsMax || a.index_queries.rope_dim > kIndexDim || a.index_queries.rope_dim % 4 != 0)
     return refused("attention_inputs: more index heads than the kernel takes");
   for (int i = 0; i < a.n_compress; ++i)
-    if (const CompressArgs& c = a.compress[i]; c.index ? c.dim != 128 : (c.dim - c.rope_dim) % 64 != 0 || c.dim > 1024)
+    if (const CompressArgs& c = a.compress[i]; c.dim % 4 != 0 || (c.index ? c.dim != 128 : (c.dim - c.rope_dim) % 64 != 0 || c.dim > 1024))
       return refused("attention_inputs: not the dimensions of entries or index keys");
   return launch("launch attention_inputs", attention_inputs_kernel, {input_blocks(a).all()}, kRowThreads, inputs_shared(a), stream, a);
 }

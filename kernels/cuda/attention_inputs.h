@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/compress.h"
+#include "kernels/cuda/hyper.h"
 #include "kernels/cuda/indexer.h"
 #include "kernels/cuda/norm.h"
 
@@ -14,8 +15,9 @@ struct AttentionInputsArgs {
   IndexQueryArgs index_queries = {};  // n_tokens 0: none
   CompressArgs compress[2] = {};      // entries, then index keys: compress(), then put_raw(), of the same rings
   int n_compress = 0;
+  HyperMixes mixes = {};  // what the boundary before left, beside
 };
-// At most kTokensFew tokens.
+// At most kTokensFew tokens. The rope tables are not what the launch just before this one writes: they are read before that has ended.
 Status attention_inputs(const AttentionInputsArgs& a, Stream stream);
 
 }  // namespace lares::kernels::cuda

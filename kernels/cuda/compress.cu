@@ -12,6 +12,7 @@ Status compress(const CompressArgs& a, Stream stream) {
 
 Status put_raw(const CompressArgs& a, Stream stream) {
   if (a.places.n_tokens == 0) return {};
+  if (a.dim % 4 != 0) return refused("put_raw: rows are not whole words of 16 bytes");
   return launch("launch put_raw", put_raw_kernel, {a.places.n_tokens}, kCompressThreads, 0, stream, a);
 }
 

@@ -9,18 +9,76 @@ namespace lares::kernels::cuda::inline LARES_SIDE {
 inline constexpr int kCompressThreads = 128;
 constexpr int compress_shared(int dim) { return dim * 4; }
 
-// Where the raw row of position t is: values in *value, gates in *gate; bias is what the gates still lack.
+// Rows from which an entry is pooled: values, and gates that have their bias or still lack it.
 struct RawRow {
   const float *value, *gate, *bias;
 };
-LARES_DEVICE RawRow raw_row(const CompressArgs& a, const Part& part, const float* ring, std::int64_t t) {
+struct RawRows {
+  std::int64_t first;  // position of row 0, a multiple of the ratio
+  int ring_row;        // its row of the ring, if it is there
+  const float* ring;
+};
+// Row s, of at most 2 ratio: those of this launch are where its products are, earlier ones in the ring.
+LARES_DEVICE RawRow raw_row(const CompressArgs& a, const Part& part, const RawRows& rows, int s) {
   const int width = a.ratio == 4 ? 2 * a.dim : a.dim;
-  if (t >= part.position) {
-    const std::int64_t at = (part.begin + (t - part.position)) * width;
-    return {a.values + at, a.gates + at, a.ape + t % a.ratio * width};
+  if (rows.first + s >= part.position) {
+    const std::int64_t at = (part.begin + (rows.first + s - part.position)) * width;
+    return {a.values + at, a.gates + at, a.ape + (s < a.ratio ? s : s - a.ratio) * width};
   }
-  const float* const row = ring + t % a.raw_capacity * 2 * width;
-  return {row, row + width, nullptr};
+  const int row = rows.ring_row + s;
+  const float* const at = rows.ring + static_cast<std::int64_t>(row < a.raw_capacity ? row : row - a.raw_capacity) * 2 * width;
+  return {at, at + width, nullptr};
+}
+LARES_DEVICE TwoFloats two_at(const float* p) { return *reinterpret_cast<const TwoFloats*>(p); }
+LARES_DEVICE TwoFloats gate_at(const RawRow& raw, int i) {
+  TwoFloats g = two_at(raw.gate + i);
+  if (!raw.bias) return g;
+  const TwoFloats bias = two_at(raw.bias + i);
+  return {{g.v[0] + bias.v[0], g.v[1] + bias.v[1]}};
+}
+// Channels i and i + 1 pooled, in ascending order of tokens. Of overlapping groups the second has the second half of each row; all their
+// rows are on their way at once.
+LARES_DEVICE TwoFloats pool_overlapping(const CompressArgs& a, const Part& part, const RawRows& rows, int n, int i) {
+  constexpr int kRows = 8;
+  TwoFloats gate[kRows], value[kRows], out;
+  LARES_UNROLL for (int s = 0; s < kRows; ++s)
+    if (s < n) {
+      const RawRow raw = raw_row(a, part, rows, s);
+      const int at = s >= n - 4 ? a.dim + i : i;
+      gate[s] = gate_at(raw, at);
+      value[s] = two_at(raw.value + at);
+    }
+  LARES_UNROLL for (int c = 0; c < 2; ++c) {
+    float top = gate[0].v[c], total = 0, sum = 0;
+    LARES_UNROLL for (int s = 1; s < kRows; ++s)
+      if (s < n) top = max2(gate[s].v[c], top);
+    LARES_UNROLL for (int s = 0; s < kRows; ++s)
+      if (s < n) {
+        gate[s].v[c] = exponential(gate[s].v[c] - top);
+        total = total + gate[s].v[c];
+      }
+    LARES_UNROLL for (int s = 0; s < kRows; ++s)
+      if (s < n) sum = sum + value[s].v[c] * (gate[s].v[c] / total);
+    out.v[c] = sum;
+  }
+  return out;
+}
+LARES_DEVICE TwoFloats pool_apart(const CompressArgs& a, const Part& part, const RawRows& rows, int i) {
+  TwoFloats top = gate_at(raw_row(a, part, rows, 0), i), total = {}, out = {};
+  LARES_UNROLL_8 for (int s = 1; s < a.ratio; ++s) {
+    const TwoFloats gate = gate_at(raw_row(a, part, rows, s), i);
+    LARES_UNROLL for (int c = 0; c < 2; ++c) top.v[c] = max2(gate.v[c], top.v[c]);
+  }
+  LARES_UNROLL_8 for (int s = 0; s < a.ratio; ++s) {
+    const TwoFloats gate = gate_at(raw_row(a, part, rows, s), i);
+    LARES_UNROLL for (int c = 0; c < 2; ++c) total.v[c] = total.v[c] + exponential(gate.v[c] - top.v[c]);
+  }
+  LARES_UNROLL_8 for (int s = 0; s < a.ratio; ++s) {
+    const RawRow raw = raw_row(a, part, rows, s);
+    const TwoFloats gate = gate_at(raw, i), value = two_at(raw.value + i);
+    LARES_UNROLL for (int c = 0; c < 2; ++c) out.v[c] = out.v[c] + value.v[c] * (exponential(gate.v[c] - top.v[c]) / total.v[c]);
+  }
+  return out;
 }
 
 // The codes of an index key from its values [128] on Q4_32's grid, by one warp: kernels/indexer.cc, pack_index_key.
@@ -58,26 +116,17 @@ LARES_DEVICE void put_index_key(const float* row, std::uint8_t* key) {
 }
 
 // By a block; of tokens that complete no group nothing comes.
-LARES_DEVICE void compress_token(const CompressArgs& a, int token, float* row) {
+LARES_DEVICE void compress_token(const CompressArgs& a, const TokenPlace& place, float* row) {
   const int r = a.ratio;
-  const std::int64_t position = a.places.position[token];
+  const Part& part = place.part;
+  const std::int64_t position = place.position;
   if ((position + 1) % r != 0) return;
-  const Part& part = a.places.parts[a.places.part[token]];
-  const float* const ring = a.index ? part.raw_index : part.raw;
   const std::int64_t j = position / r, first = r == 4 && j > 0 ? 4 * (j - 1) : r * j;
-  for (int i = thread(); i < a.dim; i += kCompressThreads) {
-    const auto at = [&](std::int64_t t) { return r == 4 && t >= r * j ? a.dim + i : i; };
-    const auto gate = [&](std::int64_t t) {
-      const RawRow raw = raw_row(a, part, ring, t);
-      return raw.bias ? raw.gate[at(t)] + raw.bias[at(t)] : raw.gate[at(t)];
-    };
-    float top = gate(first);
-    for (std::int64_t t = first + 1; t <= position; ++t) top = max2(gate(t), top);
-    float total = 0, out = 0;
-    for (std::int64_t t = first; t <= position; ++t) total = total + exponential(gate(t) - top);
-    for (std::int64_t t = first; t <= position; ++t)
-      out = out + raw_row(a, part, ring, t).value[at(t)] * (exponential(gate(t) - top) / total);
-    row[i] = bf16_rounded(out);
+  const RawRows rows{first, static_cast<int>(first % a.raw_capacity), a.index ? part.raw_index : part.raw};
+  for (int i = 2 * thread(); i < a.dim; i += 2 * kCompressThreads) {
+    const TwoFloats out = r == 4 ? pool_overlapping(a, part, rows, static_cast<int>(position - first) + 1, i) : pool_apart(a, part, rows, i);
+    row[i] = bf16_rounded(out.v[0]);
+    row[i + 1] = bf16_rounded(out.v[1]);
   }
   sync_block();
   const float root = rms_root(sum_of_squares(row, a.dim), a.dim, a.eps);  // each warp for itself
@@ -126,17 +175,29 @@ LARES_DEVICE void compress_token(const CompressArgs& a, int token, float* row) {
     put_index_key(row, part.pages[j / a.cells.per_page] + a.cells.offset + j % a.cells.per_page * 68);
   }
 }
-// By a block.
-LARES_DEVICE void put_raw_token(const CompressArgs& a, int token) {
+// By a block. Nothing is stored before all is on its way.
+LARES_DEVICE void put_raw_token(const CompressArgs& a, int token, const TokenPlace& place) {
   const int width = a.ratio == 4 ? 2 * a.dim : a.dim;
-  const Part& part = a.places.parts[a.places.part[token]];
-  const std::int64_t position = a.places.position[token];
+  const Part& part = place.part;
   if (token + a.raw_capacity < part.begin + part.n) return;
-  float* const row = (a.index ? part.raw_index : part.raw) + position % a.raw_capacity * 2 * width;
-  const float* const bias = a.ape + position % a.ratio * width;
-  LARES_UNROLL_8 for (int i = thread(); i < width; i += kCompressThreads) {
-    row[i] = a.values[static_cast<std::int64_t>(token) * width + i];
-    row[width + i] = a.gates[static_cast<std::int64_t>(token) * width + i] + bias[i];
+  float* const row = (a.index ? part.raw_index : part.raw) + place.position % a.raw_capacity * 2 * width;
+  const float* const bias = a.ape + place.position % a.ratio * width;
+  const std::int64_t at = static_cast<std::int64_t>(token) * width;
+  constexpr int kTogether = 2;
+  for (int base = 4 * thread(); base < width; base += 4 * kTogether * kCompressThreads) {
+    FourFloats value[kTogether], gate[kTogether], more[kTogether];
+    LARES_UNROLL for (int c = 0; c < kTogether; ++c)
+      if (const int i = base + 4 * kCompressThreads * c; i < width) {
+        value[c] = *reinterpret_cast<const FourFloats*>(a.values + at + i);
+        gate[c] = *reinterpret_cast<const FourFloats*>(a.gates + at + i);
+        more[c] = *reinterpret_cast<const FourFloats*>(bias + i);
+      }
+    LARES_UNROLL for (int c = 0; c < kTogether; ++c)
+      if (const int i = base + 4 * kCompressThreads * c; i < width) {
+        LARES_UNROLL for (int e = 0; e < 4; ++e) gate[c].v[e] = gate[c].v[e] + more[c].v[e];
+        *reinterpret_cast<FourFloats*>(row + i) = value[c];
+        *reinterpret_cast<FourFloats*>(row + width + i) = gate[c];
+      }
   }
 }
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

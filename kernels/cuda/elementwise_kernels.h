@@ -86,8 +86,9 @@ constexpr int queries_shared(int head_dim) { return kRowThreads / 32 * 4 * (head
 
 // A block a token.
 LARES_KERNEL(kRowThreads, 8) put_window_kernel(const WindowArgs a) {
+  const TokenPlace place = token_place(a.places, block_x());
   wait_for_inputs();
-  put_window_row(a, block_x(), shared<float>());
+  put_window_row(a, block_x(), place, shared<float>());
 }
 
 LARES_KERNEL(256, 4) embed_kernel(const EmbedArgs a) {

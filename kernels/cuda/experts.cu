@@ -21,7 +21,8 @@ Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream) {
   if (a.n_experts > kExpertsMax || a.k > kExpertRanksMax || a.k > a.n_experts)
     return refused("route: more experts or ranks than the kernel takes");
   if (a.n_tokens > kTokensFew) return refused("route_and_group: more than few tokens");
-  return launch("launch route_and_group", route_and_group_kernel, {1}, kGroupThreads, route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
+  if (b.mixes.n_tokens > kTokensFew) return refused("route_and_group: more than few tokens' mixes");
+  return launch("launch route_and_group", route_and_group_kernel, {b.mixes.n_tokens > 0 ? 2 : 1}, kGroupThreads, route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
 }
 
 Status experts_linear(const ExpertLinearArgs& a, Stream stream) {

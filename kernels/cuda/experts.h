@@ -4,6 +4,7 @@
 // Source: DeepSeek-V4 inference/model.py, Gate, Expert and MoE. Floor: the chosen experts' bytes once.
 #pragma once
 
+#include "kernels/cuda/hyper.h"
 #include "kernels/cuda/linear.h"
 
 namespace lares::kernels::cuda {
@@ -32,6 +33,7 @@ struct GroupArgs {
   float* factor;               // [n_tokens (k + 1)] out: the route's weight, 1 for shared slots
   std::int32_t* jobs;          // [expert_jobs(), 3] out: expert, first slot, slots; those left over have 0 slots
   int n_tokens, n_experts, k;
+  HyperMixes mixes = {};  // of route_and_group(): what the boundary before left, beside
 };
 // Runs of slots of one expert that are multiplied together: at most so many for any routes. Few tokens: one for each expert that is used.
 inline constexpr int kExpertRun = 64;  // slots

@@ -2,61 +2,88 @@
 #pragma once
 
 #include "kernels/cuda/experts.h"
+#include "kernels/cuda/hyper_mixes.h"
 #include "kernels/cuda/linear_rows.h"
 #include "kernels/cuda/rows.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-// Score, then bias: larger is better, of equal ones the lower expert.
-struct Candidate {
-  float value;
-  int expert;
-};
-LARES_BOTH bool better(const Candidate& a, const Candidate& b) {
-  return a.expert >= 0 && (b.expert < 0 || a.value > b.value || (a.value == b.value && a.expert < b.expert));
-}
-
 LARES_DEVICE float route_score(float logit) {
   const double u = logit;
   return sqrtf(static_cast<float>(fmax(u, 0.0) + log1p(exp(-fabs(u)))));
 }
-// A warp's token, of which all scores are in shared memory: lane l has experts l, l + 32, ...
-LARES_DEVICE void choose_experts(const RouteArgs& a, int t, const float* score) {
+// Larger value, larger number; what is none comes last, but before 0.
+LARES_BOTH std::uint32_t candidate_rank(float v) {
+  const std::uint32_t u = bits_of(v + 0.0f);
+  return v != v ? 1 : u & 0x80000000u ? ~u : u | 0x80000000u;
+}
+// Of a warp's token, what does not depend on its scores: lane l has the bias of experts l, l + 32, ..., or the expert given for rank l.
+inline constexpr int kLaneExperts = kExpertsMax / 32;
+struct RouteWeights {
+  float bias[kLaneExperts];
+  int given;
+};
+LARES_DEVICE RouteWeights route_weights(const RouteArgs& a, int t) {
   const int lane = thread() % 32;
-  float total = 0, mine = 0;
-  std::uint32_t taken = 0;  // of this lane's experts
-  for (int i = 0; i < a.k; ++i) {
-    Candidate best{0, -1};
-    if (a.given) {
-      best.expert = static_cast<int>(a.given[static_cast<std::int64_t>(a.tokens[t]) * a.k + i]);
-    } else {
-      for (int e = lane, at = 0; e < a.n_experts; e += 32, ++at)
-        if (!(taken >> at & 1)) {
-          const Candidate c{score[e] + a.bias[e], e};
-          if (better(c, best)) best = c;
-        }
-      for (int mask = 16; mask > 0; mask /= 2) {
-        const Candidate other{shuffle_xor(best.value, mask),
-                              static_cast<int>(shuffle(static_cast<std::uint32_t>(best.expert), lane ^ mask))};
-        if (better(other, best)) best = other;
-      }
-      if (best.expert < 0) best.expert = i;  // no number is better than none: any expert that keeps the rest going
-      if (best.expert % 32 == lane) taken |= 1u << best.expert / 32;
-    }
-    if (lane == 0) a.expert[static_cast<std::int64_t>(t) * a.k + i] = best.expert;
-    if (lane == i) mine = score[best.expert];
-    total += score[best.expert];
+  RouteWeights w = {};
+  if (a.given) {
+    if (lane < a.k) w.given = static_cast<int>(a.given[static_cast<std::int64_t>(a.tokens[t]) * a.k + lane]);
+    return w;
   }
-  if (lane < a.k) a.weight[static_cast<std::int64_t>(t) * a.k + lane] = mine / total * a.factor;
+  LARES_UNROLL for (int at = 0; at < kLaneExperts; ++at)
+    if (const int e = lane + 32 * at; e < a.n_experts) w.bias[at] = a.bias[e];
+  return w;
+}
+// Lane i: of rank i.
+struct Chosen {
+  int expert;
+  float weight;
+};
+// By a warp; all its token's scores are in shared memory. Of equal ones the lower expert is better.
+LARES_DEVICE Chosen choose_experts(const RouteArgs& a, const float* score, const RouteWeights& w) {
+  const int lane = thread() % 32;
+  std::uint32_t rank[kLaneExperts];  // 0: no expert, or taken
+  LARES_UNROLL for (int at = 0; at < kLaneExperts; ++at) {
+    const int e = lane + 32 * at;
+    rank[at] = !a.given && e < a.n_experts ? candidate_rank(score[e] + w.bias[at]) : 0;
+  }
+  float total = 0;
+  Chosen mine = {};
+  for (int i = 0; i < a.k; ++i) {
+    int expert;
+    if (a.given) {
+      expert = static_cast<int>(shuffle(static_cast<std::uint32_t>(w.given), i));
+    } else {
+      std::uint32_t best = rank[0], best_of = static_cast<std::uint32_t>(lane);
+      LARES_UNROLL for (int at = 1; at < kLaneExperts; ++at)
+        if (rank[at] > best) best = rank[at], best_of = static_cast<std::uint32_t>(lane + 32 * at);
+      const std::uint32_t top = most_of_warp(best);
+      expert = static_cast<int>(least_of_warp(best == top ? best_of : 0xFFFFFFFFu));
+      LARES_UNROLL for (int at = 0; at < kLaneExperts; ++at)
+        if (lane + 32 * at == expert) rank[at] = 0;
+    }
+    const float own = score[expert];
+    if (lane == i) mine = {expert, own};
+    total += own;
+  }
+  mine.weight = mine.weight / total * a.factor;
+  return mine;
+}
+LARES_DEVICE void put_chosen(const RouteArgs& a, int t, const Chosen& c) {
+  const int lane = thread() % 32;
+  if (lane >= a.k) return;
+  a.expert[static_cast<std::int64_t>(t) * a.k + lane] = c.expert;
+  a.weight[static_cast<std::int64_t>(t) * a.k + lane] = c.weight;
 }
 
 // A warp a token.
 LARES_KERNEL(32, 16) route_kernel(const RouteArgs a) {
+  const RouteWeights w = route_weights(a, block_x());
   wait_for_inputs();
   float* const score = shared<float>();
   for (int e = thread(); e < a.n_experts; e += 32) score[e] = route_score(a.u[static_cast<std::int64_t>(block_x()) * a.n_experts + e]);
   sync_warp();
-  choose_experts(a, block_x(), score);
+  put_chosen(a, block_x(), choose_experts(a, score, w));
 }
 
 // Block e places expert e's slots; the last one the shared expert's and the jobs left over. Each counts all routes by itself.
@@ -123,20 +150,33 @@ LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
   }
 }
 
-// Few tokens: one block routes them all and groups them, a thread a route.
-constexpr int route_and_group_shared(int n_tokens, int n_experts, int k) { return n_tokens * n_experts * 4 + 2 * n_tokens * k * 4; }
+// Few tokens: one block routes them all and groups them, a thread a route; a second one has their mixes.
+constexpr int route_and_group_shared(int n_tokens, int n_experts, int k) { return n_tokens * n_experts * 4 + 3 * n_tokens * k * 4; }
 LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const GroupArgs b) {
   static_assert(kGroupThreads / 32 >= kTokensFew && kGroupThreads >= kTokensFew * kExpertRanksMax);
+  const int n = a.n_tokens * a.k, warp = thread() / 32, lane = thread() % 32;
+  if (block_x() == 1) {
+    wait_for_inputs();
+    if (warp < b.mixes.n_tokens) put_left(b.mixes, warp);
+    return;
+  }
+  RouteWeights w = {};
+  if (warp < a.n_tokens) w = route_weights(a, warp);
   wait_for_inputs();
-  const int n = a.n_tokens * a.k, warp = thread() / 32;
   float* const score = shared<float>();
-  auto* const expert = reinterpret_cast<std::int32_t*>(score + a.n_tokens * a.n_experts);
+  float* const weight = score + a.n_tokens * a.n_experts;
+  auto* const expert = reinterpret_cast<std::int32_t*>(weight + n);
   std::int32_t* const begins = expert + n;  // whether a route is its expert's first
   for (int i = thread(); i < a.n_tokens * a.n_experts; i += kGroupThreads) score[i] = route_score(a.u[i]);
   sync_block();
-  if (warp < a.n_tokens) choose_experts(a, warp, score + warp * a.n_experts);
-  sync_block();
-  if (thread() < n) expert[thread()] = a.expert[thread()];
+  if (warp < a.n_tokens) {
+    const Chosen c = choose_experts(a, score + warp * a.n_experts, w);
+    put_chosen(a, warp, c);
+    if (lane < a.k) {
+      expert[warp * a.k + lane] = c.expert;
+      weight[warp * a.k + lane] = c.weight;
+    }
+  }
   sync_block();
   for (int of = thread(); of <= a.n_experts; of += kGroupThreads) {
     int before = 0;
@@ -160,7 +200,7 @@ LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const G
   if (i < n) {
     b.slot_of[i] = slot;
     b.token_of[slot] = i / a.k;
-    b.factor[slot] = a.weight[i];
+    b.factor[slot] = weight[i];
     if (earlier == 0) {
       b.jobs[3 * job] = e;
       b.jobs[3 * job + 1] = slot;

@@ -2,26 +2,23 @@
 #pragma once
 
 #include "kernels/cuda/bulk.h"
-#include "kernels/cuda/hyper.h"
-#include "kernels/cuda/rows.h"
+#include "kernels/cuda/hyper_mixes.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 inline constexpr int kSliceThreads = 256;
 inline constexpr int kSliceTokens = 32;                             // of a block
 inline constexpr int kSliceK = kHyperStreams * kHyperSlice;         // values of a token in a slice
-inline constexpr int kSliceChunk = kSliceK / (kSliceThreads / 32);  // a warp's: 32
+inline constexpr int kSliceChunk = 32;                              // a warp's
+inline constexpr int kSliceChunks = kSliceK / kSliceChunk;
 inline constexpr int kSliceRow = kSliceK + 4;                       // floats: rows begin in other banks
 inline constexpr int kFewSliceTokens = 4;                           // up to which lanes are rows of fn, not tokens
 inline constexpr int kSums = kHyperRows + 1;                        // products, then the sum of squares
 constexpr int slice_shared(int tokens) {
-  return (tokens * kSliceRow + kHyperRows * kSliceRow + kSliceThreads / 32 * kSums * tokens) * 4;
+  return (tokens * kSliceRow + kHyperRows * kSliceRow + kSliceChunks * kSums * tokens) * 4;
 }
-static_assert(kSliceChunk == 32);
+static_assert(kSliceChunks <= kSliceThreads / 32);
 
-struct alignas(16) FourFloats {
-  float v[4];
-};
 LARES_DEVICE void load_chunk(float (&x)[kSliceChunk], const float* from) {
   LARES_UNROLL for (int i = 0; i < kSliceChunk / 4; ++i) {
     const FourFloats f = reinterpret_cast<const FourFloats*>(from)[i];
@@ -39,9 +36,6 @@ LARES_DEVICE float chunk_dot(const float* w, const float (&x)[kSliceChunk]) {
 }
 
 // Two dims of what leaves.
-struct TwoFloats {
-  float v[2];
-};
 LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d) {
   if (a.y) {
     const std::uint32_t in = *reinterpret_cast<const std::uint32_t*>(a.y + t * a.dim + d);
@@ -52,55 +46,84 @@ LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d) {
   const auto at = [&](std::int64_t slot) { return *reinterpret_cast<const std::uint32_t*>(e.out + slot * e.stride + d); };
   const std::uint32_t shared_one = at(static_cast<std::int64_t>(e.n_tokens) * e.k + token);
   float sum[2] = {0, 0};
-  LARES_UNROLL_8 for (int i = 0; i < e.k; ++i) {
-    const std::uint32_t in = at(e.slot_of[token * e.k + i]);
-    sum[0] = i == 0 ? bf16_value(in & 0xFFFFu) : sum[0] + bf16_value(in & 0xFFFFu);
-    sum[1] = i == 0 ? bf16_value(in >> 16) : sum[1] + bf16_value(in >> 16);
+  // Eight ranks' loads are on their way together: first which slots, then what is in them.
+  constexpr int kTogether = 8;
+  for (int first = 0; first < e.k; first += kTogether) {
+    std::int32_t slot[kTogether];
+    std::uint32_t in[kTogether];
+    LARES_UNROLL for (int i = 0; i < kTogether; ++i) slot[i] = first + i < e.k ? e.slot_of[token * e.k + first + i] : 0;
+    LARES_UNROLL for (int i = 0; i < kTogether; ++i) in[i] = first + i < e.k ? at(slot[i]) : 0;
+    LARES_UNROLL for (int i = 0; i < kTogether; ++i)
+      if (first + i < e.k) {
+        sum[0] = first + i == 0 ? bf16_value(in[i] & 0xFFFFu) : sum[0] + bf16_value(in[i] & 0xFFFFu);
+        sum[1] = first + i == 0 ? bf16_value(in[i] >> 16) : sum[1] + bf16_value(in[i] >> 16);
+      }
   }
   return {{bf16_rounded(sum[0] + bf16_value(shared_one & 0xFFFFu)), bf16_rounded(sum[1] + bf16_value(shared_one >> 16))}};
 }
 
-// Block (x: slice, y: tokens).
-LARES_KERNEL(kSliceThreads, 2) hyper_slice_kernel(const HyperArgs a) {
-  const int first = block_y() * kSliceTokens, n = smaller(kSliceTokens, a.n_tokens - first), d0 = block_x() * kHyperSlice,
-            n_slices = a.dim / kHyperSlice;
-  const int rows = a.head ? kHyperStreams : kHyperRows, warp = thread() / 32, lane = thread() % 32;
+// Two dims of a token's streams, and what they are mixed by where something leaves.
+struct Arriving {
+  std::uint32_t x[kHyperStreams];
+  FourFloats comb[kHyperStreams], post;
+};
+LARES_DEVICE std::uint32_t* stream_at(const HyperArgs& a, std::int64_t t, int stream, int d) {
+  return reinterpret_cast<std::uint32_t*>(a.x + (t * kHyperStreams + stream) * a.dim + d);
+}
+LARES_DEVICE Arriving arriving(const HyperArgs& a, std::int64_t t, int d) {
+  Arriving in = {};
+  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) in.x[j] = *stream_at(a, t, j, d);
+  if (!a.y && !a.experts.out) return in;
+  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) in.comb[j] = reinterpret_cast<const FourFloats*>(a.comb)[t * kHyperStreams + j];
+  in.post = reinterpret_cast<const FourFloats*>(a.post)[t];
+  return in;
+}
+
+// A slice of n tokens from `first` on, by the first kThreads threads of a block.
+template <int kThreads>
+LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
+  const int d0 = slice * kHyperSlice, n_slices = a.dim / kHyperSlice, rows = a.head ? kHyperStreams : kHyperRows;
+  const int warp = thread() / 32, lane = thread() % 32;
+  const bool works = thread() < kThreads;
   float* const xs = shared<float>();
   float* const fn = xs + n * kSliceRow;
   float* const sums = fn + kHyperRows * kSliceRow;  // [chunk, kSums, n]
-  if (a.fn)  // weights, which nobody writes: before the wait
-    for (int i = thread(); i < rows * kSliceK / 4; i += kSliceThreads) {
+  if (a.fn && works)  // weights, which nobody writes: before the wait
+    for (int i = thread(); i < rows * kSliceK / 4; i += kThreads) {
       const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
-      *reinterpret_cast<FourFloats*>(fn + row * kSliceRow + k) =
-          *reinterpret_cast<const FourFloats*>(a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 + k % kHyperSlice);
+      const float* const from = a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0;
+      *reinterpret_cast<FourFloats*>(fn + row * kSliceRow + k) = *reinterpret_cast<const FourFloats*>(from + k % kHyperSlice);
     }
+  // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came between what wrote streams, post and comb
+  // and this one: the first ones need not wait.
+  const bool leaves = a.y || a.experts.out;
+  const int begin = works ? thread() : n * (kHyperSlice / 2), end = n * (kHyperSlice / 2);
+  Arriving in;
+  if (leaves && begin < end) in = arriving(a, first + begin / (kHyperSlice / 2), d0 + begin % (kHyperSlice / 2) * 2);
   wait_for_inputs();
-  // Two dims of a token's streams a thread.
-  for (int i = thread(); i < n * (kHyperSlice / 2); i += kSliceThreads) {
+  for (int i = begin; i < end; i += kThreads) {
     const int token = i / (kHyperSlice / 2), d = i % (kHyperSlice / 2) * 2;
     const std::int64_t t = first + token;
+    if (!leaves || i != begin) in = arriving(a, t, d0 + d);
     float v[kHyperStreams][2];
-    std::uint32_t* at[kHyperStreams];
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
-      at[j] = reinterpret_cast<std::uint32_t*>(a.x + (t * kHyperStreams + j) * a.dim + d0 + d);
-      v[j][0] = bf16_value(*at[j] & 0xFFFFu);
-      v[j][1] = bf16_value(*at[j] >> 16);
+      v[j][0] = bf16_value(in.x[j] & 0xFFFFu);
+      v[j][1] = bf16_value(in.x[j] >> 16);
     }
-    if (a.y || a.experts.out) {
+    if (leaves) {
       const TwoFloats y = leaving(a, t, d0 + d);
-      const float* const comb = a.comb + t * kHyperStreams * kHyperStreams;
       float left[kHyperStreams][2];
       LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
         LARES_UNROLL for (int half = 0; half < 2; ++half) {
-          float m = comb[k] * v[0][half];
-          LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(comb[j * kHyperStreams + k], v[j][half], m);
-          left[k][half] = bf16_rounded(a.post[t * kHyperStreams + k] * y.v[half] + m);
+          float m = in.comb[0].v[k] * v[0][half];
+          LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(in.comb[j].v[k], v[j][half], m);
+          left[k][half] = bf16_rounded(in.post.v[k] * y.v[half] + m);
         }
       }
       LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
         v[k][0] = left[k][0];
         v[k][1] = left[k][1];
-        *at[k] = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
+        *stream_at(a, t, k, d0 + d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
       }
     }
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
@@ -110,46 +133,135 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_kernel(const HyperArgs a) {
   }
   if (!a.fn) return;
   sync_block();
-  const int k = warp * kSliceChunk;
-  float x[kSliceChunk];
-  if (n <= kFewSliceTokens) {
-    for (int token = 0; token < n; ++token) {
-      const float* const from = xs + token * kSliceRow + k;
+  if (warp < kSliceChunks) {
+    const int k = warp * kSliceChunk;
+    float x[kSliceChunk];
+    if (n <= kFewSliceTokens) {
+      for (int token = 0; token < n; ++token) {
+        const float* const from = xs + token * kSliceRow + k;
+        load_chunk(x, from);
+        if (lane < rows) sums[(warp * kSums + lane) * n + token] = chunk_dot(fn + lane * kSliceRow + k, x);
+        if (lane == 31) sums[(warp * kSums + kHyperRows) * n + token] = chunk_dot(from, x);
+      }
+    } else if (lane < n) {
+      const float* const from = xs + lane * kSliceRow + k;
       load_chunk(x, from);
-      if (lane < rows) sums[(warp * kSums + lane) * n + token] = chunk_dot(fn + lane * kSliceRow + k, x);
-      if (lane == 31) sums[(warp * kSums + kHyperRows) * n + token] = chunk_dot(from, x);
+      for (int row = 0; row < rows; ++row) sums[(warp * kSums + row) * n + lane] = chunk_dot(fn + row * kSliceRow + k, x);
+      sums[(warp * kSums + kHyperRows) * n + lane] = chunk_dot(from, x);
     }
-  } else if (lane < n) {
-    const float* const from = xs + lane * kSliceRow + k;
-    load_chunk(x, from);
-    for (int row = 0; row < rows; ++row) sums[(warp * kSums + row) * n + lane] = chunk_dot(fn + row * kSliceRow + k, x);
-    sums[(warp * kSums + kHyperRows) * n + lane] = chunk_dot(from, x);
   }
   sync_block();
-  for (int i = thread(); i < n * kSums; i += kSliceThreads) {
+  for (int i = works ? thread() : n * kSums; i < n * kSums; i += kThreads) {
     const int token = i / kSums, row = i % kSums;
     if (row >= rows && row < kHyperRows) continue;
     float sum = sums[row * n + token];
-    for (int c = 1; c < kSliceThreads / 32; ++c) sum = sum + sums[(c * kSums + row) * n + token];
-    a.partial[((first + token) * static_cast<std::int64_t>(n_slices) + block_x()) * kSums + row] = sum;
+    LARES_UNROLL for (int c = 1; c < kSliceChunks; ++c) sum = sum + sums[(c * kSums + row) * n + token];
+    a.partial[((first + token) * static_cast<std::int64_t>(n_slices) + slice) * kSums + row] = sum;
   }
 }
 
-// Mixing weights, input and norm of a token. The last warp does what only the next boundary needs, beside the others.
-inline constexpr int kMixThreads = 512;
-inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) / (4 * kMixThreads);  // of four dims, that a thread has
-constexpr int mix_shared(int dim) { return (dim / kHyperSlice * kSums + kSums + kHyperStreams + kMixThreads / 32 + 4) * 4; }
+// Block (x: slice, y: tokens).
+LARES_KERNEL(kSliceThreads, 2) hyper_slice_kernel(const HyperArgs a) {
+  const int first = block_y() * kSliceTokens;
+  put_slice<kSliceThreads>(a, block_x(), first, smaller(kSliceTokens, a.n_tokens - first));
+}
 
-LARES_KERNEL(kMixThreads + 32, 1) hyper_mix_kernel(const HyperArgs a) {
-  wait_for_inputs();
+// ---- Mixing weights, input and norm of a token: kThreads threads, and a warp that does what only the next boundary needs, beside them.
+
+inline constexpr int kMixThreads = 512;                // which sum the squares
+inline constexpr int kMixManyThreads = 256;            // with many tokens each stands for two of them
+inline constexpr int kMixShared = kHyperGroups * kSums + kMixThreads / 32;  // floats: the groups' sums, squares
+static_assert(kMixShared % 4 == 0);
+constexpr int mix_shared() { return kMixShared * 4; }
+constexpr int mix_many_shared(int dim) { return (kMixShared + dim) * 4; }
+constexpr int token_shared() { return slice_shared(1); }
+static_assert(token_shared() >= mix_shared() + 4);
+
+// What a lane's row is scaled by and moved by: weights.
+struct RowScale {
+  float scale, base;
+};
+LARES_DEVICE RowScale row_scale(const HyperArgs& a) {
+  const int lane = thread() % 32;
+  if (lane >= (a.head ? kHyperStreams : kHyperRows)) return {0, 0};
+  return {a.scale[lane < kHyperStreams ? 0 : lane < 2 * kHyperStreams ? 1 : 2], a.base[lane]};
+}
+constexpr int slices_of_group(int n_slices) { return (n_slices + kHyperGroups - 1) / kHyperGroups; }
+// Token t's sums of slices, by the first kThreads threads; then sync_block().
+template <int kThreads>
+LARES_DEVICE void sum_groups(const HyperArgs& a, std::int64_t t, float* groups) {
+  const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), lane = thread() % 32;
+  const int rows = a.head ? kHyperStreams : kHyperRows;
+  if (lane >= kSums || (lane >= rows && lane < kHyperRows)) return;
+  for (int g = thread() / 32; g < kHyperGroups && g * run < n_slices; g += kThreads / 32) {
+    constexpr int kTogether = kHyperDimMax / kHyperSlice / kHyperGroups;
+    float part[kTogether];
+    LARES_UNROLL for (int i = 0; i < kTogether; ++i)
+      part[i] = i < run && g * run + i < n_slices ? a.partial[(t * n_slices + g * run + i) * kSums + lane] : 0;
+    float sum = part[0];
+    LARES_UNROLL for (int i = 1; i < kTogether; ++i)
+      if (i < run && g * run + i < n_slices) sum = sum + part[i];
+    groups[g * kSums + lane] = sum;
+  }
+}
+// Lane l: mix l of 24 (the head's 4), by each warp for itself.
+LARES_DEVICE float mix_of_lane(const HyperArgs& a, const float* groups, const RowScale& w) {
+  const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), lane = thread() % 32;
+  const int row = lane < (a.head ? kHyperStreams : kHyperRows) ? lane : kHyperRows;
+  float sum = groups[row];
+  LARES_UNROLL for (int g = 1; g < kHyperGroups; ++g)
+    if (g * run < n_slices) sum = sum + groups[g * kSums + row];
+  const float root = rms_root(shuffle_from(sum, 31), kHyperStreams * a.dim, a.norm_eps);
+  return sum / root * w.scale + w.base;
+}
+
+// By the warp of a token that has nothing else to do: now, or for later, in place of sums that everybody has read.
+LARES_DEVICE void leave_mixes(const HyperArgs& a, std::int64_t t, float mix) {
+  const HyperMixes m = hyper_mixes(a.partial, a.dim, a.post, a.comb, a.n_tokens, a.iters, a.eps);
+  if (!a.later) put_post_and_comb(m, t, mix);
+  else if (thread() % 32 < kHyperRows) a.partial[t * m.stride + thread() % 32] = mix;
+}
+
+// Four dims of what enters, and their squares added to acc.
+LARES_DEVICE void mix_streams(const Vec8 (&in)[kHyperStreams], const float (&pre)[kHyperStreams], float (&v)[4], float& acc) {
+  LARES_UNROLL for (int c = 0; c < 4; ++c) {
+    float x = 0;
+    LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
+      const float own = bf16_value(in[j].w[c / 2] >> c % 2 * 16 & 0xFFFFu);
+      x = j == 0 ? pre[0] * own : x + pre[j] * own;
+    }
+    v[c] = bf16_rounded(x);
+    acc = fmaf(v[c], v[c], acc);
+  }
+}
+LARES_DEVICE Vec8 four_halves(const float (&v)[4]) { return {{pair(to_bf16(v[0]), to_bf16(v[1])), pair(to_bf16(v[2]), to_bf16(v[3]))}}; }
+// Dims d .. d + 3 normed, as they are and as codes; by whole warps, of which lanes outside have none.
+LARES_DEVICE void put_normed(const HyperArgs& a, std::int64_t t, int d, const float (&v)[4], float root, const FourFloats& norm) {
+  const bool inside = d < a.dim;
+  float y[4] = {0, 0, 0, 0};
+  LARES_UNROLL for (int c = 0; c < 4; ++c)
+    if (inside) y[c] = bf16_rounded(v[c] / root * norm.v[c]);
+  if (inside) *reinterpret_cast<Vec8*>(a.normed + t * a.dim + d) = four_halves(y);
+  if (a.codes) quantise_block(y, inside, a.codes + t * a.dim + d, a.code_scale + t * ((a.dim + 127) / 128) + d / 128);
+}
+LARES_DEVICE float squares_root(const HyperArgs& a, const float* squares) {
+  float total = 0;
+  LARES_UNROLL for (int w = 0; w < kMixThreads / 32; ++w) total = total + squares[w];
+  return rms_root(total, a.dim, a.rms_eps);
+}
+LARES_DEVICE float sum_of_warp(float v) {
+  LARES_UNROLL for (int mask = 16; mask > 0; mask /= 2) v = v + shuffle_xor(v, mask);
+  return v;
+}
+
+// By kMixThreads + 32 threads; nothing of the shared memory is in use any more.
+inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) / (4 * kMixThreads);  // of four dims, that a thread has
+LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& row) {
   constexpr int S = kHyperStreams;
-  const std::int64_t t = block_x();
-  const int n_slices = a.dim / kHyperSlice, rows = a.head ? S : kHyperRows, lane = thread() % 32, d0 = 4 * thread();
+  const int lane = thread() % 32, d0 = 4 * thread();
   const bool mixes_streams = thread() < kMixThreads;
-  float* const partial = shared<float>();  // [n_slices, kSums]
-  float* const mixes = partial + n_slices * kSums;  // [24] before scale and base, [24]: the root
-  float* const pre = mixes + kSums;
-  float* const squares = pre + S;
+  float* const groups = shared<float>();
+  float* const squares = groups + kHyperGroups * kSums;
   // Everything that is read is on its way before anything waits for it.
   Vec8 in[kMixPieces][S];
   FourFloats norm[kMixPieces];
@@ -159,78 +271,90 @@ LARES_KERNEL(kMixThreads + 32, 1) hyper_mix_kernel(const HyperArgs a) {
         LARES_UNROLL for (int j = 0; j < S; ++j) in[i][j] = *reinterpret_cast<const Vec8*>(a.x + (t * S + j) * a.dim + d);
         norm[i] = *reinterpret_cast<const FourFloats*>(a.norm + d);
       }
-  }
-  for (int i = thread(); i < n_slices * kSums; i += kMixThreads + 32) partial[i] = a.partial[t * n_slices * kSums + i];
-  sync_block();
-  if (thread() < kSums && (thread() < rows || thread() == kHyperRows)) {
-    float sum = 0;
-    LARES_UNROLL_8 for (int s = 0; s < n_slices; ++s) sum = sum + partial[s * kSums + thread()];
-    mixes[thread()] = thread() < kHyperRows ? sum : rms_root(sum, S * a.dim, a.norm_eps);
+    sum_groups<kMixThreads>(a, t, groups);
   }
   sync_block();
-  const auto mix = [&](int row, int scale) { return mixes[row] / mixes[kHyperRows] * a.scale[scale] + a.base[row]; };
-  if (thread() < S) pre[thread()] = sigmoid(mix(thread(), 0)) + a.eps;
-  sync_block();
-  float v[kMixPieces][4];
+  const float mix = mix_of_lane(a, groups, row);
   if (!mixes_streams) {
-    if (!a.head) {
-      // Lane 4 j + k has comb[j][k]; lanes beyond 15 do the same again.
-      const int at = lane % 16, j = at / S, k = at % S;
-      float m = mix(2 * S + at, 2), top = shuffle_from(m, j * S);
-      LARES_UNROLL for (int i = 1; i < S; ++i) top = max2(top, shuffle_from(m, j * S + i));
-      m = exponential(m - top);
-      float total = 0;
-      LARES_UNROLL for (int i = 0; i < S; ++i) total = total + shuffle_from(m, j * S + i);
-      m = m / total + a.eps;
-      for (int iter = 0; iter < a.iters; ++iter) {
-        if (iter > 0) {
-          total = shuffle_from(m, j * S);
-          LARES_UNROLL for (int i = 1; i < S; ++i) total = total + shuffle_from(m, j * S + i);
-          m = m / (total + a.eps);
-        }
-        total = shuffle_from(m, k);
-        LARES_UNROLL for (int i = 1; i < S; ++i) total = total + shuffle_from(m, i * S + k);
-        m = m / (total + a.eps);
-      }
-      if (lane < 16) a.comb[t * S * S + at] = m;
-      if (lane < S) a.post[t * S + lane] = 2.0f * sigmoid(mix(S + lane, 1));
+    if (!a.head) leave_mixes(a, t, mix);
+    return;
+  }
+  const float own = sigmoid(mix) + a.eps;
+  float pre[S], v[kMixPieces][4], acc = 0;
+  LARES_UNROLL for (int j = 0; j < S; ++j) pre[j] = shuffle_from(own, j);
+  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i)
+    if (const int d = d0 + 4 * kMixThreads * i; d < a.dim) {
+      mix_streams(in[i], pre, v[i], acc);
+      if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v[i]);
     }
-  } else {
-    float acc = 0;
-    LARES_UNROLL for (int i = 0; i < kMixPieces; ++i)
-      if (const int d = d0 + 4 * kMixThreads * i; d < a.dim) {
-        LARES_UNROLL for (int c = 0; c < 4; ++c) {
-          float x = 0;
-          LARES_UNROLL for (int j = 0; j < S; ++j) {
-            const float own = bf16_value(in[i][j].w[c / 2] >> c % 2 * 16 & 0xFFFFu);
-            x = j == 0 ? pre[0] * own : x + pre[j] * own;
-          }
-          v[i][c] = bf16_rounded(x);
-          acc = fmaf(v[i][c], v[i][c], acc);
-        }
-        if (a.entered)
-          *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) =
-              Vec8{{pair(to_bf16(v[i][0]), to_bf16(v[i][1])), pair(to_bf16(v[i][2]), to_bf16(v[i][3]))}};
+  acc = sum_of_warp(acc);
+  if (lane == 0) squares[thread() / 32] = acc;
+  sync_some(1, kMixThreads);  // not the last warp: it has no part in what follows
+  const float root = squares_root(a, squares);
+  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i)
+    if (const int d = d0 + 4 * kMixThreads * i; d - 4 * lane < a.dim) put_normed(a, t, d, v[i], root, norm[i]);
+}
+
+// Few tokens: a block each.
+LARES_KERNEL(kMixThreads + 32, 1) hyper_mix_kernel(const HyperArgs a) {
+  const RowScale row = row_scale(a);
+  wait_for_inputs();
+  mix_token(a, block_x(), row);
+}
+
+// One token, all of it: a block a slice, and the last to have put its own mixes. fn is not null.
+LARES_KERNEL(kMixThreads + 32, 1) hyper_token_kernel(const HyperArgs a) {
+  const RowScale row = row_scale(a);
+  put_slice<kMixThreads>(a, block_x(), 0, 1);
+  sync_block();
+  auto* const last = shared<std::uint32_t>() + kMixShared;  // behind what mixing uses
+  if (thread() == 0) *last = arrive_last(a.arrived, static_cast<std::uint32_t>(grid_x()));
+  sync_block();
+  if (*last) mix_token(a, 0, row);
+}
+
+// Many: a block each, of fewer threads with fewer registers, so that several share an SM; what enters is kept in shared memory.
+LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
+  constexpr int S = kHyperStreams, kShare = kMixThreads / kMixManyThreads;
+  static_assert(kShare == 2);
+  const RowScale row = row_scale(a);
+  wait_for_inputs();
+  const std::int64_t t = block_x();
+  const int lane = thread() % 32;
+  const bool mixes_streams = thread() < kMixManyThreads;
+  float* const groups = shared<float>();
+  float* const squares = groups + kHyperGroups * kSums;
+  float* const ys = groups + kMixShared;
+  if (mixes_streams) sum_groups<kMixManyThreads>(a, t, groups);
+  sync_block();
+  const float mix = mix_of_lane(a, groups, row);
+  if (!mixes_streams) {
+    if (!a.head) leave_mixes(a, t, mix);
+    return;
+  }
+  const float own = sigmoid(mix) + a.eps;
+  float pre[S], acc[kShare] = {0, 0};
+  LARES_UNROLL for (int j = 0; j < S; ++j) pre[j] = shuffle_from(own, j);
+  for (int base = 4 * thread(); base < a.dim; base += 4 * kMixThreads)
+    LARES_UNROLL for (int share = 0; share < kShare; ++share)
+      if (const int d = base + 4 * kMixManyThreads * share; d < a.dim) {
+        Vec8 in[S];
+        float v[4];
+        LARES_UNROLL for (int j = 0; j < S; ++j) in[j] = *reinterpret_cast<const Vec8*>(a.x + (t * S + j) * a.dim + d);
+        mix_streams(in, pre, v, acc[share]);
+        *reinterpret_cast<FourFloats*>(ys + d) = {{v[0], v[1], v[2], v[3]}};
+        if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v);
       }
-    for (int mask = 16; mask > 0; mask /= 2) acc = acc + shuffle_xor(acc, mask);
-    if (lane == 0) squares[thread() / 32] = acc;
-    // Not the last warp: it has no part in what follows.
-    sync_some(1, kMixThreads);
-    float total = 0;
-    LARES_UNROLL for (int w = 0; w < kMixThreads / 32; ++w) total = total + squares[w];
-    const float root = rms_root(total, a.dim, a.rms_eps);
-    LARES_UNROLL for (int i = 0; i < kMixPieces; ++i) {
-      const int d = d0 + 4 * kMixThreads * i;
-      if (d - 4 * lane >= a.dim) continue;  // the whole warp
-      const bool inside = d < a.dim;
-      float y[4] = {0, 0, 0, 0};
-      LARES_UNROLL for (int c = 0; c < 4; ++c)
-        if (inside) y[c] = bf16_rounded(v[i][c] / root * norm[i].v[c]);
-      if (inside)
-        *reinterpret_cast<Vec8*>(a.normed + t * a.dim + d) =
-            Vec8{{pair(to_bf16(y[0]), to_bf16(y[1])), pair(to_bf16(y[2]), to_bf16(y[3]))}};
-      if (a.codes) quantise_block(y, inside, a.codes + t * a.dim + d, a.code_scale + t * ((a.dim + 127) / 128) + d / 128);
-    }
+  LARES_UNROLL for (int share = 0; share < kShare; ++share) {
+    acc[share] = sum_of_warp(acc[share]);
+    if (lane == 0) squares[thread() / 32 + share * kMixManyThreads / 32] = acc[share];
+  }
+  sync_some(1, kMixManyThreads);
+  const float root = squares_root(a, squares);
+  for (int d = 4 * thread(); d - 4 * lane < a.dim; d += 4 * kMixManyThreads) {
+    FourFloats v = {}, norm = {};
+    if (d < a.dim) v = *reinterpret_cast<const FourFloats*>(ys + d), norm = *reinterpret_cast<const FourFloats*>(a.norm + d);
+    put_normed(a, t, d, v.v, root, norm);
   }
 }
 

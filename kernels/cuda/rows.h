@@ -2,8 +2,23 @@
 #pragma once
 
 #include "kernels/cuda/arithmetic.h"
+#include "kernels/cuda/places.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
+
+struct alignas(16) FourFloats {
+  float v[4];
+};
+struct alignas(8) TwoFloats {
+  float v[2];
+};
+
+// Where a token is. Places are copied to the device before any launch of a step, so they may be read before wait_for_inputs().
+struct TokenPlace {
+  std::int64_t position;
+  Part part;
+};
+LARES_DEVICE TokenPlace token_place(const Places& places, int t) { return {places.position[t], places.parts[places.part[t]]}; }
 
 // Eight lanes along the row and a halving tree, as kernels/norm_lanes.h: lane l % 8 sums for its lane; every lane gets the total.
 LARES_DEVICE float fold_lanes(float v) {

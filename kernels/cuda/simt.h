@@ -79,8 +79,19 @@ LARES_DEVICE void sync_warp() { __syncwarp(); }
 LARES_DEVICE std::uint32_t shuffle(std::uint32_t v, int lane) { return __shfl_sync(0xFFFFFFFFu, v, lane); }
 LARES_DEVICE std::uint32_t ballot(bool p) { return __ballot_sync(0xFFFFFFFFu, p); }
 LARES_DEVICE int count_bits(std::uint32_t v) { return __popc(v); }
+LARES_DEVICE std::uint32_t most_of_warp(std::uint32_t v) { return __reduce_max_sync(0xFFFFFFFFu, v); }
+LARES_DEVICE std::uint32_t least_of_warp(std::uint32_t v) { return __reduce_min_sync(0xFFFFFFFFu, v); }
 LARES_DEVICE std::uint32_t add_shared(std::uint32_t* to, std::uint32_t v) { return atomicAdd(to, v); }
 LARES_DEVICE void add_global(std::uint32_t* to, std::uint32_t v) { atomicAdd(to, v); }
+// One of n arrives by a thread of its block, after sync_block(). The last one gets true, and sets the count back to 0; after its next
+// sync_block() it may read what the others wrote before they arrived.
+LARES_DEVICE bool arrive_last(std::uint32_t* count, std::uint32_t n) {
+  std::uint32_t before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(count) : "memory");
+  if (before != n - 1) return false;
+  *count = 0;
+  return true;
+}
 // Byte i is byte s >> 4 i & 7 of b a; bit 3 of a selector stays 0.
 LARES_DEVICE std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t s) {
   std::uint32_t r;
@@ -180,12 +191,24 @@ inline std::uint32_t ballot(bool p) {
   return r;
 }
 inline int count_bits(std::uint32_t v) { return __builtin_popcount(v); }
+inline std::uint32_t most_of_warp(std::uint32_t v) {
+  const auto all = simt::Machine::get().exchange(&v, 1);
+  std::uint32_t r = 0;
+  for (int i = 0; i < 32; ++i) r = all[i][0] > r ? all[i][0] : r;
+  return r;
+}
+inline std::uint32_t least_of_warp(std::uint32_t v) { return ~most_of_warp(~v); }
 inline std::uint32_t add_shared(std::uint32_t* to, std::uint32_t v) {
   const std::uint32_t before = *to;
   *to += v;
   return before;
 }
 inline void add_global(std::uint32_t* to, std::uint32_t v) { *to += v; }
+inline bool arrive_last(std::uint32_t* count, std::uint32_t n) {
+  if (++*count != n) return false;
+  *count = 0;
+  return true;
+}
 inline std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t s) {
   const std::uint64_t both = static_cast<std::uint64_t>(b) << 32 | a;
   std::uint32_t r = 0;

@@ -112,7 +112,7 @@ TEST_P(CudaCompress, MakesTheCpusBytes) {
 
 INSTANTIATE_TEST_SUITE_P(, CudaCompress,
                          testing::Values(Case{4, 512, false, {11}}, Case{4, 128, false, {1, 1, 3, 2, 8, 1}},
-                                         Case{4, 128, true, {7, 9}}, Case{4, 128, true, {1, 1, 1, 1, 1, 1, 1, 1}},
+                                         Case{4, 576, false, {5, 4}}, Case{4, 128, true, {7, 9}}, Case{4, 128, true, {1, 1, 1, 1, 1, 1, 1, 1}},
                                          Case{128, 128, false, {100, 28, 1, 130}}));
 
 }  // namespace

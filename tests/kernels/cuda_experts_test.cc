@@ -78,6 +78,24 @@ TEST(CudaExperts, RouteChoosesAndWeighsAsTheCpu) {
   EXPECT_EQ(routed(2, 8, 2, given.data(), tokens.data(), 42).expert, (std::vector<std::int32_t>{1, 2, 0, 5}));
 }
 
+TEST(CudaExperts, RouteTakesTheLowerOfEqualExpertsAndNoNumberLast) {
+  const auto chosen = [](const std::vector<float>& u, int k) {
+    const std::vector<float> bias(u.size(), 0.5f);
+    std::vector<std::int32_t> expert(static_cast<std::size_t>(k));
+    std::vector<float> weight(static_cast<std::size_t>(k));
+    const RouteArgs a{.u = u.data(), .bias = bias.data(), .given = nullptr, .tokens = nullptr, .expert = expert.data(), .weight = weight.data(), .n_tokens = 1,
+                      .n_experts = static_cast<int>(u.size()), .k = k, .factor = 1};
+    simt::Machine::get().run({1}, 32, u.size() * 4, simt::Order::scattered, [&] { route_kernel(a); });
+    return expert;
+  };
+  std::vector<float> u(70, 1.0f);  // a lane has as many as three of them
+  EXPECT_EQ(chosen(u, 4), (std::vector<std::int32_t>{0, 1, 2, 3}));
+  u[37] = u[5] = u[69] = 2;
+  EXPECT_EQ(chosen(u, 4), (std::vector<std::int32_t>{5, 37, 69, 0}));
+  u = {NAN, -2, NAN, -3, NAN};
+  EXPECT_EQ(chosen(u, 5), (std::vector<std::int32_t>{1, 3, 0, 2, 4}));
+}
+
 struct Groups {
   std::vector<std::int32_t> begin, slot_of, token_of, jobs;
   std::vector<float> factor;
@@ -118,17 +136,27 @@ TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
     }
     const std::size_t slots = static_cast<std::size_t>(n) * k;
     Guarded<std::int32_t> expert(slots), begin(static_cast<std::size_t>(E) + 1), slot_of(slots), token_of(slots + n), jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
-    Guarded<float> weight(slots), factor(slots + n);
+    Guarded<float> weight(slots), factor(slots + n), post(static_cast<std::size_t>(n) * kHyperStreams), comb(static_cast<std::size_t>(n) * kHyperStreams * kHyperStreams);
+    const auto mixes = normals(static_cast<std::size_t>(n) * 30, 45);
     const RouteArgs a{.u = u.data(), .bias = bias.data(), .given = nullptr, .tokens = nullptr, .expert = expert.data(), .weight = weight.data(), .n_tokens = n, .n_experts = E, .k = k, .factor = 1.5f};
     const GroupArgs b{.expert = expert.data(), .weight = weight.data(), .begin = begin.data(), .slot_of = slot_of.data(), .token_of = token_of.data(), .factor = factor.data(), .jobs = jobs.data(),
-                      .n_tokens = n, .n_experts = E, .k = k};
+                      .n_tokens = n, .n_experts = E, .k = k,
+                      .mixes = {.mixes = mixes.data(), .stride = 30, .post = post.data(), .comb = comb.data(), .n_tokens = n, .iters = 20, .eps = 1e-6f}};
     const auto got = in_every_order(
-        {1}, kGroupThreads, static_cast<std::size_t>(route_and_group_shared(n, E, k)),
+        {2}, kGroupThreads, static_cast<std::size_t>(route_and_group_shared(n, E, k)),
         [&] { expert.poison(), weight.poison(), begin.poison(), slot_of.poison(), token_of.poison(), jobs.poison(), factor.poison(); },
         [&] { route_and_group_kernel(a, b); }, [&] { return Groups{begin.values(), slot_of.values(), token_of.values(), jobs.values(), factor.values()}; });
     EXPECT_EQ(got, want) << n << " tokens of " << E;
     EXPECT_EQ(expert.values(), apart.expert);
     EXPECT_EQ(weight.values(), apart.weight);
+    // And beside them what a boundary left: columns, normalised last, add up to nearly 1.
+    for (std::size_t t = 0; t < static_cast<std::size_t>(n); ++t)
+      for (std::size_t c = 0; c < kHyperStreams; ++c) {
+        double sum = 0;
+        for (std::size_t j = 0; j < kHyperStreams; ++j) sum += comb.values()[(t * kHyperStreams + j) * kHyperStreams + c];
+        EXPECT_NEAR(sum, 1, 4e-6);
+        EXPECT_NEAR(post.values()[t * kHyperStreams + c], 2 / (1 + std::exp(-static_cast<double>(mixes[t * 30 + kHyperStreams + c]))), 1e-6);
+      }
   }
 }
 

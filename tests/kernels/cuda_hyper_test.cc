@@ -30,12 +30,21 @@ struct Case {
   int iters = 20;  // by 20 a sweep that is missing does not show
 };
 
-Out run(const Case& c, const Weights& w, const std::vector<std::uint16_t>& x, const std::vector<std::uint16_t>& y,
+// The launches that there are for a token: one, or two of which the second has many threads or few.
+enum class Form { one, few, many };
+
+// What is left for later, made by the warps of one block.
+LARES_KERNEL(256, 1) left_kernel(const HyperMixes a) {
+  if (thread() / 32 < a.n_tokens) put_left(a, thread() / 32);
+}
+
+Out run(const Case& c, Form form, bool later, const Weights& w, const std::vector<std::uint16_t>& x, const std::vector<std::uint16_t>& y,
         const std::vector<float>& post, const std::vector<float>& comb) {
   const std::size_t n = static_cast<std::size_t>(c.n), blocks = static_cast<std::size_t>((c.dim + 127) / 128);
   Guarded<std::uint16_t> gx(x.size()), entered(n * c.dim), normed(n * c.dim);
   Guarded<float> gpost(n * S), gcomb(n * S * S), scale(n * blocks), partial(hyper_partials(c.n, c.dim));
   Guarded<std::uint8_t> codes(n * c.dim);
+  std::uint32_t arrived = 0;
   const HyperArgs a{.x = gx.data(),
                     .y = c.leaves ? y.data() : nullptr,
                     .post = gpost.data(),
@@ -55,7 +64,9 @@ Out run(const Case& c, const Weights& w, const std::vector<std::uint16_t>& x, co
                     .head = c.head,
                     .eps = 1e-6f,
                     .norm_eps = 1e-6f,
-                    .rms_eps = 1e-6f};
+                    .rms_eps = 1e-6f,
+                    .later = later,
+                    .arrived = &arrived};
   const auto fresh = [&] {
     gx.poison(), entered.poison(), normed.poison(), scale.poison(), partial.poison(), codes.poison(), gpost.poison(), gcomb.poison();
     std::copy(x.begin(), x.end(), gx.data());
@@ -65,27 +76,41 @@ Out run(const Case& c, const Weights& w, const std::vector<std::uint16_t>& x, co
   const auto result = [&] {
     return Out{gx.values(), entered.values(), normed.values(), gpost.values(), gcomb.values(), scale.values(), codes.values()};
   };
-  fresh();
   Out first;
   for (const simt::Order order : {simt::Order::ascending, simt::Order::descending, simt::Order::scattered}) {
     fresh();
-    const int tokens = std::min(c.n, kSliceTokens);
-    simt::Machine::get().run({c.dim / kHyperSlice, (c.n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads,
-                             static_cast<std::size_t>(slice_shared(tokens)), order, [&] { hyper_slice_kernel(a); });
-    simt::Machine::get().run({c.n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared(c.dim)), order,
-                             [&] { hyper_mix_kernel(a); });
+    simt::Machine& machine = simt::Machine::get();
+    const int slices = c.dim / kHyperSlice;
+    if (form == Form::one) {
+      machine.run({slices}, kMixThreads + 32, static_cast<std::size_t>(token_shared()), order, [&] { hyper_token_kernel(a); });
+    } else {
+      machine.run({slices, (c.n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads,
+                  static_cast<std::size_t>(slice_shared(std::min(c.n, kSliceTokens))), order, [&] { hyper_slice_kernel(a); });
+      if (form == Form::few)
+        machine.run({c.n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), order, [&] { hyper_mix_kernel(a); });
+      else
+        machine.run({c.n}, kMixManyThreads + 32, static_cast<std::size_t>(mix_many_shared(c.dim)), order,
+                    [&] { hyper_mix_many_kernel(a); });
+    }
+    if (later) {
+      EXPECT_EQ(gcomb.values(), comb);
+      const HyperMixes left = hyper_mixes(partial.data(), c.dim, gpost.data(), gcomb.data(), c.n, c.iters, a.eps);
+      machine.run({1}, 256, 0, order, [&] { left_kernel(left); });
+    }
     if (order == simt::Order::ascending) first = result();
     EXPECT_TRUE(result() == first) << "depends on the order of threads";
+    EXPECT_EQ(arrived, 0u);
   }
   return first;
 }
 
 // What experts made is summed where it leaves, as combine() sums it.
 TEST(CudaHyperExperts, LeaveAsTheirSum) {
-  constexpr int n = 3, k = 4, dim = 128, first = 1;
+  constexpr int n = 3, k = 9, dim = 128, first = 1;
   const Weights w(dim, false);
   const auto out = halves(normals((n + first) * (k + 1) * dim, 64, 100));
-  const std::vector<std::int32_t> slot_of{7, 0, 3, 11, 1, 2, 10, 9, 4, 5, 6, 8, 15, 14, 13, 12};
+  std::vector<std::int32_t> slot_of;
+  for (int i = 0; i < (n + first) * k; ++i) slot_of.push_back((7 * i + 3) % ((n + first) * k));
   Guarded<std::uint16_t> y((n + first) * dim);
   const CombineArgs sum{.out = out.data(), .slot_of = slot_of.data(), .y = y.data(), .stride = dim, .n_tokens = n + first, .k = k, .dim = dim};
   simt::Machine::get().run({1, n + first}, 256, 0, simt::Order::ascending, [&] { combine_kernel(sum); });
@@ -113,7 +138,7 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
   const std::size_t n = static_cast<std::size_t>(c.n);
   const auto x = halves(normals(n * S * c.dim, 25)), y = halves(normals(n * c.dim, 26));
   const auto post = normals(n * S, 27), comb = normals(n * S * S, 28, 0.3f);
-  const Out got = run(c, w, x, y, post, comb);
+  const Out got = run(c, Form::few, false, w, x, y, post, comb);
   auto streams = floats(x);
   const auto leaving = floats(y);
   if (c.leaves)
@@ -184,16 +209,24 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
   const auto last = [&](const auto& v) {
     return std::decay_t<decltype(v)>(v.end() - static_cast<std::ptrdiff_t>(v.size() / n), v.end());
   };
-  const Out alone = run({1, c.dim, c.leaves, c.head, c.iters}, w, last(x), last(y), last(post), last(comb));
+  const Case one{1, c.dim, c.leaves, c.head, c.iters};
+  const Out alone = run(one, Form::few, false, w, last(x), last(y), last(post), last(comb));
   EXPECT_EQ(alone.x, last(got.x));
   EXPECT_EQ(alone.normed, last(got.normed));
   EXPECT_EQ(alone.post, last(got.post));
   EXPECT_EQ(alone.comb, last(got.comb));
+  // And whatever the launches.
+  EXPECT_TRUE(run(one, Form::one, false, w, last(x), last(y), last(post), last(comb)) == alone);
+  EXPECT_TRUE(run(c, Form::many, false, w, x, y, post, comb) == got);
+  if (c.head || c.n > kTokensFew) return;
+  EXPECT_TRUE(run(one, Form::one, true, w, last(x), last(y), last(post), last(comb)) == alone);
+  EXPECT_TRUE(run(c, Form::few, true, w, x, y, post, comb) == got);
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaHyper,
                          testing::Values(Case{1, 128, false, false}, Case{5, 256, true, false, 2}, Case{3, 1024, true, false},
-                                         Case{35, 128, true, false}, Case{2, 256, true, true}));
+                                         Case{35, 128, true, false}, Case{2, 256, true, true},
+                                         Case{2, 4160, true, false}));  // groups of five slices, the last ones short or empty
 
 }  // namespace
 }  // namespace lares::kernels::cuda

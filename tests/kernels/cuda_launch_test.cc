@@ -119,14 +119,24 @@ TEST(CudaLaunch, ATokenAloneGetsWhatItGetsInAChunk) {
 }
 
 TEST(CudaLaunch, ABoundaryOfManyTokensIsThatOfEach) {
-  constexpr int n = 40, dim = 128;
+  constexpr int n = 1030, dim = 128;  // beyond what is done between two visits of the streams
   const auto fn = normals(24 * 4 * dim, 6, 0.05f), base = normals(24, 7), scale = normals(3, 8), norm = normals(dim, 9);
   const auto x = halves(normals(n * 4 * dim, 10)), y = halves(normals(n * dim, 11));
+  const auto posts = normals(n * 4, 12), combs = normals(n * 16, 13, 0.3f);
+  std::uint32_t arrived = 0;
+  struct Out {
+    std::vector<std::uint16_t> streams, entered, normed;
+    std::vector<float> post, comb, scale;
+    std::vector<std::uint8_t> codes;
+  };
   const auto run = [&](int first, int tokens) {
     std::vector<std::uint16_t> streams(x.begin() + first * 4 * dim, x.begin() + (first + tokens) * 4 * dim);
-    std::vector<float> post(static_cast<std::size_t>(tokens) * 4, 0.5f), comb(static_cast<std::size_t>(tokens) * 16, 0.25f),
-        partial(hyper_partials(tokens, dim));
-    Guarded<std::uint16_t> normed(static_cast<std::size_t>(tokens) * dim);
+    std::vector<float> post(posts.begin() + first * 4, posts.begin() + (first + tokens) * 4),
+        comb(combs.begin() + first * 16, combs.begin() + (first + tokens) * 16), partial(hyper_partials(tokens, dim));
+    const std::size_t rows = static_cast<std::size_t>(tokens);
+    Guarded<std::uint16_t> entered(rows * dim), normed(rows * dim);
+    Guarded<std::uint8_t> codes(rows * dim);
+    Guarded<float> code_scale(rows);
     const HyperArgs a{.x = streams.data(),
                       .y = y.data() + first * dim,
                       .post = post.data(),
@@ -135,7 +145,10 @@ TEST(CudaLaunch, ABoundaryOfManyTokensIsThatOfEach) {
                       .base = base.data(),
                       .scale = scale.data(),
                       .norm = norm.data(),
+                      .entered = entered.data(),
                       .normed = normed.data(),
+                      .codes = codes.data(),
+                      .code_scale = code_scale.data(),
                       .partial = partial.data(),
                       .n_tokens = tokens,
                       .dim = dim,
@@ -143,13 +156,24 @@ TEST(CudaLaunch, ABoundaryOfManyTokensIsThatOfEach) {
                       .head = false,
                       .eps = 1e-6f,
                       .norm_eps = 1e-6f,
-                      .rms_eps = 1e-6f};
+                      .rms_eps = 1e-6f,
+                      .arrived = &arrived};
     EXPECT_TRUE(hyper(a, nullptr).ok());
-    return normed.values();
+    return Out{streams, entered.values(), normed.values(), post, comb, code_scale.values(), codes.values()};
   };
   const auto all = run(0, n);
-  for (const int t : {0, 33, 39})
-    EXPECT_EQ(run(t, 1), std::vector<std::uint16_t>(all.begin() + t * dim, all.begin() + (t + 1) * dim)) << t;
+  for (const int t : {0, 33, 1023, 1024, n - 1}) {
+    SCOPED_TRACE(t);
+    const Out one = run(t, 1);
+    const auto of_t = [&](const auto& v) { return std::decay_t<decltype(v)>(v.begin() + static_cast<std::ptrdiff_t>(v.size() / n) * t, v.begin() + static_cast<std::ptrdiff_t>(v.size() / n) * (t + 1)); };
+    EXPECT_EQ(one.streams, of_t(all.streams));
+    EXPECT_EQ(one.entered, of_t(all.entered));
+    EXPECT_EQ(one.normed, of_t(all.normed));
+    EXPECT_EQ(one.post, of_t(all.post));
+    EXPECT_EQ(one.comb, of_t(all.comb));
+    EXPECT_EQ(one.scale, of_t(all.scale));
+    EXPECT_EQ(one.codes, of_t(all.codes));
+  }
 }
 
 TEST(CudaLaunch, TopKOfMoreThanOneSliceIsTheCpus) {

@@ -123,7 +123,8 @@ TEST(CudaRowsDevice, Compressors) {
 
 TEST(CudaRowsDevice, HyperConnections) {
   LARES_NEEDS_DEVICE();
-  for (const auto& [n, dim] : {std::pair{1, 4096}, {70, 4096}, {3, 128}}) {
+  Mirror<std::uint32_t> arrived(std::vector<std::uint32_t>{0});
+  for (const auto& [n, dim, one_launch] : {std::tuple{1, 4096, false}, {1, 4096, true}, {1, 128, true}, {70, 4096, false}, {3, 128, false}}) {
     const std::size_t rows = static_cast<std::size_t>(n);
     Mirror<std::uint16_t> x(halves(normals(rows * 4 * dim, 11))), y(halves(normals(rows * dim, 12))), entered(rows * dim),
         normed(rows * dim);
@@ -140,9 +141,11 @@ TEST(CudaRowsDevice, HyperConnections) {
     simt::Machine::get().run({dim / kHyperSlice, (n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads,
                              static_cast<std::size_t>(slice_shared(std::min(n, kSliceTokens))), kOrder,
                              [&] { hyper_slice_kernel(args(false)); });
-    simt::Machine::get().run({n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared(dim)), kOrder,
+    simt::Machine::get().run({n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), kOrder,
                              [&] { hyper_mix_kernel(args(false)); });
-    LARES_EXPECT_OK(hyper(args(true), nullptr));
+    HyperArgs on_device = args(true);
+    if (one_launch) on_device.arrived = arrived.device();
+    LARES_EXPECT_OK(hyper(on_device, nullptr));
     expect_same(x.device_values(), x.host_values(), "streams");
     expect_same(post.device_values(), post.host_values(), "post");
     expect_same(comb.device_values(), comb.host_values(), "comb");
