@@ -49,6 +49,8 @@ RemoteTool prompt_offer(const json& prompt) {
   return {kGetPrompt, text_at(prompt, "name"), text_at(prompt, "description"), json{{"name", text_at(prompt, "name")}, {"arguments", std::move(arguments)}}, {}};
 }
 
+std::string cut_note(std::string_view what, std::size_t n) { return fmt::format("its {} go on after the first {}; the rest is not offered", what, n); }
+
 }  // namespace
 
 Client::Client(asio::any_io_executor io, ServerConfig server, Place place, Elicit elicit, const Limits& limits)
@@ -154,33 +156,40 @@ asio::awaitable<Reply<Client::ConversationPtr>> Client::connect() {
   co_return made;
 }
 
-// All pages of one list, as one array under "all", and the first page's ttlMs.
-asio::awaitable<Reply<json>> Client::list(ConversationPtr conversation, std::string what) {
+// All pages of one list, up to `n_max` entries.
+asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversation, std::string what, std::size_t n_max) {
   const std::string method = what == "resourceTemplates" ? "resources/templates/list" : what + "/list";
-  json all = json::array(), params = json::object();
+  Reply<Listing> done = Listing{};
+  json params = json::object();
   std::set<std::string> cursors;
   Clock::duration fresh{};
   for (std::size_t page = 0; page < kPagesMax; ++page) {
     Asking asking{.timeout_ms = limits_.list_timeout_ms};
     auto requesting = conversation->request(method, params, std::move(asking));
     auto answer = co_await std::move(requesting);
-    if (!answer) co_return answer;
+    if (!answer) {
+      done = tl::unexpected(std::move(answer.error()));
+      co_return done;
+    }
     const auto listed = answer->is_object() ? answer->find(what) : answer->end();
     if (!answer->is_object() || listed == answer->end() || !listed->is_array()) {
-      answer = tl::unexpected(Failure{Failure::refused, fmt::format("answered {} without \"{}\"", method, what)});
-      co_return answer;
+      done = tl::unexpected(Failure{Failure::refused, fmt::format("answered {} without \"{}\"", method, what)});
+      co_return done;
     }
     fresh = page == 0 ? freshness(*answer) : std::min(fresh, freshness(*answer));
     for (auto& one : *listed) {
-      if (one.is_object() && all.size() < kToolsMax) all.push_back(std::move(one));
+      if (!one.is_object()) continue;
+      if (done->all.size() < n_max) done->all.push_back(std::move(one));
+      else done->goes_on = true;
     }
     const auto next = answer->find("nextCursor");  // absent is the end; the empty string is a cursor
-    if (next == answer->end() || !next->is_string() || all.size() == kToolsMax) break;
+    if (next == answer->end() || !next->is_string() || done->goes_on) break;
     if (!cursors.insert(next->get<std::string>()).second) break;  // it would give the same pages for ever
     params["cursor"] = *next;
+    done->goes_on = page + 1 == kPagesMax || done->all.size() == n_max;
+    if (done->goes_on) break;
   }
   fresh_until_ = std::min(fresh_until_, Clock::now() + fresh);
-  Reply<json> done = std::move(all);
   co_return done;
 }
 
@@ -193,17 +202,19 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
   listed_ = false;  // whatever goes wrong below, it is asked again
   fresh_until_ = Clock::now() + std::chrono::milliseconds(kFreshMaxMs);
   std::vector<RemoteTool> offers;
+  std::vector<std::string> cuts;
   std::map<std::string, std::string> unusable;
   std::set<std::string> names;
   // Servers that declare nothing at all are asked for tools, too.
   if (conversation->can("tools") || !conversation->can("prompts")) {
-    auto listing = list(conversation, "tools");
+    auto listing = list(conversation, "tools", kToolsMax);
     auto tools = co_await std::move(listing);
     if (!tools) {
       done = tl::unexpected(std::move(tools.error()));
       co_return done;
     }
-    for (auto& tool : *tools) {
+    if (tools->goes_on) cuts.push_back(cut_note("tools", tools->all.size()));
+    for (auto& tool : tools->all) {
       RemoteTool entry{text_at(tool, "name"), text_at(tool, "title"), text_at(tool, "description"), tool.value("inputSchema", json::object()), {}};
       if (entry.name.empty() || !names.insert(entry.name).second) continue;
       if (only_as_task(tool)) {
@@ -225,18 +236,24 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
   // Without these the server is still of use: their failure is nobody's concern.
   if (conversation->can("resources")) {
     for (const auto& [what, address] : {std::pair{"resources", "uri"}, {"resourceTemplates", "uriTemplate"}}) {
-      auto listing = list(conversation, what);
+      auto listing = list(conversation, what, kResourcesMax);
       auto resources = co_await std::move(listing);
-      for (std::size_t i = 0; resources && i < std::min(resources->size(), kResourcesMax); ++i) offers.push_back(resource_offer((*resources)[i], address));
+      if (!resources) continue;
+      if (resources->goes_on) cuts.push_back(cut_note(what == std::string_view("resources") ? "resources" : "resource templates", resources->all.size()));
+      for (const auto& resource : resources->all) offers.push_back(resource_offer(resource, address));
     }
   }
   if (conversation->can("prompts")) {
-    auto listing = list(conversation, "prompts");
+    auto listing = list(conversation, "prompts", kPromptsMax);
     auto prompts = co_await std::move(listing);
-    for (std::size_t i = 0; prompts && i < std::min(prompts->size(), kPromptsMax); ++i) offers.push_back(prompt_offer((*prompts)[i]));
+    if (prompts && prompts->goes_on) cuts.push_back(cut_note("prompts", prompts->all.size()));
+    if (prompts) {
+      for (const auto& prompt : prompts->all) offers.push_back(prompt_offer(prompt));
+    }
   }
   if (conversation_ == conversation) {
     offers_ = std::move(offers);
+    cuts_ = std::move(cuts);
     unusable_ = std::move(unusable);
     listed_ = true;
   }

@@ -42,17 +42,23 @@ class Client : public std::enable_shared_from_this<Client> {
   // time is over for which it said that they stay.
   asio::awaitable<Reply<std::vector<RemoteTool>>> offers();
   asio::awaitable<Reply<nlohmann::json>> call(std::string tool, nlohmann::json arguments, OnProgress on_progress);
+  // Of the latest lists that were longer than is read, a sentence each: "its tools go on after the first 2000; ...".
+  const std::vector<std::string>& cuts() const { return cuts_; }
   // For servers that do not know server/discover, and speak the modern era all the same.
   void pin_modern() { opening_ = Opening::pinned; }
 
  private:
   using ConversationPtr = std::shared_ptr<Conversation>;
+  struct Listing {
+    nlohmann::json all = nlohmann::json::array();
+    bool goes_on = false;  // behind a bound of ours
+  };
 
   asio::awaitable<Reply<ConversationPtr>> connected();
   asio::awaitable<Reply<ConversationPtr>> connect();
   Reply<std::shared_ptr<Transport>> make_transport();
   asio::awaitable<Reply<>> refresh(ConversationPtr conversation);
-  asio::awaitable<Reply<nlohmann::json>> list(ConversationPtr conversation, std::string what);
+  asio::awaitable<Reply<Listing>> list(ConversationPtr conversation, std::string what, std::size_t n_max);
   asio::awaitable<Reply<nlohmann::json>> call_once(std::string tool, nlohmann::json arguments, OnProgress on_progress);
   void note_end();
   void forget_expired();
@@ -68,6 +74,7 @@ class Client : public std::enable_shared_from_this<Client> {
   asio::steady_timer started_;  // never expires; cancelled when `starting_` becomes false
   std::vector<RemoteTool> offers_;
   std::map<std::string, std::string> unusable_;  // tools, and why
+  std::vector<std::string> cuts_;
   bool listed_ = false;
   std::chrono::steady_clock::time_point fresh_until_{};
   int n_deaths_ = 0;  // in a row, without an answered call between them

@@ -303,6 +303,7 @@ asio::awaitable<Reply<json>> Conversation::ask_once(std::string method, json par
   const auto waited = std::chrono::duration<double>(until - begun).count();
   Failure failure{Failure::cancelled, "cancelled"};
   if (!cancelled) failure = {Failure::timed_out, fmt::format("did not answer {} within {:.3g} s", method, waited)};
+  if (!cancelled && complained_ >= begun) failure.why += fmt::format("; of a message that it does not name it said: {}", complaint_);
   Reply<json> none = tl::unexpected(std::move(failure));
   co_return none;
 }
@@ -320,6 +321,7 @@ void Conversation::receive(Message message) {
     case Message::reply:
       return settle(message.id, std::move(message.result));
     case Message::failure:
+      if (message.of_none) complaint_ = message.error, complained_ = Clock::now();
       return settle(message.id, tl::unexpected(Failure{Failure::refused, std::move(message.error), message.code, 0, std::move(message.data)}));
     case Message::notification:
       return hear(message.method, message.params);

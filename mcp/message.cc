@@ -80,6 +80,7 @@ Message parse_message(std::string_view line) {
   if (const auto error = root.find("error"); error != root.end()) {
     out.kind = Message::failure;
     out.error = describe_error(*error);
+    out.of_none = id->is_null();
     if (error->is_object()) {
       const auto code = error->find("code"), data = error->find("data");
       if (code != error->end() && code->is_number_integer()) out.code = code->get<int>();

@@ -22,6 +22,7 @@ struct Message {
   nlohmann::json result;  // of a reply
   std::string error;      // of a failure: "error -32602: no such tool"
   int code = 0;           // of a failure
+  bool of_none = false;   // a failure whose id is null: of a message that the server could not read
   nlohmann::json data;    // of a failure
 };
 

@@ -62,6 +62,7 @@ std::vector<std::string> words_of(const std::string& query) {
 struct Offered {
   std::string server;
   Reply<std::vector<RemoteTool>> offers;
+  std::vector<std::string> cuts;
 };
 
 // All servers at once: each may take a second to start.
@@ -82,6 +83,7 @@ asio::awaitable<std::optional<std::vector<Offered>>> ask_all(asio::any_io_execut
     asio::co_spawn(io, client->offers(), [gathering, client, i](std::exception_ptr thrown, Reply<std::vector<RemoteTool>> offers) {
       if (thrown) offers = tl::unexpected(Failure{Failure::refused, "could not be asked"});
       gathering->lists[i].offers = std::move(offers);
+      gathering->lists[i].cuts = client->cuts();
       if (--gathering->n_open == 0) gathering->done.cancel();
     });
   }
@@ -95,7 +97,7 @@ asio::awaitable<std::optional<std::vector<Offered>>> ask_all(asio::any_io_execut
 
 std::string names_of(const std::vector<Offered>& lists) {
   std::string text;
-  for (const auto& [server, offers] : lists) {
+  for (const auto& [server, offers, cuts] : lists) {
     if (!offers) continue;
     std::vector<std::string> names;
     std::size_t n_resources = 0, n_prompts = 0;
@@ -127,7 +129,7 @@ std::string search(const std::vector<Offered>& lists, const std::vector<std::str
   };
   std::vector<Match> matches;
   std::string notes;
-  for (const auto& [server, offers] : lists) {
+  for (const auto& [server, offers, cuts] : lists) {
     if (!offers) {
       notes += fmt::format("[{} {}]\n", server, offers.error().why);
       continue;
@@ -136,6 +138,7 @@ std::string search(const std::vector<Offered>& lists, const std::vector<std::str
       const int points = words.empty() ? 1 : score(server, offer, words);
       if (points > 0) matches.push_back({points, &server, &offer});
     }
+    for (const auto& cut : cuts) notes += fmt::format("[{}: {}]\n", server, cut);
   }
   for (const auto& problem : problems) notes += fmt::format("[{}]\n", problem);
   notes = cut(std::move(notes), kNotesBytesMax, "");

@@ -31,6 +31,7 @@ namespace lares::mcp {
 namespace {
 
 using nlohmann::json;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -253,6 +254,23 @@ TEST_F(Mcp, OddListsDoNoHarm) {
   use("no_tools");
   EXPECT_EQ(search("").text,
             "no tool is available\n[scripted answered tools/list without \"tools\"]\n");
+}
+
+TEST_F(Mcp, AListThatIsCutSaysSo) {
+  use("tools_2001");
+  EXPECT_THAT(search("").text, EndsWith("[scripted: its tools go on after the first 2000; the rest is not offered]\n"));
+  use("pages");
+  EXPECT_THAT(search("").text, EndsWith("[scripted: its tools go on after the first 100; the rest is not offered]\n"));
+  use("tools_2000");
+  EXPECT_THAT(search("").text, Not(HasSubstr("go on after")));
+}
+
+TEST_F(Mcp, AnErrorWithoutAnIdIsToldWhenTheAnswerStaysAway) {
+  limits_.call_timeout_ms = 200;
+  use("unread");
+  EXPECT_THAT(call("echo").text, HasSubstr("did not answer tools/call within 0.2 s; of a message that it does not name it said: error -32700: what is this"));
+  use("good");
+  EXPECT_THAT(call("hang").text, Not(HasSubstr("it said")));
 }
 
 TEST_F(Mcp, DeathInACallIsToldWithItsLastWords) {

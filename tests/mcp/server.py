@@ -266,6 +266,11 @@ def main():
                 reply(request, {"tools": [1, None, {"name": 5}, {"name": "ok", "inputSchema": "?", "description": None}]})
             elif mode == "task_tools":
                 reply(request, {"tools": [{**TOOLS[0], "execution": {"taskSupport": s}, "name": s} for s in ("required", "optional", "forbidden")]})
+            elif mode.startswith("tools_"):
+                reply(request, {"tools": [{"name": f"t{i}"} for i in range(int(mode[6:]))]})
+            elif mode == "pages":  # as long as it is asked, one tool a page
+                n = int(request["params"].get("cursor", 0))
+                reply(request, {"tools": [{"name": f"t{n}"}], "nextCursor": str(n + 1)})
             elif mode == "no_tools":
                 reply(request, {"tools": "many"})
             else:  # pages of three; the cursor of the second is the empty string
@@ -275,6 +280,8 @@ def main():
                 if 3 * page + 3 < len(TOOLS):
                     result["nextCursor"] = cursors[page + 1]
                 reply(request, result)
+        elif method == "tools/call" and mode == "unread":
+            send({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what is this"}})
         elif method == "tools/call":
             call(request)
         else:
