@@ -219,7 +219,7 @@ def _seen(v, lang):
         return repr(v)
     if lang == "j":
         return "'" + v + "'" if isinstance(v, str) else render.literal(v, "j")
-    return str(int(v))
+    return str(ord(v) if isinstance(v, str) and len(v) == 1 else int(v))  # a C char is a number
 
 
 def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=False, strange=0.0):
