@@ -51,8 +51,9 @@ class DeviceOptim:
 
 
 class Stepper:
-    """Runs steps. A kind of step, that is lengths and losses, is run as it is the first time, recorded the second, then replayed.
-    Where recording fails, every step is run as it is, and `trouble` says why."""
+    """Runs steps. A kind of step (lengths, losses, phase) is recorded when it first comes, and replayed from then on; what it may need
+    that a recording cannot make, such as tables, is made by running one step of such lengths and losses, and one of such a phase, as
+    they are. Where recording fails every step is run as it is, and `trouble` says why."""
 
     def __init__(self, model, optimiser, tokens, graphs=True):
         self.model, self.optimiser, self.tokens, self.graphs = model, optimiser, tokens, graphs
@@ -60,6 +61,7 @@ class Stepper:
         self.stream.wait_stream(torch.cuda.current_stream())
         self.inputs, self.recorded, self.seen, self.trouble = {}, {}, set(), ""
         self.parts = torch.zeros(3, device="cuda")  # main, mtp, index: of the last step that had each
+        self.mean = torch.zeros((), device="cuda")  # of the main loss, over some thirty steps
         self.slots = [(torch.empty(2 * tokens, dtype=torch.long).pin_memory(), torch.empty(2 * tokens).pin_memory(), torch.cuda.Event())
                       for _ in range(SLOTS)]
         self.count = 0
@@ -87,6 +89,7 @@ class Stepper:
         for k, name in enumerate(("main", "mtp", "index")):
             if name in parts:
                 self.parts[k].copy_(parts[name])
+        self.mean.mul_(0.97).add_(parts["main"], alpha=0.03)
         self.optimiser.step()
         self.model.rounded.clear()
 
@@ -99,8 +102,9 @@ class Stepper:
             if kind in self.recorded:
                 self.recorded[kind].replay()
                 return
-            if not self.graphs or kind not in self.seen:
-                self.seen.add(kind)
+            lengths, phase = kind[:3], kind[3:]
+            if not self.graphs or lengths not in self.seen or phase not in self.seen:
+                self.seen.update((lengths, phase))
                 self._run(x, y, mtp, index)
                 return
             try:
@@ -120,4 +124,32 @@ class Stepper:
         """Drops the records, as when a phase ends whose steps do not come again."""
         torch.cuda.synchronize()
         self.recorded.clear()
-        self.seen.clear()
+
+
+class Guard:
+    """Takes a model back to where its loss was well, and its optimiser to its start at half the learning rates, should it run away."""
+
+    def __init__(self, model, optimiser, ratio=2.5, least=3.5):
+        self.model, self.optimiser, self.ratio, self.least = model, optimiser, ratio, least
+        self.kept, self.mean, self.returns = None, None, 0
+
+    @torch.no_grad()
+    def look(self, loss):
+        """Keeps the state or goes back to the kept one (True). A loss below `least` is well in any case."""
+        tensors = list(self.model.state_dict().values())
+        if self.kept is None or loss < max(self.least, self.ratio * self.mean):
+            self.kept = [t.clone() for t in tensors]
+            self.mean = loss if self.mean is None else 0.7 * self.mean + 0.3 * loss
+            return False
+        for t, k in zip(tensors, self.kept):
+            t.copy_(k)
+        o = self.optimiser
+        for m in o.momentum.values():
+            m.zero_()
+        for state in o.adam.state.values():
+            for t in state.values():
+                t.zero_()
+        for p in o.parameters:
+            p.grad.zero_()
+        o.lr, o.lr_adam, self.returns = o.lr / 2, o.lr_adam / 2, self.returns + 1
+        return True

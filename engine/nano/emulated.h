@@ -34,5 +34,11 @@ inline float __shfl_xor_sync(unsigned, float v, int lanes) {
   return v;
 }
 
+inline unsigned __float_as_uint(float v) {
+  unsigned u;
+  std::memcpy(&u, &v, 4);
+  return u;
+}
+
 #define LAUNCH(kernel, blocks, stream, ...)                                                                                         \
   Machine::get().run({static_cast<int>(blocks)}, kThreads, 0, lares::kernels::cuda::simt::Order::scattered, [&] { kernel(__VA_ARGS__); })

@@ -268,19 +268,19 @@ __global__ void rope_kernel(const float* x, float* y, const float* cs, long n, l
 
 // ---- Attention's softmax: rows of any length; mask [masks, Q, K], batch b has mask b % masks
 
-__global__ void sink_softmax_fwd_kernel(float* s, const float* mask, const float* sink, float* ps, long rows, long H, long Q, long K,
-                                        long masks) {
+__global__ void sink_softmax_fwd_kernel(const float* s, float* p, const float* mask, const float* sink, float* ps, long rows, long H, long Q,
+                                        long K, long masks) {
   const long row = warp_row();
   if (row >= rows) return;
   const long q = row % Q, h = row / Q % H, b = row / (Q * H);
-  float* x = s + row * K;
-  const float* a = mask + (b % masks * Q + q) * K;
+  const float *x = s + row * K, *a = mask + (b % masks * Q + q) * K;
+  float* y = p + row * K;
   float top = sink[h], z = 0;
   for (long k = threadIdx.x % 32; k < K; k += 32) top = fmaxf(top, x[k] + a[k]);
   top = warp_max(top);
-  for (long k = threadIdx.x % 32; k < K; k += 32) z += x[k] = expf(x[k] + a[k] - top);
+  for (long k = threadIdx.x % 32; k < K; k += 32) z += y[k] = expf(x[k] + a[k] - top);
   const float e = expf(sink[h] - top), f = 1.0f / (warp_sum(z) + e);
-  for (long k = threadIdx.x % 32; k < K; k += 32) x[k] *= f;
+  for (long k = threadIdx.x % 32; k < K; k += 32) y[k] *= f;
   if (threadIdx.x % 32 == 0) ps[row] = e * f;
 }
 
@@ -293,6 +293,29 @@ __global__ void sink_softmax_bwd_kernel(const float* p, const float* dp, float* 
   s = warp_sum(s);
   for (long k = threadIdx.x % 32; k < K; k += 32) ds[row * K + k] = a[k] * (g[k] - s);
   if (threadIdx.x % 32 == 0) t[row] = s;
+}
+
+// ---- The indexer's choice
+
+__device__ unsigned ordered(float v) {  // floats in the order of their bits
+  const unsigned u = __float_as_uint(v);
+  return u >> 31 ? ~u : u | 0x80000000u;
+}
+
+// mask [rows, near + n] = base [row % bases], its last n columns NEG where score [rows, n] is not among the row's k largest. All that
+// equal the k-th stay. The k-th is found bit by bit.
+__global__ void top_mask_kernel(const float* score, const float* base, float* mask, long rows, long n, long k, long near, long bases) {
+  const long row = warp_row();
+  if (row >= rows) return;
+  const float *x = score + row * n, *a = base + row % bases * (near + n);
+  unsigned least = 0;
+  for (unsigned bit = 1u << 31; bit != 0; bit /= 2) {
+    float above = 0;
+    for (long i = threadIdx.x % 32; i < n; i += 32) above += ordered(x[i]) >= (least | bit) ? 1.0f : 0.0f;
+    if (warp_sum(above) >= static_cast<float>(k)) least |= bit;
+  }
+  for (long i = threadIdx.x % 32; i < near + n; i += 32)
+    mask[row * (near + n) + i] = i >= near && ordered(x[i - near]) < least ? -1e30f : a[i];
 }
 
 long by_warp(long rows) { return (rows + kWarps - 1) / kWarps; }
@@ -332,8 +355,13 @@ void rms_bwd(const float* x, const float* w, const float* r, const float* dy, fl
 void rope(const float* x, float* y, const float* cs, long n, long T, long H, long C, long R, float sign, Stream s) {
   LAUNCH(rope_kernel, by_thread(n * H * C / 4), s, x, y, cs, n, T, H, C, R, sign);
 }
-void sink_softmax_fwd(float* x, const float* mask, const float* sink, float* ps, long B, long H, long Q, long K, long masks, Stream s) {
-  LAUNCH(sink_softmax_fwd_kernel, by_warp(B * H * Q), s, x, mask, sink, ps, B * H * Q, H, Q, K, masks);
+// Not in place as kernels.c does it.
+void sink_softmax_fwd(const float* x, float* p, const float* mask, const float* sink, float* ps, long B, long H, long Q, long K, long masks,
+                      Stream s) {
+  LAUNCH(sink_softmax_fwd_kernel, by_warp(B * H * Q), s, x, p, mask, sink, ps, B * H * Q, H, Q, K, masks);
+}
+void top_mask(const float* score, const float* base, float* mask, long rows, long n, long k, long near, long bases, Stream s) {
+  LAUNCH(top_mask_kernel, by_warp(rows), s, score, base, mask, rows, n, k, near, bases);
 }
 void sink_softmax_bwd(const float* p, const float* dp, float* ds, float* t, long rows, long K, Stream s) {
   LAUNCH(sink_softmax_bwd_kernel, by_warp(rows), s, p, dp, ds, t, rows, K);

@@ -200,7 +200,7 @@ class V4(nn.Module):
             if ratio == 4 and (aux["index_loss"] or n > c["index_topk"]):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and aux["index_loss"]):
                     score = self.index(x.detach(), qr.detach(), p + "indexer.", n)                # [B, T, n]
-                if n > c["index_topk"]:
+                if n > c["index_topk"] and not self.fixed:
                     chosen = score.detach().topk(c["index_topk"], -1).indices
                     drop = torch.full_like(score, NEG).scatter_(-1, chosen, 0.0).view(B, blocks, QB, n)
         if self.fixed:
@@ -211,8 +211,8 @@ class V4(nn.Module):
                     mask = torch.cat([mask, fixed.far_mask(T, n, ratio, x.device).view(blocks, QB, n)], -1)
                 self._masks[key] = mask
             mask = self._masks[key]
-            if drop is not None:
-                mask = (mask + F.pad(drop, (mask.shape[-1] - n, 0))).view(B * blocks, QB, -1)
+            if ratio == 4 and n > c["index_topk"]:
+                mask = ops.top_mask(score.detach().view(B * T, n), mask.view(T, -1), c["index_topk"]).view(B * blocks, QB, -1)
             o, target = fixed.attend(q * C ** -0.5, kv, entries, mask, self.p(p + "attn_sink"), QB, W)
             target = target if score is not None and aux["index_loss"] else None
         else:

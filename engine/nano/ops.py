@@ -200,16 +200,20 @@ def hc_write(X, y, post, comb):
 
 class _SinkSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, s, mask, sink):
-        p = s.contiguous()  # overwritten: nobody needs the scores again
+    def forward(ctx, given, mask, sink):
+        kernel, s = _kernel(given), given.contiguous()
+        p = torch.empty_like(s) if kernel.streams else s  # overwritten: nobody needs the scores again
         batch, heads, queries, keys = p.shape
-        p_sink, mask, kernel = p.new_empty(batch, heads, queries), mask.contiguous(), _kernel(p)
+        p_sink, mask = p.new_empty(batch, heads, queries), mask.contiguous()
         masks = mask.shape[0] if mask.dim() == 3 else 1
-        if not kernel.streams and masks not in (1, batch):
-            mask, masks = mask.repeat(batch // masks, 1, 1), batch
-        kernel("sink_softmax_fwd", p, mask, sink, p_sink, batch, heads, queries, keys, masks if kernel.streams else int(mask.dim() == 3))
-        if p is s:
-            ctx.mark_dirty(s)
+        if kernel.streams:
+            kernel("sink_softmax_fwd", s, p, mask, sink, p_sink, batch, heads, queries, keys, masks)
+        else:
+            if masks not in (1, batch):
+                mask = mask.repeat(batch // masks, 1, 1)
+            kernel("sink_softmax_fwd", p, mask, sink, p_sink, batch, heads, queries, keys, int(mask.dim() == 3))
+            if p is given:
+                ctx.mark_dirty(given)
         ctx.save_for_backward(p, p_sink)
         return p
 
@@ -232,6 +236,19 @@ def sink_softmax(s, mask, sink):
         s = s + mask
     s = torch.cat([s, sink.view(1, -1, 1, 1).expand(*s.shape[:3], 1)], -1)
     return torch.softmax(s, -1)[..., :-1]
+
+
+def top_mask(score, base, k):
+    """base [M, near + n] for every row of score [rows, n], row r that of r % M; where one of the last n columns is not among the k
+    largest of its score, -1e30 is added (or stands instead)."""
+    rows, n = score.shape
+    kernel, near = _kernel(score), base.shape[1] - n
+    if kernel and kernel.streams:
+        mask = score.new_empty(rows, near + n)
+        kernel("top_mask", score.contiguous(), base, mask, rows, n, k, near, base.shape[0])
+        return mask
+    drop = torch.full_like(score, -1e30).scatter_(-1, score.topk(k, -1, sorted=False).indices, 0.0)
+    return (base + F.pad(drop, (near, 0)).view(-1, *base.shape)).view(rows, near + n)
 
 
 class _Permute(torch.autograd.Function):

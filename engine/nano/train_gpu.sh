@@ -8,7 +8,8 @@ seconds=$2
 shift 2
 mkdir -p "$out"
 begin=$(date +%s)
-if nvcc -O3 -arch=native --shared -Xcompiler -fPIC "$here/kernels.cu" -o "$out/kernels_gpu.so" >"$out/nvcc.txt" 2>&1; then
+compile() { "${NVCC:-nvcc}" -O3 "-arch=$1" --shared -Xcompiler -fPIC "$here/kernels.cu" -o "$out/kernels_gpu.so" >"$out/nvcc.txt" 2>&1; }
+if compile native || compile sm_90; then
   export NANO_KERNELS_GPU="$out/kernels_gpu.so"
 fi
 seconds=$((seconds - $(date +%s) + begin))

@@ -235,6 +235,9 @@ class Operators(unittest.TestCase):
                  "hc_write": (ops.hc_write, new(5, 4, 8), new(5, 8), new(5, 4), new(5, 4, 4)),
                  "sink_softmax": (lambda s, sink: ops.sink_softmax(s * 1, mask, sink), new(2, 3, 5, 11), new(3)),
                  "sink_softmax, masks in turn": (lambda s, sink: ops.sink_softmax(s * 1, mask, sink), new(6, 3, 5, 11), new(3)),
+                 "rms_norm, long rows": (lambda x, w: ops.rms_norm(x, w, 1e-6), new(3, 256), new(256)),
+                 "hc_read, long rows": (lambda X, f, s, b: torch.cat([t.flatten() for t in ops.hc_read(X, f, s, b, 20, 1e-6, 1e-6)]), new(3, 4, 256), new(24, 1024), new(3), new(24)),
+                 "hc_write, long rows": (ops.hc_write, new(3, 4, 256), new(3, 256), new(3, 4), new(3, 4, 4)),
                  "sink_softmax, one mask": (lambda s, sink: ops.sink_softmax(s * 1, mask[0], sink), new(2, 3, 5, 11), new(3))}
         kernels = ops.Kernels(library, streams)
         for name, (f, *inputs) in cases.items():
@@ -245,6 +248,15 @@ class Operators(unittest.TestCase):
                 results.append([y] + list(torch.autograd.grad((y * weight).sum(), inputs)))
             for a, b in zip(*results):
                 self.assertLess((a - b).norm().item(), 1e-4 * (1 + b.norm().item()), name)
+        score, base = torch.randn(6, 37, generator=g), torch.where(torch.rand(3, 42, generator=g) < 0.3, -1e30, 0.0)
+        score[2, 20:] = -1e30  # fewer than k can be seen
+        kept = []
+        for ops.ON_CPU in (kernels, None):
+            kept.append(ops.top_mask(score, base, 21) > -1e29)
+        seen = torch.ones(6, 37, dtype=torch.bool)
+        seen[2, 20:] = False  # which of those stay is of no matter
+        self.assertTrue(torch.equal(kept[0][:, :5], kept[1][:, :5]))
+        self.assertTrue(torch.equal(kept[0][:, 5:] & seen, kept[1][:, 5:] & seen))
 
 
 class Device(unittest.TestCase):
