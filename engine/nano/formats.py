@@ -1,4 +1,5 @@
 """The checkpoint's number formats: which tensor is stored how, rounding to it in torch, and the bytes in NumPy (SPEC 2.3)."""
+import functools
 import json
 import struct
 
@@ -18,9 +19,20 @@ def kind(name):
     return "fp8" if name.endswith(FP8_SUFFIXES) else ""
 
 
+def _pow2(e):
+    """2^e, exact on every device; e in -126 .. 127, whole"""
+    return ((e + 127).int() << 23).view(torch.float32)
+
+
 def _pow2_ceil(x):
     m, e = torch.frexp(x)
-    return torch.ldexp(torch.ones_like(x), torch.where(m == 0.5, e - 1, e))
+    return _pow2(torch.where(m == 0.5, e - 1, e))
+
+
+@functools.lru_cache(None)
+def _constant(values, device):
+    """Copied once: a graph being captured may not copy from the host."""
+    return torch.tensor(values, device=device)
 
 
 def _blocks(w):
@@ -36,7 +48,7 @@ def fp8_parts(w):
     s = _pow2_ceil(b.abs().amax((1, 3)).clamp_min(1e-12) / 448)
     x = b / s[:, None, :, None]
     _, e = torch.frexp(x.abs().clamp_min(2.0 ** -9))
-    ulp = torch.ldexp(torch.ones_like(x), (e - 1).clamp_min(-6) - 3)
+    ulp = _pow2((e - 1).clamp_min(-6) - 3)
     return ((x / ulp).round() * ulp).clamp(-448, 448).reshape(w.shape), s
 
 
@@ -45,7 +57,7 @@ def fp4_parts(w):
     b = w.reshape(*w.shape[:-1], -1, 32)
     s = _pow2_ceil(b.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 6)
     a = (b / s).abs()
-    mids = torch.tensor([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0], device=w.device)
+    mids = _constant((0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0), w.device)
     up, down = torch.bucketize(a, mids, right=True), torch.bucketize(a, mids)
     code = torch.where((up == down) | (up % 2 == 0), up, down)  # a tie goes to the even code
     return (code + 8 * (b < 0)).reshape(w.shape), s[..., 0]
@@ -56,7 +68,7 @@ def fake_quant(w, kind):
         q, s = fp8_parts(w)
         return (_blocks(q) * s[:, None, :, None]).reshape(w.shape)
     code, s = fp4_parts(w)
-    grid = torch.tensor(E2M1 + tuple(-x for x in E2M1), device=w.device)
+    grid = _constant(E2M1 + tuple(-x for x in E2M1), w.device)
     return (grid[code].reshape(*w.shape[:-1], -1, 32) * s[..., None]).reshape(w.shape)
 
 

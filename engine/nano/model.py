@@ -11,6 +11,7 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 
+import fixed
 import formats
 import ops
 
@@ -36,6 +37,7 @@ class V4(nn.Module):
         super().__init__()
         self.c = c
         self.qat, self.rounded = False, {}  # round weights as the checkpoint will; the rounded ones of this step
+        self.fixed = False                  # no tensor's size depends on values (fixed.py)
         self._seed = torch.Generator().manual_seed(seed)
         layers, streams, dim = c["num_hidden_layers"], c["hc_mult"], c["hidden_size"]
         self._parameter("embed.weight", c["vocab_size"], dim, std=1.0)
@@ -198,13 +200,39 @@ class V4(nn.Module):
             if ratio == 4 and (aux["index_loss"] or n > c["index_topk"]):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and aux["index_loss"]):
                     score = self.index(x.detach(), qr.detach(), p + "indexer.", n)                # [B, T, n]
-                if n > c["index_topk"]:
+                if n > c["index_topk"] and not self.fixed:
                     chosen = score.detach().topk(c["index_topk"], -1).indices
                     drop = torch.full_like(score, NEG).scatter_(-1, chosen, 0.0).view(B, blocks, QB, n)
+        if self.fixed:
+            key = ("all", blocks, ratio)
+            if key not in self._masks:
+                mask = fixed.near_mask(blocks, QB, W, x.device)
+                if ratio:
+                    mask = torch.cat([mask, fixed.far_mask(T, n, ratio, x.device).view(blocks, QB, n)], -1)
+                self._masks[key] = mask
+            mask = self._masks[key]
+            if ratio == 4 and n > c["index_topk"]:
+                mask = ops.top_mask(score.detach().view(B * T, n), mask.view(T, -1), c["index_topk"]).view(B * blocks, QB, -1)
+            o, target = fixed.attend(q * C ** -0.5, kv, entries, mask, self.p(p + "attn_sink"), QB, W)
+            target = target if score is not None and aux["index_loss"] else None
+        else:
+            o, target = self.attend_by_blocks(q, kv, entries, drop, ratio, self.p(p + "attn_sink"), score is not None and aux["index_loss"])
+        if target is not None:
+            target = target / (target.sum(-1, keepdim=True) + 1e-9)
+            aux["index"] = aux.get("index", 0.0) - (target * torch.log_softmax(score, -1).clamp_min(-50))[:, 4:].sum(-1).mean()
+        o = ops.rope(o, cis, inverse=True)
+        A = self.p(p + "wo_a.weight").view(G, c["o_lora_rank"], -1)
+        o = torch.bmm(o.reshape(B * T, G, -1).transpose(0, 1), A.transpose(1, 2)).transpose(0, 1).reshape(B, T, -1)
+        return o @ self.p(p + "wo_b.weight").t()
+
+    def attend_by_blocks(self, q, kv, entries, drop, ratio, sink, index):
+        """fixed.attend with keys only up to each block's last query; drop [B, blocks, QB, n] is added to the entries' mask."""
+        B, T, H, C = q.shape
+        W, blocks, n = self.c["sliding_window"], T // QB, T // ratio if ratio else 0
         # One key-value head: the query heads fold into the rows of one product a block. A block's keys are the window before it,
         # itself, and the entries so far. Pieces are split off, for a slice's gradient is as long as the whole.
         queries = (q.view(B, blocks, QB, H, C) * C ** -0.5).transpose(2, 3).reshape(B, blocks, H * QB, C).unbind(1)
-        pieces, sink, out, target = kv.split(QB, 1), self.p(p + "attn_sink"), [], []
+        pieces, out, target = kv.split(QB, 1), [], []
         for j in range(blocks):
             K = list(pieces[max(0, j - W // QB):j + 1])
             near, seen = len(K) * QB, (j + 1) * QB // ratio if ratio else 0
@@ -214,17 +242,9 @@ class V4(nn.Module):
                 mask = torch.cat([mask[:, :near].expand(B, QB, near), mask[:, near:] + drop[:, j, :, :seen]], -1)
             P = ops.sink_softmax(torch.bmm(queries[j], K.transpose(1, 2)).view(B, H, QB, near + seen), mask, sink)
             out.append(torch.bmm(P.view(B, H * QB, near + seen), K).view(B, H, QB, C))
-            if score is not None and aux["index_loss"]:
+            if index:
                 target.append(F.pad(P.detach()[..., near:].sum(1), (0, n - seen)))
-        if target:
-            target = torch.cat(target, 1)
-            target = target / (target.sum(-1, keepdim=True) + 1e-9)
-            aux["index"] = aux.get("index", 0.0) - (target * torch.log_softmax(score, -1).clamp_min(-50))[:, 4:].sum(-1).mean()
-        o = torch.stack(out, 1).transpose(2, 3).reshape(B, T, H, C)
-        o = ops.rope(o, cis, inverse=True)
-        A = self.p(p + "wo_a.weight").view(G, c["o_lora_rank"], -1)
-        o = torch.bmm(o.reshape(B * T, G, -1).transpose(0, 1), A.transpose(1, 2)).transpose(0, 1).reshape(B, T, -1)
-        return o @ self.p(p + "wo_b.weight").t()
+        return torch.stack(out, 1).transpose(2, 3).reshape(B, T, H, C), torch.cat(target, 1) if target else None
 
     def index(self, x, qr, p, n):
         c = self.c
@@ -253,10 +273,16 @@ class V4(nn.Module):
             bias = self.p(p + "gate.bias")
             chosen = (score.detach() + bias).topk(k, -1).indices
             if self.training:  # balance without a loss: nudge the selection bias by the sign of the error
-                load = torch.bincount(chosen.reshape(-1), minlength=E).float()
+                load = (chosen.reshape(-1, 1) == torch.arange(E, device=x.device)).sum(0).float()
                 bias.add_(1e-3 * torch.sign(load.mean() - load))
         w = score.gather(1, chosen)
         w = w / w.sum(-1, keepdim=True) * c["routed_scaling_factor"]
+        W1, W3, W2 = (self.p(f"{p}experts.{n}") for n in ("w1", "w3", "w2"))
+        y = fixed.experts(x, chosen, w, W1, W3, W2, c["swiglu_limit"]) if self.fixed else self.experts(x, chosen, w, W1, W3, W2)
+        return y + self.expert(x, *(self.p(f"{p}shared_experts.{n}.weight") for n in ("w1", "w3", "w2")))
+
+    def experts(self, x, chosen, w, W1, W3, W2):
+        E, k = W1.shape[0], chosen.shape[1]
         flat = chosen.reshape(-1)
         perm = torch.argsort(flat, stable=True)
         inverse = torch.empty_like(perm)
@@ -264,10 +290,8 @@ class V4(nn.Module):
         counts = torch.bincount(flat, minlength=E).tolist()
         xs = ops.permute(x[:, None].expand(-1, k, -1).reshape(-1, x.shape[1]), perm, inverse).split(counts)
         ws = ops.permute(w.reshape(-1, 1), perm, inverse).split(counts)
-        W1, W3, W2 = (self.p(f"{p}experts.{n}") for n in ("w1", "w3", "w2"))
         out = torch.cat([self.expert(xs[e], W1[e], W3[e], W2[e], ws[e]) for e in range(E) if counts[e]])
-        y = ops.permute(out, inverse, perm).view(x.shape[0], k, -1).sum(1)
-        return y + self.expert(x, *(self.p(f"{p}shared_experts.{n}.weight") for n in ("w1", "w3", "w2")))
+        return ops.permute(out, inverse, perm).view(x.shape[0], k, -1).sum(1)
 
     # -- the model
 
@@ -288,9 +312,14 @@ class V4(nn.Module):
         pre = torch.sigmoid(mix * self.p(hc + "_scale") + self.p(hc + "_base")) + self.c["hc_eps"]
         return self.norm((pre[..., None] * X).sum(1), norm)
 
+    def embed(self, tok):
+        """tok [B, T] -> [N, D]"""
+        table, tok = self.p("embed.weight"), tok.reshape(-1)
+        return fixed.embed(table, tok) if self.fixed else table[tok]
+
     def streams(self, tok, aux):
         B, T = tok.shape
-        X = self.p("embed.weight")[tok].view(B * T, 1, -1).repeat(1, self.c["hc_mult"], 1)
+        X = self.embed(tok).view(B * T, 1, -1).repeat(1, self.c["hc_mult"], 1)
         for i in range(self.c["num_hidden_layers"]):
             X = self.block(i, X, tok, f"layers.{i}.", aux)
         return X
@@ -303,30 +332,32 @@ class V4(nn.Module):
     def mtp(self, X, following, aux):
         """following[b, t] = tok[b, t + 1]; row t then predicts tok[b, t + 2]. -> [N, D]"""
         n, S, D = X.shape
-        e = self.norm(self.p("embed.weight")[following].view(n, D), "mtp.0.enorm.weight") @ self.p("mtp.0.e_proj.weight").t()
+        e = self.norm(self.embed(following), "mtp.0.enorm.weight") @ self.p("mtp.0.e_proj.weight").t()
         Y = e[:, None] + self.norm(X, "mtp.0.hnorm.weight") @ self.p("mtp.0.h_proj.weight").t()
         Y = self.block(self.c["num_hidden_layers"], Y.contiguous(), following, "mtp.0.", aux)
         return self.reduce(Y, "mtp.0.hc_head", "mtp.0.norm.weight")
 
     def loss(self, tok, weight, mtp=0.3, index=0.1):
-        """tok [B, T + 1], weight [B, T + 1] of predicting each token -> (total, {name: value})"""
+        """tok [B, T + 1], weight [B, T + 1] of predicting each token -> (total, {name: value, a tensor})"""
         aux = {"index_loss": index > 0}
         x, y, w = tok[:, :-1], tok[:, 1:], weight[:, 1:]
         head = self.p("head.weight")
 
         def cross_entropy(h, y, w):
+            if self.fixed:
+                return fixed.cross_entropy(h, head, y.reshape(-1), w.reshape(-1))
             rows = w.reshape(-1).nonzero().squeeze(1)  # only rows that carry weight reach the head
             each = F.cross_entropy(h[rows] @ head.t(), y.reshape(-1)[rows], reduction="none")
             return (each * w.reshape(-1)[rows]).sum() / w.sum()
         X = self.streams(x, aux)
         total = cross_entropy(self.reduce(X, "hc_head", "norm.weight"), y, w)
-        parts = {"main": total.item()}
+        parts = {"main": total.detach()}
         if mtp and self.c["num_nextn_predict_layers"]:
             after = lambda t, last: torch.cat([t[:, 1:], last], 1)
             m = cross_entropy(self.mtp(X, y, aux), after(y, y[:, :1]), after(w, torch.zeros_like(w[:, :1])))
-            parts["mtp"] = m.item()
+            parts["mtp"] = m.detach()
             total = total + mtp * m
         if "index" in aux:
-            parts["index"] = float(aux["index"])
+            parts["index"] = aux["index"].detach()
             total = total + index * aux["index"]
         return total, parts

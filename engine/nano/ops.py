@@ -1,7 +1,7 @@
-"""Operators with their own backward pass: C kernels (kernels.c) on the CPU, plain torch elsewhere.
+"""Operators with their own backward pass: kernels in C (kernels.c, kernels.cu), or plain torch.
 
-NANO_KERNELS names the compiled kernels.c. Without it, or for tensors on a GPU, every operator is ordinary torch; both ways
-compute the same function (tests/engine/nano_test.py compares values and gradients).
+NANO_KERNELS names the compiled kernels.c, NANO_KERNELS_GPU the compiled kernels.cu. Without the one for a tensor's device every
+operator is ordinary torch; all ways compute the same function (tests/engine/nano_test.py compares values and gradients).
 """
 import ctypes
 import os
@@ -9,19 +9,34 @@ import os
 import torch
 import torch.nn.functional as F
 
-KERNELS = ctypes.CDLL(os.environ["NANO_KERNELS"]) if os.environ.get("NANO_KERNELS") else None
+PARTIALS = 1024  # kPartials of kernels.cu
 
 
-def _ptr(t):
-    return ctypes.c_void_p(t.data_ptr() if t is not None else None)
+class Kernels:
+    """The functions of a compiled kernels.c or kernels.cu. Tensors are passed by address, whole numbers as long, others as float;
+    those of kernels.cu (`streams`) run on the current stream."""
+
+    def __init__(self, path, streams=False):
+        self.library, self.streams = ctypes.CDLL(path), streams
+
+    def __call__(self, name, *args):
+        args = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else ctypes.c_void_p(None) if a is None else
+                ctypes.c_long(a) if isinstance(a, int) else ctypes.c_float(a) for a in args]
+        if self.streams:
+            args.append(ctypes.c_void_p(torch.cuda.current_stream().cuda_stream if torch.cuda.is_available() else None))
+        getattr(self.library, name)(*args)
 
 
-def _int(n):
-    return ctypes.c_long(n)
+def _kernels(variable, streams):
+    return Kernels(os.environ[variable], streams) if os.environ.get(variable) else None
 
 
-def _fast(t):
-    return KERNELS is not None and not t.is_cuda
+ON_CPU, ON_GPU = _kernels("NANO_KERNELS", False), _kernels("NANO_KERNELS_GPU", True)
+
+
+def _kernel(t):
+    """What runs the kernels for this tensor, or None."""
+    return ON_GPU if t.is_cuda else ON_CPU
 
 
 # ---------------------------------------------------------------- RMSNorm and RoPE
@@ -32,8 +47,8 @@ class _RmsNorm(torch.autograd.Function):
         x = x.contiguous()
         dim = x.shape[-1]
         rows = x.numel() // dim
-        y, r = torch.empty_like(x), torch.empty(rows)
-        KERNELS.rms_fwd(_ptr(x), _ptr(w), _ptr(y), _ptr(r), _int(rows), _int(dim), ctypes.c_float(eps))
+        y, r = torch.empty_like(x), x.new_empty(rows)
+        _kernel(x)("rms_fwd", x, w, y, r, rows, dim, eps)
         ctx.save_for_backward(x, w, r)
         return y
 
@@ -41,14 +56,15 @@ class _RmsNorm(torch.autograd.Function):
     def backward(ctx, g):
         x, w, r = ctx.saved_tensors
         g, dim = g.contiguous(), x.shape[-1]
-        dx, dw = torch.empty_like(x), None if w is None else torch.zeros(dim)
-        KERNELS.rms_bwd(_ptr(x), _ptr(w), _ptr(r), _ptr(g), _ptr(dx), _ptr(dw), _int(x.numel() // dim), _int(dim))
-        return dx, dw, None
+        dx, kernel = torch.empty_like(x), _kernel(x)
+        dw = None if w is None else x.new_empty(PARTIALS, dim) if kernel.streams else x.new_zeros(1, dim)
+        kernel("rms_bwd", x, w, r, g, dx, dw, x.numel() // dim, dim)
+        return dx, None if w is None else dw.sum(0), None
 
 
 def rms_norm(x, w, eps):
     """w * x / rms(x) over the last axis; w may be None."""
-    if _fast(x):
+    if _kernel(x):
         return _RmsNorm.apply(x, w, eps)
     y = x * torch.rsqrt((x * x).mean(-1, keepdim=True) + eps)
     return y if w is None else y * w
@@ -66,8 +82,7 @@ class _Rope(torch.autograd.Function):
         x = x.contiguous()
         batch, length, heads, dim = x.shape
         y = torch.empty_like(x)
-        KERNELS.rope(_ptr(x), _ptr(y), _ptr(table), _int(batch * length), _int(length), _int(heads), _int(dim), _int(table.shape[1]),
-                     ctypes.c_float(sign))
+        _kernel(x)("rope", x, y, table, batch * length, length, heads, dim, table.shape[1], sign)
         return y
 
     @staticmethod
@@ -79,7 +94,7 @@ def rope(x, cis, inverse=False):
     """Rotates the last dims of x [B, T, C] or [B, T, H, C] by cis [T, R/2] (complex), interleaved pairs."""
     rotary = 2 * cis.shape[1]
     y = x if x.dim() == 4 else x[:, :, None]
-    if _fast(x):
+    if _kernel(x):
         y = _Rope.apply(y, torch.view_as_real(cis).reshape(cis.shape[0], rotary), -1.0 if inverse else 1.0)
     else:
         a, b = y.split([y.shape[-1] - rotary, rotary], -1)
@@ -97,17 +112,17 @@ class _HcRead(torch.autograd.Function):
     def forward(ctx, X, fn, scale, base, iters, eps, rms_eps):
         n, streams, dim = X.shape
         flat = X.view(n, streams * dim)
-        squares = torch.empty(n)
-        KERNELS.hc_sumsq(_ptr(X), _ptr(squares), _int(n), _int(streams * dim))
+        squares = X.new_empty(n)
+        _kernel(X)("hc_sumsq", X, squares, n, streams * dim)
         r = torch.rsqrt(squares / (streams * dim) + rms_eps)
         raw = flat @ fn.t()
         mix = raw * r[:, None]
         pre = torch.sigmoid(mix[:, :streams] * scale[0] + base[:streams]) + eps
         post = 2 * torch.sigmoid(mix[:, streams:2 * streams] * scale[1] + base[streams:2 * streams])
         logit = (mix[:, 2 * streams:] * scale[2] + base[2 * streams:]).contiguous()
-        comb, x = torch.empty_like(logit), torch.empty(n, dim)
-        KERNELS.sinkhorn_fwd(_ptr(logit), _ptr(comb), _int(n), ctypes.c_int(iters), ctypes.c_float(eps))
-        KERNELS.hc_pre_fwd(_ptr(X), _ptr(pre), _ptr(x), _int(n), _int(dim))
+        comb, x = torch.empty_like(logit), X.new_empty(n, dim)
+        _kernel(logit)("sinkhorn_fwd", logit, comb, n, iters, eps)
+        _kernel(X)("hc_pre_fwd", X, pre, x, n, dim)
         ctx.save_for_backward(X, fn, scale, base, r, raw, mix, pre, post, logit)
         ctx.sinkhorn = (iters, eps)
         return x, post, comb.view(n, streams, streams)
@@ -118,9 +133,9 @@ class _HcRead(torch.autograd.Function):
         iters, eps = ctx.sinkhorn
         n, streams, dim = X.shape
         dx, dcomb = dx.contiguous(), dcomb.contiguous()
-        dpre, dlogit = torch.empty(n, streams), torch.empty_like(logit)
-        KERNELS.hc_dpre(_ptr(X), _ptr(dx), _ptr(dpre), _int(n), _int(dim))
-        KERNELS.sinkhorn_bwd(_ptr(logit), _ptr(dcomb), _ptr(dlogit), _int(n), ctypes.c_int(iters), ctypes.c_float(eps))
+        dpre, dlogit = X.new_empty(n, streams), torch.empty_like(logit)
+        _kernel(X)("hc_dpre", X, dx, dpre, n, dim)
+        _kernel(logit)("sinkhorn_bwd", logit, dcomb, dlogit, n, iters, eps)
         s = pre - eps
         dz = torch.cat([dpre * s * (1 - s), dpost * post * (1 - post / 2), dlogit], 1)  # d(mix * scale + base)
         by_mix = dz * mix
@@ -130,7 +145,7 @@ class _HcRead(torch.autograd.Function):
         through_norm = -(dmix * raw).sum(1) * r ** 3 / (streams * dim)
         dfn = draw.t() @ X.view(n, -1)
         dX = draw @ fn
-        KERNELS.hc_pre_bwd(_ptr(dX), _ptr(X), _ptr(through_norm), _ptr(pre), _ptr(dx), _int(n), _int(dim))
+        _kernel(dX)("hc_pre_bwd", dX, X, through_norm, pre, dx, n, dim)
         return dX.view(n, streams, dim), dfn, dscale, dz.sum(0), None, None, None
 
 
@@ -146,7 +161,7 @@ def sinkhorn(z, iters, eps):
 
 def hc_read(X, fn, scale, base, iters, eps, rms_eps):
     """Streams X [N, S, D] -> (the sub-layer's input [N, D], post [N, S], comb [N, S, S])."""
-    if _fast(X):
+    if _kernel(X):
         return _HcRead.apply(X, fn, scale, base, iters, eps, rms_eps)
     n, streams, dim = X.shape
     flat = X.reshape(n, streams * dim)
@@ -161,7 +176,7 @@ class _HcWrite(torch.autograd.Function):
     @staticmethod
     def forward(ctx, X, y, post, comb):
         y, Z = y.contiguous(), torch.empty_like(X)
-        KERNELS.hc_post_fwd(_ptr(X), _ptr(y), _ptr(post), _ptr(comb), _ptr(Z), _int(X.shape[0]), _int(X.shape[2]))
+        _kernel(X)("hc_post_fwd", X, y, post, comb, Z, X.shape[0], X.shape[2])
         ctx.save_for_backward(X, y, post, comb)
         return Z
 
@@ -170,14 +185,13 @@ class _HcWrite(torch.autograd.Function):
         X, y, post, comb = ctx.saved_tensors
         dZ = dZ.contiguous()
         dX, dy, dpost, dcomb = torch.empty_like(X), torch.empty_like(y), torch.empty_like(post), torch.empty_like(comb)
-        KERNELS.hc_post_bwd(_ptr(X), _ptr(y), _ptr(post), _ptr(comb), _ptr(dZ), _ptr(dX), _ptr(dy), _ptr(dpost), _ptr(dcomb),
-                            _int(X.shape[0]), _int(X.shape[2]))
+        _kernel(X)("hc_post_bwd", X, y, post, comb, dZ, dX, dy, dpost, dcomb, X.shape[0], X.shape[2])
         return dX, dy, dpost, dcomb
 
 
 def hc_write(X, y, post, comb):
     """X'_k = post_k y + sum_j comb[j, k] X_j"""
-    if _fast(X):
+    if _kernel(X):
         return _HcWrite.apply(X, y, post, comb)
     return post[..., None] * y[:, None] + (comb[..., None] * X[:, :, None]).sum(1)
 
@@ -186,14 +200,20 @@ def hc_write(X, y, post, comb):
 
 class _SinkSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, s, mask, sink):
-        p = s.contiguous()  # overwritten: nobody needs the scores again
+    def forward(ctx, given, mask, sink):
+        kernel, s = _kernel(given), given.contiguous()
+        p = torch.empty_like(s) if kernel.streams else s  # overwritten: nobody needs the scores again
         batch, heads, queries, keys = p.shape
-        p_sink = torch.empty(batch, heads, queries)
-        mask, per_batch = mask.contiguous(), mask.dim() == 3
-        KERNELS.sink_softmax_fwd(_ptr(p), _ptr(mask), _ptr(sink), _ptr(p_sink), _int(batch), _int(heads), _int(queries), _int(keys), _int(per_batch))
-        if p is s:
-            ctx.mark_dirty(s)
+        p_sink, mask = p.new_empty(batch, heads, queries), mask.contiguous()
+        masks = mask.shape[0] if mask.dim() == 3 else 1
+        if kernel.streams:
+            kernel("sink_softmax_fwd", s, p, mask, sink, p_sink, batch, heads, queries, keys, masks)
+        else:
+            if masks not in (1, batch):
+                mask = mask.repeat(batch // masks, 1, 1)
+            kernel("sink_softmax_fwd", p, mask, sink, p_sink, batch, heads, queries, keys, int(mask.dim() == 3))
+            if p is given:
+                ctx.mark_dirty(given)
         ctx.save_for_backward(p, p_sink)
         return p
 
@@ -201,18 +221,34 @@ class _SinkSoftmax(torch.autograd.Function):
     def backward(ctx, dp):
         p, p_sink = ctx.saved_tensors
         dp, ds, t = dp.contiguous(), torch.empty_like(p), torch.empty_like(p_sink)
-        KERNELS.sink_softmax_bwd(_ptr(p), _ptr(dp), _ptr(ds), _ptr(t), _int(p_sink.numel()), _int(p.shape[-1]))
+        _kernel(p)("sink_softmax_bwd", p, dp, ds, t, p_sink.numel(), p.shape[-1])
         return ds, None, -(p_sink * t).sum((0, 2))
 
 
 def sink_softmax(s, mask, sink):
-    """softmax(s + mask) with one extra logit per head that has weight but no value. s [B, H, Q, K] may be overwritten; mask [Q, K]
-    or [B, Q, K]."""
-    if _fast(s):
+    """softmax(s + mask) with one extra logit per head that has weight but no value. s [B, H, Q, K] may be overwritten; mask [Q, K],
+    or [M, Q, K] where batch b has mask b % M."""
+    if _kernel(s):
         return _SinkSoftmax.apply(s, mask, sink)
-    s = s + (mask if mask.dim() == 2 else mask[:, None])
+    if mask.dim() == 3:
+        s = (s.view(-1, mask.shape[0], *s.shape[1:]) + mask[:, None]).view(s.shape)
+    else:
+        s = s + mask
     s = torch.cat([s, sink.view(1, -1, 1, 1).expand(*s.shape[:3], 1)], -1)
     return torch.softmax(s, -1)[..., :-1]
+
+
+def top_mask(score, base, k):
+    """base [M, near + n] for every row of score [rows, n], row r that of r % M; where one of the last n columns is not among the k
+    largest of its score, -1e30 is added (or stands instead)."""
+    rows, n = score.shape
+    kernel, near = _kernel(score), base.shape[1] - n
+    if kernel and kernel.streams:
+        mask = score.new_empty(rows, near + n)
+        kernel("top_mask", score.contiguous(), base, mask, rows, n, k, near, base.shape[0])
+        return mask
+    drop = torch.full_like(score, -1e30).scatter_(-1, score.topk(k, -1, sorted=False).indices, 0.0)
+    return (base + F.pad(drop, (near, 0)).view(-1, *base.shape)).view(rows, near + n)
 
 
 class _Permute(torch.autograd.Function):

@@ -2,7 +2,7 @@
 import torch
 
 
-def config(vocab, topk=32, layers=4, experts=8):
+def config(vocab, topk=32, layers=4, experts=8, hidden=128):
     """nano's config.json. Every quantised matrix is a multiple of 128 both ways, as in the released checkpoints."""
     ratios = {4: [0, 4, 128, 4], 5: [0, 4, 128, 4, 4], 6: [0, 4, 128, 4, 128, 4]}[layers]
     return dict(
@@ -15,8 +15,8 @@ def config(vocab, topk=32, layers=4, experts=8):
         quantization_config=dict(activation_scheme="dynamic", fmt="e4m3", quant_method="fp8", scale_fmt="ue8m0",
                                  weight_block_size=[128, 128]),
         rope_scaling=dict(beta_fast=32, beta_slow=1, factor=16, original_max_position_embeddings=65536, type="yarn"),
-        vocab_size=vocab, hidden_size=128, num_hidden_layers=layers, compress_ratios=ratios + [0], num_attention_heads=4,
-        head_dim=128, q_lora_rank=128, o_groups=2, o_lora_rank=64, index_n_heads=2, index_topk=topk, n_routed_experts=experts,
+        vocab_size=vocab, hidden_size=hidden, num_hidden_layers=layers, compress_ratios=ratios + [0], num_attention_heads=4,
+        head_dim=128, q_lora_rank=hidden, o_groups=2, o_lora_rank=hidden // 2, index_n_heads=2, index_topk=topk, n_routed_experts=experts,
         num_experts_per_tok=2, moe_intermediate_size=128, num_hash_layers=1, routed_scaling_factor=1.5)
 
 

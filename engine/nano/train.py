@@ -13,21 +13,17 @@ import time
 import torch
 import torch.nn.functional as F
 
+import data
 import ops
 import sessions
 import skeletons
 import tokenizer
+from data import SAID, make_tokenizer, repeats, tokens_of
 from model import QB, V4
 from optim import Optim, config, induction_init
 
 BATCH = 2048            # tokens a step; small: steps are what is scarce on a CPU
-LENGTH_MAX = 3072
 FLOPS_MIN = 10e9        # a BLAS below this is the reference one; training would take days
-WEIGHTS = {"go": 1.0, "stop": 1.0, "kind": 2.0, "repair": 2.0, "file": 2.0, "function": 1.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0, "undo": 1.0,
-           "copy": 0.6, "given": 0.0}
-SAID, READ = 0.3, 0.2  # weight of untagged tokens the model says, and of a sixth of what it reads
-MISSES = {"micro": (0,) * 9 + (1,), "mini": (0, 0, 0, 1), "whole": (0, 0, 1, 1, 2, 3, 5, 7)}  # repairs that do not help before the one that does
-STRANGE = 0.2  # of the functions to repair, those that exist nowhere else: for them a repair is one of the small changes, not a memory
 FIELDS = ("function", "go", "stop", "kind", "repair", "path", "old_str", "new_str")
 
 
@@ -42,37 +38,6 @@ def matmul_speed(device):
     return best
 
 
-def tokens_of(tok, segments, r=None):
-    """ids, loss weights and the token spans of the tags."""
-    ids, w, spans = [], [], []
-    for text, said, tag in segments:
-        t = tok.encode(text, True) if said or "｜" in text[:2] or text == sessions.ASSISTANT + sessions.THINK else tok.encode(text)
-        if tag:
-            spans.append((tag, len(ids), len(ids) + len(t)))
-        ids += t
-        if said:
-            w += [WEIGHTS.get(tag, SAID)] * len(t)
-        else:
-            w += [READ if r and r.random() < 1 / 6 else 0.0 for _ in t]
-    return ids, w, spans
-
-
-def repeats(r, size, length):
-    """Fresh random chunks and exact repeats of earlier ones; only repeats carry loss."""
-    ids, w = [0], [0.0]
-    while len(ids) <= length:
-        n = r.randint(6, 20)
-        if len(ids) < 24 or r.random() < 0.35:
-            ids += [r.randrange(10, size) for _ in range(n)]
-            w += [0.0] * n
-        else:
-            a = r.randrange(1, max(2, len(ids) - n))
-            c = ids[a:a + n]
-            ids += c
-            w += [0.0] + [1.0] * (len(c) - 1)
-    return ids[:length + 1], w[:length + 1]
-
-
 class Data:
     """Batches of sessions of about one length, padded to a multiple of the attention block."""
 
@@ -80,14 +45,7 @@ class Data:
         self.r, self.pool, self.tok, self.step, self.questions, self.bins = r, pool, tok, step, questions, {}
 
     def session(self, mini, micro):
-        r = self.r
-        while True:
-            R = sessions.draw(r, self.pool, lang=r.choice("pcj"), small=r.random() < (0.8 if mini else 0.3), strange=STRANGE)
-            misses = r.choice(MISSES["micro" if micro else "mini" if mini else "whole"])
-            s = sessions.question(r, R) if not mini and r.random() < self.questions else sessions.transcript(r, R, mini, micro, misses)
-            ids, w, _ = tokens_of(self.tok, s, r)
-            if len(ids) <= LENGTH_MAX + 1:
-                return ids, w
+        return data.session(self.r, self.pool, self.tok, mini, micro, self.questions)
 
     def batch(self, mini_share):
         while True:
@@ -124,12 +82,6 @@ def evaluate(m, pool, tok, held_skeleton, n=32):
     return " ".join([f"ce {ce / rows:.3f}"] + [f"{f} {hit[f] / n:.2f}" for f in FIELDS])
 
 
-def make_tokenizer(pool, seed):
-    r = random.Random(seed)
-    texts = ["".join(x for x, _, _ in (sessions.question if k % 12 == 0 else sessions.transcript)(r, sessions.draw(r, pool))) for k in range(1500)]
-    return tokenizer.train(texts, 1280)
-
-
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("out")
@@ -153,7 +105,7 @@ def main():
         log.write(text + "\n")
         log.flush()
     speed = matmul_speed(a.device)
-    say(f"matrix products {speed / 1e9:.0f} GFLOP/s on {a.threads} threads, kernels {'yes' if ops.KERNELS else 'no'}")
+    say(f"matrix products {speed / 1e9:.0f} GFLOP/s on {a.threads} threads, kernels {'yes' if ops.ON_CPU else 'no'}")
     if speed < FLOPS_MIN:
         raise SystemExit(f"train: {speed / 1e9:.1f} GFLOP/s is the reference BLAS; preload fastblas (train.sh does) or install libopenblas0-pthread")
     pool = skeletons.load() + skeletons.load("skeletons_more.txt")
@@ -175,7 +127,7 @@ def main():
         o.momentum = [t.to(a.device) for t in state["muon"]]
         tokens, step = state["tokens"], state["step"]
     r = random.Random(a.seed * 1000 + step)
-    data = Data(r, pool, tok, QB, a.questions)
+    batches = Data(r, pool, tok, QB, a.questions)
     say(f"{sum(p.numel() for p in m.parameters()) / 1e6:.2f}M parameters, vocabulary {c['vocab_size']}")
 
     def save(to=path):
@@ -204,11 +156,12 @@ def main():
             b = [repeats(r, tok.size, length) for _ in range(BATCH // length)]
             x, w = torch.tensor([i for i, _ in b]), torch.tensor([v for _, v in b])
         else:
-            x, w = data.batch(1.0 if frac < 0.2 else 0.92 if frac < 0.6 else 0.7)
+            x, w = batches.batch(1.0 if frac < 0.2 else 0.92 if frac < 0.6 else 0.7)
         loss, parts = m.loss(x.to(a.device), w.to(a.device), mtp=0.3 if frac > 0.3 and r.random() < 0.25 else 0, index=0.3 if r.random() < 0.3 else 0)
         loss.backward()
         o.step(scale)
         o.zero()
+        parts = {k: float(v) for k, v in parts.items()}
         step += 1
         tokens += x.shape[0] * (x.shape[1] - 1)
         mean = parts["main"] if mean is None else 0.95 * mean + 0.05 * parts["main"]

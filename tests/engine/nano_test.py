@@ -210,15 +210,20 @@ class Checkpoint(unittest.TestCase):
 
 class Operators(unittest.TestCase):
     def test_the_kernels_compute_what_torch_does(self):
+        self.compare(["cc", "-O2", "-ffast-math", "-fopenmp", os.path.join(NANO, "kernels.c"), "-lmvec", "-lm"], False)
+
+    def test_the_gpu_kernels_emulated_compute_what_torch_does(self):
+        self.compare(["g++", "-std=c++20", "-O1", "-DNANO_EMULATED", "-include", os.path.join(NANO, "emulated.h"), "-I",
+                      os.path.join(ROOT, "kernels", "cuda"), "-x", "c++", os.path.join(NANO, "kernels.cu")], True)
+
+    def compare(self, compiler, streams):
         try:
             import torch
         except ImportError:
             self.skipTest("torch is not installed")
         library = os.path.join(tempfile.mkdtemp(prefix="lares-nano-"), "kernels.so")
         self.addCleanup(shutil.rmtree, os.path.dirname(library))
-        subprocess.run(["cc", "-O2", "-ffast-math", "-fopenmp", "-shared", "-fPIC", os.path.join(NANO, "kernels.c"), "-o", library, "-lmvec", "-lm"],
-                       check=True)
-        os.environ["NANO_KERNELS"] = library
+        subprocess.run(compiler + ["-shared", "-fPIC", "-o", library], check=True)
         import ops
         g = torch.Generator().manual_seed(0)
         new = lambda *shape: torch.randn(*shape, generator=g, requires_grad=True)
@@ -229,17 +234,106 @@ class Operators(unittest.TestCase):
                  "hc_read": (lambda X, f, s, b: torch.cat([t.flatten() for t in ops.hc_read(X, f, s, b, 20, 1e-6, 1e-6)]), new(5, 4, 8), new(24, 32), new(3), new(24)),
                  "hc_write": (ops.hc_write, new(5, 4, 8), new(5, 8), new(5, 4), new(5, 4, 4)),
                  "sink_softmax": (lambda s, sink: ops.sink_softmax(s * 1, mask, sink), new(2, 3, 5, 11), new(3)),
+                 "sink_softmax, masks in turn": (lambda s, sink: ops.sink_softmax(s * 1, mask, sink), new(6, 3, 5, 11), new(3)),
+                 "rms_norm, long rows": (lambda x, w: ops.rms_norm(x, w, 1e-6), new(3, 256), new(256)),
+                 "hc_read, long rows": (lambda X, f, s, b: torch.cat([t.flatten() for t in ops.hc_read(X, f, s, b, 20, 1e-6, 1e-6)]), new(3, 4, 256), new(24, 1024), new(3), new(24)),
+                 "hc_write, long rows": (ops.hc_write, new(3, 4, 256), new(3, 256), new(3, 4), new(3, 4, 4)),
                  "sink_softmax, one mask": (lambda s, sink: ops.sink_softmax(s * 1, mask[0], sink), new(2, 3, 5, 11), new(3))}
-        self.assertIsNotNone(ops.KERNELS)
-        kernels = ops.KERNELS
+        kernels = ops.Kernels(library, streams)
         for name, (f, *inputs) in cases.items():
             results = []
-            for ops.KERNELS in (kernels, None):
+            for ops.ON_CPU in (kernels, None):
                 y = f(*inputs)
                 weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
                 results.append([y] + list(torch.autograd.grad((y * weight).sum(), inputs)))
             for a, b in zip(*results):
                 self.assertLess((a - b).norm().item(), 1e-4 * (1 + b.norm().item()), name)
+        score, base = torch.randn(6, 37, generator=g), torch.where(torch.rand(3, 42, generator=g) < 0.3, -1e30, 0.0)
+        score[2, 20:] = -1e30  # fewer than k can be seen
+        kept = []
+        for ops.ON_CPU in (kernels, None):
+            kept.append(ops.top_mask(score, base, 21) > -1e29)
+        seen = torch.ones(6, 37, dtype=torch.bool)
+        seen[2, 20:] = False  # which of those stay is of no matter
+        self.assertTrue(torch.equal(kept[0][:, :5], kept[1][:, :5]))
+        self.assertTrue(torch.equal(kept[0][:, 5:] & seen, kept[1][:, 5:] & seen))
+
+
+class Device(unittest.TestCase):
+    """What a GPU runs, on the CPU."""
+
+    def setUp(self):
+        try:
+            import torch
+        except ImportError:
+            self.skipTest("torch is not installed")
+        import model
+        import ops
+        import optim
+        ops.ON_CPU = None
+        self.torch, self.optim = torch, optim
+        self.new = lambda: model.V4(dict(optim.config(128, topk=8)), seed=1)
+
+    def test_fixed_sizes_change_neither_losses_nor_gradients(self):
+        g, m = self.torch.Generator().manual_seed(0), self.new()
+        self.optim.induction_init(m)
+        tok = self.torch.randint(0, 128, (1, 129), generator=g)
+        tok[:, 70:110] = tok[:, 5:45]
+        weight = self.torch.rand(1, 129, generator=g) * (self.torch.rand(1, 129, generator=g) < 0.4)
+        m.eval()
+        for m.qat in (False, True):
+            results = []
+            for m.fixed in (False, True):
+                m.rounded.clear()
+                m.zero_grad()
+                loss, parts = m.loss(tok, weight, mtp=0.3, index=0.3)
+                loss.backward()
+                results.append({**parts, **{n: p.grad.clone() for n, p in m.named_parameters() if p.grad is not None}})
+            self.assertEqual(results[0].keys(), results[1].keys())
+            self.assertIn("index", results[0])
+            for name, a in results[0].items():
+                self.assertLess((a - results[1][name]).norm().item(), 2e-3 * a.norm().item() + 1e-6, name)
+
+    def test_the_optimisers_agree(self):
+        import device
+        ours, theirs = self.new(), self.new()
+        a, b = device.DeviceOptim(ours, 0.015, 0.004), self.optim.Optim(theirs, 0.015, 0.004)
+        g = self.torch.Generator().manual_seed(1)
+        for k in range(2):
+            for p, q in zip(ours.parameters(), theirs.parameters()):
+                q.grad = 0.01 * self.torch.randn(p.shape, generator=g)
+                p.grad.copy_(q.grad)
+            a.scale(0.5 + k)
+            a.step()
+            b.step(0.5 + k)
+        for (name, p), q in zip(ours.named_parameters(), theirs.parameters()):
+            self.assertLess((p - q).norm().item(), 1e-5 * (1 + q.norm().item()), name)
+            self.assertEqual(p.grad.abs().max().item(), 0)
+
+    def test_a_batch_holds_its_sessions(self):
+        import numpy as np
+        import train_gpu
+        x, w, real = train_gpu.filled([(np.array([5, 6, 7], np.uint16), np.array([0, 3, 20], np.uint8)), (np.array([8, 9], np.uint16), np.array([0, 10], np.uint8))], 4)
+        self.assertEqual(x.tolist(), [[5, 6, 7, 2, 2], [8, 9, 2, 2, 2]])
+        self.assertTrue(np.allclose(w, [[0, 0.3, 2, 0, 0], [0, 1, 0, 0, 0]]))
+        self.assertEqual(real, 3)
+
+    def test_producers_draw_and_end(self):
+        import producers
+        import train_gpu
+        source = producers.Producers(1, train_gpu.tokenizer_of(os.path.join(CHECKPOINT, "tokenizer.json")), 1)
+        try:
+            source.done.value = 0.5
+            pack = source.get(60)
+            self.assertEqual(len(pack), producers.PACK, pack)
+            for ids, w in pack:
+                self.assertEqual(len(ids), len(w))
+                self.assertTrue(2 < len(ids) <= 3073 and ids[0] == 0 and w.max() > 0)
+        finally:
+            source.stop()
+        for p in source.processes:
+            p.join(20)
+            self.assertFalse(p.is_alive())
 
 
 class Formats(unittest.TestCase):
