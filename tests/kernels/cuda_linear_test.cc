@@ -207,6 +207,25 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
     ASSERT_EQ(got[i], bf16_bits(float_of(many[i]))) << i;
 }
 
+// As far as barriers let one warp run ahead of the others, it may: with fewer stages it writes what they still read.
+TEST(CudaProducts, AWarpgroupThatRunsAheadWritesToNoStageInUse) {
+  constexpr int n_in = 8 * kTileK, n = 40;
+  const Stored s = stored(Format::fp8, 128, n_in);
+  const Tiled t = tiled(s.m);
+  const Quantised q = quantised(halves(normals(static_cast<std::size_t>(n) * n_in, 8, 3)), n, n_in);
+  LinearArgs args{.w = t.w, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = n_in / 128,
+                  .y_stride = 128, .n_tokens = n, .y_f32 = true};
+  Guarded<std::uint32_t> y(static_cast<std::size_t>(n) * 128);
+  args.y = y.data();
+  const auto want = run(args, Path::many, y);
+  Products all;
+  ASSERT_TRUE(products({&args, 1}, all).ok());
+  y.poison();
+  simt::Machine::get().run({1}, kLinearThreads, static_cast<std::size_t>(wide_shared(many_tokens(Format::fp8))), simt::Order::greedy,
+                           [&] { linear_wide_kernel<Format::fp8, true>(all.item[0], n); });
+  EXPECT_EQ(y.values(), want);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     , CudaLinear,
     testing::Values(Case{Format::fp8, true, false, 200, 384, 9, 0}, Case{Format::fp8, true, true, 40, 160, 130, 0},
