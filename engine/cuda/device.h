@@ -54,7 +54,7 @@ class Device {
   virtual void embed(const kc::EmbedArgs& a) = 0;
   virtual void rope_table(const kc::RopeTableArgs& a) = 0;
   virtual void hyper(const kc::HyperArgs& a) = 0;
-  virtual void linear(std::span<const kc::LinearArgs> together) = 0;
+  virtual void linear(std::span<const kc::LinearArgs> together, std::span<const kc::Ahead> ahead = {}) = 0;
   virtual void rms_norm(const kc::RmsNormArgs& a) = 0;
   virtual void queries(const kc::QueryArgs& a) = 0;
   virtual void attention_inputs(const kc::AttentionInputsArgs& a) = 0;
@@ -70,7 +70,7 @@ class Device {
   virtual void route(const kc::RouteArgs& a) = 0;
   virtual void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) = 0;
   virtual void group(const kc::GroupArgs& a) = 0;
-  virtual void experts_linear(const kc::ExpertLinearArgs& a) = 0;
+  virtual void experts_linear(const kc::ExpertLinearArgs& a, std::span<const kc::Ahead> ahead = {}) = 0;
   virtual void swiglu(const kc::SwigluArgs& a) = 0;
   virtual void combine(const kc::CombineArgs& a) = 0;
 };

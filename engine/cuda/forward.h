@@ -64,6 +64,8 @@ class DeviceForward {
   void attention(const Step& s, int i);
   void select(const Step& s, int i);
   void attend(const Step& s, int i);
+  // What a layer's first products read, for the launches before them to ask for.
+  std::vector<kc::Ahead> first_weights(const Step& s, int i) const;
   kc::CompressArgs compress_args(const Step& s, int i, bool index) const;
   kc::IndexQueryArgs index_query_args(const Step& s) const;
   void read_inputs(const Step& s, int i);

@@ -156,6 +156,52 @@ void DeviceForward::attend(const Step& s, int i) {
   }
 }
 
+namespace {
+
+constexpr std::int64_t kAheadMost = 24 << 20;  // bytes, of what L2 holds beside what launches hand to each other
+
+// Weights that come next, as far as L2 has room.
+class AheadList {
+ public:
+  void add(const kc::Weight& w) {
+    if (!w.tiles || left_ <= 0 || out_.size() == kc::kAheadMax) return;
+    const std::int64_t bytes = std::min(left_, static_cast<std::int64_t>(kc::tiles_bytes(w.format, w.n_out, w.n_in)));
+    out_.push_back({w.tiles, bytes});
+    left_ -= bytes;
+  }
+  std::vector<kc::Ahead> take() { return std::move(out_); }
+
+ private:
+  std::int64_t left_ = kAheadMost;
+  std::vector<kc::Ahead> out_;
+};
+template <class... W>
+std::vector<kc::Ahead> ahead_of(const W&... w) {
+  AheadList list;
+  (list.add(w), ...);
+  return list.take();
+}
+
+}  // namespace
+
+std::vector<kc::Ahead> DeviceForward::first_weights(const Step& s, int i) const {
+  if (i >= w_.end()) return {};
+  const DeviceLayer& l = w_.layer(i);
+  AheadList list;
+  list.add(l.wq_a);
+  list.add(l.wkv);
+  if (l.compressor) {
+    list.add(l.compressor->wkv);
+    list.add(l.compressor->wgate);
+  }
+  if (l.indexer) {
+    list.add(l.indexer->compressor.wkv);
+    list.add(l.indexer->compressor.wgate);
+    if (s.chooses(c_, 4)) list.add(l.indexer->weights_proj);
+  }
+  return list.take();
+}
+
 // What attention reads: queries, the window's cells, and what the layer's compressors and indexer make.
 void DeviceForward::read_inputs(const Step& s, int i) {
   const DeviceLayer& l = w_.layer(i);
@@ -201,14 +247,14 @@ void DeviceForward::attention(const Step& s, int i) {
     product(products, l.indexer->compressor.wgate, ws_.normed, nullptr, nullptr, n, ws_.index_gates, true);
     if (chooses) product(products, l.indexer->weights_proj, ws_.normed, nullptr, nullptr, n, ws_.iw, false);
   }
-  device_.linear(products);
+  device_.linear(products, ahead_of(l.wq_b));
   device_.rms_norm({.x = ws_.qr, .w = l.q_norm, .y = ws_.qr, .codes = q_codes ? ws_.qr_codes : nullptr, .code_scale = ws_.qr_scale, .x_stride = Q, .y_stride = Q,
                     .codes_stride = Q, .code_scale_stride = blocks(Q), .n_rows = n, .dim = Q, .eps = c_.rms_norm_eps});
   products.clear();
   const std::uint8_t* const qr_codes = q_codes ? ws_.qr_codes : nullptr;
   product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false);
   if (chooses) product(products, l.indexer->wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.iq, false);
-  device_.linear(products);
+  device_.linear(products, ahead_of(l.wo_a));
   read_inputs(s, i);
   if (chooses) select(s, i);
   attend(s, i);
@@ -216,13 +262,13 @@ void DeviceForward::attention(const Step& s, int i) {
   products.clear();
   kc::LinearArgs out_a{.w = l.wo_a, .x = ws_.o, .y = ws_.z, .x_stride = static_cast<std::int64_t>(c_.num_attention_heads) * c_.head_dim, .y_stride = GA, .n_tokens = n,
                        .rows_per_group = c_.o_lora_rank};
-  device_.linear({&out_a, 1});
+  device_.linear({&out_a, 1}, ahead_of(l.wo_b));
   const bool z_codes = quantises(l.wo_b), few = n <= kc::kTokensFew;  // few tokens' product does it by itself
   if (z_codes && !few)
     device_.quantise({.x = ws_.z, .codes = ws_.z_codes, .scale = ws_.z_scale, .x_stride = GA, .codes_stride = GA, .scale_stride = blocks(GA), .n_rows = n, .n = GA});
   product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, ws_.y, false);
   products.front().quantise = z_codes && few;
-  device_.linear(products);
+  device_.linear(products, ahead_of(l.gate, l.w1.shared, l.w3.shared));
 }
 
 void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>& host) {
@@ -239,7 +285,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
     product(gate, l.w1.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.gate + slots_before, false);
     product(gate, l.w3.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.up + slots_before, false);
   }
-  device_.linear(gate);
+  device_.linear(gate, ahead_of(l.w2.shared));
   const kc::RouteArgs route{.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,
                             .factor = c_.routed_scaling_factor};
   const kc::GroupArgs group{.expert = ws_.expert, .weight = ws_.weight, .begin = ws_.begin, .slot_of = ws_.slot_of, .token_of = ws_.token_of, .factor = ws_.factor, .jobs = ws_.jobs,
@@ -266,7 +312,8 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   if (out_codes && few) out.x = ws_.gate, out.up = ws_.up, out.factor = ws_.factor, out.limit = c_.swiglu_limit, out.quantise = true;
   else if (out_codes) out.codes = ws_.h_codes, out.code_scale = ws_.h_scale;
   else out.x = ws_.gate;
-  device_.experts_linear(out);
+  out.jobs_known = few && out_codes;  // the first matrices' launch is between
+  device_.experts_linear(out, first_weights(s, i + 1));
   if (!l.all_resident) host(i);
   if (!few) device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = ws_.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
 }

@@ -86,7 +86,7 @@ class GpuDevice : public Device {
   void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, stream_)); }
   void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, stream_)); }
   void hyper(const kc::HyperArgs& a) override { must(kc::hyper(a, stream_)); }
-  void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, stream_)); }
+  void linear(std::span<const kc::LinearArgs> together, std::span<const kc::Ahead> ahead) override { must(kc::linear(together, ahead, stream_)); }
   void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, stream_)); }
   void queries(const kc::QueryArgs& a) override { must(kc::queries(a, stream_)); }
   void attention_inputs(const kc::AttentionInputsArgs& a) override { must(kc::attention_inputs(a, stream_)); }
@@ -102,7 +102,7 @@ class GpuDevice : public Device {
   void route(const kc::RouteArgs& a) override { must(kc::route(a, stream_)); }
   void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { must(kc::route_and_group(a, b, stream_)); }
   void group(const kc::GroupArgs& a) override { must(kc::group(a, stream_)); }
-  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, stream_)); }
+  void experts_linear(const kc::ExpertLinearArgs& a, std::span<const kc::Ahead> ahead) override { must(kc::experts_linear(a, ahead, stream_)); }
   void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, stream_)); }
   void combine(const kc::CombineArgs& a) override { must(kc::combine(a, stream_)); }
 

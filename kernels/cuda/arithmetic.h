@@ -21,6 +21,15 @@ LARES_BOTH std::uint16_t to_bf16(float x) {
 }
 LARES_BOTH float bf16_rounded(float x) { return bf16_value(to_bf16(x)); }
 LARES_BOTH std::uint32_t pair(std::uint16_t low, std::uint16_t high) { return low | static_cast<std::uint32_t>(high) << 16; }
+LARES_BOTH std::uint32_t bf16_pair(float low, float high) {
+#ifdef __CUDA_ARCH__
+  std::uint32_t r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+#else
+  return pair(to_bf16(low), to_bf16(high));
+#endif
+}
 
 // As vmaxps and vminps: the second when either is NaN.
 LARES_BOTH float max2(float a, float b) { return a > b ? a : b; }

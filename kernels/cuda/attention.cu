@@ -4,31 +4,43 @@
 namespace lares::kernels::cuda {
 namespace {
 
+template <int C, int heads, bool apart>
+Status rows(const AttentionArgs& a, int blocks, int n_blocks, Stream stream) {
+  return launch("launch attention", attention_kernel<C, heads, apart>,
+                {blocks, a.places.n_tokens, (a.n_heads + heads - 1) / heads}, kAttentionThreads,
+                attention_shared<C, heads, apart>(), stream, a, n_blocks);
+}
+
 template <int C>
 Status run(const AttentionArgs& a, Stream stream) {
-  const int n_blocks = attention_blocks(a.window, a.n_entries_max),
-            groups = (a.n_heads + attention_heads(C) - 1) / attention_heads(C), n = a.places.n_tokens;
+  const int n_blocks = attention_blocks(a.window, a.n_entries_max), n = a.places.n_tokens;
   if (!attention_apart(n, a.n_heads))
-    return launch("launch attention", attention_kernel<C, false>, {1, n, groups}, kAttentionThreads, attention_shared(C), stream, a,
-                  n_blocks);
-  if (const Status s = launch("launch attention", attention_kernel<C, true>, {n_blocks, n, groups}, kAttentionThreads,
-                              attention_shared(C), stream, a, n_blocks);
+    return shared_bytes_max() >= attention_shared<C, kHeadsWide, false>()
+               ? rows<C, kHeadsWide, false>(a, 1, n_blocks, stream)
+               : rows<C, kHeadsNarrow, false>(a, 1, n_blocks, stream);
+  if (const Status s = rows<C, attention_heads_apart(C), true>(a, n_blocks, n_blocks, stream);
       !s.ok())
     return s;
-  return launch("launch attention", attention_fold_kernel, {a.n_heads, n}, kFoldThreads, kFoldShared, stream, a, n_blocks);
+  return launch("launch attention", attention_fold_kernel,
+                {a.n_heads, n, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads, kFoldShared,
+                stream, a, n_blocks);
 }
 
 }  // namespace
 
 Status attention(const AttentionArgs& a, Stream stream) {
   if (a.places.n_tokens == 0) return {};
-  if (a.rope_dim % 2 != 0 || (a.head_dim - a.rope_dim) % 64 != 0)
-    return refused("attention: what is not rotary is not whole blocks of 64");
+  if (a.rope_dim != kAttentionRopeDim || a.entries.offset % 8 != 0)
+    return refused("attention: 64 dims are rotary, and cells begin at multiples of 8");
   switch (a.head_dim) {
-    case 128: return run<128>(a, stream);
-    case 192: return run<192>(a, stream);
-    case 512: return run<512>(a, stream);
-    default: return refused("attention: heads have 128, 192 or 512 dims");
+    case 128:
+      return run<128>(a, stream);
+    case 192:
+      return run<192>(a, stream);
+    case 512:
+      return run<512>(a, stream);
+    default:
+      return refused("attention: heads have 128, 192 or 512 dims");
   }
 }
 

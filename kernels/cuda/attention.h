@@ -1,5 +1,6 @@
 // Attention of each token over its window's cells and its compressed entries, with a sink (kernels/attention.h has the equation), then the
 // rotation back. Cells are read as stored.
+//   Scores are sums of the lower half of the dims and of the upper, added.
 //   Blocks of 64 rows: window rows by absolute position, a block never crossing a multiple of 64; entries by number, or by rank in the
 //   ascending selection. Each block gives (m, l, O) from its own maximum with P rounded to bf16; blocks are folded left to right, window
 //   first; the sink comes last, in the denominator only.
@@ -12,6 +13,7 @@
 namespace lares::kernels::cuda {
 
 inline constexpr int kAttentionBlock = 64;  // rows
+inline constexpr int kAttentionRopeDim = 64;
 
 struct AttentionArgs {
   const bf16* q;       // [n_tokens, n_heads, head_dim] from queries()

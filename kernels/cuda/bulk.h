@@ -35,11 +35,20 @@ LARES_DEVICE void wait_bulk(BulkBarrier* b, int use) {
       "r"(use & 1)
       : "memory");
 }
+// Into L2; 16-byte aligned, bytes a multiple of 16.
+LARES_DEVICE void ask_bulk(const void* from, int bytes) { asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory"); }
 #else
+LARES_DEVICE void ask_bulk(const void*, int) { __trap(); }
 LARES_DEVICE void make_barriers(BulkBarrier*, int) { __trap(); }
 LARES_DEVICE void bulk_copy(void*, const void*, int, BulkBarrier*) { __trap(); }
 LARES_DEVICE void wait_bulk(BulkBarrier*, int) { __trap(); }
 #endif
+// Past L1, which may still have what was there before.
+LARES_DEVICE std::int32_t load_fresh(const std::int32_t* p) {
+  std::int32_t v;
+  asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p));
+  return v;
+}
 // Brings the line nearer that has this byte.
 LARES_DEVICE void ask_line(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 // Barrier 1 to 15, `n` threads in all, whole warps: sync waits for the others, arrive does not.
@@ -60,7 +69,9 @@ inline void wait_bulk(BulkBarrier* b, int use) {
   std::fprintf(stderr, "emulated kernel: waits for a copy that nobody issued\n");
   std::abort();
 }
+inline std::int32_t load_fresh(const std::int32_t* p) { return *p; }
 inline void ask_line(const void*) {}
+inline void ask_bulk(const void*, int) {}
 inline void sync_some(int barrier, int n) { simt::Machine::get().sync_some(barrier, n); }
 inline void arrive_some(int barrier, int n) { simt::Machine::get().arrive_some(barrier, n); }
 

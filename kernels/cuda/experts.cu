@@ -24,7 +24,7 @@ Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream) {
   return launch("launch route_and_group", route_and_group_kernel, {1}, kGroupThreads, route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
 }
 
-Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
+Status experts_linear(const ExpertLinearArgs& a, std::span<const Ahead> ahead, Stream stream) {
   if (a.n_tokens == 0) return {};
   if (a.format != Format::fp4 && a.format != Format::fp8) return refused("experts_linear: experts are fp4 or fp8");
   if (a.matrix[0].shared.tiles && a.matrix[0].shared.format != Format::fp8 && a.matrix[0].shared.format != Format::fp4)
@@ -35,12 +35,12 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
   if (a.up && (a.codes || !a.quantise || !a.factor)) return refused("experts_linear: gate and up are quantised on entry");
   const ExpertPlan plan = expert_plan(a);
   if (const int n_sms = streaming_sms(); plan.few && n_sms > 0)
-    if (const StreamArgs args = stream_of(a); args.plan.slots > 0)
+    if (const StreamArgs args = stream_of(a, ahead); args.plan.slots > 0)
       return launch("launch experts_linear",
                     args.kinds == kFp4        ? experts_stream_kernel<kFp4>
                     : args.kinds == kFp8Codes ? experts_stream_kernel<kFp8Codes>
                                               : experts_stream_kernel<kFp4 | kFp8Codes>,
-                    {stream_blocks(args.plan, n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+                    {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
   const bool wide = !plan.few && a.wgmma && has_wgmma();
   return launch("launch experts_linear", plan.few ? experts_few_kernel : wide ? experts_many_kernel<true> : experts_many_kernel<false>,
                 {plan.x, plan.y}, kLinearThreads, wide ? wide_shared(kExpertRun) : plan.shared_bytes, stream, a, plan.n_jobs);

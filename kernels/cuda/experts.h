@@ -66,9 +66,11 @@ struct ExpertLinearArgs {
   float limit = 0;
   const std::int32_t* row_of = nullptr;  // [slots] which row of x a slot multiplies (token_of); null: its own
   const std::int32_t* jobs = nullptr;    // from group()
+  bool jobs_known = false;               // the launch before this one does not make them: they may be read before it ends
   int n_tokens = 0, n_experts = 0, k = 0;
 };
-Status experts_linear(const ExpertLinearArgs& a, Stream stream);
+Status experts_linear(const ExpertLinearArgs& a, std::span<const Ahead> ahead, Stream stream);
+inline Status experts_linear(const ExpertLinearArgs& a, Stream stream) { return experts_linear(a, {}, stream); }
 
 // h = silu(min(gate, limit)) clamp(up, -limit, limit) factor, rounded to bf16; then Q8_128 where codes are asked for.
 struct SwigluArgs {

@@ -27,6 +27,12 @@ inline bool overlaps() {
          cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
 }
 
+// Shared memory that a block of the current device may ask for.
+inline int shared_bytes_max() {
+  int device = 0, n = 0;
+  return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&n, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) == cudaSuccess ? n : 0;
+}
+
 // SMs, where they have an engine that copies into shared memory; else 0.
 inline int streaming_sms() {
   int device = 0, n = 0;
@@ -64,6 +70,7 @@ Status launch(const char* what, void (*kernel)(Params...), Grid grid, int thread
 
 #else
 
+inline int shared_bytes_max() { return 227 << 10; }
 inline int streaming_sms() { return 5; }
 inline bool has_wgmma() { return true; }
 

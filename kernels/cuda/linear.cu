@@ -16,7 +16,7 @@ Status many(const Product& p, int n_tokens, Stream stream) {
 
 }  // namespace
 
-Status linear(std::span<const LinearArgs> together, Stream stream) {
+Status linear(std::span<const LinearArgs> together, std::span<const Ahead> ahead, Stream stream) {
   if (together.empty() || together[0].n_tokens == 0) return {};
   Products all;
   if (const Status s = products(together, all); !s.ok()) return s;
@@ -32,14 +32,14 @@ Status linear(std::span<const LinearArgs> together, Stream stream) {
     return {};
   }
   if (const int n_sms = streaming_sms(); n_sms > 0)
-    if (const StreamArgs args = stream_of(all); args.plan.slots > 0)
+    if (const StreamArgs args = stream_of(all, ahead); args.plan.slots > 0)
       return launch("launch linear",
                     args.kinds == kFp8Codes              ? linear_stream_kernel<kFp8Codes>
                     : args.kinds == kFp8Plain            ? linear_stream_kernel<kFp8Plain>
                     : args.kinds == kBf16                ? linear_stream_kernel<kBf16>
                     : args.kinds == (kFp8Codes | kBf16) ? linear_stream_kernel<kFp8Codes | kBf16>
                                                          : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>,
-                    {stream_blocks(args.plan, n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+                    {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
   int blocks = 0, bytes = 0;
   for (int i = 0; i < all.n; ++i) {
     all.item[i].first_block = blocks;

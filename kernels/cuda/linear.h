@@ -18,6 +18,14 @@ namespace lares::kernels::cuda {
 inline constexpr int kTokensFew = 8;       // up to which a product is bound by its weights, and may quantise what enters by itself
 inline constexpr int kLinearTogether = 8;  // products in one launch
 
+// What launches after this one will read: a launch of few tokens asks for it when its own weights are on their way, so that memory is not
+// idle while launches wait for each other. Nothing depends on it.
+struct Ahead {
+  const void* data = nullptr;  // 16-byte aligned
+  std::int64_t bytes = 0;      // a multiple of 16
+};
+inline constexpr int kAheadMax = 8;
+
 struct LinearArgs {
   Weight w;
   const bf16* x = nullptr;                                         // [n_tokens, x_stride]
@@ -33,7 +41,8 @@ struct LinearArgs {
 };
 
 // Products over the same tokens that do not depend on each other; at most kLinearTogether.
-Status linear(std::span<const LinearArgs> together, Stream stream);
+Status linear(std::span<const LinearArgs> together, std::span<const Ahead> ahead, Stream stream);
+inline Status linear(std::span<const LinearArgs> together, Stream stream) { return linear(together, {}, stream); }
 inline Status linear(const LinearArgs& a, Stream stream) { return linear(std::span(&a, 1), stream); }
 
 }  // namespace lares::kernels::cuda

@@ -16,6 +16,8 @@
 #define LARES_BOTH __host__ __device__ __forceinline__
 #define LARES_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define LARES_UNROLL _Pragma("unroll")
+#define LARES_UNROLL_2 _Pragma("unroll 2")
+#define LARES_UNROLL_4 _Pragma("unroll 4")
 #define LARES_UNROLL_8 _Pragma("unroll 8")
 #define LARES_ROLLED _Pragma("unroll 1")
 #define LARES_SIDE on_device
@@ -25,6 +27,8 @@
 #define LARES_BOTH inline
 #define LARES_KERNEL(threads, blocks) inline void
 #define LARES_UNROLL
+#define LARES_UNROLL_2
+#define LARES_UNROLL_4
 #define LARES_UNROLL_8
 #define LARES_ROLLED
 #define LARES_SIDE emulated
@@ -58,14 +62,14 @@ LARES_DEVICE T* shared() {
   return reinterpret_cast<T*>(lares_shared);
 }
 LARES_DEVICE void sync_block() { __syncthreads(); }
-// A launch may begin before the one before it in its stream has ended: until this returns nothing may be read that others write, nor
-// anything be written. From then on the next one may begin, too.
+// A launch may begin before the one before it in its stream has ended: until this returns nothing may be read that that one writes, nor
+// anything be written. From then on the next one may begin, too; so what the launches before the last one wrote is there all along.
 #ifdef LARES_STAMPS
 #include "kernels/cuda/stamps.h"
 #endif
 LARES_DEVICE void wait_for_inputs() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
 #endif
 #ifdef LARES_STAMPS
   stamp();
@@ -92,6 +96,15 @@ LARES_DEVICE Vec16 load_once(const void* p) {
                : "l"(p));
   return v;
 }
+// Copies to shared memory that go on beside what follows; a thread's own are there once it has called finish_copies().
+template <int bytes>
+LARES_DEVICE void copy_later(void* to, const void* from) {
+  static_assert(bytes == 8 || bytes == 16);
+  const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+  if constexpr (bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
+}
+LARES_DEVICE void finish_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 // d += a b, a [16, 16] by rows, b [16, 8]. With g = lane / 4, q = lane % 4: a0 rows g, a1 g + 8, k 2 q and 2 q + 1; a2, a3 the same, k + 8;
 // b0 k 2 q and 2 q + 1, b1 k + 8, column g; d0, d1 row g, d2, d3 row g + 8, columns 2 q and 2 q + 1.
 LARES_DEVICE void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
@@ -99,6 +112,13 @@ LARES_DEVICE void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+// ... d = a b.
+LARES_DEVICE void product_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
+                              std::uint32_t b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "f"(0.0f));
 }
 LARES_DEVICE void mma_bf16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
                            std::uint32_t b1) {
@@ -127,6 +147,12 @@ LARES_DEVICE void load_matrices(std::uint32_t (&d)[4], const void* row) {
 LARES_DEVICE std::uint32_t multiply_bf16(std::uint32_t a, std::uint32_t b) {
   std::uint32_t r;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(0x80008000u));
+  return r;
+}
+// The larger of both halves and 0; 0 for NaN.
+LARES_DEVICE std::uint32_t positive_bf16(std::uint32_t v) {
+  std::uint32_t r;
+  asm("max.bf16x2 %0, %1, %2;" : "=r"(r) : "r"(v), "r"(0u));
   return r;
 }
 
@@ -171,6 +197,11 @@ inline Vec16 load_once(const void* p) {
   std::memcpy(&v, p, sizeof v);
   return v;
 }
+template <int bytes>
+inline void copy_later(void* to, const void* from) {
+  simt::Machine::get().copy_later(to, from, bytes);
+}
+inline void finish_copies() { simt::Machine::get().finish_copies(); }
 template <class Value>
 inline void mma_of(float (&d)[4], const std::uint32_t (&mine)[6], Value value) {
   const auto all = simt::Machine::get().exchange(mine, 6);
@@ -189,6 +220,11 @@ inline void mma_of(float (&d)[4], const std::uint32_t (&mine)[6], Value value) {
 inline void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
                     std::uint32_t b1) {
   mma_of(d, {a0, a1, a2, a3, b0, b1}, [](std::uint16_t v) { return simt::Machine::get().f16(v); });
+}
+inline void product_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
+                        std::uint32_t b1) {
+  for (float& v : d) v = 0;
+  mma_f16(d, a0, a1, a2, a3, b0, b1);
 }
 inline void mma_bf16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
                      std::uint32_t b1) {
@@ -220,12 +256,23 @@ inline std::uint32_t multiply_bf16(std::uint32_t a, std::uint32_t b) {
   }
   return r;
 }
+inline std::uint32_t positive_bf16(std::uint32_t v) {
+  std::uint32_t r = 0;
+  for (int i = 0; i < 2; ++i)
+    if (const std::uint32_t u = v >> 16 * i & 0xFFFFu; u <= 0x7F80u) r |= u << 16 * i;
+  return r;
+}
 
 #endif
 
 // Both halves times 2^120, exact for e4m3 moved to bf16's bits.
 LARES_DEVICE std::uint32_t times_2_120(std::uint32_t v) { return multiply_bf16(v, 0x7B807B80u); }
 LARES_DEVICE float shuffle_xor(float v, int mask) { return float_of(shuffle(bits_of(v), (thread() & 31) ^ mask)); }
+LARES_DEVICE const std::uint8_t* pointer_from(const std::uint8_t* p, int lane) {
+  const auto v = reinterpret_cast<std::uintptr_t>(p);
+  const std::uint32_t low = shuffle(static_cast<std::uint32_t>(v), lane), high = shuffle(static_cast<std::uint32_t>(v >> 32), lane);
+  return reinterpret_cast<const std::uint8_t*>(static_cast<std::uintptr_t>(high) << 32 | low);
+}
 LARES_DEVICE float shuffle_from(float v, int lane) { return float_of(shuffle(bits_of(v), lane)); }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

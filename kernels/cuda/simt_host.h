@@ -65,6 +65,12 @@ class Machine {
   void arrive_some(int barrier, int n) {
     if (++named_[barrier].arrived == n) open(named_[barrier]);
   }
+  // Made no sooner than they are waited for, so that who does not wait misses them.
+  void copy_later(void* to, const void* from, int bytes) { fibers_[static_cast<std::size_t>(current_)]->copies.push_back({to, from, bytes}); }
+  void finish_copies() {
+    for (const Copy& c : fibers_[static_cast<std::size_t>(current_)]->copies) std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
+    fibers_[static_cast<std::size_t>(current_)]->copies.clear();
+  }
   // Gives every lane the others' words, until the next call.
   const std::uint32_t (*exchange(const std::uint32_t* mine, int n))[8] {
     Warp& w = warps_[static_cast<std::size_t>(current_ / 32)];
@@ -84,6 +90,11 @@ class Machine {
     Barrier barrier;
     std::uint32_t words[32][8];
   };
+  struct Copy {
+    void* to;
+    const void* from;
+    int bytes;
+  };
   struct Fiber {
     static constexpr std::size_t kStack = 128 << 10;
     jmp_buf at;
@@ -92,6 +103,7 @@ class Machine {
     const Barrier* waits = nullptr;
     unsigned generation = 0;
     std::unique_ptr<char[]> stack{new char[kStack]};
+    std::vector<Copy> copies;
   };
 
   Machine() : f16_(1 << 16) {
@@ -147,6 +159,7 @@ class Machine {
     for (int i = 0; i < threads_; ++i) {
       fibers_[static_cast<std::size_t>(i)]->done = false;
       fibers_[static_cast<std::size_t>(i)]->waits = nullptr;
+      fibers_[static_cast<std::size_t>(i)]->copies.clear();
     }
     while (live_ > 0) {
       progress_ = false;

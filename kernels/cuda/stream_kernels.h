@@ -42,6 +42,7 @@ struct StreamState {
 // A warp's way through the tiles that are to be fetched.
 struct StreamFetch {
   int piece = -1, at = 0, tiles = 0, bytes = 0;
+  bool asked = false;  // for what comes after
   const std::uint8_t* from = nullptr;
 };
 
@@ -92,10 +93,24 @@ struct StreamBlock {
   }
   LARES_DEVICE static std::uint32_t row_cost(const Product& p) { return static_cast<std::uint32_t>(along_of(p.n_in) * tile_bytes(p.format) / 64); }
 
+  // This warp's share of what later launches will read, once.
+  LARES_DEVICE void ask_ahead(int warp) {
+    if (fetch.asked) return;
+    fetch.asked = true;
+    for (int i = 0; i < all.n_ahead; ++i) {
+      const Ahead& a = all.ahead[i];
+      const std::int64_t step = static_cast<std::int64_t>(grid_x()) * kStreamWarps * kAheadBytes;
+      for (std::int64_t byte = (static_cast<std::int64_t>(warp) * grid_x() + block_x()) * kAheadBytes; byte < a.bytes; byte += step)
+        ask_bulk(static_cast<const char*>(a.data) + byte, a.bytes - byte < kAheadBytes ? static_cast<int>(a.bytes - byte) : kAheadBytes);
+    }
+  }
   // The next tile into a slot, by one lane; false: there is none.
   LARES_DEVICE bool fetch_next(int warp, int slot_at) {
     while (fetch.at >= fetch.tiles) {
-      if (fetch.piece >= n_pieces - 1) return false;
+      if (fetch.piece >= n_pieces - 1) {
+        ask_ahead(warp);
+        return false;
+      }
       const Piece& p = pieces()[++fetch.piece];
       const Product& product = all.item[p.item];
       const int along = along_of(product.n_in);
@@ -294,7 +309,7 @@ template <int kinds>
 LARES_DEVICE void stream_experts(const StreamArgs& all) {
   const int n_shared = all.n_items - all.n_routed;
   StreamBlock<kinds> block{all, all.n_routed * all.n_jobs + n_shared, {}, {}};
-  wait_for_inputs();
+  if (!all.jobs_known) wait_for_inputs();
   for (int i = thread(); i < block.n_pieces; i += kStreamThreads) {
     Piece p{};
     p.item = i < all.n_routed * all.n_jobs ? i % all.n_routed : i - all.n_routed * all.n_jobs + all.n_routed;
@@ -302,11 +317,12 @@ LARES_DEVICE void stream_experts(const StreamArgs& all) {
     const int job = i / all.n_routed;
     if (p.item < all.n_routed) {
       const std::int32_t* const j = all.jobs + 3 * job;
-      p.first = j[1];
-      p.n = j[2];
+      const int expert = load_fresh(j);
+      p.first = load_fresh(j + 1);
+      p.n = load_fresh(j + 2);
       if (p.n > 0) {
-        p.tiles = all.tiles[p.item][j[0]];
-        p.scale = all.scale[p.item] ? all.scale[p.item][j[0]] : nullptr;
+        p.tiles = all.tiles[p.item][expert];
+        p.scale = all.scale[p.item] ? all.scale[p.item][expert] : nullptr;
       }
     } else {
       p.first = all.n_tokens * all.k;
@@ -321,6 +337,7 @@ LARES_DEVICE void stream_experts(const StreamArgs& all) {
   block.share_out();
   block.fetch_first();
   block.ask_scales();
+  if (all.jobs_known) wait_for_inputs();
   block.run_all();
 }
 

@@ -5,7 +5,9 @@
 namespace lares::kernels::cuda {
 namespace {
 
-void plan(StreamArgs& s, int n_tokens, int n_pieces) {
+void plan(StreamArgs& s, int n_tokens, int n_pieces, std::span<const Ahead> ahead) {
+  for (const Ahead& a : ahead)
+    if (s.n_ahead < kAheadMax && a.bytes > 0) s.ahead[s.n_ahead++] = a;
   int n_in = 0, slot = 0;
   for (int i = 0; i < s.n_items; ++i) {
     const Product& p = s.item[i];
@@ -19,7 +21,7 @@ void plan(StreamArgs& s, int n_tokens, int n_pieces) {
 
 }  // namespace
 
-StreamArgs stream_of(const Products& all) {
+StreamArgs stream_of(const Products& all, std::span<const Ahead> ahead) {
   StreamArgs s;
   s.n_items = all.n;
   s.n_tokens = all.n_tokens;
@@ -27,11 +29,11 @@ StreamArgs stream_of(const Products& all) {
     s.item[i] = all.item[i];
     s.rows += tile_rows(all.item[i].n_out);
   }
-  plan(s, all.n_tokens, all.n);
+  plan(s, all.n_tokens, all.n, ahead);
   return s;
 }
 
-StreamArgs stream_of(const ExpertLinearArgs& a) {
+StreamArgs stream_of(const ExpertLinearArgs& a, std::span<const Ahead> ahead) {
   StreamArgs s;
   s.n_jobs = expert_jobs(a.n_tokens, a.n_experts, a.k);
   s.n_routed = a.n_matrices;
@@ -40,6 +42,7 @@ StreamArgs stream_of(const ExpertLinearArgs& a) {
   s.jobs = a.jobs;
   s.row_of = a.row_of;
   s.one_row = a.row_of && a.n_tokens == 1;
+  s.jobs_known = a.jobs_known;
   Product p;
   p.codes_in = true;
   p.quantise = a.quantise && !a.codes;
@@ -70,7 +73,7 @@ StreamArgs stream_of(const ExpertLinearArgs& a) {
     s.item[s.n_items++] = p;
   }
   s.rows = tile_rows(a.n_out) * a.n_matrices * (s.n_jobs + shared_one);
-  plan(s, a.n_tokens, a.n_matrices * (s.n_jobs + shared_one));
+  plan(s, a.n_tokens, a.n_matrices * (s.n_jobs + shared_one), ahead);
   return s;
 }
 

@@ -10,19 +10,19 @@ namespace lares::kernels::cuda {
 #ifndef LARES_STREAM_WARPS
 #define LARES_STREAM_WARPS 16
 #define LARES_FOLD_WARPS 4
-#define LARES_STREAM_BLOCKS 1
 #endif
 #ifndef LARES_STREAM_RING
 #define LARES_STREAM_RING 64
 #endif
 inline constexpr int kStreamWarps = LARES_STREAM_WARPS, kFoldWarps = LARES_FOLD_WARPS;  // those that multiply, and those that add up
 inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
-inline constexpr int kStreamBlocks = LARES_STREAM_BLOCKS;  // an SM's, where they fit
-inline constexpr int kStreamShared = 224 << 10;            // bytes of the 227 KiB that an SM's blocks have on sm_90
+inline constexpr int kStreamResident = 1;        // blocks an SM holds: its registers are better spent on more warps than on the next launch
+inline constexpr int kStreamShared = 224 << 10;  // bytes of the 227 KiB that a block may have on sm_90
 inline constexpr int kRingBytes = LARES_STREAM_RING << 10;
 inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
 inline constexpr int kSlotsMax = 8;     // tiles of a warp on their way
-inline constexpr int kBatchTiles = 32;  // whose sums are folded together
+inline constexpr int kBatchSums = 128, kBatchTiles = 16;  // sums of a token that are folded together: of tiles by tokens, at least so many tiles
+inline constexpr int kAheadBytes = 8192;  // that a warp asks for in one go
 inline constexpr int kRounds = 2;       // batches of sums that are written or folded at a time
 
 // What a stretch has of one matrix, in shared memory.
@@ -48,7 +48,7 @@ constexpr StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
   StreamPlan p{};
   p.n_tokens = n_tokens;
   p.slot = (slot + 127) / 128 * 128;
-  p.batch = n_tokens > 4 ? kBatchTiles / 2 : kBatchTiles;
+  p.batch = kBatchSums / n_tokens > kBatchTiles ? kBatchSums / n_tokens : kBatchTiles;
   p.row = along_of(n_in) * kTileK + kRowPad;
   const int x = n_tokens * p.row * 2, scale = (n_tokens * along_of(n_in) * 4 + 15) / 16 * 16, sum = kRounds * p.batch * n_tokens * kTileRows * 4,
             acc = n_tokens * kTileRows * 4;
@@ -64,12 +64,6 @@ constexpr StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
   p.bytes = p.acc_at + acc;
   return p;
 }
-// Blocks of a launch of so many row tiles.
-constexpr int stream_blocks(const StreamPlan& plan, int n_sms, int rows) {
-  const int n = n_sms * (plan.bytes <= kStreamShared / kStreamBlocks ? kStreamBlocks : 1);
-  return n < rows ? n : rows;
-}
-
 // Which kinds of products a kernel is made for: fewer make shorter code, and a launch waits for code as for anything else.
 enum StreamKinds { kFp8Codes = 1, kFp8Plain = 2, kBf16 = 4, kFp4 = 8 };
 constexpr int stream_kind(Format format, bool codes_in) { return format == Format::bf16 ? kBf16 : format == Format::fp4 ? kFp4 : codes_in ? kFp8Codes : kFp8Plain; }
@@ -78,6 +72,8 @@ constexpr int stream_kind(Format format, bool codes_in) { return format == Forma
 struct StreamArgs {
   Product item[kLinearTogether];
   int n_items = 0, kinds = 0, rows = 0;  // row tiles
+  Ahead ahead[kAheadMax];
+  int n_ahead = 0;
   StreamPlan plan{};
   // Experts only.
   const std::uint8_t* const* tiles[2] = {};  // [n_experts] of routed matrix i
@@ -86,9 +82,10 @@ struct StreamArgs {
   const std::int32_t* row_of = nullptr;
   int n_jobs = 0, n_routed = 0, n_tokens = 0, k = 0;  // runs of slots; matrices
   bool one_row = false;  // every slot multiplies the same row
+  bool jobs_known = false;  // not by the launch before this one
 };
 // `plan.slots` 0: it does not fit.
-StreamArgs stream_of(const Products& all);
-StreamArgs stream_of(const ExpertLinearArgs& a);
+StreamArgs stream_of(const Products& all, std::span<const Ahead> ahead = {});
+StreamArgs stream_of(const ExpertLinearArgs& a, std::span<const Ahead> ahead = {});
 
 }  // namespace lares::kernels::cuda

@@ -15,8 +15,8 @@ class EmulatedDevice : public HostDevice {
   void embed(const kc::EmbedArgs& a) override { launch("embed", [=] { return kc::embed(a, nullptr); }); }
   void rope_table(const kc::RopeTableArgs& a) override { launch("rope_table", [=] { return kc::rope_table(a, nullptr); }); }
   void hyper(const kc::HyperArgs& a) override { launch("hyper", [=] { return kc::hyper(a, nullptr); }); }
-  void linear(std::span<const kc::LinearArgs> together) override {
-    launch("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end())] { return kc::linear(all, nullptr); });
+  void linear(std::span<const kc::LinearArgs> together, std::span<const kc::Ahead> ahead = {}) override {
+    launch("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end()), next = std::vector<kc::Ahead>(ahead.begin(), ahead.end())] { return kc::linear(all, next, nullptr); });
   }
   void rms_norm(const kc::RmsNormArgs& a) override { launch("rms_norm", [=] { return kc::rms_norm(a, nullptr); }); }
   void queries(const kc::QueryArgs& a) override { launch("queries", [=] { return kc::queries(a, nullptr); }); }
@@ -33,7 +33,7 @@ class EmulatedDevice : public HostDevice {
   void route(const kc::RouteArgs& a) override { launch("route", [=] { return kc::route(a, nullptr); }); }
   void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { launch("route_and_group", [=] { return kc::route_and_group(a, b, nullptr); }); }
   void group(const kc::GroupArgs& a) override { launch("group", [=] { return kc::group(a, nullptr); }); }
-  void experts_linear(const kc::ExpertLinearArgs& a) override { launch("experts_linear", [=] { return kc::experts_linear(a, nullptr); }); }
+  void experts_linear(const kc::ExpertLinearArgs& a, std::span<const kc::Ahead> ahead = {}) override { launch("experts_linear", [a, next = std::vector<kc::Ahead>(ahead.begin(), ahead.end())] { return kc::experts_linear(a, next, nullptr); }); }
   void swiglu(const kc::SwigluArgs& a) override { launch("swiglu", [=] { return kc::swiglu(a, nullptr); }); }
   void combine(const kc::CombineArgs& a) override { launch("combine", [=] { return kc::combine(a, nullptr); }); }
 

@@ -194,7 +194,7 @@ void HostDevice::hyper(const kc::HyperArgs& a) {
   });
 }
 
-void HostDevice::linear(std::span<const kc::LinearArgs> together) {
+void HostDevice::linear(std::span<const kc::LinearArgs> together, std::span<const kc::Ahead>) {
   EXPECT_LE(together.size(), static_cast<std::size_t>(kc::kLinearTogether));
   run("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end()), this] {
     for (const kc::LinearArgs& a : all) {
@@ -472,7 +472,7 @@ void HostDevice::group(const kc::GroupArgs& a) {
   });
 }
 
-void HostDevice::experts_linear(const kc::ExpertLinearArgs& a) {
+void HostDevice::experts_linear(const kc::ExpertLinearArgs& a, std::span<const kc::Ahead>) {
   run("experts_linear", [=, this] {
     const auto multiply = [&](const kernels::Matrix& m, void* y, int slot) {
       const int row = a.row_of ? a.row_of[slot] : slot;

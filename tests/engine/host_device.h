@@ -40,7 +40,7 @@ class HostDevice : public cuda::Device {
   void embed(const kc::EmbedArgs& a) override;
   void rope_table(const kc::RopeTableArgs& a) override;
   void hyper(const kc::HyperArgs& a) override;
-  void linear(std::span<const kc::LinearArgs> together) override;
+  void linear(std::span<const kc::LinearArgs> together, std::span<const kc::Ahead> ahead = {}) override;
   void rms_norm(const kc::RmsNormArgs& a) override;
   void queries(const kc::QueryArgs& a) override;
   void attention_inputs(const kc::AttentionInputsArgs& a) override;
@@ -56,7 +56,7 @@ class HostDevice : public cuda::Device {
   void route(const kc::RouteArgs& a) override;
   void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override;
   void group(const kc::GroupArgs& a) override;
-  void experts_linear(const kc::ExpertLinearArgs& a) override;
+  void experts_linear(const kc::ExpertLinearArgs& a, std::span<const kc::Ahead> ahead = {}) override;
   void swiglu(const kc::SwigluArgs& a) override;
   void combine(const kc::CombineArgs& a) override;
 

@@ -13,15 +13,22 @@ struct Case {
   std::int64_t seen_from = -1;
 };
 
+enum class Shared { apart, narrow, wide };  // a block of rows a block; all rows of 32 heads, or of 64
+
+template <int C, int heads, bool apart>
+void run_rows(const AttentionArgs& a, int blocks, int n_blocks, simt::Order order) {
+  const int groups = (a.n_heads + heads - 1) / heads;
+  simt::Machine::get().run({blocks, a.places.n_tokens, groups}, kAttentionThreads,
+                           static_cast<std::size_t>(attention_shared<C, heads, apart>()), order,
+                           [&] { attention_kernel<C, heads, apart>(a, n_blocks); });
+}
 template <int C>
-void run_as(const AttentionArgs& a, bool apart, int n_blocks, simt::Order order) {
-  const int groups = (a.n_heads + attention_heads(C) - 1) / attention_heads(C), n = a.places.n_tokens;
-  if (!apart)
-    return simt::Machine::get().run({1, n, groups}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)), order,
-                                    [&] { attention_kernel<C, false>(a, n_blocks); });
-  simt::Machine::get().run({n_blocks, n, groups}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)), order,
-                           [&] { attention_kernel<C, true>(a, n_blocks); });
-  simt::Machine::get().run({a.n_heads, n}, kFoldThreads, kFoldShared, order, [&] { attention_fold_kernel(a, n_blocks); });
+void run_as(const AttentionArgs& a, Shared shared, int n_blocks, simt::Order order) {
+  if (shared == Shared::wide) return run_rows<C, kHeadsWide, false>(a, 1, n_blocks, order);
+  if (shared == Shared::narrow) return run_rows<C, kHeadsNarrow, false>(a, 1, n_blocks, order);
+  run_rows<C, attention_heads_apart(C), true>(a, n_blocks, n_blocks, order);
+  simt::Machine::get().run({a.n_heads, a.places.n_tokens, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads, kFoldShared, order,
+                           [&] { attention_fold_kernel(a, n_blocks); });
 }
 
 class CudaAttention : public testing::TestWithParam<Case> {};
@@ -82,19 +89,20 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
                         .n_entries_max = n_entries,
                         .scale = 1 / std::sqrt(static_cast<float>(C)),
                         .seen_from = c.seen_from};
-  const auto run = [&](bool apart, simt::Order order) {
+  const auto run = [&](Shared shared, simt::Order order) {
     out.poison();
     workspace.poison();
-    if (C == 128) run_as<128>(a, apart, n_blocks, order);
-    else if (C == 192) run_as<192>(a, apart, n_blocks, order);
-    else run_as<512>(a, apart, n_blocks, order);
+    if (C == 128) run_as<128>(a, shared, n_blocks, order);
+    else if (C == 192) run_as<192>(a, shared, n_blocks, order);
+    else run_as<512>(a, shared, n_blocks, order);
     EXPECT_TRUE(workspace.guards_intact());
     return out.values();
   };
-  const auto whole = run(false, simt::Order::ascending);
-  EXPECT_EQ(run(false, simt::Order::scattered), whole);
-  EXPECT_EQ(run(true, simt::Order::ascending), whole) << "a block of rows a block";
-  EXPECT_EQ(run(true, simt::Order::descending), whole);
+  const auto whole = run(Shared::wide, simt::Order::ascending);
+  EXPECT_EQ(run(Shared::wide, simt::Order::scattered), whole);
+  EXPECT_EQ(run(Shared::narrow, simt::Order::descending), whole) << "32 heads a block";
+  EXPECT_EQ(run(Shared::apart, simt::Order::ascending), whole) << "a block of rows a block";
+  EXPECT_EQ(run(Shared::apart, simt::Order::descending), whole);
   std::vector<double> want;
   for (int t = 0; t < n; ++t) {
     const TestSequence& s = sequences[static_cast<std::size_t>(places.part_of[static_cast<std::size_t>(t)])];
@@ -147,6 +155,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{128, 16, 4, 20, 128, {{300, 2}, {5, 1}}},     // chosen; and one that sees all it has
                     Case{192, 8, 128, 0, 128, {{128 * 70 + 126, 2}}},  // 70 and 71 entries
                     Case{512, 64, 4, 64, 128, {{600, 1}}}, Case{512, 70, 0, 0, 70, {{129, 1}}},  // two groups of heads
+                    Case{128, 4, 4, 0, 64, {{4 * 64 * 130 + 70, 1}}},  // more blocks than the fold takes at a time
                     Case{128, 4, 0, 0, 64, {{40, 3}}, 10}));                                     // a draft block: all see all
 
 }  // namespace

@@ -286,8 +286,15 @@ int run(std::string_view only) {
              return hyper(a, stream);
            });
   }
-  for (const int n_keys : {2048, 262144}) {
+  struct Selection {
+    int n_keys, n_tokens;
+  };
+  for (const auto& [n_keys, n] : {Selection{2048, 1}, {262144, 1}, {2048, 8192}}) {
     again();
+    const auto tokens = static_cast<std::size_t>(n);
+    const auto line = [&](const std::string& what, double bytes, double flops, int rounds, const std::function<Status(int, Stream)>& round) {
+      b.line(fmt::format("{}, {} token{}", what, n, n > 1 ? "s" : "").c_str(), n * bytes, n * flops, n > 1 ? 2 : rounds, round);
+    };
     std::vector<std::uint8_t*> pages;
     constexpr int kPerPage = 64;
     for (int i = 0; i < n_keys / kPerPage + 1; ++i) pages.push_back(const_cast<std::uint8_t*>(halves.take(kPerPage * 584)));
@@ -296,48 +303,48 @@ int run(std::string_view only) {
               .pages = bases,
               .position = 4LL * n_keys - 1,
               .begin = 0,
-              .n = 1};
+              .n = n};
     auto* const parts = static_cast<Part*>(room(sizeof(Part)));
-    auto* const position = static_cast<std::int64_t*>(room(8));
-    auto* const zero = static_cast<std::int32_t*>(room(4));
-    must(fill(zero, 0, 4, b.stream));
+    const std::vector<std::int64_t> positions(tokens, part.position);  // all see all keys
+    auto* const position = static_cast<std::int64_t*>(room(tokens * 8));
+    auto* const zero = static_cast<std::int32_t*>(room(tokens * 4));
+    must(fill(zero, 0, tokens * 4, b.stream));
     must(copy_to_device(bases, pages.data(), pages.size() * 8, b.stream));
     must(copy_to_device(parts, &part, sizeof part, b.stream));
-    must(copy_to_device(position, &part.position, 8, b.stream));
+    must(copy_to_device(position, positions.data(), tokens * 8, b.stream));
     must(synchronise(b.stream));
-    const Places places{position, zero, parts, 1};
-    auto* const score = static_cast<float*>(room(static_cast<std::size_t>(n_keys) * 4));
-    const IndexScoreArgs scores{.codes = static_cast<std::uint16_t*>(room(64 * 256)),
-                                .scale = static_cast<float*>(room(1024)),
-                                .weight = static_cast<float*>(room(256)),
+    const Places places{position, zero, parts, n};
+    auto* const score = static_cast<float*>(room(tokens * static_cast<std::size_t>(n_keys) * 4));
+    const IndexScoreArgs scores{.codes = static_cast<std::uint16_t*>(room(tokens * 64 * 256)),
+                                .scale = static_cast<float*>(room(tokens * 1024)),
+                                .weight = static_cast<float*>(room(tokens * 256)),
                                 .places = places,
                                 .keys = {0, kPerPage},
                                 .score = score,
                                 .score_stride = n_keys,
                                 .n_heads = 64,
                                 .n_keys_max = n_keys};
-    b.line(fmt::format("index_scores, {} keys, 1 token", n_keys).c_str(), 68.0 * n_keys, 2.0 * 64 * 128 * n_keys, 10,
-           [&](int, Stream stream) { return index_scores(scores, stream); });
-    auto* const bins = static_cast<std::uint32_t*>(room(kTopKBins * 4));
-    must(fill(bins, 0, kTopKBins * 4, b.stream));
-    auto* const chosen = static_cast<std::int32_t*>(room(512 * 4));
+    line(fmt::format("index_scores, {} keys", n_keys), 68.0 * n_keys, 2.0 * 64 * 128 * n_keys, 10,
+         [&](int, Stream stream) { return index_scores(scores, stream); });
+    auto* const bins = static_cast<std::uint32_t*>(room(tokens * kTopKBins * 4));
+    must(fill(bins, 0, tokens * kTopKBins * 4, b.stream));
+    auto* const chosen = static_cast<std::int32_t*>(room(tokens * 512 * 4));
     const TopKArgs top{.score = score,
                        .score_stride = n_keys,
                        .places = places,
                        .chosen = chosen,
                        .bins = bins,
-                       .scratch = static_cast<std::uint32_t*>(room(top_k_scratch(1, n_keys) * 4)),
+                       .scratch = static_cast<std::uint32_t*>(room(top_k_scratch(n, n_keys) * 4)),
                        .ratio = 4,
                        .k = 512,
                        .n_max = n_keys};
-    b.line(fmt::format("top_k, 512 of {}, 1 token", n_keys).c_str(), 4.0 * n_keys, 0, 20,
-           [&](int, Stream stream) { return top_k(top, stream); });
+    line(fmt::format("top_k, 512 of {}", n_keys), 4.0 * n_keys, 0, 20, [&](int, Stream stream) { return top_k(top, stream); });
     const int entries = n_keys > 8192 ? 8192 : 512;
-    AttentionArgs a{.q = static_cast<bf16*>(room(64 * 512 * 2)),
+    AttentionArgs a{.q = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
                     .sink = static_cast<float*>(room(256)),
-                    .rope = static_cast<double*>(room(512)),
-                    .out = static_cast<bf16*>(room(64 * 512 * 2)),
-                    .workspace = static_cast<float*>(room(attention_workspace(1, 64, 512, attention_blocks(128, entries)) * 4)),
+                    .rope = static_cast<double*>(room(tokens * 512)),
+                    .out = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
+                    .workspace = static_cast<float*>(room(n > 1 ? 0 : attention_workspace(n, 64, 512, attention_blocks(128, entries)) * 4)),
                     .places = places,
                     .entries = {0, kPerPage},
                     .chosen = entries == 512 ? chosen : nullptr,
@@ -350,8 +357,8 @@ int run(std::string_view only) {
                     .window_capacity = 256,
                     .n_entries_max = entries,
                     .scale = 0.0441941738f};
-    b.line(fmt::format("attention, 128 + {} rows, 1 token", entries).c_str(), 584.0 * (128 + entries),
-           4.0 * 64 * 512 * (128 + entries), 20, [&](int, Stream stream) { return attention(a, stream); });
+    line(fmt::format("attention, 128 + {} rows", entries), 584.0 * (128 + entries), 4.0 * 64 * 512 * (128 + entries), 20,
+         [&](int, Stream stream) { return attention(a, stream); });
   }
   return 0;
 }

@@ -76,7 +76,7 @@ TEST(CudaIndexer, ScoresAreTheCpus) {
                            .n_heads = heads,
                            .n_keys_max = most};
     in_every_order(
-        {(most + score_keys(most) - 1) / score_keys(most), n}, kScoreThreads, static_cast<std::size_t>(score_shared(heads)),
+        {2, n}, kScoreThreads, kScoreShared,
         [&] { score.poison(); }, [&] { index_scores_kernel(a); },
         [&] {
           std::vector<std::uint32_t> bits;
@@ -172,7 +172,11 @@ TEST(CudaTopK, ChoosesAsTheCpu) {
       if (n <= kTopWhole) {  // the same of one block
         const auto apart = chosen.values();
         chosen.poison();
-        simt::Machine::get().run({rows}, kTopWholeThreads, kTopWholeShared, order, [&] { top_whole_kernel(a); });
+        simt::Machine::get().run({rows}, kTopWholeThreads, kTopWholeShared, order, [&] { top_whole_kernel<kTopWholeMany>(a); });
+        EXPECT_EQ(chosen.values(), apart) << n << " scores, k " << k;
+        if (n > kTopWholeThreads * kTopWholeFew) continue;
+        chosen.poison();
+        simt::Machine::get().run({rows}, kTopWholeThreads, kTopWholeShared, order, [&] { top_whole_kernel<kTopWholeFew>(a); });
         EXPECT_EQ(chosen.values(), apart) << n << " scores, k " << k;
       }
       const auto left = bins.values();

@@ -245,7 +245,7 @@ TEST(CudaRowsDevice, Indexer) {
     return IndexScoreArgs{codes.on(d), scale.on(d), weight.on(d), s.places(d), {0, Sequence::kPerPage},
                           score.on(d), n_keys,      heads,        n_keys};
   };
-  simt::Machine::get().run({(n_keys + score_keys(n_keys) - 1) / score_keys(n_keys), n}, kScoreThreads, static_cast<std::size_t>(score_shared(heads)),
+  simt::Machine::get().run({score_blocks(n, n_keys), n}, kScoreThreads, kScoreShared,
                            kOrder, [&] { index_scores_kernel(score_args(false)); });
   LARES_EXPECT_OK(index_scores(score_args(true), nullptr));
   for (int t = 0; t < n; ++t) {
@@ -339,8 +339,9 @@ TEST(CudaRowsDevice, Attention) {
                   std::vector<std::uint16_t>(first.begin(), first.begin() + heads * C), "alone");
       continue;
     }
-    simt::Machine::get().run({1, n, heads / attention_heads(C)}, kAttentionThreads, static_cast<std::size_t>(attention_shared(C)),
-                             kOrder, [&] { attention_kernel<C, false>(args(false), n_blocks); });
+    simt::Machine::get().run({1, n, heads / kHeadsWide}, kAttentionThreads,
+                             static_cast<std::size_t>(attention_shared<C, kHeadsWide, false>()), kOrder,
+                             [&] { attention_kernel<C, kHeadsWide, false>(args(false), n_blocks); });
     expect_near(floats(first), floats(out.host_values()), 2e-3, "attention");
   }
 }
