@@ -3,8 +3,8 @@
 
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/hyper_mixes.h"
-#include "kernels/cuda/linear_rows.h"
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/wide_rows.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
@@ -263,7 +263,8 @@ LARES_KERNEL(kLinearThreads, 2) experts_few_kernel(const ExpertLinearArgs a, int
   else few_rows<Format::fp8, true, true>(r.p, block_x() % tiles, rows, r.first, r.first, r.n);
 }
 
-// Many: block (x: 128 rows of a matrix, y: job of up to kExpertRun slots).
+// Many: block (x: 128 rows of a matrix, y: job of up to kExpertRun slots); `wide` by wgmma.
+template <bool wide>
 LARES_KERNEL(kLinearThreads, 1) experts_many_kernel(const ExpertLinearArgs a, int n_jobs) {
   wait_for_inputs();
   const int blocks = (a.n_out + kManyRows - 1) / kManyRows;
@@ -271,6 +272,11 @@ LARES_KERNEL(kLinearThreads, 1) experts_many_kernel(const ExpertLinearArgs a, in
   if (r.nothing) return;
   const std::int32_t* const rows = a.row_of ? a.row_of + r.first : nullptr;
   const RowBlock b = row_block(r.p, block_x() % blocks);
+  if constexpr (wide) {
+    if (r.p.format == Format::fp4) wide_rows<kExpertRun, Format::fp4, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
+    else wide_rows<kExpertRun, Format::fp8, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
+    return;
+  }
   if (r.p.format == Format::fp4) many_rows<kExpertRun, Format::fp4, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
   else many_rows<kExpertRun, Format::fp8, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
 }

@@ -39,6 +39,14 @@ inline int streaming_sms() {
   return overlaps() && cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device) == cudaSuccess ? n : 0;
 }
 
+// Whether the current device has wgmma as sm_90a does: later ones have it no more.
+inline bool has_wgmma() {
+  int device = 0, major = 0, minor = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 && minor == 0;
+}
+
 template <class... Params, class... Args>
 Status launch(const char* what, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes, Stream stream,
               const Args&... args) {
@@ -64,6 +72,7 @@ Status launch(const char* what, void (*kernel)(Params...), Grid grid, int thread
 
 inline int shared_bytes_max() { return 227 << 10; }
 inline int streaming_sms() { return 5; }
+inline bool has_wgmma() { return true; }
 
 template <class... Params, class... Args>
 Status launch(const char*, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes, Stream, const Args&... args) {

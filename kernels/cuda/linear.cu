@@ -8,8 +8,10 @@ namespace {
 template <Format format, bool codes_in>
 Status many(const Product& p, int n_tokens, Stream stream) {
   constexpr int kTokens = many_tokens(format);
-  return launch("launch linear", linear_many_kernel<format, codes_in>, {many_row_blocks(p), (n_tokens + kTokens - 1) / kTokens},
-                kLinearThreads, many_shared(kTokens), stream, p, n_tokens);
+  const bool wide = p.wgmma && has_wgmma();
+  return launch("launch linear", wide ? linear_wide_kernel<format, codes_in> : linear_many_kernel<format, codes_in>,
+                {many_row_blocks(p), (n_tokens + kTokens - 1) / kTokens}, kLinearThreads, wide ? wide_shared(kTokens) : many_shared(kTokens),
+                stream, p, n_tokens);
 }
 
 }  // namespace

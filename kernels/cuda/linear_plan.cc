@@ -26,6 +26,7 @@ Status product(const LinearArgs& a, Product& to) {
         .codes_in = codes_in,
         .quantise = a.quantise && !a.codes,
         .y_f32 = a.y_f32,
+        .wgmma = a.wgmma,
         .tiles = w.tiles,
         .scale = w.scale,
         .x = a.x,

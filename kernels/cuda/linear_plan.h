@@ -10,13 +10,15 @@ inline constexpr int kLinearThreads = 256;
 inline constexpr int kSegment = 4096;  // k of x that a block with few tokens holds at a time
 inline constexpr int kRowPad = 32;     // values: so that rows of x begin in another half of the banks
 inline constexpr int kManyRows = 128;  // weight rows of a block with many tokens
+inline constexpr int kOutRow = kManyRows + 4;  // floats of a token, where its sums meet
+inline constexpr int kWideStages = 3;  // of tokens in shared memory, with wgmma
 constexpr int many_tokens(Format format) { return format == Format::fp4 ? 64 : 128; }  // fp4 keeps scales in registers besides
 
 // One product as the kernels see it.
 struct Product {
   Format format = Format::fp8;
   bool codes_in = false;  // f16 codes on both sides; else bf16
-  bool quantise = false, y_f32 = false;
+  bool quantise = false, y_f32 = false, wgmma = true;
   const std::uint8_t* tiles = nullptr;
   const float* scale = nullptr;
   const bf16* x = nullptr;
@@ -72,8 +74,13 @@ LARES_BOTH constexpr FewShared few_shared(int n_tokens, int n_in) {
 // Of one with many: two stages of x [tokens, 128 + pad] and its scales [tokens]; or, at the end, y [tokens, 128 + 8] f32.
 LARES_BOTH constexpr int many_stage(int tokens) { return tokens * (kTileK + kRowPad) * 2 + tokens * 4; }
 LARES_BOTH constexpr int many_shared(int tokens) {
-  const int stages = 2 * many_stage(tokens), out = tokens * (kManyRows + 4) * 4;
+  const int stages = 2 * many_stage(tokens), out = tokens * kOutRow * 4;
   return stages > out ? stages : out;
+}
+// With wgmma: stages of x [2, tokens, 64], then all their scales [tokens]; from a multiple of 1024 bytes on.
+LARES_BOTH constexpr int wide_shared(int tokens) {
+  const int stages = kWideStages * tokens * (kTileK * 2 + 4), out = tokens * kOutRow * 4;
+  return 1024 + (stages > out ? stages : out);
 }
 
 }  // namespace lares::kernels::cuda

@@ -218,6 +218,26 @@ LARES_DEVICE void few_rows(const Product& p, int tile_row, const std::int32_t* r
   }
 }
 
+// Sums [n, kOutRow] of rows [row0, row_end), for all threads to see, into rows y_row .. of y.
+LARES_DEVICE void write_rows(const Product& p, const float* out, int row0, int row_end, int y_row, int n) {
+  const int rows = row_end - row0;
+  for (int i = thread(); i < n * (kManyRows / 2); i += kLinearThreads) {
+    const int token = i / (kManyRows / 2), r = i % (kManyRows / 2) * 2;
+    if (r >= rows) continue;
+    const float v0 = out[token * kOutRow + r], v1 = out[token * kOutRow + r + 1];
+    const std::int64_t to = static_cast<std::int64_t>(y_row + token) * p.y_stride + row0 + r;
+    if (p.y_f32) {
+      static_cast<float*>(p.y)[to] = v0;
+      if (r + 1 < rows) static_cast<float*>(p.y)[to + 1] = v1;
+    } else if (r + 1 < rows && to % 2 == 0) {
+      *reinterpret_cast<std::uint32_t*>(static_cast<bf16*>(p.y) + to) = pair(to_bf16(v0), to_bf16(v1));
+    } else {
+      static_cast<bf16*>(p.y)[to] = to_bf16(v0);
+      if (r + 1 < rows) static_cast<bf16*>(p.y)[to + 1] = to_bf16(v1);
+    }
+  }
+}
+
 // Rows [row0, row_end) (at most 128, row0 a multiple of 16) by tokens [0, n), n <= tokens.
 template <int tokens, Format format, bool codes_in>
 LARES_DEVICE void many_rows(const Product& p, int row0, int row_end, const std::int32_t* row_of, int x_row, int y_row, int n) {
@@ -327,29 +347,13 @@ LARES_DEVICE void many_rows(const Product& p, int row0, int row_end, const std::
     sync_block();
   }
   // Through shared memory, so that rows of y are written whole.
-  constexpr int kOut = kManyRows + 4;
   auto* const out = reinterpret_cast<float*>(memory);
   LARES_UNROLL for (int m = 0; m < 2; ++m)
     LARES_UNROLL for (int c = 0; c < kAcross; ++c)
       LARES_UNROLL for (int i = 0; i < 4; ++i)
-        out[(first_token + 8 * c + 2 * q + i % 2) * kOut + warp / 2 * 32 + 16 * m + g + i / 2 * 8] = acc[m][c][i];
+        out[(first_token + 8 * c + 2 * q + i % 2) * kOutRow + warp / 2 * 32 + 16 * m + g + i / 2 * 8] = acc[m][c][i];
   sync_block();
-  const int rows = row_end - row0;
-  for (int i = thread(); i < n * (kManyRows / 2); i += kLinearThreads) {
-    const int token = i / (kManyRows / 2), r = i % (kManyRows / 2) * 2;
-    if (r >= rows) continue;
-    const float v0 = out[token * kOut + r], v1 = out[token * kOut + r + 1];
-    const std::int64_t to = static_cast<std::int64_t>(y_row + token) * p.y_stride + row0 + r;
-    if (p.y_f32) {
-      static_cast<float*>(p.y)[to] = v0;
-      if (r + 1 < rows) static_cast<float*>(p.y)[to + 1] = v1;
-    } else if (r + 1 < rows && to % 2 == 0) {
-      *reinterpret_cast<std::uint32_t*>(static_cast<bf16*>(p.y) + to) = pair(to_bf16(v0), to_bf16(v1));
-    } else {
-      static_cast<bf16*>(p.y)[to] = to_bf16(v0);
-      if (r + 1 < rows) static_cast<bf16*>(p.y)[to + 1] = to_bf16(v1);
-    }
-  }
+  write_rows(p, out, row0, row_end, y_row, n);
 }
 
 // Row block i of a product: groups begin new ones.

@@ -21,7 +21,7 @@ namespace lares::kernels::cuda::simt {
 struct Dim {
   int x = 1, y = 1, z = 1;
 };
-enum class Order { ascending, descending, scattered };
+enum class Order { ascending, descending, scattered, greedy };  // greedy: the first thread that can go on does, so warps drift apart
 
 class Machine {
  public:
@@ -33,11 +33,12 @@ class Machine {
   void run(Dim grid, int threads, std::size_t shared_bytes, Order order, const std::function<void()>& body) {
     grid_ = grid;
     threads_ = threads;
+    greedy_ = order == Order::greedy;
     body_ = &body;
     while (static_cast<int>(fibers_.size()) < threads) fibers_.push_back(std::make_unique<Fiber>());
     std::vector<int> turn(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i)
-      turn[static_cast<std::size_t>(i)] = order == Order::ascending    ? i
+      turn[static_cast<std::size_t>(i)] = order == Order::ascending || greedy_ ? i
                                           : order == Order::descending ? threads - 1 - i
                                                                        : static_cast<int>((i * 7919LL + 13) % threads);
     for (block_.z = 0; block_.z < grid.z; ++block_.z)
@@ -169,6 +170,7 @@ class Machine {
         progress_ = true;
         current_ = turn[next_];
         if (!_setjmp(scheduler_)) resume(f);
+        if (greedy_) next_ = static_cast<std::size_t>(-1);  // from the first one again
       }
       if (!progress_) {
         std::fprintf(stderr, "emulated kernel: block %d %d %d: %d threads wait at a barrier that the others do not reach\n", block_.x,
@@ -191,7 +193,7 @@ class Machine {
   Dim grid_, block_;
   int threads_ = 0, live_ = 0, current_ = 0;
   std::size_t next_ = 0;  // of the round; members, for locals do not survive a jump
-  bool progress_ = false;
+  bool progress_ = false, greedy_ = false;
   const std::function<void()>* body_ = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   struct Words {

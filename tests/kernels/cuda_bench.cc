@@ -153,7 +153,7 @@ int run(std::string_view only) {
     int n_out, n_in, rows_per_group;
     bool codes;
   };
-  const auto product = [&](const Shape& s, int n_tokens, int rounds) {
+  const auto product = [&](const Shape& s, int n_tokens, int rounds, bool wgmma = true) {
     again();
     const int groups = s.rows_per_group ? s.n_out / s.rows_per_group : 1;
     const std::int64_t columns = static_cast<std::int64_t>(s.n_in) * groups;
@@ -163,7 +163,8 @@ int run(std::string_view only) {
                  .code_scale_stride = columns / 128,
                  .y_stride = s.n_out,
                  .n_tokens = n_tokens,
-                 .rows_per_group = s.rows_per_group};
+                 .rows_per_group = s.rows_per_group,
+                 .wgmma = wgmma};
     if (s.codes && n_tokens <= kTokensFew) a.quantise = true;
     if (s.codes && n_tokens > kTokensFew) {
       a.codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_tokens * columns)));
@@ -171,7 +172,7 @@ int run(std::string_view only) {
     }
     const double bytes = static_cast<double>(tiles_bytes(s.format, s.n_out, s.n_in)) +
                          static_cast<double>(n_tokens) * (static_cast<double>(columns) * 2 + s.n_out * 2);
-    b.line(fmt::format("linear {} [{}, {}], {} tokens", s.name, s.n_out, s.n_in, n_tokens).c_str(), bytes,
+    b.line(fmt::format("linear {} [{}, {}], {} tokens{}", s.name, s.n_out, s.n_in, n_tokens, wgmma ? "" : ", mma").c_str(), bytes,
            2.0 * n_tokens * s.n_out * s.n_in, rounds, [&](int, Stream stream) {
              a.w = weight(s.format, s.n_out, s.n_in);
              return linear(a, stream);
@@ -186,7 +187,8 @@ int run(std::string_view only) {
   for (const Shape& s : shapes)
     for (const int n : {1, 4}) product(s, n, s.n_out > 100000 ? 3 : 40);
   for (const Shape& s : shapes)
-    if (s.n_out < 100000) product(s, 8192, 2);
+    for (const bool wgmma : {true, false})
+      if (s.n_out < 100000) product(s, 8192, 2, wgmma);
 
   for (const int n : {1, 8, 8192}) {
     constexpr int E = 256, k = 6, I = 2048, D = 4096;
@@ -244,12 +246,16 @@ int run(std::string_view only) {
                          .k = k};
       const double bytes = matrices * (distinct * static_cast<double>(tiles_bytes(Format::fp4, n_out, n_in)) +
                                        static_cast<double>(tiles_bytes(Format::fp8, n_out, n_in)));
-      b.line(fmt::format("experts {}, {} tokens, with the shared one", down ? "w2" : "w1 w3", n).c_str(), bytes,
-             2.0 * static_cast<double>(slots) * matrices * n_out * n_in, rounds, [&](int i, Stream stream) {
-               for (int m = 0; m < matrices; ++m)
-                 a.matrix[m] = {.tiles = tables + (2 * i + m) * E, .shared = weight(Format::fp8, n_out, n_in), .y = y[m]};
-               return experts_linear(a, stream);
-             });
+      for (const bool wgmma : {true, false}) {
+        if (!wgmma && n <= kTokensFew) continue;
+        a.wgmma = wgmma;
+        b.line(fmt::format("experts {}, {} tokens, with the shared one{}", down ? "w2" : "w1 w3", n, wgmma ? "" : ", mma").c_str(), bytes,
+               2.0 * static_cast<double>(slots) * matrices * n_out * n_in, rounds, [&](int i, Stream stream) {
+                 for (int m = 0; m < matrices; ++m)
+                   a.matrix[m] = {.tiles = tables + (2 * i + m) * E, .shared = weight(Format::fp8, n_out, n_in), .y = y[m]};
+                 return experts_linear(a, stream);
+               });
+      }
     }
   }
   for (const int n : {1, 4, 8192}) {

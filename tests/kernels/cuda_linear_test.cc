@@ -1,4 +1,5 @@
-// The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many, and every order of threads.
+// The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many by mma and by wgmma, and every order of
+// threads.
 #include "kernels/cuda/linear_kernels.h"
 #include "kernels/cuda/linear_stream.h"
 #include "tests/kernels/cuda_emulation.h"
@@ -86,19 +87,30 @@ std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<
       {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes), [&] { y.poison(); }, [&] { linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s); }, [&] { return y.values(); });
 }
 
-std::vector<std::uint32_t> run(const LinearArgs& args, bool few, Guarded<std::uint32_t>& y) {
+enum class Path { few, many, wide };
+std::vector<std::uint32_t> run(const LinearArgs& args, Path path, Guarded<std::uint32_t>& y) {
   Products all;
   const Status s = products({&args, 1}, all);
   EXPECT_TRUE(s.ok()) << s.what;
   Product& p = all.item[0];
   const auto fresh = [&] { y.poison(); };
   const auto values = [&] { return y.values(); };
-  if (few)
+  if (path == Path::few)
     return in_every_order(
         {few_blocks(p)}, kLinearThreads, static_cast<std::size_t>(few_shared(args.n_tokens, p.n_in).bytes), fresh,
         [&] { few_kernel(all); }, values);
   const int tokens = many_tokens(p.format);
   const simt::Dim grid{many_row_blocks(p), (args.n_tokens + tokens - 1) / tokens};
+  if (path == Path::wide)
+    return in_every_order(
+        grid, kLinearThreads, static_cast<std::size_t>(wide_shared(tokens)), fresh,
+        [&] {
+          if (p.format == Format::bf16) linear_wide_kernel<Format::bf16, false>(p, args.n_tokens);
+          else if (p.format == Format::fp4) linear_wide_kernel<Format::fp4, true>(p, args.n_tokens);
+          else if (p.codes_in) linear_wide_kernel<Format::fp8, true>(p, args.n_tokens);
+          else linear_wide_kernel<Format::fp8, false>(p, args.n_tokens);
+        },
+        values);
   return in_every_order(
       grid, kLinearThreads, static_cast<std::size_t>(many_shared(tokens)), fresh,
       [&] {
@@ -159,7 +171,8 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
                   .y_f32 = true};
   Guarded<std::uint32_t> y(want.size());
   args.y = y.data();
-  const auto many = run(args, false, y);
+  const auto many = run(args, Path::many, y);
+  EXPECT_EQ(run(args, Path::wide, y), many);
   // The emulated mma rounds once for 16 products; 2^-24 for each, and for each scale's fma, of what was summed so far.
   for (std::size_t i = 0; i < want.size(); ++i)
     ASSERT_LE(std::fabs(float_of(many[i]) - want[i]), (c.n_in / 16 + c.n_in / 32 + 2) * 0x1p-24 * size[i] + 1e-30) << i;
@@ -169,14 +182,14 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
     LinearArgs few = args;
     few.n_tokens = n;
     few.y = some.data();
-    EXPECT_EQ(run(few, true, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens";
+    EXPECT_EQ(run(few, Path::few, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens";
     for (const int blocks : {1, 4})
       EXPECT_EQ(streamed(few, blocks, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens, streamed";
     if (!c.codes_in) continue;
     few.codes = nullptr;
     few.quantise = true;
     EXPECT_EQ(streamed(few, 3, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out)) << n << " tokens, quantised and streamed";
-    EXPECT_EQ(run(few, true, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out))
+    EXPECT_EQ(run(few, Path::few, some), std::vector<std::uint32_t>(many.begin(), many.begin() + n * c.n_out))
         << n << " tokens, quantised on entry";
   }
   // As bf16.
@@ -192,6 +205,25 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
   const auto got = rounded.values();
   for (std::size_t i = 0; i < static_cast<std::size_t>(args.n_tokens) * c.n_out; ++i)
     ASSERT_EQ(got[i], bf16_bits(float_of(many[i]))) << i;
+}
+
+// As far as barriers let one warp run ahead of the others, it may: with fewer stages it writes what they still read.
+TEST(CudaProducts, AWarpgroupThatRunsAheadWritesToNoStageInUse) {
+  constexpr int n_in = 8 * kTileK, n = 40;
+  const Stored s = stored(Format::fp8, 128, n_in);
+  const Tiled t = tiled(s.m);
+  const Quantised q = quantised(halves(normals(static_cast<std::size_t>(n) * n_in, 8, 3)), n, n_in);
+  LinearArgs args{.w = t.w, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = n_in / 128,
+                  .y_stride = 128, .n_tokens = n, .y_f32 = true};
+  Guarded<std::uint32_t> y(static_cast<std::size_t>(n) * 128);
+  args.y = y.data();
+  const auto want = run(args, Path::many, y);
+  Products all;
+  ASSERT_TRUE(products({&args, 1}, all).ok());
+  y.poison();
+  simt::Machine::get().run({1}, kLinearThreads, static_cast<std::size_t>(wide_shared(many_tokens(Format::fp8))), simt::Order::greedy,
+                           [&] { linear_wide_kernel<Format::fp8, true>(all.item[0], n); });
+  EXPECT_EQ(y.values(), want);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -210,10 +242,11 @@ TEST(CudaProducts, SegmentsOfKMakeOneSum) {
   LinearArgs args{.w = t.w, .x = x.data(), .x_stride = n_in, .y_stride = 16, .n_tokens = n, .y_f32 = true};
   Guarded<std::uint32_t> few(static_cast<std::size_t>(n) * 16), many(static_cast<std::size_t>(n) * 16);
   args.y = few.data();
-  const auto a = run(args, true, few);
+  const auto a = run(args, Path::few, few);
   EXPECT_EQ(a, streamed(args, 1, few));
   args.y = many.data();
-  EXPECT_EQ(a, run(args, false, many));
+  EXPECT_EQ(a, run(args, Path::many, many));
+  EXPECT_EQ(a, run(args, Path::wide, many));
 }
 
 TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
@@ -236,10 +269,10 @@ TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
                            [&] { few_kernel(all); });
   LinearArgs one = both[0];
   one.y = alone_a.data();
-  EXPECT_EQ(ya.values(), run(one, true, alone_a));
+  EXPECT_EQ(ya.values(), run(one, Path::few, alone_a));
   one = both[1];
   one.y = alone_b.data();
-  EXPECT_EQ(yb.values(), run(one, true, alone_b));
+  EXPECT_EQ(yb.values(), run(one, Path::few, alone_b));
   const auto a_alone = alone_a.values(), b_alone = alone_b.values();
   const StreamArgs args = stream_of(all);
   for (const int n : {1, 2, 3, 7}) {

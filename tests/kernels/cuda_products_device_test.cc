@@ -56,6 +56,12 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
     LARES_EXPECT_OK(linear(args(true, c.n_tokens), nullptr));
     ASSERT_TRUE(y.device_values() == many) << "run " << run;
   }
+  // By wgmma: whether it adds in the same order, and drops the same bits, is for the device to say.
+  y.renew();
+  LinearArgs by_wgmma = args(true, c.n_tokens);
+  by_wgmma.wgmma = true;
+  LARES_EXPECT_OK(linear(by_wgmma, nullptr));
+  expect_same(y.device_values(), many, "many tokens by mma and by wgmma");
   // The emulated mma rounds once, a device's truncates each product's tail: 2^-23 of what is summed, a few times.
   const int few_tokens = std::min(kTokensFew, c.n_tokens);
   Products all;
@@ -88,6 +94,7 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
 INSTANTIATE_TEST_SUITE_P(, CudaLinearDevice,
                          testing::Values(Case{Format::fp8, true, 1024, 4096, 200, 0}, Case{Format::fp8, true, 200, 8192, 8, 0},
                                          Case{Format::fp8, false, 2048, 4096, 130, 1024}, Case{Format::fp8, false, 128, 256, 20, 64},
+                                         Case{Format::fp8, true, 1024, 128, 128, 0}, Case{Format::bf16, false, 1024, 128, 128, 0},
                                          Case{Format::fp4, true, 2048, 4096, 65, 0}, Case{Format::fp4, true, 33, 288, 9, 0},
                                          Case{Format::bf16, false, 1024, 4096, 64, 0}, Case{Format::bf16, false, 8, 128, 300, 0}));
 
@@ -154,6 +161,11 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
     a.matrix[0] = {.tiles = tables.device(), .shared = shared_weight, .y = y.device()};
     LARES_EXPECT_OK(experts_linear(a, nullptr));
     const auto got = y.device_values();
+    y.renew();
+    a.wgmma = true;
+    LARES_EXPECT_OK(experts_linear(a, nullptr));
+    expect_same(y.device_values(), got, "experts by mma and by wgmma");
+    a.wgmma = false;
     const auto slots_of = slot_of.device_values();
     Mirror<std::uint16_t> one(n_out);
     for (int t = 0; t<n; t += n> 8 ? 29 : 1)
