@@ -288,7 +288,10 @@ struct SessionRewind {
   std::string files = "restore";  // restore | keep
   bool dry_run = false;
 };
-struct RewindChange { std::string path, kind; };  // kind: added | changed | removed | mode | type, by the rewinding
+struct RewindChange {
+  std::string path, kind;  // added | changed | removed | mode | type, by the rewinding
+  bool others = false;     // it was not as the session left it: what others changed there since goes along (the undo has it)
+};
 struct SessionRewindResult {
   std::int64_t turn_id = 0;
   std::vector<RewindChange> changes;

@@ -212,6 +212,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
     std::vector<protocol::SkippedFile> not_done;
   };
   asio::awaitable<tl::expected<WayBack, std::string>> way_back(std::vector<TurnLog::Turn> turns);
+  // Marks what others changed since these turns left it, as `now` (a snapshot, or the worktree) has it.
+  asio::awaitable<void> mark_others(std::vector<TurnLog::Turn> turns, std::string now, std::vector<protocol::RewindChange>& changes);
   void forget_what_was_shown();
   void forked();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item, const nlohmann::json& arguments);

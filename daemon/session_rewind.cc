@@ -7,11 +7,14 @@
 #include "daemon/checkpoints.h"
 #include "daemon/session.h"
 #include "daemon/session_facts.h"
+#include "tools/text.h"
 
 namespace lares::daemon {
 namespace {
 
 using protocol::Code;
+
+constexpr int kOthersMax = 64;  // files that are read to say whether others changed them
 
 void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection, std::vector<protocol::RewindChange>& out) {
   for (const auto& change : changes)
@@ -46,6 +49,30 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(s
   for (const auto& [path, snapshot] : first)
     if (!snapshot.empty()) way.steps[snapshot].paths.push_back(path);
   co_return way;
+}
+
+// What a call changed without saying so may be anything, so what edits left before it is not known any more.
+asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std::string now, std::vector<protocol::RewindChange>& changes) {
+  std::map<std::string, std::string> left;
+  for (const auto& turn : turns)
+    for (const auto& call : turn.calls) {
+      if (call.untold) left.clear();
+      for (std::size_t i = 0; i < call.paths.size(); ++i) left[call.paths[i]] = call.left[i];
+    }
+  int n_read = 0;
+  for (auto& change : changes) {
+    const auto known = left.find(change.path);
+    if (known == left.end() || known->second.empty() || n_read == kOthersMax) continue;
+    std::string name(tools::kNoFile);
+    if (change.kind != "added") {
+      ++n_read;
+      auto reading = world_.checkpoints->text(info_.root, now, change.path);
+      const auto text = co_await std::move(reading);
+      if (!text) continue;
+      name = tools::blob_sha(*text);
+    }
+    change.others = name != known->second;
+  }
 }
 
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::SessionRewind request) {
@@ -90,6 +117,8 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
     for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
   }
   std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
+  auto marking = mark_others(turns, request.dry_run ? std::string(tools::kWorktree) : result.undo, result.changes);
+  co_await std::move(marking);
   if (request.dry_run) co_return result;
   turn_log_.cut(request.turn_id, transcript_, undo_of(result.undo, result.changes));
   fact(protocol::SessionRewound{.turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});

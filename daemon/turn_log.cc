@@ -12,8 +12,11 @@ void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript) {
 
 void TurnLog::completed(const protocol::Item& item) {
   if (turns_.empty() || item.kind != "tool") return;
-  Call call{.name = item.name, .before = item.snapshot, .after = item.snapshot_after, .paths = {}, .untold = item.changes_untold};
-  for (const auto& change : item.changes) call.paths.push_back(change.path);
+  Call call{.name = item.name, .before = item.snapshot, .after = item.snapshot_after, .paths = {}, .left = {}, .untold = item.changes_untold};
+  for (const auto& change : item.changes) {
+    call.paths.push_back(change.path);
+    call.left.push_back(change.after);
+  }
   if (call.untold || !call.paths.empty()) turns_.back().calls.push_back(std::move(call));
 }
 

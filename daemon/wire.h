@@ -80,7 +80,7 @@ template <class V> void fields(V& v, SessionSettings& x) {
   v.o("policy", x.policy); v.o("unattended", x.unattended);
   v.o("untilTestsPass", x.until_tests_pass);
 }
-template <class V> void fields(V& v, RewindChange& x) { v.r("path", x.path); v.r("kind", x.kind); }
+template <class V> void fields(V& v, RewindChange& x) { v.r("path", x.path); v.r("kind", x.kind); v.o("others", x.others); }
 template <class V> void fields(V& v, SessionRewind& x) {
   v.r("sessionId", x.session_id); v.o("turnId", x.turn_id); v.o("files", x.files); v.o("dryRun", x.dry_run);
 }

@@ -205,7 +205,8 @@ std::string rewind_text(const protocol::SessionRewindResult& done, Rewound how) 
   const std::string files = fmt::format("{} {}", done.changes.size(), done.changes.size() == 1 ? "file" : "files");
   const char* const what = how == Rewound::would ? "would go back before" : how == Rewound::done ? "went back before" : "went forth again, with";
   std::string out = fmt::format("{} turn {}; {}{} changed\n", what, done.turn_id, files, how == Rewound::would ? " would be" : "");
-  for (const auto& change : done.changes) out += fmt::format("  {:<8} {}\n", change.kind, printable(change.path));
+  for (const auto& change : done.changes)
+    out += fmt::format("  {:<8} {}{}\n", change.kind, printable(change.path), change.others ? how == Rewound::would ? ": with what others changed there since" : ": what others changed there since is in the undo" : "");
   for (const auto& left : done.not_done) out += fmt::format("  left     {}: {}\n", printable(left.path), printable(left.why));
   return out;
 }

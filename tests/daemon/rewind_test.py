@@ -70,8 +70,12 @@ class RewindTest(DaemonCase):
         c = self.start(self.create("new"), "hm</think>Done.")
         s = self.session(c)
         self.turn(c, s, "Go.", 1)
+        alone = c.call("session/rewind", sessionId=s, turnId=1, dryRun=True)
+        self.assertEqual(alone["changes"], [{"path": "new", "kind": "removed"}])
         self.write("new", "changed by a person\n")
-        c.call("session/rewind", sessionId=s, turnId=1)
+        marked = [{"path": "new", "kind": "removed", "others": True}]
+        self.assertEqual(c.call("session/rewind", sessionId=s, turnId=1, dryRun=True)["changes"], marked)
+        self.assertEqual(c.call("session/rewind", sessionId=s, turnId=1)["changes"], marked)
         self.assertIsNone(self.read("new"))
         c.call("session/unrewind", sessionId=s)
         self.assertEqual(self.read("new"), "changed by a person\n")

@@ -212,7 +212,7 @@ asio::awaitable<void> Session::run_command(OpenRef open, std::string name) {
   if (!answer) co_return close(open, tl::unexpected(answer.error()));
   const auto done = protocol::from_json<protocol::SessionRewindResult>(*answer);
   std::string text = undoes ? "Took the rewinding back." : fmt::format("Back to before turn {}; /undo takes this back.", done ? done->turn_id : 0);
-  for (const auto& change : done ? done->changes : std::vector<protocol::RewindChange>()) text += fmt::format("\n- {} `{}`", change.kind, change.path);
+  for (const auto& change : done ? done->changes : std::vector<protocol::RewindChange>()) text += fmt::format("\n- {} `{}`{}", change.kind, change.path, change.others ? ", with what others changed there since" : "");
   say(text + "\n");
   stop_reason(open, "end_turn");
 }
