@@ -71,6 +71,11 @@ bool ModelTimeline::give_back(Give what) {
     parked_ = nullptr;
     snapshots_.clear();
     drafter_.give_back();
+    if (const auto last = std::ssize(tokens_) - 2; has_row(last)) {
+      const auto values = row(last);
+      drawn_row_.assign(values.begin(), values.end());
+      drawn_row_of_ = last;
+    }
     logits_ = {};
     rows_begin_ = rows_end_ = 0;
     evicted_ = true;
@@ -356,6 +361,8 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
 Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mask) {
   const std::lock_guard lock(busy);
   memory_->used(this);
+  drawn_row_ = {};
+  drawn_row_of_ = -1;
   const auto size = std::ssize(tokens());
   if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
   if (size >= n_context_) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
@@ -386,8 +393,10 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
 
 Logprobs ModelTimeline::logprobs(int n) const {
   const std::lock_guard lock(busy);
-  if (tokens_.size() <= generated_from_ || !has_row(static_cast<std::int64_t>(tokens_.size()) - 2)) return {};
-  return engine::logprobs(row(static_cast<std::int64_t>(tokens_.size()) - 2), tokens_.back(), n);
+  const auto last = std::ssize(tokens_) - 2;
+  const bool kept = !has_row(last) && drawn_row_of_ == last && !drawn_row_.empty();
+  if (tokens_.size() <= generated_from_ || !(kept || has_row(last))) return {};
+  return engine::logprobs(kept ? std::span<const float>(drawn_row_) : row(last), tokens_.back(), n);
 }
 
 }  // namespace lares::engine

@@ -78,6 +78,8 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   std::shared_ptr<const ModelPrefix> from_;    // not taken over yet; null: nothing waits
   std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do; null: nothing
   std::int64_t planned_ = 0;                   // tokens that room was made for, which old snapshots leave alone
+  std::vector<float> drawn_row_;               // the last draw's logits, where its caches were given back since: logprobs() may still come
+  std::int64_t drawn_row_of_ = -1;
   FrontierRef parked_;                         // at the end of the state, whose rings were given back; null: they were not
   bool evicted_ = false;                       // its cells were given back: tokens_ from the end of origin_ on are to be evaluated again
   Charge own_;                                 // tokens, logits, draft blocks, the sampler; all else counts itself
