@@ -1,4 +1,4 @@
-// How a launch with few tokens streams its weights: some blocks an SM, each with a stretch of all tiles; its warps take every kStreamWarps-th
+// How a launch with few tokens streams its weights: a block an SM, each with a stretch of all tiles; its warps take every kStreamWarps-th
 // tile of it from rings of their own in shared memory, which the copy engine fills.
 #pragma once
 
