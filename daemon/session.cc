@@ -19,6 +19,7 @@
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"
 #include "daemon/shorten.h"
+#include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
 #include "sandbox/sandbox.h"
 #include "tools/text.h"
@@ -34,6 +35,11 @@ constexpr std::size_t kTitleBytesMax = 80;
 constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
 
 std::string own_file(const SessionWorld& world, const char* name) { return world.config_dir.empty() ? "" : world.config_dir + "/" + name; }
+
+asio::awaitable<bool> settled(EngineHost& host) {
+  co_await host.settled();
+  co_return true;
+}
 
 std::string first_line(const std::string& text) {
   const auto begin = text.find_first_not_of(" \t\r\n");
@@ -413,7 +419,8 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   try {
     if (!world_.host->engine()) {
       state("loading");
-      co_await world_.host->settled();
+      auto loading = left_when_stopped(turn_->stop, settled(*world_.host));
+      co_await std::move(loading);
     }
     if (turn_->stop.requested()) {
       result.reason = "cancelled";
@@ -427,12 +434,15 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       std::string failed;
       resident_ = world_.residents->of(info_.root);
       if (transcript_.ids.empty()) {
-        auto beginning = co_await resident_->begin();
-        if (beginning) {
-          input.beginning = begin_with(*beginning, input.said.text, input.notes);
-          adopt(std::move(*beginning));
+        auto reading = left_when_stopped(turn_->stop, resident_->begin());
+        auto beginning = co_await std::move(reading);
+        if (!beginning) {
+          result.reason = "cancelled";
+        } else if (*beginning) {
+          input.beginning = begin_with(**beginning, input.said.text, input.notes);
+          adopt(std::move(**beginning));
         } else {
-          failed = "read the repository: " + beginning.error();
+          failed = "read the repository: " + beginning->error();
         }
       }
       if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
@@ -446,7 +456,9 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       input.ran = [this](protocol::Item& item) { return checkpoint(item, &protocol::Item::snapshot_after); };
       if (info_.settings.until_tests_pass && input.settings.tools == ToolUse::all) input.check = [this] { return check_work(); };
       input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) { return permit(item, arguments); };
-      if (failed.empty()) {
+      if (!result.reason.empty()) {
+        // It was stopped before it knew where it works: nothing is said, and the next turn begins the session.
+      } else if (failed.empty()) {
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident_->shared());
       } else {
         result = {"error", failed, {}};

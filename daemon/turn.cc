@@ -48,14 +48,15 @@ class Turn {
     const auto began = Clock::now();
     if (!in_.said.prompt_id.empty()) items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
     for (const auto& note : in_.notes) items_.complete({.kind = "note", .text = note});
-    if (in_.beginning.segments.empty()) {
+    if (!in_.beginning.segments.empty()) {
+      const auto ids = tokens_of(in_.beginning);
+      if (can_hold(static_cast<std::int64_t>(ids.size()))) append(ids);
+    } else if (can_hold(n_least())) {
       std::vector<std::string> said = co_await what_happened();
       said.push_back(in_.said.text);
       const std::vector<std::string> results = transcript_.results;
       auto going_on = go_on(results, said, /*with_task=*/true);
       co_await std::move(going_on);
-    } else {
-      append(tokens_of(in_.beginning));
     }
     while (result_.reason.empty()) co_await step();
     result_.usage = total_;
@@ -397,6 +398,20 @@ class Turn {
       out.push_back(std::move(news));
     }
     co_return out;
+  }
+
+  // Of the prompt that this turn begins with, however much of the conversation is left out.
+  std::int64_t n_least() const {
+    const auto bytes = static_cast<std::int64_t>(in_.said.text.size());
+    if (in_.n_repository + bytes + kClosingTokens < context_limit()) return in_.n_repository + bytes;  // tokens are fewer
+    return in_.n_repository + static_cast<std::int64_t>(engine_.tokenizer().encode(in_.said.text, /*added=*/false).size());
+  }
+
+  // False: the turn has ended, and the transcript knows nothing of it.
+  bool can_hold(std::int64_t n_prompt) {
+    if (n_prompt + kClosingTokens < context_limit()) return true;
+    end("error", fmt::format("read the prompt: {} tokens with the {} of the repository, and the context has {}; say less, or put it into a file of the repository", n_prompt, in_.n_repository, context_limit()));
+    return false;
   }
 
   // What the model may call.

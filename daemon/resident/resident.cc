@@ -96,6 +96,7 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Res
 }
 
 asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin() {
+  const auto self = shared_from_this();
   std::vector<std::string> directories;
   const auto look = [&directories](ResidentTree& tree, tools::Workspace now) -> tl::expected<Beginning, std::string> {
     directories = tree.directories();

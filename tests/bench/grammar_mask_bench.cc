@@ -2,7 +2,8 @@
 //   lares_grammar_mask_bench TOKENIZER.json [--token-ms N]
 // Before each token there is a pause as long as a fast model's evaluation (2 ms: 500 tokens a second), and before the first one of
 // kPromptMs; what masks need is made meanwhile. Floor: an allowed set is copied or joined in 0.5 us (16 KB); above kGoalUs per token, of a
-// vocabulary of 129,280, constrained decoding shows. "settled" is the worst token's median of the rounds: without what else the machine does.
+// vocabulary of 129,280, constrained decoding shows. The mean is what an answer pays;
+// "settled" is the worst token's median of the rounds: without what else the machine does.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -188,7 +190,7 @@ bool time_row(const Tokenizer& tokenizer, const Row& row, std::chrono::milliseco
 }
 
 struct Figures {
-  double median, most, worst, settled;
+  double mean, median, most, worst, settled;
 };
 Figures figures_of(std::vector<std::vector<double>> tokens) {
   std::vector<double> all;
@@ -200,6 +202,7 @@ Figures figures_of(std::vector<std::vector<double>> tokens) {
     all.insert(all.end(), us.begin(), us.end());
   }
   std::sort(all.begin(), all.end());
+  out.mean = std::accumulate(all.begin(), all.end(), 0.0) / double(all.size());
   out.median = all[all.size() / 2], out.most = all[all.size() * 95 / 100], out.worst = all.back();
   return out;
 }
@@ -222,13 +225,13 @@ int main(int argc, char** argv) {
       if (!time_row(fresh, row, per_token, times[row.name])) return 1;
     }
   }
-  std::printf("%-32s %8s %8s %8s %8s  us per token\n", "", "median", "95 %", "worst", "settled");
-  int n_slow = 0;
+  std::printf("%-32s %8s %8s %8s %8s %8s  us per token\n", "", "mean", "median", "95 %", "worst", "settled");
+  int n_slow = 0, n_peaks = 0;
   for (const Row& row : all) {
     const Figures f = figures_of(times[row.name]);
-    const bool slow = f.most > kGoalUs || f.settled > kGoalUs;
-    n_slow += slow ? 1 : 0;
-    std::printf("%-32s %8.1f %8.1f %8.1f %8.1f%s\n", row.name.c_str(), f.median, f.most, f.worst, f.settled, slow ? "  above 50" : "");
+    const bool slow = f.mean > kGoalUs, peaks = f.most > kGoalUs || f.settled > kGoalUs;
+    n_slow += slow ? 1 : 0, n_peaks += peaks ? 1 : 0;
+    std::printf("%-32s %8.1f %8.1f %8.1f %8.1f %8.1f%s\n", row.name.c_str(), f.mean, f.median, f.most, f.worst, f.settled, slow ? "  above 50" : peaks ? "  peaks above 50" : "");
   }
-  std::printf("%d of %zu kinds above %.0f us at the 95th percentile, or settled\n", n_slow, all.size(), kGoalUs);
+  std::printf("%d of %zu kinds above %.0f us a token; %d at the 95th percentile, or settled\n", n_slow, all.size(), kGoalUs, n_peaks);
 }

@@ -53,11 +53,28 @@ class DeliveryTest(DaemonCase):
         c = self.start({"text": "one two three", "gate": (gate := self.gate())}, "hm</think>Next.")
         s = self.session(c)
         self.prompt(c, s, "Go.")
+        c.until("session/state", state="prefill")
         self.assertEqual(c.call("turn/interrupt", sessionId=s)["turnId"], 1)
         self.open_gate(gate)
         self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
         self.assertEqual(c.call("turn/interrupt", sessionId=s), {})
         self.prompt(c, s, "Next.", id="p2")
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+
+    def test_an_interrupt_does_not_wait_for_a_large_repository_to_be_read(self):
+        for d in range(100):
+            os.mkdir(os.path.join(self.root, f"d{d}"))
+            for f in range(300):
+                with open(os.path.join(self.root, f"d{d}", f"{f}.txt"), "w") as file:
+                    file.write(f"{d} {f}\n")
+        c = self.start("hm</think>Here.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        self.assertEqual(c.call("turn/interrupt", sessionId=s)["turnId"], 1)
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
+        prefix = c.call("repo/prefix", root=self.root)
+        self.assertTrue(prefix["looking"] and not prefix.get("epoch"), "it was read to the end first")
+        self.prompt(c, s, "Again.", id="p2")
         self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
 
     def test_a_waiting_prompt_is_taken_back(self):
@@ -82,6 +99,7 @@ class DeliveryTest(DaemonCase):
         c = self.start({"text": "one two three", "gate": (gate := self.gate())})
         s = self.session(c)
         self.prompt(c, s, "Go.", id="a")
+        c.until("session/state", state="prefill")
         self.assertEqual(c.call("prompt/withdraw", sessionId=s, id="a"), {"turnId": 1})
         self.open_gate(gate)
         self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")

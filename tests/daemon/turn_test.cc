@@ -164,6 +164,21 @@ TEST_F(TurnTest, AFullContextEndsTheTurn) {
   EXPECT_LE(static_cast<std::int64_t>(transcript_.ids.size()), n_context_);
 }
 
+TEST_F(TurnTest, APromptThatCanNeverBeReadIsRefusedWithItsSizeAndNothingIsKeptOfIt) {
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 2000;
+  const std::string text(2500, 'x');
+  const auto first = turn({}, {}, text);
+  EXPECT_EQ(first.reason, "error");
+  EXPECT_THAT(first.message, HasSubstr("read the prompt: "));
+  EXPECT_THAT(first.message, HasSubstr(fmt::format("the context has {}; say less", n_context_)));
+  EXPECT_TRUE(transcript_.ids.empty());
+  EXPECT_EQ(turn({{"hm</think>Done."}}).reason, "end_turn");
+  const auto ids = transcript_.ids;
+  EXPECT_EQ(turn({}, {}, std::string(static_cast<std::size_t>(n_context_), 'x')).reason, "error");
+  EXPECT_EQ(transcript_.ids, ids);
+  EXPECT_EQ(turn({{"hm</think>Still here."}}, {}, "And now?").reason, "end_turn");
+}
+
 // In the middle of its work: the summary is the model's own, without tools, and the repository stays.
 TEST_F(TurnTest, ACrowdedContextIsSummedUpAndTheWorkGoesOn) {
   can_shorten_ = true;
