@@ -1,9 +1,15 @@
 // The permission rules that outlive a session, for clients.
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
 #include <fmt/format.h>
 
+#include "daemon/nearest.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/permissions/judge.h"
 #include "daemon/permissions/rule_store.h"
+#include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "daemon/server.h"
 #include "daemon/wire.h"
@@ -16,6 +22,14 @@ namespace {
 
 tl::unexpected<Error> no(Code code, std::string message) { return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""}); }
 
+// That rules could be for.
+std::string why_no_tool(const std::string& tool) {
+  std::vector<std::string_view> known{"*"};
+  for (const auto& spec : catalogue()) known.push_back(spec.name);
+  if (std::ranges::find(known, tool) != known.end()) return "";
+  return fmt::format("there is no tool {}; do you mean {}? A rule is for one of the model's tools, or * for all", tool, nearest(tool, known));
+}
+
 }  // namespace
 
 asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params) {
@@ -27,12 +41,13 @@ asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params
   } else if (auto typed = from_json<RuleAdd>(params)) {
     request = *typed;
     wrong = why_no_rule(request.rule);
+    if (wrong.empty() && method == RuleAdd::kMethod) wrong = why_no_tool(request.rule.tool);
     if (request.rule.scope != "repository" && request.rule.scope != "user") wrong = "rule.scope must be repository or user";
     if (request.rule.scope == "repository" && request.root.empty()) wrong = "a repository's rule needs its root";
   } else {
     wrong = typed.error();
   }
-  if (!wrong.empty()) co_return no(Code::invalid_params, method + ": " + wrong);
+  if (!wrong.empty()) co_return no(Code::invalid_params, (method == RuleAdd::kMethod ? "add a rule: " : method + ": ") + wrong);
   if (!request.root.empty())
     if (const auto resolved = repository_root(request.root)) request.root = resolved->root;  // one that is gone still has rules
   RuleStore store(options_.state_dir + "/rules");

@@ -113,7 +113,7 @@ Session::~Session() = default;
 asio::awaitable<Reply<>> Session::set_title(std::string title) {
   const auto self = shared_from_this();
   const std::string line = first_line(title);
-  if (line.empty()) co_return tl::unexpected(refusal(protocol::Code::invalid_params, "session/set_title: the title is empty"));
+  if (line.empty()) co_return tl::unexpected(refusal(protocol::Code::invalid_params, fmt::format("name session {}: the title is empty; say in a few words what it is about", info_.session_id)));
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   info_.title = line;
   fact(protocol::SessionUpdated{.title = line});

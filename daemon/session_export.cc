@@ -122,7 +122,7 @@ tl::expected<Exported, std::string> write_export(const std::string& path, const 
   if (text.size() + kChecksumLineBytes > kExportBytesMax) return tl::unexpected(fmt::format("write {}: the session is longer than {} bytes", path, kExportBytesMax));
   text += fmt::format("{}{}\"}}\n", kChecksum, hash_of(text));
   if (const int failed = write_whole(path, text); failed != 0)
-    return tl::unexpected(fmt::format("write {}: {}", path, failed == EEXIST ? "there is such a file already; it is left alone" : std::strerror(failed)));
+    return tl::unexpected(fmt::format("write {}: {}", path, failed == EEXIST ? "there is such a file already, and it is left alone; name another" : failed == ENOENT || failed == ENOTDIR ? "there is no such directory; make it, or name another" : std::strerror(failed)));
   return Exported{text.size(), n};
 }
 
@@ -130,11 +130,11 @@ tl::expected<Export, std::string> read_export(const std::string& path) {
   const auto text = read_whole(path);
   if (!text) return tl::unexpected(text.error());
   const auto damaged = [&](std::string_view why) { return tl::unexpected(fmt::format("read the session in {}: {}", path, why)); };
-  if (!text->starts_with(R"({"format":"lares-session")")) return damaged("it is no export of a session");
-  if (text->size() < kChecksumLineBytes) return damaged("it was cut off");
+  if (!text->starts_with(R"({"format":"lares-session")")) return damaged("it is no export of a session; `lares export -o FILE` writes one");
+  if (text->size() < kChecksumLineBytes) return damaged("it was cut off; copy it again, whole");
   const std::string_view body = std::string_view(*text).substr(0, text->size() - kChecksumLineBytes), end = std::string_view(*text).substr(body.size());
-  if (!end.starts_with(kChecksum) || !body.ends_with('\n')) return damaged("it was cut off: its last line is no checksum");
-  if (end != fmt::format("{}{}\"}}\n", kChecksum, hash_of(body))) return damaged("it is damaged: its checksum is wrong");
+  if (!end.starts_with(kChecksum) || !body.ends_with('\n')) return damaged("it was cut off, for its last line is no checksum; copy it again, whole");
+  if (end != fmt::format("{}{}\"}}\n", kChecksum, hash_of(body))) return damaged("it is damaged, for its checksum is wrong; copy it again from where it was exported");
   Export out;
   std::size_t n_frames = 0;
   std::string_view rest = body;

@@ -77,7 +77,7 @@ asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {
 
 asio::awaitable<Reply<>> Session::set_policy(std::string policy) {
   const auto self = shared_from_this();
-  if (!is_policy(policy)) co_return tl::unexpected(refusal(protocol::Code::invalid_params, "session/policy: the policy must be auto, edits, ask, plan or read-only"));
+  if (!is_policy(policy)) co_return tl::unexpected(refusal(protocol::Code::invalid_params, fmt::format("set the policy of session {} to {}: it is none; there are auto, edits, ask, plan and read-only", info_.session_id, policy)));
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   info_.settings.policy = policy;
   fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});

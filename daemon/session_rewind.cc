@@ -86,7 +86,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   if (turn_ || rewinding_) co_return busy();  // meanwhile
   const auto turns = turn_log_.from(request.turn_id);
-  if (turns.empty()) co_return tl::unexpected(refusal(Code::not_found, fmt::format("{}: it has no such turn now", what), "session/history names them"));
+  if (turns.empty()) co_return tl::unexpected(refusal(Code::not_found, fmt::format("{}: it has no such turn now", what), "`lares log` and session/history show those there are"));
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
   const Rewinding rewinding(*this);
   WayBack way;

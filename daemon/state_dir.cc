@@ -1,6 +1,7 @@
 #include "daemon/state_dir.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -30,6 +31,10 @@ tl::expected<StateDir, std::string> StateDir::open(const std::string& path, cons
   std::error_code ec;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ec);
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed(std::strerror(errno));
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) return failed(std::strerror(errno));
+  if (st.st_uid != ::geteuid()) return failed("it belongs to another user; set LARES_STATE_DIR to a directory of yours");
+  if ((st.st_mode & 077) != 0) return failed("others may look into it, and sessions hold what they saw; chmod 700 it, or set LARES_STATE_DIR to another directory");
   std::filesystem::create_directories(path + "/sessions", ec);
   if (ec) return failed("create sessions: " + ec.message());
   auto lock = FileLock::take(path + "/lock", socket, [](const std::string& theirs) {

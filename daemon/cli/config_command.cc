@@ -148,7 +148,10 @@ int config_command(int argc, const char* const* argv) {
   const Setting* const s = daemon::find_setting(key);
   if (!s) return fail(unknown(key), json), kExitUsage;
   if (get->parsed()) {
-    print_line(json ? protocol::dump(to_json(*s, *settings)) : printable(shown(*s, *settings).value));
+    const Shown v = shown(*s, *settings);
+    if (json) print_line(protocol::dump(to_json(*s, *settings)));
+    else if (v.json.is_null()) fmt::print(stderr, "{} is not set: {}\n", s->key, printable(v.value));  // words, and no value for a script
+    else print_line(printable(v.value));
     return kExitFinished;
   }
   if (settings->path().empty()) return fail(Error{daemon::settings_path().error()}, json);

@@ -19,7 +19,9 @@
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/output.h"
+#include "daemon/cli/screen.h"
 #include "daemon/cli/text.h"
+#include "daemon/cli/wrap.h"
 #include "daemon/nano_directory.h"
 #include "daemon/wire.h"
 #include "engine/gpus.h"
@@ -171,7 +173,7 @@ int doctor_command(int argc, const char* const* argv) {
     const Json all = {{"ok", !bad}, {"findings", lines}};
     print_line(protocol::dump(all));
   } else {
-    for (const Finding& f : found) print_line(fmt::format("{:<5} {:<15} {}", word(f.kind), f.about, printable(f.text)));
+    for (const Finding& f : found) print_line(hanging(fmt::format("{:<5} {:<15} {}", word(f.kind), f.about, printable(f.text)), Terminal::detect(STDOUT_FILENO).width));
   }
   return bad ? kExitError : kExitFinished;
 }

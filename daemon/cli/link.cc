@@ -28,6 +28,7 @@ namespace {
 
 constexpr std::size_t kTypedBytesMax = 1u << 20;
 constexpr std::size_t kKeyBytesMax = 4096;  // at once
+constexpr std::chrono::seconds kGreetedWithin{10};  // a daemon that loads answers at once too; what is silent is none
 
 Error error_of(std::string_view method, const protocol::Error& refused) {
   Error error{refused.message, Error::Kind::refused, static_cast<int>(refused.code)};
@@ -176,11 +177,11 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   state_->read(fresh);
   protocol::Initialize hello;
   hello.client = std::string("lares/") + daemon::kVersion;
-  auto answer = call<protocol::InitializeResult>(hello);
+  auto answer = call<protocol::InitializeResult>(hello, kGreetedWithin);
   if (!answer) {
     disconnect();
     answer.error().message =
-        fmt::format("greet the daemon at {}: {}; if it is of another version, end its process or name another socket with --socket", socket_path, answer.error().message);
+        fmt::format("greet the daemon at {}: {}; if it is of another version or another program, end it, or name another socket with --socket", socket_path, answer.error().message);
   }
   return answer;
 }

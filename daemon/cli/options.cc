@@ -9,6 +9,8 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <span>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -165,6 +167,11 @@ std::string nearest_option(const CLI::App& app, int argc, const char* const* arg
   return "";
 }
 
+void print_error_json(const std::string& message, int code) {
+  const protocol::Json object = {{"type", "error"}, {"message", message}, {"code", code}};
+  fmt::print("{}\n", protocol::dump(object));
+}
+
 }  // namespace
 
 std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
@@ -186,7 +193,10 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
       why = fmt::format("{} is one word too many; what has blanks stands in quotes", printable(extra.front()));
     if (why.empty()) why = printable(e.what());
     if (why.starts_with("The ")) why[0] = 't';
-    fmt::print(stderr, "{0}: {1}; `{0} --help` says what it takes\n", path_of(*at), why);
+    const std::string message = fmt::format("{0}: {1}; `{0} --help` says what it takes", path_of(*at), why);
+    const std::span words(argv, static_cast<std::size_t>(argc));
+    if (std::ranges::find(words, std::string_view("--json")) != words.end()) print_error_json(message, 0);
+    else fmt::print(stderr, "{}\n", message);
     return kExitUsage;
   }
 }
@@ -194,9 +204,7 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
 int fail(const Error& error, bool json) {
   const int status = error.kind == Error::Kind::interrupted ? kExitInterrupted : kExitError;
   if (json) {
-    const daemon::protocol::Json object = {
-        {"type", "error"}, {"message", error.message}, {"code", error.code}};
-    fmt::print("{}\n", daemon::protocol::dump(object));
+    print_error_json(error.message, error.code);
     return status;
   }
   const Terminal terminal = Terminal::detect(STDERR_FILENO);

@@ -16,6 +16,7 @@
 #include "daemon/cli/report.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/start.h"
+#include "daemon/cli/wrap.h"
 
 namespace lares::cli {
 namespace {
@@ -67,7 +68,7 @@ int prefix_command(int argc, const char* const* argv) {
   const auto prefix = link.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = *top, .files = true});
   if (!prefix) return fail(prefix.error(), options.json);
   if (options.json) fmt::print("{}\n", protocol::dump(protocol::to_json(*prefix)));
-  else fmt::print("{}", prefix_text(*prefix, files));
+  else fmt::print("{}", hanging_lines(prefix_text(*prefix, files), Terminal::detect(STDOUT_FILENO).width));
   return kExitFinished;
 }
 

@@ -41,6 +41,7 @@ std::string cell(const std::string& text, int width) {
 }
 
 constexpr std::int64_t kDirectoriesShown = 40;
+constexpr int kFiguresColumns = 30, kTitleColumnsLeast = 24;  // of a session's row, beside its id
 
 // Of a directory, or one file.
 struct Place {
@@ -85,7 +86,7 @@ std::string age(std::int64_t ms) {
 
 std::string status_text(const protocol::ServerStatusResult& s) {
   std::string out;
-  const auto row = [&](const char* name, const std::string& value) { out += fmt::format("{:<9} {}\n", name, printable(value)); };
+  const auto row = [&](const char* name, const std::string& value) { out += fmt::format("{:<10} {}\n", name, printable(value)); };
   row("daemon", fmt::format("{}, process {}, up {}", s.version, s.pid,
                             duration(static_cast<double>(s.uptime_ms) / 1000)));
   row("socket", s.socket);
@@ -137,6 +138,17 @@ std::string sessions_text(const std::vector<protocol::SessionInfo>& sessions, bo
   }
   std::size_t id_width = 7;
   for (const auto& s : sessions) id_width = std::max(id_width, s.session_id.size());
+  const auto cut = [&t](const std::string& row) { return t.width > 0 ? clip(row, t.width, t.utf8 ? "…" : "~") : row; };
+  if (t.width > 0 && t.width < static_cast<int>(id_width) + kFiguresColumns + kTitleColumnsLeast) {  // the title on a line of its own
+    std::string out;
+    for (const auto& s : sessions) {
+      out += t.paint(Style::bold, cut(s.session_id + "  " + (s.closed ? "closed" : s.state))) + "\n";
+      if (!s.title.empty()) out += cut("  " + one_line(s.title)) + "\n";
+      out += cut(fmt::format("  {} ago, {}, {} tokens", age(s.updated_ms), s.n_turns == 1 ? "1 turn" : fmt::format("{} turns", s.n_turns), grouped(s.context_tokens))) + "\n";
+      if (all) out += cut("  " + one_line(s.root)) + "\n";
+    }
+    return out;
+  }
   const auto head =
       fmt::format("{} {:<8} {:>4} {:>5} {:>8} ", cell("session", static_cast<int>(id_width)),
                   "state", "age", "turns", "context");
@@ -148,7 +160,7 @@ std::string sessions_text(const std::vector<protocol::SessionInfo>& sessions, bo
                     grouped(s.context_tokens));
     row += one_line(s.title);
     if (all) row += "  " + one_line(s.root);
-    out += (t.width > 0 ? clip(row, t.width, t.utf8 ? "…" : "~") : row) + "\n";
+    out += cut(row) + "\n";
   }
   return out;
 }

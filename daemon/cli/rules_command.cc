@@ -53,7 +53,9 @@ int rules_command(int argc, const char* const* argv) {
   const auto list = link.call<protocol::RuleListResult>(protocol::RuleList{.root = *top});
   if (!list) return fail(list.error(), daemon.json);
   if (daemon.json) {
-    print_line(protocol::dump(protocol::to_json(*list)));
+    Json all = protocol::to_json(*list);
+    if (!all.contains("rules")) all["rules"] = Json::array();
+    print_line(protocol::dump(all));
     return kExitFinished;
   }
   for (const auto& r : list->rules) fmt::print("{:<10}  {:<5}  {:<18}  {}\n", r.scope, r.verdict, printable(r.tool), printable(r.pattern));

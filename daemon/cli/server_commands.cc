@@ -17,6 +17,7 @@
 #include "daemon/cli/screen.h"
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
+#include "daemon/cli/wrap.h"
 
 namespace lares::cli {
 namespace {
@@ -56,7 +57,7 @@ int status_command(int argc, const char* const* argv) {
     json.update(protocol::to_json(*status));
     print_json(json);
   } else {
-    fmt::print("{}", status_text(*status));
+    fmt::print("{}", hanging_lines(status_text(*status), Terminal::detect(STDOUT_FILENO).width));
   }
   return kExitFinished;
 }

@@ -47,19 +47,6 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   return lines;
 }
 
-// A row of a table, "name   value": what does not fit goes on below the value, where there is room for it.
-std::string hanging(std::string_view row, int width) {
-  if (width <= 0 || columns(row) < width) return std::string(row);
-  constexpr std::size_t kIndentDefault = 4;
-  const std::size_t name = std::min(row.find_first_not_of(' '), row.size()), gap = row.find("  ", name);
-  std::size_t indent = gap == std::string_view::npos ? row.size() : row.find_first_not_of(' ', gap);
-  if (indent > static_cast<std::size_t>(width) / 2 || columns(row.substr(0, indent)) != static_cast<int>(indent)) indent = std::min(kIndentDefault, name);
-  Wrap wrap(std::string(indent, ' '), width);
-  std::string out = wrap.feed(row.substr(indent));
-  out += wrap.end();
-  return out.replace(0, indent, row.substr(0, indent));
-}
-
 }  // namespace
 
 std::string summarise_call(std::string_view tool, const nlohmann::json& arguments,
@@ -317,7 +304,7 @@ void Transcript::diff(const ChangedFile& change, int lines_max) {
 
 void Transcript::note(Style style, std::string_view line) {
   close();
-  screen_.line(screen_.terminal().paint(style, line));
+  screen_.line(screen_.terminal().paint(style, hanging(line, screen_.terminal().width)));
   something_above_ = true;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/cli/wrap.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "daemon/cli/text.h"
@@ -80,6 +81,30 @@ void Wrap::place_word(std::string& out) {
   out += rest;
   column_ += columns(rest);
   word_.clear();
+}
+
+std::string hanging(std::string_view row, int width) {
+  if (width <= 0 || columns(row) < width) return std::string(row);
+  constexpr std::size_t kIndentDefault = 4;
+  const std::size_t name = std::min(row.find_first_not_of(' '), row.size()), gap = row.find("  ", name);
+  std::size_t indent = gap != std::string_view::npos ? row.find_first_not_of(' ', gap) : name > 0 ? name : row.size();
+  if (indent > static_cast<std::size_t>(width) / 2 || columns(row.substr(0, indent)) != static_cast<int>(indent)) indent = std::min(kIndentDefault, name);
+  Wrap wrap(std::string(indent, ' '), width);
+  std::string out = wrap.feed(row.substr(indent));
+  out += wrap.end();
+  return out.replace(0, indent, row.substr(0, indent));
+}
+
+std::string hanging_lines(std::string_view text, int width) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    out += hanging(text.substr(0, end), width);
+    if (end == std::string_view::npos) break;
+    out += '\n';
+    text.remove_prefix(end + 1);
+  }
+  return out;
 }
 
 }  // namespace lares::cli

@@ -129,7 +129,7 @@ class GpuDevice : public Device {
 
 Result<std::unique_ptr<Device>> open_device(int index) {
   const GpuReport report = find_gpus();
-  if (report.gpus.empty()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, report.unused)});
+  if (report.gpus.empty()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}; with device cpu or auto the CPU computes", index, report.unused)});
   if (index < 0 || index >= static_cast<int>(report.gpus.size()))
     return tl::unexpected(Error{Errc::bad_argument, fmt::format("use GPU {}: there are {}, counted from 0", index, report.gpus.size())});
   if (const std::string& why = report.gpus[static_cast<std::size_t>(index)].unused; !why.empty())

@@ -80,12 +80,12 @@ GpuReport find_gpus(const GpuPlaces& places) {
   const Driver driver(places.library);
   if (!driver.loaded()) {
     out.unused = out.expected ? fmt::format("the machine shows an NVIDIA GPU, and its driver's library cannot be loaded ({}); install the driver's user part", driver.why())
-                              : "no NVIDIA driver is installed; the CPU computes";
+                              : "no NVIDIA driver is installed";
     return out;
   }
   int count = 0;
   if (const int code = driver.call("cuInit", 0u); code != kSuccess) {
-    out.unused = code == kNoDevice ? "the driver finds no GPU; the CPU computes" : fmt::format("the driver does not start: {}; `nvidia-smi` may say more", driver.error_text(code));
+    out.unused = code == kNoDevice ? "the driver finds no GPU" : fmt::format("the driver does not start: {}; `nvidia-smi` may say more", driver.error_text(code));
     return out;
   }
   driver.call("cuDriverGetVersion", &out.driver_version);
@@ -93,7 +93,7 @@ GpuReport find_gpus(const GpuPlaces& places) {
   driver.call("cuDeviceGetCount", &count);
   for (int i = 0; i < std::min(count, kGpusListedMax); ++i) out.gpus.push_back(gpu_of(driver, i));
   const bool usable = std::ranges::any_of(out.gpus, [](const Gpu& gpu) { return gpu.unused.empty(); });
-  if (out.gpus.empty()) out.unused = "the driver finds no GPU; the CPU computes";
+  if (out.gpus.empty()) out.unused = "the driver finds no GPU";
   else if (out.driver_version < kDriverVersionMin)
     out.unused = fmt::format("the driver runs {}, and the kernels need CUDA {}.{}; update the driver", out.driver, kDriverVersionMin / 1000, kDriverVersionMin % 1000 / 10);
   else if (!usable) out.unused = "none of them can run the kernels";
@@ -109,7 +109,7 @@ std::vector<std::string> gpu_lines(const GpuReport& report) {
     if (!report.driver.empty()) line += ", driver for " + report.driver;
     lines.push_back(gpu.unused.empty() ? line : line + "; not usable: " + gpu.unused);
   }
-  if (!report.unused.empty()) lines.push_back(report.gpus.empty() ? report.unused : "not used: " + report.unused);
+  if (!report.unused.empty()) lines.push_back(report.gpus.empty() ? report.unused + "; the CPU computes" : "not used: " + report.unused);
   return lines;
 }
 

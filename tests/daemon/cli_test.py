@@ -2,6 +2,7 @@
 wanted. cli_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -230,6 +231,10 @@ class CliTest(CliCase):
         edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "new.txt"), file_text="x\n")
         self.start(THINK + "So." + edit, THINK + "Done.", THINK + "So." + edit, THINK + "Done.")
         self.assertIn("no rules", self.lares("rules")[2])
+        self.assertEqual(json.loads(self.lares("rules", "--json")[1]), {"rules": []})
+        status, out, err = self.lares("rules", "add", "bahs", "*", "allow")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("add a rule: there is no tool bahs; do you mean bash?", err)
         self.assertEqual(self.lares("rules", "add", "str_replace_editor", "*.txt", "deny")[0], 0)
         self.assertEqual(self.lares("rules", "add", "bash", "make *", "allow", "--user")[0], 0)
         self.assertEqual([line.split() for line in self.lares("rules")[1].splitlines()],
@@ -259,6 +264,11 @@ class CliTest(CliCase):
         status, out, _ = self.lares("doctor")
         self.assertEqual(status, 1)
         self.assertRegex(out, r"(?m)^bad +state .*chmod 700 it")
+        self.daemon.stop()
+        self.daemon = None
+        status, out, err = self.lares("rules")
+        self.assertEqual((status, out), (1, ""))
+        self.assertRegex(err, "others may look into it, .*; chmod 700 it")
         os.chmod(os.path.join(self.home, "state"), 0o700)
 
     def test_prefix_says_what_the_model_has_before_it(self):
@@ -392,12 +402,43 @@ class CliTest(CliCase):
         self.assertIn("--temperature", complete("model", "generate", "--te"))
         self.assertEqual(complete("completion", "b"), ["bash"])
 
+    def test_completion_knows_the_sessions(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        self.assertEqual(self.lares("completion", "--sessions"), (0, "", ""))
+        sessions = [json.loads(self.lares("run", "--json", text)[1].splitlines()[-1])["session"] for text in ("First.", "Second.")]
+        self.assertEqual(self.lares("completion", "--sessions")[1], f"{sessions[1]}\tSecond.\n{sessions[0]}\tFirst.\n")
+        script = self.lares("completion", "bash")[1]
+        for words in (["log", "--session", sessions[0][:4]], ["export", sessions[0][:4]]):
+            ask = f'PATH="{os.path.dirname(cli_case.LARES)}:$PATH"\n{script}\nCOMP_WORDS=(lares "$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _lares 2>/dev/null; printf "%s\\n" "${{COMPREPLY[@]}}"'
+            got = subprocess.run(["bash", "-c", ask, "bash", *words], cwd=self.root, env=self.env(), stdout=subprocess.PIPE, timeout=30).stdout.decode().split()
+            self.assertEqual(got, [sessions[0]])
+
+    def test_in_a_narrow_terminal_titles_are_shown_and_words_stay_whole(self):
+        self.start(THINK + "One.")
+        session = json.loads(self.lares("run", "--json", "Make it as it should be.")[1].splitlines()[-1])["session"]
+        for command, wanted, last in (("sessions", f"^{session}  idle\n  Make it as it should be\\.\n", "tokens"),
+                                      ("doctor", "^[a-z]+ +user namespace +[a-z ]+\n      [a-z]", "model +scripted[^\r]*"),
+                                      ("status", "^work +turns .*\n           [a-z0-9]", "shell +[^\r]*")):
+            pid, master = pty.fork()
+            if pid == 0:
+                os.chdir(self.root)
+                os.execve("/bin/sh", ["sh", "-c", f"stty cols 42; exec {cli_case.LARES} {command}"], self.env())
+            self.unseen[master] = b""
+            shown = re.sub(r"\x1b\[[0-9;]*m", "", self.see(master, last + "\r\n")).replace("\r", "")
+            os.close(master)
+            os.waitpid(pid, 0)
+            self.assertLess(max(len(line) for line in shown.splitlines()), 42, shown)
+            self.assertRegex(shown, "(?m)" + wanted)
+
     def test_wrong_command_lines(self):
         for args in (("run",), ("run", " "), ("no-such",), ("fix", "the", "test"), ("run", "--no-such", "x"), ("run", "--steps", "x", "y"), ("run", "fix", "it"),
                      ("--continu",), ("log", "--session", ""), ("run", "x", "--session="), ("model", "logits"), ()):
             status, out, err = self.lares(*args)
             self.assertEqual((status, out), (2, ""), (args, err))
             self.assertRegex(err, r"\A.*`?lares.* (says what it takes|help lists (them|the commands)|stdin)\n\Z", args)
+        status, out, err = self.lares("run", "--json", "--no-such", "x")
+        self.assertEqual((status, err, json.loads(out)["type"]), (2, "", "error"))
+        self.assertIn("there is no --no-such", json.loads(out)["message"])
 
     def test_what_is_misspelt_is_told_what_it_may_have_meant(self):
         self.assertIn("no command is called reveiw; do you mean review?", self.lares("reveiw")[2])

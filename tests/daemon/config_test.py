@@ -36,6 +36,7 @@ class ConfigTest(CliCase):
 
     def test_a_value_comes_from_the_environment_before_the_file_before_the_default(self):
         self.assertEqual(self.shown()["memory"], (None, "default"))
+        self.assertEqual(self.lares("config", "get", "memory"), (0, "", "memory is not set: what is free\n"))
         self.assertEqual(self.lares("config", "set", "memory", "64"), (0, "", "lares: it holds from the next start of the daemon; `lares shutdown` ends one that runs\n"))
         self.assertEqual(self.shown()["memory"], (64, "file"))
         self.variables["LARES_MEMORY"] = "1.5"

@@ -1,0 +1,28 @@
+#include "daemon/cli/wrap.h"
+
+#include <gtest/gtest.h>
+
+namespace lares::cli {
+namespace {
+
+TEST(Hanging, ARowGoesOnBelowItsValue) {
+  EXPECT_EQ(hanging("model     one two three four", 21), "model     one two\n          three four");
+  EXPECT_EQ(hanging("          one two three four", 21), "          one two\n          three four");
+  EXPECT_EQ(hanging("model     one two three four", 0), "model     one two three four");
+  EXPECT_EQ(hanging("model     one", 21), "model     one");
+}
+
+TEST(Hanging, WhereThereIsNoRoomBesideTheNameItGoesOnBelowIt) {
+  EXPECT_EQ(hanging("a very long name  one two three", 20), "a very long name\none two three");
+  EXPECT_EQ(hanging("  a very long name  one two three", 20), "  a very long name\n  one two three");
+}
+
+TEST(Hanging, ALineThatIsNoRowKeepsItsWords) { EXPECT_EQ(hanging("note: the answer went in circles", 20), "note: the answer\nwent in circles"); }
+
+TEST(Hanging, EveryLineOfAText) {
+  EXPECT_EQ(hanging_lines("a  one two three four\n\nb  one\n", 12), "a  one two\n   three\n   four\n\nb  one\n");
+  EXPECT_EQ(hanging_lines("", 12), "");
+}
+
+}  // namespace
+}  // namespace lares::cli
