@@ -7,12 +7,12 @@
 #include <nlohmann/json.hpp>
 
 namespace lares::daemon {
-namespace {
-
 std::string text_at(const nlohmann::json& arguments, const char* key) {
   const auto at = arguments.find(key);
   return at != arguments.end() && at->is_string() ? at->get<std::string>() : "";
 }
+
+namespace {
 
 std::optional<std::string> replaced(std::string text, const std::string& old_str, const std::string& new_str) {
   const std::size_t at = text.find(old_str);

@@ -21,4 +21,6 @@ struct ForeseenEdit {
 // nullopt: no edit, or one of which that is not known: it will fail, or the file is not text, or its kind is another. Reads the file.
 std::optional<ForeseenEdit> foresee(const Tools& tools, const std::string& tool, const nlohmann::json& arguments);
 
+std::string text_at(const nlohmann::json& arguments, const char* key);  // empty where there is none
+
 }  // namespace lares::daemon

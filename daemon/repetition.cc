@@ -45,11 +45,6 @@ namespace {
 
 constexpr std::string_view kTestTool = "test";
 
-std::string text_at(const nlohmann::json& arguments, const char* key) {
-  const auto at = arguments.find(key);
-  return at != arguments.end() && at->is_string() ? at->get<std::string>() : "";
-}
-
 std::string as_text(const nlohmann::json& arguments) {
   return arguments.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

@@ -92,6 +92,7 @@ asio::awaitable<void> McpHttp::post(Exchange& exchange) {
   const HttpRequest& request = exchange.request();
   std::optional<HttpReply> refused;
   auto message = rpc::parse(request.body);
+  exchange.drop_body();
   if (!is_json(request.header("content-type"))) refused = refusal(415, nullptr, rpc::kInvalidRequest, "the body must be application/json");
   else if (!message) refused = refusal(400, nullptr, message.error().code, message.error().message);
   if (refused) co_return co_await exchange.reply(std::move(*refused));

@@ -1,6 +1,6 @@
 """Repairs held-out tasks through the real loop and judges them by real test runs.
 
-  eval.py --bin build/bin [--tasks 200] [--shift 0] [--best-of N] [--floor 60] [--model DIR] [--keep DIR] [--json FILE]
+  eval.py --bin build/bin [--tasks 200] [--shift 0] [--until-tests-pass] [--best-of N] [--floor 60] [--model DIR] [--keep DIR] [--json FILE]
 
 Half of the tasks are known functions under names never seen in training (this measures copying), half are functions never
 seen in training (this measures understanding); the two are reported apart. Exit status 1 when fewer than --floor percent
@@ -72,7 +72,7 @@ def repair(a, R, root, home, seed, best_of=0):
     task = random.Random(R.root).choice(sessions.TASKS).format(f=R.function)
     command = [os.path.join(a.bin, "lares"), "run", "--json", "--seed", str(seed), "--socket", os.path.join(home, "s"), "--state-dir",
                os.path.join(home, "state"), "--model", a.model, "--steps", str(a.steps), "--root", root]
-    command += ["--best-of", str(best_of), "--apply"] if best_of else []
+    command += ["--best-of", str(best_of), "--apply"] if best_of else ["--until-tests-pass"] if a.until_tests_pass else []
     command.append(task)
     begin = time.time()
     p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -113,6 +113,7 @@ def main():
     ap.add_argument("--bin", required=True)
     ap.add_argument("--tasks", type=int, default=200)
     ap.add_argument("--shift", type=int, default=0, help="leave out so many tasks of each half first: others are drawn")
+    ap.add_argument("--until-tests-pass", action="store_true", help="as `lares run` has it: an end without passing tests is no end")
     ap.add_argument("--best-of", type=int, default=0, help="try again so often at once what the first try leaves broken; 2 to 8")
     ap.add_argument("--floor", type=float, default=0.0)
     ap.add_argument("--model", default=os.path.join(here, "checkpoint"))

@@ -154,6 +154,25 @@ TEST_F(TurnTest, AnEditThatBringsSyntaxErrorsIsNotMadeBeforeAnotherIsDrawn) {
   EXPECT_EQ(heard_.of("note")[0].text, kRedrawnBroken);
 }
 
+// What they come to together is not foreseen.
+TEST_F(TurnTest, SeveralEditsOfOneAnswerAreMade) {
+  write("a.txt", "one\n");
+  const auto replace = [&](const char* from, const char* to) { return scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", root_ + "/a.txt"}, {"old_str", from}, {"new_str", to}}); };
+  turn({{"x</think>" + scripted_calls({replace("one", "one"), replace("one", "two")})}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "two\n");
+  EXPECT_TRUE(heard_.of("note").empty());
+}
+
+// It has cost too much to be thrown away: the model reads what the edit came to.
+TEST_F(TurnTest, AnEditBehindALongAnswerIsMade) {
+  write("a.txt", "one\n");
+  std::string thought;
+  for (int i = 0; static_cast<std::int64_t>(thought.size()) <= kEditResampleTokensMax; ++i) thought += fmt::format("thought {}. ", i * i);
+  turn({{thought + edit(root_ + "/a.txt", "one", "one")}, {"x</think>Done."}});
+  EXPECT_TRUE(heard_.of("note").empty());
+  EXPECT_EQ(heard_.of("tool").size(), 1u);
+}
+
 // It may have its reasons: grammars misparse honest code, and what is half done comes first.
 TEST_F(TurnTest, AnEditThatIsInsistedOnRuns) {
   write("a.txt", "one\n"), write("a.py", "x = (1)\n");
