@@ -40,6 +40,7 @@ namespace {
 
 constexpr unsigned kDiskThreads = 2;  // of journals: they must not wait for a repository that is rendered or read back
 constexpr unsigned kTreeThreads = 3;
+constexpr unsigned kToolThreads = 4;  // of all sessions: outline, git, syntax checks
 constexpr std::size_t kBootIdLength = 16;
 constexpr std::chrono::hours kCleanEvery{24};
 
@@ -97,7 +98,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   }
   log.event("start", {{"version", kVersion}, {"socket", socket}, {"state_dir", options.state_dir}, {"model", options.model_directory}});
 
-  asio::thread_pool disk(kDiskThreads), trees(kTreeThreads);
+  asio::thread_pool disk(kDiskThreads), trees(kTreeThreads), tool_threads(kToolThreads);
   EngineHost host(io.get_executor());
   const std::string stores = options.state_dir + "/prefixes";
   const WorktreeRecords records(worktrees_below(options.state_dir));
@@ -112,7 +113,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                                   .keep = [&](const tools::Snapshot& snapshot) { return records.needs(snapshot); }});
   Worktrees worktrees(trees, checkpoints, records);
   McpDoor* told = nullptr;
-  Sessions sessions({.io = io.get_executor(), .disk = &disk, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
+  Sessions sessions({.io = io.get_executor(), .disk = &disk, .tool_threads = &tool_threads, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
                      .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults,
                      .wake = options.wake, .changed = [&] { if (told) told->sessions_changed(); }});
   sessions.load();
@@ -191,7 +192,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   io.run();
   // What still runs on the pools reads the engine, which is destroyed before them.
   host.stop_background();
-  for (asio::thread_pool* pool : {&trees, &disk}) {
+  for (asio::thread_pool* pool : {&trees, &disk, &tool_threads}) {
     pool->stop();
     pool->join();
   }

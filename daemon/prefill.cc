@@ -66,7 +66,11 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
     const auto asked = Clock::now();
     const auto sync = [&] {
       const auto began = Clock::now();
+      const bool first = end == 0;
       end = piece(engine, timeline, shared.get(), ids);
+      if (first) {
+        if (auto room = timeline->expect(total); !room) return std::tuple(engine::Result<std::int64_t>(tl::unexpected(std::move(room.error()))), began - asked, Clock::now() - began);
+      }
       auto done = timeline->sync(ids.first(static_cast<std::size_t>(end)), stop, reports.of(out.n_evaluated, total - end));
       if (done && shared && shared->next_mark(ids, end - 1) == end) shared->offer(timeline->prefix(end));
       return std::tuple(std::move(done), began - asked, Clock::now() - began);

@@ -264,6 +264,7 @@ tools::BuiltinOptions Session::builtin_options() const {
   builtin.sandbox_launcher = world_.sandbox_launcher;
   builtin.no_sandbox = info_.settings.no_sandbox;
   builtin.network_allow = world_.network_allow;
+  builtin.threads = world_.tool_threads;
   builtin.on_network = [log = world_.log, id = info_.session_id](const sandbox::NetworkDecision& d) {
     log->event("network", {{"session", id}, {"host", d.host}, {"port", d.port}, {"allowed", d.allowed}, {"why", d.why}});
   };

@@ -61,6 +61,7 @@ inline constexpr std::string_view kWake = "wake";  // the delivery of such a pro
 struct SessionWorld {
   asio::any_io_executor io;
   asio::thread_pool* disk = nullptr;  // blocking file work
+  asio::thread_pool* tool_threads = nullptr;  // tools::BuiltinOptions::threads
   EngineHost* host = nullptr;
   Residents* residents = nullptr;
   Checkpoints* checkpoints = nullptr;

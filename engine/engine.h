@@ -117,6 +117,12 @@ class Timeline {
   // Returns the number of tokens evaluated.
   virtual Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) = 0;
 
+  // Before a prompt of n_tokens is synced in pieces: room is made for all of it, or refused with the numbers, before any is evaluated.
+  virtual Result<> expect(std::int64_t n_tokens) {
+    (void)n_tokens;
+    return {};
+  }
+
   // Draws the next token from the current logits, restricted to `mask` when it is not null, and appends it. Its own
   // evaluation happens with the next call, so the last token of a turn costs nothing. `mask` allows at least one id.
   virtual Result<Token> next(const Sampling& sampling, const TokenMask* mask) = 0;

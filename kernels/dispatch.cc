@@ -10,11 +10,7 @@ extern const Kernels kAvx512Row;
 
 namespace {
 
-// The place of the device backend: listed, never available in a build without CUDA kernels, so it is never called.
-constexpr Kernels kCudaRow = {.name = "cuda", .available = [] { return false; }};
-
 constexpr const Kernels* kRows[] = {
-    &kCudaRow,
 #ifdef LARES_X86
     &kAvx512Row,
     &kAvx2Row,

@@ -4,14 +4,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
-#include <string>
 #include <thread>
 #include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "kernels/cgroups.h"
 
 namespace lares::kernels {
 namespace {
@@ -26,33 +26,13 @@ void relax() {
 #endif
 }
 
-std::string first_line(const char* path) {
-  char line[128] = "";
-  if (std::FILE* f = std::fopen(path, "re")) {
-    if (!std::fgets(line, sizeof line, f)) line[0] = 0;
-    std::fclose(f);
-  }
-  return line;
-}
-
-// CPUs' worth of quota, rounded up; 0: no limit.
-int cgroup_quota() {
-  long long quota = 0, period = 0;
-  if (std::sscanf(first_line("/sys/fs/cgroup/cpu.max").c_str(), "%lld %lld", &quota, &period) == 2 && period > 0)
-    return static_cast<int>((quota + period - 1) / period);
-  if (std::sscanf(first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").c_str(), "%lld", &quota) == 1 && quota > 0 &&
-      std::sscanf(first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us").c_str(), "%lld", &period) == 1 && period > 0)
-    return static_cast<int>((quota + period - 1) / period);
-  return 0;
-}
-
 }  // namespace
 
 int usable_cpus() {
   int n = static_cast<int>(std::thread::hardware_concurrency());
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
-  if (const int quota = cgroup_quota(); quota > 0) n = std::min(n, quota);
+  if (const int quota = cgroup_cpus(); quota > 0) n = std::min(n, quota);
   return std::max(n, 1);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "tools/tool.h"
 
@@ -30,6 +31,7 @@ struct BuiltinOptions {
   int command_timeout_ms = 300'000;
   std::vector<std::string> network_allow;  // hosts that commands may reach, as the user said: sandbox::Policy::network_allow
   std::function<void(const sandbox::NetworkDecision&)> on_network;  // hears of every attempt to reach one; may be empty
+  boost::asio::thread_pool* threads = nullptr;  // for what blocks, of many sessions; null: each tool that needs one has its own. Outlives the tools
 };
 
 // Why the shell tools are off, or "" when they work; one line for people. The answer is cached per process.

@@ -74,7 +74,7 @@ std::string list_of(const std::vector<std::size_t>& lines) {
 }  // namespace
 
 EditTool::EditTool(const BuiltinOptions& options)
-    : options_(options), spec_{"str_replace_editor", kDescription, kSchema} {}
+    : options_(options), spec_{"str_replace_editor", kDescription, kSchema}, threads_(options.threads) {}
 
 bool EditTool::mutates(const nlohmann::json& args) const {
   return !(args.is_object() && string_of(args, "command") == "view");
@@ -147,11 +147,10 @@ asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
 }
 
 asio::awaitable<std::string> EditTool::syntax_errors(Edited edited) {
-  if (!pool_) pool_ = std::make_unique<asio::thread_pool>(1);
   auto work = [edited = std::move(edited)](const Cancelled& cancelled) -> Result<Outcome> {
     return Outcome{new_syntax_errors(edited.path, edited.before, edited.after, cancelled), true, {}};
   };
-  auto found = co_await off_thread(*pool_, std::move(work));
+  auto found = co_await off_thread(threads_.get(), std::move(work));
   co_return found ? std::move(found->text) : std::string();
 }
 

@@ -9,10 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include <boost/asio/thread_pool.hpp>
-
 #include "tools/builtin.h"
 #include "tools/editor_texts.h"
+#include "tools/off_thread.h"
 #include "tools/rooted_fs.h"
 #include "tools/workspace.h"
 
@@ -94,7 +93,7 @@ class EditTool : public Tool {
   std::optional<std::string> unsaved_;           // in the editor, of the file that the call that runs is about; as the model is shown it
   bool told_of_unsaved_ = false;                 // the model knows who sees what
   std::optional<Edited> edited_;                 // by the call that runs
-  std::unique_ptr<asio::thread_pool> pool_;      // from the first edit on that is worth a look
+  WorkThreads threads_;
 };
 
 }  // namespace lares::tools

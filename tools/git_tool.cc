@@ -85,12 +85,9 @@ std::string command_of(const nlohmann::json& args) {
 
 class GitTool final : public Tool {
  public:
-  explicit GitTool(const BuiltinOptions& options) : root_(options.root) { git_libgit2_init(); }
-  GitTool(const GitTool&) = delete;
-  GitTool& operator=(const GitTool&) = delete;
-  ~GitTool() override {
-    pool_.join();
-    git_libgit2_shutdown();
+  explicit GitTool(const BuiltinOptions& options) : root_(options.root), threads_(options.threads) {
+    static const int library = git_libgit2_init();  // for good: what runs on a thread may outlive the tool
+    (void)library;
   }
 
   const Spec& spec() const override { return kSpec; }
@@ -117,13 +114,13 @@ class GitTool final : public Tool {
       if (!text) return Outcome{.text = std::move(text.error()), .ok = false, .changes = {}};
       return Outcome{.text = std::move(*text), .ok = true, .changes = {}};
     };
-    auto result = co_await off_thread(pool_, std::move(work));
+    auto result = co_await off_thread(threads_.get(), std::move(work));
     co_return result;
   }
 
  private:
   std::string root_;
-  asio::thread_pool pool_{1};
+  WorkThreads threads_;
 };
 
 }  // namespace

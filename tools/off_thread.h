@@ -25,6 +25,21 @@ namespace lares::tools {
 // it has returned.
 using Cancelled = std::atomic<bool>;
 
+// The threads that a tool was given, else one of its own from the first use on.
+class WorkThreads {
+ public:
+  explicit WorkThreads(asio::thread_pool* given) : given_(given) {}
+  asio::thread_pool& get() {
+    if (given_) return *given_;
+    if (!own_) own_ = std::make_unique<asio::thread_pool>(1);
+    return *own_;
+  }
+
+ private:
+  asio::thread_pool* given_;
+  std::unique_ptr<asio::thread_pool> own_;
+};
+
 // `work(const Cancelled&)` returns an Outcome; what it throws becomes an Error. The pool outlives
 // the call.
 template <class Work>

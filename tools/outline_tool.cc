@@ -206,7 +206,7 @@ Outcome outline(const std::string&, const Asked&, const Cancelled&) {
 
 class OutlineTool final : public Tool {
  public:
-  explicit OutlineTool(const BuiltinOptions& options) : root_(options.root) {}
+  explicit OutlineTool(const BuiltinOptions& options) : root_(options.root), threads_(options.threads) {}
 
   const Spec& spec() const override { return kSpec; }
   bool mutates(const nlohmann::json&) const override { return false; }
@@ -238,13 +238,13 @@ class OutlineTool final : public Tool {
     auto work = [root = root_, asked](const Cancelled& cancelled) -> Result<Outcome> {
       return outline(root, asked, cancelled);
     };
-    auto result = co_await off_thread(pool_, std::move(work));
+    auto result = co_await off_thread(threads_.get(), std::move(work));
     co_return result;
   }
 
  private:
   std::string root_;
-  asio::thread_pool pool_{1};
+  WorkThreads threads_;
 };
 
 }  // namespace

@@ -32,6 +32,7 @@ class ChatReader {
     read_format();
     read_logprobs();
     if (const auto n = fields_.whole("n", 1, 1); !n && fields_.any("n")) fields_.refuse("n", "1");
+    if (const WireJson* const bias = fields_.object("logit_bias"); bias && !bias->empty()) fields_.refuse("logit_bias", "empty, for tokens are not weighted");
     out.stream = fields_.flag("stream", false);
     if (const WireJson* const options = fields_.object("stream_options")) {
       Fields inside(*options, "stream_options.");

@@ -63,12 +63,18 @@ bool Fields::flag(std::string_view name, bool otherwise) {
 void read_sampling(Fields& fields, bool thinks, engine::Sampling& sampling) {
   const auto temperature = fields.number("temperature", 0, 2), top_p = fields.number("top_p", 0, 1);
   const auto presence = fields.number("presence_penalty", -2, 2), frequency = fields.number("frequency_penalty", -2, 2);
+  // Beside OpenAI's fields those that other servers of open models take.
+  const auto top_k = fields.whole("top_k", -1, INT32_MAX);  // -1, 0: all
+  const auto min_p = fields.number("min_p", 0, 1), repetition = fields.number("repetition_penalty", 0.01, 100);
   if (const auto seed = fields.whole("seed", INT64_MIN, INT64_MAX)) sampling.seed = static_cast<std::uint64_t>(*seed);
   if (thinks) return;
   if (temperature) sampling.temperature = static_cast<float>(*temperature);
   if (top_p) sampling.top_p = static_cast<float>(*top_p);
   if (presence) sampling.presence_penalty = static_cast<float>(*presence);
   if (frequency) sampling.frequency_penalty = static_cast<float>(*frequency);
+  if (top_k) sampling.top_k = static_cast<int>(std::max<std::int64_t>(0, *top_k));
+  if (min_p) sampling.min_p = static_cast<float>(*min_p);
+  if (repetition) sampling.repetition_penalty = static_cast<float>(*repetition);
 }
 
 std::vector<std::string> read_stop(Fields& fields) {

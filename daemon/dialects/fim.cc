@@ -36,7 +36,8 @@ tl::expected<FimRequest, WireError> read_fim(const WireJson& body, const engine:
   out.infill.stop = read_stop(fields);
   out.infill.echo = fields.flag("echo", false);
   out.infill.n_logprobs = static_cast<int>(fields.whole("logprobs", 0, engine::kLogprobsMax).value_or(-1));
-  fields.whole("n", 1, 1);
+  for (const char* const one : {"n", "best_of"}) fields.whole(one, 1, 1);
+  if (const WireJson* const bias = fields.object("logit_bias"); bias && !bias->empty()) fields.refuse("logit_bias", "empty, for tokens are not weighted");
   out.stream = fields.flag("stream", false);
   if (const WireJson* const options = fields.object("stream_options")) out.with_usage = field_of(*options, "include_usage") && (*options)["include_usage"] == true;
   if (error) return tl::unexpected(*error);

@@ -264,8 +264,6 @@ class MessagesReader {
   void sampling() {
     Conversation& c = out_.conversation;
     read_sampling(fields_, c.thinking, c.sampling);
-    const auto top_k = fields_.whole("top_k", 0, INT32_MAX);
-    if (top_k && !c.thinking) c.sampling.top_k = static_cast<int>(*top_k);
     c.tokens_max = std::min(fields_.whole("max_tokens", 1, INT64_MAX).value_or(kOutputTokensMax), kOutputTokensMax);
     const WireJson* stop = fields_.array("stop_sequences");
     if (!stop) return;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/model/pages.h"
 #include "kernels/indexer.h"
@@ -29,9 +30,13 @@ class Reader {
     }
     return at->get<int>();
   }
-  double number(const char* key, double lowest, double highest, double fallback) {
+  // Without a fallback: what is missing would change the logits, so nothing is assumed.
+  double number(const char* key, double lowest, double highest, std::optional<double> fallback = {}) {
     const auto at = object_.find(key);
-    if (at == object_.end() || at->is_null()) return fallback;
+    if (at == object_.end() || at->is_null()) {
+      if (!fallback) fail(Errc::malformed, fmt::format("{} is missing", key));
+      return fallback.value_or(lowest);
+    }
     if (!at->is_number() || !(at->get<double>() >= lowest && at->get<double>() <= highest)) {
       fail(Errc::unsupported, fmt::format("{} is {:.40}, expected a number from {} to {}", key, at->dump(), lowest, highest));
       return lowest;
@@ -43,6 +48,10 @@ class Reader {
     if (at == object_.end() || at->is_null()) return;
     if (!at->is_string() || at->get_ref<const std::string&>() != expected)
       fail(Errc::unsupported, fmt::format("{} is {:.60}, this engine runs \"{}\"", key, at->dump(), expected));
+  }
+  void not_set(const char* key) {
+    if (const auto at = object_.find(key); at != object_.end() && !at->is_null() && *at != false)
+      fail(Errc::unsupported, fmt::format("{} is {:.60}, which no release of the family has and this engine does not run", key, at->dump()));
   }
   void fail(Errc code, std::string why) {
     if (!error_.message.empty()) return;
@@ -110,7 +119,7 @@ Result<Config> parse_config(const std::string& text, const std::string& path) {
   Config c;
   const auto type = json.find("model_type");
   if (type == json.end() || !type->is_string())
-    return tl::unexpected(Error{Errc::malformed, fmt::format("read {}: model_type is missing", path)});
+    return tl::unexpected(Error{Errc::malformed, fmt::format("read {}: model_type is {}; a checkpoint of this family has \"deepseek_v4\" there", path, type == json.end() ? "missing" : fmt::format("{:.60}", type->dump()))});
   c.model_type = type->get<std::string>();
   if (c.model_type != "deepseek_v4")
     return tl::unexpected(Error{Errc::unsupported, fmt::format("read {}: model_type is \"{:.60}\", this engine runs \"deepseek_v4\"", path,
@@ -137,29 +146,43 @@ Result<Config> parse_config(const std::string& text, const std::string& path) {
   r.whole("n_shared_experts", 1, 1, 1);
   c.num_experts_per_tok = r.whole("num_experts_per_tok", 1, 256);
   c.moe_intermediate_size = r.whole("moe_intermediate_size", 32, 1 << 17);
-  c.num_hash_layers = r.whole("num_hash_layers", 0, 1024, 0);
-  c.routed_scaling_factor = static_cast<float>(r.number("routed_scaling_factor", 0, 1e6, 1));
-  c.swiglu_limit = static_cast<float>(r.number("swiglu_limit", 0, 1e6, 0));
+  c.num_hash_layers = r.whole("num_hash_layers", 0, 1024);
+  c.routed_scaling_factor = static_cast<float>(r.number("routed_scaling_factor", 0, 1e6));
+  c.swiglu_limit = static_cast<float>(r.number("swiglu_limit", 0, 1e6));
   c.num_nextn_predict_layers = r.whole("num_nextn_predict_layers", 0, 64, 0);
   c.max_position_embeddings = r.whole("max_position_embeddings", 1, 1 << 30, 1048576);
-  c.rope_theta = r.number("rope_theta", 1.001, 1e12, 10000);
-  c.compress_rope_theta = r.number("compress_rope_theta", 1.001, 1e12, 160000);
-  c.index_n_heads = r.whole("index_n_heads", 1, 4096, 64);
+  c.rope_theta = r.number("rope_theta", 1.001, 1e12);
+  c.compress_rope_theta = r.number("compress_rope_theta", 1.001, 1e12);
+  c.index_n_heads = r.whole("index_n_heads", 1, 4096);
   c.index_head_dim = r.whole("index_head_dim", 32, kernels::kIndexDimMax, 128);
-  c.index_topk = r.whole("index_topk", 1, 1 << 24, 512);
+  c.index_topk = r.whole("index_topk", 1, 1 << 24);
   if (json.contains("dspark_block_size")) read_dspark(json, c, r);
   if (const auto norm = json.find("norm_topk_prob"); norm != json.end() && *norm != true)
     r.fail(Errc::unsupported, "norm_topk_prob is not true, which no release of the family uses");
-  if (const auto scaling = json.find("rope_scaling"); scaling != json.end() && !scaling->is_null()) {
+  for (const char* const key : {"attention_bias", "tie_word_embeddings"}) r.not_set(key);
+  if (const auto quantisation = json.find("quantization_config"); quantisation != json.end() && quantisation->is_object()) {
+    Reader q(*quantisation, path + " quantization_config");
+    q.text("quant_method", "fp8");
+    q.text("fmt", "e4m3");
+    if (const auto block = quantisation->find("weight_block_size"); block != quantisation->end() && *block != nlohmann::json{128, 128})
+      q.fail(Errc::unsupported, fmt::format("weight_block_size is {:.60}, this engine runs [128,128]", block->dump()));
+    if (!q.error().message.empty()) return tl::unexpected(q.error());
+  }
+  if (const auto experts = json.find("expert_dtype"); experts != json.end() && !experts->is_null() && *experts != "fp4" && *experts != "fp8" && *experts != "bf16")
+    r.fail(Errc::unsupported, fmt::format("expert_dtype is {:.60}, this engine runs \"fp4\", \"fp8\" and \"bf16\"", experts->dump()));
+  if (const auto scaling = json.find("rope_scaling"); scaling == json.end() || scaling->is_null()) {
+    r.fail(Errc::malformed, json.contains("rope_parameters") ? "rope_scaling is missing; rope_parameters, its newer name elsewhere, is not read: take config.json as it was released" : "rope_scaling is missing");
+  } else {
     if (!scaling->is_object()) {
       r.fail(Errc::malformed, "rope_scaling is not an object");
     } else {
       Reader s(*scaling, path + " rope_scaling");
       s.text("type", "yarn");
-      c.rope_factor = s.number("factor", 1, 1e6, 1);
+      s.text("rope_type", "yarn");
+      c.rope_factor = s.number("factor", 1, 1e6);
       c.rope_beta_fast = s.number("beta_fast", 1e-3, 1e6, 32);
       c.rope_beta_slow = s.number("beta_slow", 1e-3, 1e6, 1);
-      c.rope_original_len = s.number("original_max_position_embeddings", 0, 1e12, 0);
+      c.rope_original_len = s.number("original_max_position_embeddings", 0, 1e12);
       if (!s.error().message.empty()) return tl::unexpected(s.error());
     }
   }

@@ -29,7 +29,7 @@ std::span<const Token> Drafter::use(Guess& g, int n) {
   return std::span(g.tokens).first(g.used);
 }
 
-std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n) {
+std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n, bool alone) {
   if (options_.mode == Drafting::off) return {};
   const auto position = static_cast<std::int64_t>(tokens.size());
   copy_ = {position, {}, 0, 0, false};
@@ -48,8 +48,8 @@ std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n) {
   const bool kept_up = block_ && block_->missing(position) <= kFewRows;
   if (kept_up) behind_s_ = 0;
   const bool block_pays = kept_up || (block_ && policy_->worth_catching_up(behind_s_));
-  if (stats_.evaluations % kPlainEvery == 0) return {};
-  if (policy_->probe()) {
+  if (alone && stats_.evaluations % kPlainEvery == 0) return {};
+  if (alone && policy_->probe()) {
     probe_block_ = block_pays && (!probe_block_ || !copy_.open);
     if (probe_block_) return from_block(tokens, std::min(n, kProbeGuesses));
     return use(copy_, std::min(n, kProbeGuesses));

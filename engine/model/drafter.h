@@ -26,12 +26,14 @@ class Drafter {
  public:
   Drafter(const Weights& weights, Forward& forward, const DraftOptions& options, const SequenceMemoryRef& memory = nullptr);
 
-  // Guesses at what follows `tokens`, of which the last waits to be evaluated; at most `n`. Valid until the next call.
-  std::span<const Token> guess(std::span<const Token> tokens, int n);
+  // Guesses at what follows `tokens`, of which the last waits to be evaluated; at most `n`. Valid until the next call. In company, with other
+  // sequences' tokens, nothing is tried out for the sake of measuring, for nobody knows there what a guess costs.
+  std::span<const Token> guess(std::span<const Token> tokens, int n, bool alone = true);
   // As BlockDrafter's.
   void saw(int layer, std::int64_t position, int n, const float* streams);
   // So long did evaluating the waiting token and n guesses take.
   void took(int n, std::chrono::duration<double> time);
+  void evaluated_in_company() { ++stats_.evaluations; }
   void drawn(std::int64_t position, Token token);
   // Only the first `size` tokens stay as they were.
   void drop_to(std::int64_t size);

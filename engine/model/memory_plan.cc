@@ -4,7 +4,10 @@
 
 #include <algorithm>
 
+#include "engine/model/copy_index.h"
 #include "engine/model/repack.h"
+#include "engine/model/sampler.h"
+#include "engine/model/size_text.h"
 #include "engine/model/state.h"
 #include "engine/model/timeline.h"
 #include "kernels/tiles.h"
@@ -19,8 +22,6 @@ std::uint64_t bytes_of(const Checkpoint& checkpoint, bool routed, std::string_vi
   return bytes;
 }
 
-double gb(std::uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
-
 }  // namespace
 
 MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_context, int chunk) {
@@ -33,11 +34,15 @@ MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_cont
     needs.experts_min = std::max(needs.experts_min, bytes_of(checkpoint, true, fmt::format("layers.{}.", i)));
   needs.tiles = repacked_bytes(weights);
   needs.sequence = State::bytes(weights, exact, n_context, chunk) + kSnapshotBytesMax;
-  needs.sequence_min = State::bytes(weights, exact, chunk, chunk);
+  // A chunk, its snapshot, the logits of a draw with guesses, and what draft blocks keep (Drafter::missing_bytes).
+  const std::uint64_t streams = sizeof(float) * static_cast<std::uint64_t>(c.hc_mult) * static_cast<std::uint64_t>(c.hidden_size);
+  needs.sequence_min = State::bytes(weights, exact, chunk, chunk) + State::bytes(weights, exact, 0, 0) +
+                       sizeof(float) * static_cast<std::uint64_t>(kDraftMax + 1) * static_cast<std::uint64_t>(c.vocab_size) + 3 * streams * static_cast<std::uint64_t>(c.sliding_window) +
+                       Sampler::bytes_for(static_cast<std::size_t>(c.vocab_size)) + static_cast<std::uint64_t>(chunk) * sizeof(Token) + CopyIndex::bytes_for(chunk);
   // The widest buffers of forward.h: queries and outputs of the heads, and the rows of every expert a token is sent to.
   const std::uint64_t D = kernels::packed_width(c.hidden_size), I = kernels::packed_width(c.moe_intermediate_size), k = c.num_experts_per_tok + 1,
                       heads = static_cast<std::uint64_t>(c.num_attention_heads) * c.head_dim;
-  needs.work = sizeof(float) * (static_cast<std::uint64_t>(chunk) * (3 * c.hc_mult * D + 3 * heads + k * (2 * D + 3 * I)) + c.vocab_size);
+  needs.work = sizeof(float) * (static_cast<std::uint64_t>(chunk) * (3 * c.hc_mult * D + 3 * heads + k * (2 * D + 3 * I)) + static_cast<std::uint64_t>(kHeadRows) * static_cast<std::uint64_t>(c.vocab_size));
   return needs;
 }
 
@@ -46,9 +51,9 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, std::uint64_t limit, st
   const std::uint64_t always = needs.dense + needs.work, sequence = std::min(needs.sequence, limit / 4);
   const std::uint64_t least = always + needs.experts_min + needs.sequence_min;
   if (least > limit)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {}: it takes {:.2f} GB of memory at least ({:.2f} that every token needs, {:.2f} for one layer's "
-                                                             "experts, {:.2f} for a short sequence), and {:.2f} GB are there; free some, raise the limit where one was given, or take a machine with more",
-                                                             directory, gb(least), gb(always), gb(needs.experts_min), gb(needs.sequence_min), gb(limit))});
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {}: it takes {} of memory at least ({} that every token needs, {} for one layer's "
+                                                             "experts, {} for a short sequence), and {} are there; free some, raise the limit where one was given, or take a machine with more",
+                                                             directory, size_text(least), size_text(always), size_text(needs.experts_min), size_text(needs.sequence_min), size_text(limit))});
   MemoryPlan plan;
   const std::uint64_t left = limit - always;
   if (needs.experts + sequence <= left) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "engine/model/available_memory.h"
+#include "engine/model/size_text.h"
 
 namespace lares::engine {
 
@@ -45,6 +46,7 @@ void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, Sequenc
       continue;
     }
     if (what == Give::cells && now - e.used < evict_idle_) continue;
+    if (e.holder->in_company) continue;
     const std::unique_lock busy(e.holder->busy, std::try_to_lock);
     if (!busy || !e.holder->give_back(what)) continue;
     if (what == Give::rings) ++parked_;
@@ -60,12 +62,11 @@ Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self, con
   if (bytes_max_ > 0) ::malloc_trim(0);  // what was given back is for the weights' pages, if not for this
   if (fits(more)) return {};
   ++refused_;
-  const auto gb = [](std::uint64_t n) { return static_cast<double>(n) / 1e9; };
   if (bytes_max_ == 0)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: its caches take {:.2f} GB more and {:.2f} GB are available; free some, or shorten the prompt", what,
-                                                             gb(more), gb(available_bytes()))});
-  return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: it takes {:.3f} GB more, and of the {:.3f} GB that sequences may take {:.3f} are held by {} of them and what they "
-                                                           "share; end some, raise the memory limit, or shorten the prompt", what, gb(more), gb(bytes_max_), gb(held_),
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: its caches take {} more and {} are available; free some, or shorten the prompt", what,
+                                                             size_text(more), size_text(available_bytes()))});
+  return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: it takes {} more, and of the {} that sequences may take {} are held by {} of them and what they "
+                                                           "share; end some, raise the memory limit, or shorten the prompt", what, size_text(more), size_text(bytes_max_), size_text(held_),
                                                            holders_.size())});
 }
 

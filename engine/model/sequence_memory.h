@@ -29,6 +29,7 @@ class SequenceHolder {
   virtual ~SequenceHolder() = default;
   virtual bool give_back(Give what) = 0;  // false: it has nothing of that kind
   mutable std::mutex busy;
+  std::atomic<bool> in_company = false;  // `busy` is held by who evaluates several together, and may not be tried by that thread again
 };
 
 class SequenceMemory {

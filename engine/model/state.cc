@@ -118,10 +118,6 @@ std::uint64_t State::missing_bytes(std::int64_t n_tokens) const {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, wanted - pages_->n_pages())) * layout.bytes;
 }
 
-std::uint64_t State::opening_bytes(std::int64_t n) const {
-  return pages_->missing_bytes(size_, n) + (made_ ? 0 : bytes(weights_, exact_, 0, chunk_max_));
-}
-
 template <class Window, class Raw>
 void State::each_row(std::int64_t position, Window window, Raw raw) {
   const std::int64_t n = weights_.checkpoint.config().sliding_window;

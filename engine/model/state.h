@@ -91,11 +91,8 @@ class State {
   static std::uint64_t bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max);
   // Of the pages that `n_tokens` take and the state does not have.
   std::uint64_t missing_bytes(std::int64_t n_tokens) const;
-  // What open(size(), n) takes: pages, those that others hold too, and rings that are not there.
-  std::uint64_t opening_bytes(std::int64_t n) const;
 
   std::int64_t size() const { return size_; }
-  int chunk_max() const { return chunk_max_; }
   LayerState& layer(int i) { return layers_[i]; }
   Pages& pages() { return *pages_; }
   // Tokens [position, position + n) may be written from now on: Pages::open(), and the rings are there.

@@ -8,7 +8,6 @@
 #include <optional>
 #include <utility>
 
-
 namespace lares::engine {
 
 ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts,
@@ -97,7 +96,8 @@ PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
   const auto kept = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position == n_tokens; });
   FrontierRef frontier;
   if (kept != snapshots_.end()) frontier = *kept;
-  else if (n_tokens == state_.size()) frontier = parked_ ? parked_ : shared(state_.frontier(n_tokens), memory_);
+  else if (parked_ && n_tokens == state_.size()) frontier = parked_;
+  else if (!parked_ && state_.can_drop_to(n_tokens)) frontier = shared(state_.frontier(n_tokens), memory_);  // guesses may stand behind it
   else return nullptr;
   std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
   CopyIndex index = drafter_.copy_index(tokens);
@@ -151,11 +151,11 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const st
 
 // The one token that waits, with guesses after it. They end at the next place for a snapshot at the latest, and leave room for a
 // token to draw after them.
-std::vector<Token> ModelTimeline::waiting() {
+std::vector<Token> ModelTimeline::waiting(bool alone) {
   const auto size = static_cast<std::int64_t>(tokens_.size());
   const std::int64_t room = std::min({std::int64_t{kDraftMax}, std::int64_t{chunk_} - 1, n_context_ - size - 1,
                                       kSnapshotEvery - 1 - state_.size() % kSnapshotEvery});
-  const auto guesses = drafter_.guess(tokens_, static_cast<int>(room));
+  const auto guesses = drafter_.guess(tokens_, static_cast<int>(room), alone);
   std::vector<Token> out{tokens_.back()};
   out.insert(out.end(), guesses.begin(), guesses.end());
   ahead_.assign(guesses.rbegin(), guesses.rend());
@@ -175,10 +175,12 @@ void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines)
     promised += more;
     t->planned_ = std::ssize(t->tokens_);
     t->begin();
+    t->in_company = true;
     locks.push_back(std::move(lock));
     ready.push_back(t);
   }
   evaluate_waiting(ready);
+  for (ModelTimeline* const t : ready) t->in_company = false;
 }
 
 void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) {
@@ -193,7 +195,7 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
   for (ModelTimeline* const t : timelines) {
     const auto size = static_cast<std::int64_t>(t->tokens_.size());
     if (t->state_.size() + 1 != size || size >= t->n_context_) continue;
-    const std::vector<Token> more = t->waiting();
+    const std::vector<Token> more = t->waiting(timelines.size() == 1);
     t->before_evaluating();
     all.push_back({t, t->state_.size(), static_cast<int>(tokens.size()), static_cast<int>(more.size())});
     sequences.push_back({&t->state_, all.back().n});
@@ -215,10 +217,19 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
     all.front().of->drafter_.took(all.front().n - 1, std::chrono::steady_clock::now() - began);  // in company nobody knows what a guess costs
     return;
   }
-  std::vector<float> logits(tokens.size() * vocab);
-  forward.head(streams, static_cast<int>(tokens.size()), logits.data());
-  for (const One& one : all)
-    std::copy_n(logits.data() + static_cast<std::size_t>(one.begin) * vocab, static_cast<std::size_t>(one.n) * vocab, one.of->logits_.begin());
+  for (const One& one : all) one.of->drafter_.evaluated_in_company();
+  const int n_tokens = static_cast<int>(tokens.size());
+  std::vector<float> logits(static_cast<std::size_t>(std::min(n_tokens, kHeadRows)) * vocab);
+  for (int from = 0; from < n_tokens; from += kHeadRows) {
+    const int to = std::min(n_tokens, from + kHeadRows);
+    forward.head(streams + static_cast<std::size_t>(from) * width, to - from, logits.data());
+    for (const One& one : all) {
+      const int begin = std::max(from, one.begin), end = std::min(to, one.begin + one.n);
+      if (begin >= end) continue;
+      std::copy_n(logits.data() + static_cast<std::size_t>(begin - from) * vocab, static_cast<std::size_t>(end - begin) * vocab,
+                  one.of->logits_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(begin - one.begin) * vocab));
+    }
+  }
 }
 
 void ModelTimeline::drop_ahead() {
@@ -311,6 +322,15 @@ void ModelTimeline::go_back(std::int64_t position) {
   tokens_.resize(static_cast<std::size_t>(state_.size()));
   drafter_.drop_to(state_.size());
   if (origin_ && state_.size() < std::ssize(origin_->tokens())) origin_ = nullptr;  // what comes now may be other tokens
+}
+
+// As if all that is there were its beginning: whatever is not takes more, which sync() asks for.
+Result<> ModelTimeline::expect(std::int64_t n_tokens) {
+  const std::lock_guard lock(busy);
+  memory_->used(this);
+  const std::int64_t from = to_go_on_from(std::min(std::ssize(tokens()), n_tokens - 1));
+  if (n_tokens <= from) return {};
+  return make_room(missing_bytes(from, n_tokens, 1), fmt::format("evaluate a prompt of {} tokens", n_tokens));
 }
 
 Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) {

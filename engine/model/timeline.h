@@ -15,6 +15,7 @@ namespace lares::engine {
 inline constexpr int kChunk = 1024;                             // tokens evaluated at a time: so many that most experts see several
 inline constexpr std::size_t kSnapshotsMax = 64;
 inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
+inline constexpr int kHeadRows = 32;                             // of several sequences, whose logits are computed at once
 inline constexpr std::uint64_t kRoomChecked = 64u << 20;        // bytes of caches, from which on a prompt asks whether they are there
 
 // Where sequences may take so much memory and no more, one that waits may be asked for what it has. It then goes on as if it had not been,
@@ -29,6 +30,7 @@ class ModelTimeline : public Timeline, private SequenceHolder {
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
+  Result<> expect(std::int64_t n_tokens) override;
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
   Logprobs logprobs(int n) const override;
   DraftStats drafts() const override { return drafter_.stats(); }
@@ -45,7 +47,7 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   bool give_back(Give what) override;
   static void evaluate_waiting(std::span<ModelTimeline* const> timelines);
   bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on = {});
-  std::vector<Token> waiting();
+  std::vector<Token> waiting(bool alone);
   void before_evaluating();
   void after_evaluating(std::int64_t position, int n_rows);
   bool has_row(std::int64_t position) const { return position >= rows_begin_ && position < rows_end_; }

@@ -25,7 +25,7 @@ import check
 import sessions
 import skeletons
 
-TURN_SECONDS = 120
+TURN_SECONDS = 300
 OUTCOMES = ("repaired", "no edit", "wrong file", "wrong line", "wrong replacement", "turn limit", "malformed", "error")
 
 

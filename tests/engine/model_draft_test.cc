@@ -335,6 +335,69 @@ TEST(Drafts, SurviveForksAndBytes) {
   }
 }
 
+// A fork of all that was evaluated needs no snapshot, also where guesses stand behind it.
+TEST(Drafts, LeaveTheEndOfTheTextAPrefix) {
+  Model m(golden_directory("micro-flash"));
+  const DraftOptions options{.mode = Drafting::always, .block = false};
+  TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);
+  narrow[1] = 31;
+  auto t = m.timeline(options);
+  auto prompt = text(200, m.vocab(), 4);
+  for (const Token token : {66, 67, 68, 66, 67, 68, 66}) prompt.push_back(token);
+  ASSERT_TRUE(t.sync(prompt, {}, {}));
+  int n_all = 0;
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(t.next({.temperature = 0.4f, .seed = 5}, &narrow));
+    const auto size = std::ssize(t.tokens());
+    const PrefixRef all = t.prefix(size), but_one = t.prefix(size - 1);
+    EXPECT_TRUE(all || but_one) << i;
+    n_all += all != nullptr;
+    const PrefixRef& end = all ? all : but_one;
+    if (!end || i % 10 != 0) continue;
+    auto fork = ModelTimeline(*m.weights, m.forward, 4096, 128, options, std::static_pointer_cast<const ModelPrefix>(end));
+    std::vector<Token> tokens(end->tokens().begin(), end->tokens().end());
+    tokens.push_back(69);
+    ASSERT_EQ(fork.sync(tokens, {}, {}).value(), 1);
+    auto whole = m.timeline(options);
+    ASSERT_TRUE(whole.sync(tokens, {}, {}));
+    EXPECT_TRUE(std::ranges::equal(fork.logits(), whole.logits())) << i;
+  }
+  EXPECT_GT(n_all, 5);  // after guesses that were right
+}
+
+// Among others nobody knows what a guess costs: none is made to find out, and what was evaluated there counts.
+TEST(Drafts, AreNotTriedOutInCompany) {
+  Model m(golden_directory("micro-flash"));
+  const auto policy = std::make_shared<DraftPolicy>();
+  policy->evaluated(1, 1);
+  for (int i = 0; i < 8; ++i) policy->evaluated(3, 100), policy->evaluated(7, 100), policy->evaluated(15, 100);
+  const DraftOptions options{.mode = Drafting::automatic, .block = false, .policy = policy};
+  TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);
+  narrow[1] = 31;
+  auto prompt = text(60, m.vocab(), 4);
+  const auto again = prompt;
+  prompt.insert(prompt.end(), again.begin(), again.end());
+  auto a = m.timeline(options), b = m.timeline(options);
+  for (ModelTimeline* t : {&a, &b}) {
+    ASSERT_TRUE(t->sync(prompt, {}, {}));
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(t->next({.temperature = 0.4f, .seed = 5}, &narrow));  // it repeats itself then
+    t->sync(std::vector<Token>(t->tokens().begin(), t->tokens().end()), {}, {}).value();
+    ASSERT_TRUE(t->next({.temperature = 0.4f, .seed = 5}, &narrow));
+  }
+  for (int i = 0; i < kProbeEvery; ++i) policy->evaluated(1, 1);
+  const auto drafted = [&] { return a.drafts().copy.drafted + b.drafts().copy.drafted; };
+  const auto before_all = drafted();
+  ModelTimeline* const both[] = {&a, &b};
+  for (int i = 0; i < 20; ++i) {
+    const auto before = a.drafts().evaluations;
+    ModelTimeline::evaluate_together(both);
+    EXPECT_EQ(a.drafts().evaluations, before + 1);
+    for (ModelTimeline* t : both) ASSERT_TRUE(t->next({.temperature = 0.4f, .seed = 5}, &narrow));
+  }
+  EXPECT_EQ(drafted(), before_all);
+  EXPECT_TRUE(policy->probe());
+}
+
 TEST(DraftPolicy, GuessesAsLongAsItPays) {
   const auto plan = [](double a_token_more, double chance, double guess, DraftPolicy::Cost cost = DraftPolicy::Cost::each) {
     DraftPolicy p;

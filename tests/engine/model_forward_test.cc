@@ -82,7 +82,9 @@ TEST_P(ModelForward, ReleasedLayersEqualTheReference) {
     const auto equal = std::count(errors.begin(), errors.end(), 0.0);
     std::printf("  %s layer %zu (%s): %ld of %zu rows bit-equal, median %.1e, worst %.1e\n", GetParam(), layer, c.kind(static_cast<int>(layer)),
                 static_cast<long>(equal), errors.size(), median(errors), worst(errors));
-    EXPECT_LE(median(errors), 3e-2) << "layer " << layer;
+    // Most rows are the reference's to the bit (74 % at least); where another order of a sum tips a rounding, a row is off by one step of it.
+    EXPECT_EQ(median(errors), 0.0) << "layer " << layer;
+    EXPECT_GE(equal * 10, static_cast<long>(errors.size()) * 6) << "layer " << layer;
     EXPECT_LE(worst(errors), 0.2) << "layer " << layer;
   }
 }

@@ -362,7 +362,42 @@ TEST(Memory, TooLittleIsRefusedInOneLineWithTheNumbers) {
   const auto engine = load({.directory = kNano, .memory = 1'000'000}, {});
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().code, Errc::no_memory);
-  EXPECT_THAT(engine.error().message, testing::AllOf(HasSubstr("load " + kNano), HasSubstr("0.00 GB are there"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(engine.error().message, testing::AllOf(HasSubstr("load " + kNano), HasSubstr("1.0 MB are there"), Not(HasSubstr("\n"))));
+}
+
+// What the arithmetic lets in can answer.
+TEST(Memory, AtTheLeastThatIsLetInAShortPromptIsAnswered) {
+  const auto weights = load_weights(kNano, {});
+  ASSERT_TRUE(weights);
+  const auto needs = memory_needs(**weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const std::uint64_t least = needs.dense + needs.work + needs.experts_min + needs.sequence_min;
+  EXPECT_FALSE(load({.directory = kNano, .n_threads = 2, .memory = least - 1}, {}));
+  const auto engine = load({.directory = kNano, .n_threads = 2, .memory = least}, {});
+  ASSERT_TRUE(engine) << engine.error().message;
+  auto timeline = (*engine)->timeline();
+  const auto synced = timeline->sync(std::vector<Token>{11, 12, 13}, {}, {});
+  ASSERT_TRUE(synced) << synced.error().message;
+  for (int i = 0; i < 30; ++i) {
+    const auto token = timeline->next({.seed = 3}, nullptr);
+    ASSERT_TRUE(token) << i << ": " << token.error().message;
+  }
+}
+
+// A prompt that is synced in pieces is refused before the first of them.
+TEST(Memory, APromptThatHasNoRoomIsRefusedBeforeItIsBegun) {
+  const auto weights = load_weights(kNano, {});
+  ASSERT_TRUE(weights);
+  const auto needs = memory_needs(**weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const auto engine = load({.directory = kNano, .n_threads = 2, .memory = needs.dense + needs.work + needs.experts_min + needs.sequence_min + 2'000'000}, {});
+  ASSERT_TRUE(engine);
+  auto timeline = (*engine)->timeline();
+  EXPECT_TRUE(timeline->expect(500));
+  const auto room = timeline->expect(900'000);
+  ASSERT_FALSE(room);
+  EXPECT_EQ(room.error().code, Errc::no_memory);
+  EXPECT_THAT(room.error().message, HasSubstr("evaluate a prompt of 900000 tokens: it takes "));
+  EXPECT_TRUE(timeline->tokens().empty());
+  EXPECT_TRUE(timeline->sync(std::vector<Token>{11, 12, 13}, {}, {}));
 }
 
 TEST(Memory, ThePlanFollowsFromTheNumbers) {

@@ -137,7 +137,18 @@ TEST(ThreadPool, EveryItemOnce) {
       for (int i = 0; i < n; ++i) ASSERT_EQ(seen[i], 1) << "threads " << threads << ", item " << i << " of " << n;
     }
   }
-  EXPECT_GE(usable_cpus(), 1);
+}
+
+TEST(ThreadPool, AsManyThreadsAsItMayRunOn) {
+  cpu_set_t before, one;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+  EXPECT_LE(usable_cpus(), CPU_COUNT(&before));
+  CPU_ZERO(&one);
+  for (int cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
+  EXPECT_EQ(usable_cpus(), 1);
+  ::sched_setaffinity(0, sizeof before, &before);
 }
 
 TEST(Dispatch, BestRunsHereAndCpuAlways) {

@@ -3,7 +3,7 @@
 
   compare.py LARES [--seeds 1,2,3] [--tokens 300]
 
-For each seed, with MTP and with DSpark, and for the first one in every format that the loader takes: a checkpoint whose layer pattern, head counts, window, top-k and experts are drawn from the seed; `lares model
+For each seed, with MTP and with DSpark, and for the first one in every format that the loader takes: a checkpoint whose layer pattern, compression ratios, streams, head counts, window, top-k and experts are drawn from the seed; `lares model
 logits --mode exact` with its logits, MTP logits and residual streams against the reference (relative L2 per position); then the
 same with other chunks and thread counts, which must give the same bytes. DSpark's drafts are compared after several lengths of text.
 """
@@ -24,18 +24,18 @@ except ImportError:
 import make_checkpoint
 from v4_reference import V4Reference, read_safetensors
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 
 
 def shape(r):
     """A preset with the variation the release's configs have among them, and more."""
     heads, groups = r.choice(((4, 2), (8, 4), (4, 1), (8, 2)))
-    ratios = [r.choice((0, 4, 128)) for _ in range(r.randint(3, 5))] + [0]
+    ratios = [r.choice((0, 4, 128, 4, 128, 8, 24)) for _ in range(r.randint(3, 5))] + [0]
     return dict(vocab_size=r.choice((384, 512, 640)), hidden_size=256, num_hidden_layers=len(ratios) - 1, compress_ratios=ratios,
                 num_attention_heads=heads, head_dim=r.choice((128, 192)), q_lora_rank=r.choice((128, 256)), o_groups=groups, o_lora_rank=128,
                 index_n_heads=r.choice((16, 32)), index_topk=r.choice((8, 16, 24)), n_routed_experts=r.choice((4, 8)),
                 num_experts_per_tok=r.choice((1, 2, 3)), moe_intermediate_size=128, num_hash_layers=r.choice((0, 1, 2)),
-                routed_scaling_factor=r.choice((1.5, 2.5)))
+                routed_scaling_factor=r.choice((1.5, 2.5)), sliding_window=r.choice((16, 50, 128, 200)), hc_mult=r.choice((2, 4, 1, 3)))
 
 
 def floats(tensors, name):

@@ -90,6 +90,11 @@ TEST(ChatRequest, ReasoningIsSampledAsItWasTrained) {
   EXPECT_EQ(other.conversation.sampling.temperature, 0.0f);
   EXPECT_EQ(other.conversation.sampling.top_p, 0.5f);
   EXPECT_EQ(other.conversation.sampling.presence_penalty, 1.0f);
+  const ChatRequest more = read(with(R"("top_k": 40, "min_p": 0.05, "repetition_penalty": 1.1, "thinking": {"type": "disabled"})").c_str());
+  EXPECT_EQ(more.conversation.sampling.top_k, 40);
+  EXPECT_EQ(more.conversation.sampling.min_p, 0.05f);
+  EXPECT_EQ(more.conversation.sampling.repetition_penalty, 1.1f);
+  EXPECT_EQ(read(with(R"("top_k": -1, "thinking": {"type": "disabled"})").c_str()).conversation.sampling.top_k, 0);
 }
 
 TEST(ChatRequest, ToolsAndHowTheyAreCalled) {
@@ -144,7 +149,7 @@ TEST(ChatRequest, WhatIsWrongIsNamed) {
                                         std::pair(std::string(R"({"messages": [{"role": "tool", "content": "x"}]})"), "messages[0].tool_call_id"),
                                         std::pair(std::string(R"({"messages": [{"role": "assistant", "tool_calls": [{}]}]})"), "messages[0].tool_calls[0]"),
                                         std::pair(with(R"("max_tokens": 0)"), "max_tokens"), std::pair(with(R"("max_tokens": 393217)"), "max_tokens"),
-                                        std::pair(with(R"("temperature": 3)"), "temperature"), std::pair(with(R"("top_p": "x")"), "top_p"), std::pair(with(R"("n": 2)"), "n"),
+                                        std::pair(with(R"("temperature": 3)"), "temperature"), std::pair(with(R"("top_p": "x")"), "top_p"), std::pair(with(R"("n": 2)"), "n"), std::pair(with(R"("top_k": -5)"), "top_k"), std::pair(with(R"("min_p": 5)"), "min_p"), std::pair(with(R"("logit_bias": {"5": 1})"), "logit_bias"),
                                         std::pair(with(R"("stop": [1])"), "stop"), std::pair(with(R"("stream": 1)"), "stream"), std::pair(with(R"("stream_options": 1)"), "stream_options"),
                                         std::pair(with(R"("tools": [{"type": "function"}])"), "tools[0]"), std::pair(with(R"("tool_choice": "maybe")"), "tool_choice"),
                                         std::pair(with(R"("reasoning_effort": "huge")"), "reasoning_effort"), std::pair(with(R"("thinking": {"type": "x"})"), "thinking.type"),
