@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/text/python_json.h"
 #include "engine/text/schema_compile.h"
 #include "engine/text/schema_ways.h"
 
@@ -123,12 +124,6 @@ class Finisher {
       out += c;
     }
     return out + '$';
-  }
-
-  static std::string shown(const std::string& text) {  // in a message
-    constexpr std::size_t kShownMax = 40;
-    const bool whole = text.size() <= kShownMax;
-    return nlohmann::json(text.substr(0, kShownMax)).dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::ignore) + (whole ? "" : "...");
   }
 
   NodeId add(SchemaNode node, const std::string& path) {
