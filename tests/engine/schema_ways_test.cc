@@ -103,7 +103,7 @@ TEST(SchemaWays, EveryAlternativeOfManyCanBeWritten) {
 
 const std::vector<std::string> kTokens = {"{\"", "\":",      "\":\"", "{\"k\":\"a",  "\"}", "x\"}", "\",\"",      ":[",
                                           "[1",  "],",       "}]",    "\"}}",        "12",  "ab",   "\"a",        "ull",
-                                          "k\"", ",\"kk\":", "}}",    "{\"k\": \"a", "1]",  "b\"",  "[{\"k\":{\""};
+                                          "k\"", ",\"kk\":", "}}",    "{\"k\": \"a", "1]",  "b\"",  "[{\"k\":{\"", ":\"a50", ":\" z41b\"}"};
 
 TEST(SchemaWays, WhatAMaskAllowsOfManyIsTaken) {
   const Bytes t(kTokens);
@@ -143,7 +143,10 @@ TEST(SchemaWays, OfGeneratedSchemasEveryDocumentCanBeWrittenAndNothingElse) {
   std::size_t n_most = 0, n_documents = 0;
   for (unsigned seed = 0; seed < 90 && !HasFailure(); ++seed) {
     Random random(seed);
-    const Json schema = any_of(random, 3, seed % 3 == 0 ? 40 : 6);
+    Json schema = any_of(random, 3, 6);
+    if (seed % 3 == 0) {  // and many that differ in the last bytes
+      for (int n = 0; n < 50; ++n) schema["anyOf"].push_back(object_with("k", any_of(random, 0, 3)));
+    }
     SCOPED_TRACE(schema.dump());
     const auto enforced = compile_schema(schema);
     if (!enforced) {  // generated alternatives within alternatives
@@ -163,7 +166,7 @@ TEST(SchemaWays, OfGeneratedSchemasEveryDocumentCanBeWrittenAndNothingElse) {
     }
     for (int n = 0; n < 4; ++n) walk(t, schema, *enforced, random);
   }
-  EXPECT_GT(n_most, 30u);  // else nothing was hard
+  EXPECT_GT(n_most, 80u);  // else nothing was hard
   EXPECT_GT(n_documents, 2'000u);
 }
 
@@ -194,16 +197,18 @@ TEST(SchemaWays, AlternativesThatNestStayFew) {
   }
 }
 
-// ... and a table that is full is emptied without losing any of them.
+// ... and a table that is full is emptied without losing any of them. Of the list it stays open which of two objects it is in.
 TEST(SchemaWays, SetsOfContinuationsOutliveAFullTable) {
   const Json item = {{"anyOf", {object_with("k", {{"enum", {1, 2}}}), object_with("k", {{"enum", {1, 3}}})}}};
-  const auto list = [&](const std::string& end) -> Json {
+  const auto ends_with = [](const std::string& end) -> Json {
     return {{"type", "object"},
-            {"properties", {{"l", {{"type", "array"}, {"minItems", 40'000}, {"items", item}}}, {end, {{"enum", {0}}}}}},
+            {"properties", {{"l", {{"$ref", "#/$defs/l"}}}, {end, {{"enum", {0}}}}}},
             {"required", {"l", end}},
             {"additionalProperties", false}};
   };
-  const JsonSchemaRef enforced = compiled({{"anyOf", {list("a"), list("b")}}});
+  const JsonSchemaRef enforced = compiled({{"$defs", {{"l", {{"type", "array"}, {"minItems", 40'000}, {"items", item}}}}},
+                                           {"anyOf", {ends_with("a"), ends_with("b")}}});
+  ASSERT_TRUE(enforced);
   JsonWalker walker(enforced, enforced->root, /*closes=*/false);
   ASSERT_TRUE(walker.accept("{\"l\":[{\"k\":1}"));
   for (int n = 1; n < 40'000; ++n) ASSERT_TRUE(walker.accept(",{\"k\":1}")) << n;
