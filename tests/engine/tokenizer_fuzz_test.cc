@@ -34,8 +34,9 @@ void change(Json& json, Random& random) {
   const auto any_token = [&] { return std::next(vocab.begin(), std::ptrdiff_t(below(vocab.size(), random))); };
   Json& merges = json["model"]["merges"];
   Json& added = json["added_tokens"];
-  switch (below(12, random)) {
+  switch (below(13, random)) {
     case 0: any_token().value() = any_token().value(); return;
+    case 10: vocab[any_token().key() + "\n"] = any_token().value(); return;
     case 1: any_token().value() = random() % 2 == 0 ? std::int64_t(below(1 << 21, random)) - 10 : std::int64_t(random()); return;
     case 2: vocab.erase(any_token()); return;
     case 3: some(added, random)["content"] = random() % 2 == 0 ? any_token().key() : some(added, random)["content"].get<std::string>(); return;
