@@ -2,6 +2,7 @@
 // vocabulary to walk beside an automaton.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -11,6 +12,9 @@
 #include "engine/engine.h"
 
 namespace lares::engine {
+
+// Of a token of text: the walks of a vocabulary go a call deeper, or a place in an array, for each byte. DeepSeek's longest has 128.
+inline constexpr std::size_t kTokenBytesMax = 255;
 
 class ByteTrie {
  public:

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -104,6 +105,7 @@ class GrammarImpl final : public Grammar {
 
   const TokenMask* mask() override {
     compute();
+    offered_ = true;
     for (const std::uint64_t word : mask_) {
       if (word != 0) return &mask_;
     }
@@ -113,6 +115,7 @@ class GrammarImpl final : public Grammar {
   }
 
   void accept(Token id) override {
+    const bool offered = std::exchange(offered_, false) && allows(mask_, id);
     if (id == vocabulary_->eos()) {
       phase_ = Phase::done;
       return;
@@ -126,7 +129,7 @@ class GrammarImpl final : public Grammar {
         if (id == vocabulary_->dsml()) return open_block();
         return remember(bytes);
       case Phase::json_content:
-        return say_json(bytes);
+        return say_json(bytes, offered);
       case Phase::ways:
         if (id == vocabulary_->dsml()) return advance(std::string_view(&kMarker, 1));
         return advance(bytes);
@@ -138,13 +141,14 @@ class GrammarImpl final : public Grammar {
         if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
         value_ += bytes;
         if (json_->accept(bytes)) return;
-        phase_ = Phase::free_value;  // others wrote what is none
+        phase_ = offered ? Phase::end : Phase::free_value;  // others wrote what is none
         return remember(bytes);
       case Phase::stretch_value:
         if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
         value_ += bytes;
         return stretch_->extend(bytes);
       case Phase::end:
+      case Phase::broken:
       case Phase::done:
         return;
     }
@@ -152,12 +156,12 @@ class GrammarImpl final : public Grammar {
 
   bool thinking() const override { return phase_ == Phase::thinking; }
   bool in_calls() const override {
-    return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::json_content && phase_ != Phase::done;
+    return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::json_content && phase_ != Phase::broken && phase_ != Phase::done;
   }
   bool done() const override { return phase_ == Phase::done; }
 
  private:
-  enum class Phase { thinking, content, json_content, ways, free_value, json_value, stretch_value, end, done };
+  enum class Phase { thinking, content, json_content, ways, free_value, json_value, stretch_value, end, broken, done };  // broken: content that only ends
 
   // ---- masks
 
@@ -202,6 +206,7 @@ class GrammarImpl final : public Grammar {
         if (stretch_->closed()) allow(mask_, vocabulary_->dsml());
         return;
       case Phase::end:
+      case Phase::broken:
         clear();
         allow(mask_, vocabulary_->eos());
         return;
@@ -342,13 +347,14 @@ class GrammarImpl final : public Grammar {
     json_.emplace(std::move(walker));
     json_masks_.reset();
   }
-  void say_json(std::string_view bytes) {
+  // A token that the mask offered, and the walker refuses, is a broken promise of theirs: the answer ends, and is not left free.
+  void say_json(std::string_view bytes, bool offered) {
     if (!ways_.empty() && bytes.starts_with('\n')) {  // no JSON begins like this
       phase_ = Phase::ways;
       return advance(bytes);
     }
     ways_.clear();
-    if (!json_->accept(bytes)) phase_ = Phase::content;  // what the answer goes on with, which others wrote, is none
+    if (!json_->accept(bytes)) phase_ = offered ? Phase::broken : Phase::content;  // what the answer goes on with, which others wrote, is none
   }
 
   // "<｜DSML｜" was written as content: the rest of the opening tag, and the first invoke.
@@ -459,6 +465,7 @@ class GrammarImpl final : public Grammar {
   std::vector<Declared> tools_;
   Phase phase_;
   TokenMask mask_;
+  bool offered_ = false;           // mask_ is of the token that comes next
   std::string tail_;               // the last bytes of the free text under way
 
   std::vector<Way> ways_;          // Phase::ways: sorted, and equal up to at_

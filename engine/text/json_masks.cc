@@ -24,7 +24,7 @@ void JsonMasks::add(JsonWalker& walker, TokenMask& out) {
     masks_.clear();
     generation_ = walker.generation();
   }
-  for (const JsonWay& way : walker.ways().all()) {
+  for (const JsonWay& way : walker.ways()) {
     const Kept& mask = mask_of(walker, way);
     for (std::size_t i = 0; mask.base && i < out.size(); ++i) out[i] |= (*mask.base)[i];
     for (const auto& [i, bits] : mask.words) out[i] |= bits;
@@ -45,7 +45,7 @@ const JsonMasks::Kept& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way
   const auto pattern = walker.pattern_of(way);
   const bool free = (way.at == JsonWay::At::string && !pattern) || way.at == JsonWay::At::map_key;
   JsonWays& begin = level(0);
-  begin.n = 0;
+  begin.clear();
   if (free) {
     const StringTokens& tokens = vocabulary_->in_string(way.string);
     out.base = &tokens.inside;
@@ -57,10 +57,10 @@ const JsonMasks::Kept& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way
     out.base = mask_pattern(walker, way, pattern, mask);
   } else if (const StretchIndex* const list = list_of(walker, way)) {  // all that ends one of them has its quote
     list->add(*vocabulary_, {way.from, way.to, std::uint32_t(way.value)}, mask);
-    begin.add(way);
+    begin.push_back(way);
     walk(walker, vocabulary_->special(TextKind::json_string), ByteTrie::kRoot, 0, mask);
   } else {
-    begin.add(way);
+    begin.push_back(way);
     walk(walker, vocabulary_->not_numerals(), ByteTrie::kRoot, 0, mask);
     walk_numerals(walker, way, ByteTrie::kRoot, 0, mask);
   }
@@ -102,9 +102,9 @@ void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pa
     const std::uint8_t byte = trie.label(child);
     if (!escaped && byte == (plain ? '<' : '"')) {
       JsonWays& next = level(0);
-      next.n = 0;
+      next.clear();
       walker.step(here, byte, next);
-      if (next.n == 0) continue;
+      if (next.empty()) continue;
       for (const Token id : trie.ids(child)) allow(out, id);
       walk(walker, trie, child, 0, out);
       continue;
@@ -163,25 +163,25 @@ void JsonMasks::walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint3
   JsonWays& next = level(at + 1);
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   for (std::uint32_t child = first; child < first + n; ++child) {
-    next.n = 0;
+    next.clear();
     walker.step(way, trie.label(child), next);
-    if (next.n == 0) continue;
+    if (next.empty()) continue;
     for (const Token id : trie.ids(child)) allow(out, id);
     if (trie.node(child).n_children == 0) continue;
-    for (const JsonWay& on : next.all()) walk_numerals(walker, on, child, at + 1, out);
+    for (const JsonWay& on : next) walk_numerals(walker, on, child, at + 1, out);
   }
 }
 
 void JsonMasks::walk(JsonWalker& walker, const ByteTrie& trie, std::uint32_t node, std::size_t at, TokenMask& out) {
   JsonWays& next = level(at + 1);
   const JsonWays& here = level(at);
-  const bool structure = std::ranges::all_of(here.all(), between_texts);
+  const bool structure = std::ranges::all_of(here, between_texts);
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   for (std::uint32_t child = first; child < first + n; ++child) {
     if (structure && !stands_between_texts(trie.label(child))) continue;
-    next.n = 0;
-    for (const JsonWay& way : here.all()) walker.step(way, trie.label(child), next);
-    if (next.n == 0) continue;
+    next.clear();
+    for (const JsonWay& way : here) walker.step(way, trie.label(child), next);
+    if (next.empty()) continue;
     for (const Token id : trie.ids(child)) allow(out, id);
     if (trie.node(child).n_children > 0) walk(walker, trie, child, at + 1, out);
   }

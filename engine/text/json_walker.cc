@@ -14,63 +14,93 @@ NumberPrefix prefix_of(const JsonWay& w) { return {w.negative, w.value, w.n_digi
 }  // namespace
 
 JsonWalker::JsonWalker(JsonSchemaRef schema, NodeId root, bool closes) : schema_(std::move(schema)), closes_(closes), continuations_(1) {
-  ways_.add({.at = At::value, .node = root});
+  ways_.push_back({.at = At::value, .node = root});
 }
 
 JsonWalker::JsonWalker(std::vector<std::shared_ptr<const Pattern>> patterns)
     : closes_(true), patterns_(std::move(patterns)), continuations_(1) {
-  for (std::size_t i = 0; i < patterns_.size(); ++i) ways_.add({.at = At::text, .state = Pattern::kStart, .from = std::uint32_t(i)});
+  for (std::size_t i = 0; i < patterns_.size(); ++i) ways_.push_back({.at = At::text, .state = Pattern::kStart, .from = std::uint32_t(i)});
 }
 
 bool JsonWalker::accept(std::string_view bytes) {
   for (const char c : bytes) {
-    scratch_.n = 0;
-    for (const JsonWay& way : ways_.all()) step(way, std::uint8_t(c), /*any_blanks=*/true, scratch_);
+    scratch_.clear();
+    for (const JsonWay& way : ways_) step(way, std::uint8_t(c), /*any_blanks=*/true, scratch_);
     std::swap(ways_, scratch_);
   }
   if (continuations_.size() > kContinuationsMax) forget();
-  return ways_.n > 0;
+  return !ways_.empty();
 }
 
 bool JsonWalker::complete() const {
-  return std::ranges::any_of(ways_.all(), [&](const JsonWay& w) {
+  return std::ranges::any_of(ways_, [&](const JsonWay& w) {
     return w.at == At::done || (w.at == At::text && patterns_[w.from]->accepts(w.state)) || (w.then == 0 && ended(w));
   });
 }
 bool JsonWalker::closed() const {
-  return std::ranges::any_of(ways_.all(), [](const JsonWay& w) { return w.at == At::closed; });
+  return std::ranges::any_of(ways_, [](const JsonWay& w) { return w.at == At::closed; });
 }
 
 // ---- what follows a value
 
-std::uint32_t JsonWalker::continuation(std::uint32_t then, NodeId node, std::uint32_t place) {
-  const Continuation wanted{then, node, place, depth(then) + 1};
+std::uint32_t JsonWalker::continuation(std::uint32_t then, NodeId node, std::uint32_t place, std::uint32_t also) {
+  const Continuation wanted{then, node, place, also, depth(then) + 1};
   const auto [it, fresh] = numbers_.emplace(wanted, std::uint32_t(continuations_.size()));
   if (fresh) continuations_.push_back(wanted);
   return it->second;
+}
+
+// Both, of one depth each: their lists merged, and below what is in both as well.
+std::uint32_t JsonWalker::either(std::uint32_t a, std::uint32_t b) {
+  if (a == b || b == 0) return a;
+  if (a == 0) return b;
+  const std::uint64_t pair = std::uint64_t(std::min(a, b)) << 32 | std::max(a, b);
+  if (const auto known = eithers_.find(pair); known != eithers_.end()) return known->second;
+  const Continuation one = continuations_[a], other = continuations_[b];
+  const auto order = std::pair(one.node, one.place) <=> std::pair(other.node, other.place);
+  std::uint32_t out = 0;
+  if (order > 0) out = continuation(one.then, one.node, one.place, either(one.also, b));
+  else if (order < 0) out = continuation(other.then, other.node, other.place, either(a, other.also));
+  else out = continuation(either(one.then, other.then), one.node, one.place, either(one.also, other.also));
+  eithers_.emplace(pair, out);
+  return out;
+}
+
+void JsonWalker::add(const JsonWay& way, JsonWays& out) {
+  for (JsonWay& known : out) {
+    if (!known.stands_as(way)) continue;
+    known.then = either(known.then, way.then);
+    return;
+  }
+  out.push_back(way);
 }
 
 // Keeps those that the ways need.
 void JsonWalker::forget() {
   const std::vector<Continuation> old = std::exchange(continuations_, std::vector<Continuation>(1));
   numbers_.clear();
-  for (std::size_t i = 0; i < ways_.n; ++i) {
-    std::vector<std::uint32_t> chain;
-    for (std::uint32_t at = ways_.way[i].then; at != 0; at = old[at].then) chain.push_back(at);
-    std::uint32_t then = 0;
-    while (!chain.empty()) {
-      then = continuation(then, old[chain.back()].node, old[chain.back()].place);
-      chain.pop_back();
-    }
-    ways_.way[i].then = then;
-  }
+  eithers_.clear();
+  std::unordered_map<std::uint32_t, std::uint32_t> kept = {{0, 0}};
+  const auto keep = [&](const auto& self, std::uint32_t number) -> std::uint32_t {
+    if (const auto known = kept.find(number); known != kept.end()) return known->second;
+    const Continuation& c = old[number];
+    const std::uint32_t then = self(self, c.then), also = self(self, c.also);
+    return kept[number] = continuation(then, c.node, c.place, also);
+  };
+  for (JsonWay& way : ways_) way.then = keep(keep, way.then);
   ++generation_;
 }
 
-JsonWay JsonWalker::after(std::uint32_t then) const {
-  if (then == 0) return {.at = At::done};
-  const Continuation& c = continuations_[then];
+JsonWay JsonWalker::after(const Continuation& c) const {
   return {.at = node(c.node).kind == Kind::array ? At::after_item : At::after_member, .node = c.node, .then = c.then, .from = c.place};
+}
+void JsonWalker::add_after(std::uint32_t then, JsonWays& out) {
+  if (then == 0) return add({.at = At::done}, out);
+  for (; then != 0; then = continuations_[then].also) add(after(continuations_[then]), out);
+}
+void JsonWalker::step_after(std::uint32_t then, std::uint8_t b, bool any_blanks, JsonWays& out) {
+  if (then == 0) return step({.at = At::done}, b, any_blanks, out);
+  for (; then != 0; then = continuations_[then].also) step(after(continuations_[then]), b, any_blanks, out);
 }
 
 // ---- one byte
@@ -109,26 +139,26 @@ void JsonWalker::step(const JsonWay& way, std::uint8_t b, bool any_blanks, JsonW
       return object(way, b, out);
     case At::text:
       w.state = patterns_[way.from]->step(way.state, b);
-      if (w.state != Pattern::kDead) out.add(w);
-      if (b == '<' && patterns_[way.from]->accepts(way.state)) out.add({.at = At::closing});
+      if (w.state != Pattern::kDead) add(w, out);
+      if (b == '<' && patterns_[way.from]->accepts(way.state)) add({.at = At::closing}, out);
       return;
     case At::done:
-      if (closes_ && b == '<') out.add({.at = At::closing});
+      if (closes_ && b == '<') add({.at = At::closing}, out);
       return;
     case At::closing:
-      if (b == '/') out.add({.at = At::closed});
+      if (b == '/') add({.at = At::closed}, out);
       return;
     case At::closed: return;
   }
 }
 
-bool JsonWalker::blank(const JsonWay& way, std::uint8_t b, bool any_blanks, JsonWays& out) const {
+bool JsonWalker::blank(const JsonWay& way, std::uint8_t b, bool any_blanks, JsonWays& out) {
   if (b != ' ' && b != '\n' && b != '\t' && b != '\r') return false;
   constexpr std::uint8_t kBlank = 1, kLine = 2;
   JsonWay w = way;
   if (any_blanks) {
     w.gap = way.gap == 0 && b == '\n' ? kLine : way.gap >= kLine && way.gap < kLine + kIndentMax ? std::uint8_t(way.gap + 1) : kBlank;
-    out.add(w);
+    add(w, out);
     return true;
   }
   if (way.at == At::value && way.then == 0) return true;  // a document begins with itself
@@ -139,7 +169,7 @@ bool JsonWalker::blank(const JsonWay& way, std::uint8_t b, bool any_blanks, Json
   const SchemaNode& in = node(way.node);
   if (way.at == At::after_item && way.from < in.items_min) return true;
   if (way.at == At::after_member && in.kind == Kind::object && in.next_required[way.from] < in.properties.size()) return true;
-  out.add(w);
+  add(w, out);
   return true;
 }
 
@@ -153,31 +183,31 @@ void JsonWalker::begin(NodeId id, std::uint32_t then, std::uint8_t b, JsonWays& 
     case Kind::choices: return choice({.at = At::choice, .node = id, .then = then, .to = std::uint32_t(n.choices.size())}, b, false, out);
     case Kind::string:
       if (b == '"')
-        out.add({.at = At::string, .state = std::uint16_t(n.pattern ? Pattern::kStart : Pattern::kDead), .node = id, .then = then});
+        add({.at = At::string, .state = std::uint16_t(n.pattern ? Pattern::kStart : Pattern::kDead), .node = id, .then = then}, out);
       return;
     case Kind::number:
       if (b == '-') {
         JsonWay w{.at = At::minus, .negative = true, .node = id, .then = then};
         bool some = false;
         for (std::uint64_t d = 0; d < 10 && !some; ++d) some = n.range.reachable({true, d, 1, 0}, d != 0, false);
-        if (some) out.add(w);
+        if (some) add(w, out);
         return;
       }
       if (json_digit(b)) digit({.node = id, .then = then}, b == '0' ? At::zero : At::digits, b, out);
       return;
     case Kind::array:
-      if (b == '[') out.add({.at = At::first_item, .node = id, .then = then});
+      if (b == '[') add({.at = At::first_item, .node = id, .then = then}, out);
       return;
     case Kind::object:
     case Kind::map:
-      if (b == '{') out.add({.at = At::first_key, .node = id, .then = then});
+      if (b == '{') add({.at = At::first_key, .node = id, .then = then}, out);
       return;
   }
 }
 
 // ---- numbers
 
-void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) const {
+void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) {
   if (w.n_digits >= kNumberDigitsMax) return;
   w.at = at;
   ++w.n_digits;
@@ -189,7 +219,7 @@ void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) const {
   } else {
     w.n_fraction = 0;
   }
-  out.add(w);
+  add(w, out);
 }
 
 std::optional<DigitRoom> JsonWalker::digit_room(const JsonWay& w) const {
@@ -238,24 +268,24 @@ void JsonWalker::number(const JsonWay& way, std::uint8_t b, bool any_blanks, Jso
         if (w.n_fraction >= kExponentDigitsMax) return;
         w.at = At::exponent_digits;
         ++w.n_fraction;
-        return out.add(w);
+        return add(w, out);
       default: return;
     }
   }
   if (b == '.' && (way.at == At::zero || way.at == At::digits) && !range.whole && way.n_digits < kNumberDigitsMax) {
     w.at = At::point;
-    if (!range.bounded() || range.reachable(prefix_of(w), false, true)) out.add(w);
+    if (!range.bounded() || range.reachable(prefix_of(w), false, true)) add(w, out);
     return;
   }
   if ((b == 'e' || b == 'E') && mantissa && !range.whole && !range.bounded()) {
     w.at = At::exponent, w.n_digits = 0;
-    return out.add(w);
+    return add(w, out);
   }
   if ((b == '+' || b == '-') && way.at == At::exponent) {
     w.at = At::exponent_sign;
-    return out.add(w);
+    return add(w, out);
   }
-  if (ended(way)) step(after(way.then), b, any_blanks, out);  // it ends where something else begins
+  if (ended(way)) step_after(way.then, b, any_blanks, out);  // it ends where something else begins
 }
 
 // ---- listed values and strings
@@ -263,7 +293,7 @@ void JsonWalker::number(const JsonWay& way, std::uint8_t b, bool any_blanks, Jso
 void JsonWalker::choice(JsonWay w, std::uint8_t b, bool any_blanks, JsonWays& out) {
   const auto& choices = node(w.node).choices;
   const std::size_t at = w.value;
-  if (at > 0 && ended(w)) step(after(w.then), b, any_blanks, out);
+  if (at > 0 && ended(w)) step_after(w.then, b, any_blanks, out);
   const auto byte_at = [at](const std::string& text) { return at < text.size() ? int(std::uint8_t(text[at])) : -1; };
   const auto range = std::ranges::equal_range(choices.begin() + w.from, choices.begin() + w.to, int(b), {}, byte_at);
   if (range.empty()) return;
@@ -272,19 +302,19 @@ void JsonWalker::choice(JsonWay w, std::uint8_t b, bool any_blanks, JsonWays& ou
   w.value = at + 1;
   const std::string& first = choices[w.from];
   if (first.size() == w.value && !json_digit(std::uint8_t(first.back())))
-    return out.add(after(w.then));  // only a number can begin another value
-  out.add(w);
+    return add_after(w.then, out);  // only a number can begin another value
+  add(w, out);
 }
 
-void JsonWalker::string(JsonWay w, std::uint8_t b, JsonWays& out) const {
+void JsonWalker::string(JsonWay w, std::uint8_t b, JsonWays& out) {
   const Pattern* const pattern = w.at == At::string ? node(w.node).pattern.get() : nullptr;
   if (!pattern) {
     w.string = string_step(w.string, b);
     if (w.string == StringAt::broken) return;
-    if (w.string != StringAt::closed) return out.add(w);
-    if (w.at == At::string) return out.add(after(w.then));
+    if (w.string != StringAt::closed) return add(w, out);
+    if (w.at == At::string) return add_after(w.then, out);
     w.at = At::after_key, w.string = StringAt::text;
-    return out.add(w);
+    return add(w, out);
   }
   // One that matches is written without \u, which its characters do not need; its UTF-8 the pattern sees to.
   if (w.string == StringAt::escape) {
@@ -292,19 +322,19 @@ void JsonWalker::string(JsonWay w, std::uint8_t b, JsonWays& out) const {
     b = unescaped(b);
     w.string = StringAt::text;
   } else if (b == '"') {
-    if (pattern->accepts(w.state)) out.add(after(w.then));
+    if (pattern->accepts(w.state)) add_after(w.then, out);
     return;
   } else if (b == '\\') {
     w.string = StringAt::escape;
     for (const char c : std::string_view("\"\\/\b\f\n\r\t")) {
-      if (pattern->step(w.state, std::uint8_t(c)) != Pattern::kDead) return out.add(w);
+      if (pattern->step(w.state, std::uint8_t(c)) != Pattern::kDead) return add(w, out);
     }
     return;
   } else if (b < 0x20) {
     return;
   }
   w.state = pattern->step(w.state, b);
-  if (w.state != Pattern::kDead) out.add(w);
+  if (w.state != Pattern::kDead) add(w, out);
 }
 
 // ---- arrays and objects
@@ -312,14 +342,14 @@ void JsonWalker::string(JsonWay w, std::uint8_t b, JsonWays& out) const {
 void JsonWalker::array(const JsonWay& way, std::uint8_t b, JsonWays& out) {
   const SchemaNode& n = node(way.node);
   if (b == ']') {
-    if (way.from >= n.items_min) out.add(after(way.then));
+    if (way.from >= n.items_min) add_after(way.then, out);
     return;
   }
   if (way.from >= n.items_max || !fits(n.items, way.then)) return;
   // Without an upper bound all counts beyond the lower one are the same.
   const std::uint32_t place = n.items_max == UINT32_MAX ? std::min(way.from + 1, n.items_min) : way.from + 1;
   if (way.at == At::after_item) {
-    if (b == ',' && way.gap == 0) out.add({.at = At::value, .node = n.items, .then = continuation(way.then, way.node, place)});
+    if (b == ',' && way.gap == 0) add({.at = At::value, .node = n.items, .then = continuation(way.then, way.node, place)}, out);
     return;
   }
   begin(n.items, continuation(way.then, way.node, place), b, out);
@@ -344,33 +374,33 @@ void JsonWalker::object(const JsonWay& way, std::uint8_t b, JsonWays& out) {
   switch (b) {
     case '}':
       if (way.at != At::first_key && way.at != At::after_member) return;
-      if (map || n.next_required[way.from] == n.properties.size()) out.add(after(way.then));
+      if (map || n.next_required[way.from] == n.properties.size()) add_after(way.then, out);
       return;
     case ',':
       if (way.at != At::after_member || way.gap != 0 || !(map || some_key(n, way.from, way.then))) return;
       w.at = At::key;
-      return out.add(w);
+      return add(w, out);
     case ':':
       if (way.at != At::after_key) return;
-      return out.add({.at = At::value,
+      return add({.at = At::value,
                       .node = map ? n.items : n.properties[way.from].value,
-                      .then = continuation(way.then, way.node, map ? 0 : way.from + 1)});
+                      .then = continuation(way.then, way.node, map ? 0 : way.from + 1)}, out);
     case '"':
       if (way.at != At::first_key && way.at != At::key) return;
       if (map) {
         w.at = At::map_key;
-        if (fits(n.items, way.then)) out.add(w);
+        if (fits(n.items, way.then)) add(w, out);
         return;
       }
       if (!some_key(n, way.from, way.then)) return;
       w.at = At::key_text;
       w.next = way.from, w.from = 0, w.to = std::uint32_t(n.properties.size()), w.value = 1;
-      return out.add(w);
+      return add(w, out);
     default: return;
   }
 }
 
-void JsonWalker::key_text(JsonWay w, std::uint8_t b, JsonWays& out) const {
+void JsonWalker::key_text(JsonWay w, std::uint8_t b, JsonWays& out) {
   const SchemaNode& n = node(w.node);
   const std::size_t at = w.value;
   const auto byte_at = [&](std::uint32_t i) {
@@ -381,11 +411,11 @@ void JsonWalker::key_text(JsonWay w, std::uint8_t b, JsonWays& out) const {
   const auto may = [&](std::uint32_t i) { return is_key(n, i, w.next, w.then); };
   const auto first = std::ranges::find_if(range, may);
   if (first == range.end()) return;
-  if (n.properties[*first].key.size() == at + 1) return out.add({.at = At::after_key, .node = w.node, .then = w.then, .from = *first});
+  if (n.properties[*first].key.size() == at + 1) return add({.at = At::after_key, .node = w.node, .then = w.then, .from = *first}, out);
   w.from = std::uint32_t(range.begin() - n.by_key.begin());
   w.to = std::uint32_t(range.end() - n.by_key.begin());
   w.value = at + 1;
-  out.add(w);
+  add(w, out);
 }
 
 }  // namespace lares::engine

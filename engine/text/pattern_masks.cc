@@ -56,7 +56,7 @@ void PatternMasks::fold(const ByteTrie& trie, std::vector<std::uint32_t> nodes, 
 void PatternMasks::add_folded(Pattern::State state, TokenMask& out) const {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> dead;  // of ids_
   std::size_t n_dead = 0;
-  std::array<Pattern::State, 256> states;
+  std::array<Pattern::State, kTokenBytesMax + 1> states;  // [depth]
   states[0] = state;
   for (std::size_t i = 1; i < nodes_.size();) {
     const Node& node = nodes_[i];

@@ -42,6 +42,7 @@ class PatternMasks {
     std::uint8_t column = 0;
     std::uint8_t depth = 0;
   };
+  static_assert(kTokenBytesMax <= UINT8_MAX);
 
   void fold(const ByteTrie& trie, std::vector<std::uint32_t> nodes, std::size_t depth);
   void add_folded(Pattern::State state, TokenMask& out) const;

@@ -90,6 +90,14 @@ std::string python_json_string(std::string_view text) {
   return out + '"';
 }
 
+std::string shown(std::string_view text) {
+  constexpr std::size_t kShownMax = 40;
+  if (text.size() <= kShownMax) return python_json_string(text);
+  std::size_t n = kShownMax;
+  while (n > 0 && (std::uint8_t(text[n]) & 0xC0) == 0x80) --n;  // not within a character
+  return python_json_string(text.substr(0, n)) + "...";
+}
+
 std::string python_json(const nlohmann::ordered_json& value) {
   std::string out;
   write(value, out);

@@ -12,5 +12,7 @@ namespace lares::engine {
 std::string python_json(const nlohmann::ordered_json& value);
 // A quoted string, escaped as above.
 std::string python_json_string(std::string_view text);
+// So too, for one line of a message: of more than 40 bytes the beginning, and "...".
+std::string shown(std::string_view text);
 
 }  // namespace lares::engine

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <pcre2.h>
 
+#include "engine/text/python_json.h"
+
 namespace lares::engine {
 
 struct Regex::Code {
@@ -24,7 +26,7 @@ Result<Regex> Regex::compile(const std::string& pattern, bool literal) {
   if (!code->code) {
     PCRE2_UCHAR why[256] = {};
     pcre2_get_error_message(error, why, sizeof why);
-    return tl::unexpected(Error{Errc::unsupported, fmt::format("compile the pattern `{}`: {} at offset {}", pattern,
+    return tl::unexpected(Error{Errc::unsupported, fmt::format("compile the pattern {}: {} at offset {}", shown(pattern),
                                                                reinterpret_cast<const char*>(why), at)});
   }
   pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE);  // where it fails, pcre2_match interprets

@@ -69,6 +69,7 @@ NodeId SchemaCompiler::fail(std::string path, std::string why) {
 NodeId SchemaCompiler::add(SchemaNode node, const std::string& path) {
   if (out_.nodes.size() > kSchemaNodesMax) return fail(path, fmt::format("the schema has more than {} parts", kSchemaNodesMax));
   out_.nodes.push_back(std::move(node));
+  paths_.push_back(path);
   return NodeId(out_.nodes.size() - 1);
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -21,6 +22,7 @@ class SchemaCompiler {
 
   SchemaCompiler(const Json& whole, JsonSchema& out) : whole_(whole), out_(out) {}
   tl::expected<NodeId, SchemaError> whole();
+  std::vector<std::string> take_paths() { return std::move(paths_); }  // of each node, where it stands first
 
  private:
   NodeId fail(std::string path, std::string why);  // the first counts
@@ -43,6 +45,7 @@ class SchemaCompiler {
 
   const Json& whole_;
   JsonSchema& out_;
+  std::vector<std::string> paths_ = {""};
   std::optional<SchemaError> error_;
   std::map<const Json*, NodeId> known_;
   std::map<std::string, std::shared_ptr<const Pattern>> patterns_;

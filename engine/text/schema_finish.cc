@@ -7,7 +7,9 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/text/python_json.h"
 #include "engine/text/schema_compile.h"
+#include "engine/text/schema_ways.h"
 
 namespace lares::engine {
 namespace {
@@ -16,7 +18,7 @@ using Kind = SchemaNode::Kind;
 
 class Finisher {
  public:
-  explicit Finisher(JsonSchema& schema) : schema_(schema), nodes_(schema.nodes), seen_(nodes_.size(), 0) {}
+  Finisher(JsonSchema& schema, std::vector<std::string> paths) : schema_(schema), nodes_(schema.nodes), paths_(std::move(paths)), seen_(nodes_.size(), 0) {}
 
   std::optional<SchemaError> flatten() {
     std::vector<std::vector<NodeId>> flat(nodes_.size());
@@ -24,7 +26,7 @@ class Finisher {
       if (nodes_[id].kind != Kind::any_of) continue;
       flat[id] = alternatives_of(id);
       if (flat[id].size() > kSchemaAlternativesMax)
-        return SchemaError{"", fmt::format("an anyOf in it has more than {} alternatives, with those within it", kSchemaAlternativesMax)};
+        return SchemaError{paths_[id], fmt::format("it has more than {} alternatives, with those within it", kSchemaAlternativesMax)};
     }
     for (NodeId id = 1; id < flat.size(); ++id) nodes_[id].alternatives = std::move(flat[id]);
     for (SchemaNode& node : nodes_) {
@@ -59,8 +61,17 @@ class Finisher {
     }
   }
 
-  // Nullopt: the choices, as plain text once more, are too many.
-  std::optional<ParameterForms> forms_of(NodeId value) {
+  std::optional<SchemaError> count_ways() {
+    if (schema_.parameters.empty()) return too_many_ways(schema_, schema_.root, paths_);
+    for (const ParameterForms& forms : schema_.parameters) {
+      if (forms.json == 0) continue;
+      if (auto error = too_many_ways(schema_, forms.json, paths_)) return error;
+    }
+    return std::nullopt;
+  }
+
+  // Of the parameter at `path`.
+  tl::expected<ParameterForms, SchemaError> forms_of(NodeId value, const std::string& path) {
     const std::vector<NodeId> all = nodes_[value].kind == Kind::any_of ? nodes_[value].alternatives : std::vector<NodeId>{value};
     ParameterForms out;
     std::vector<NodeId> json;
@@ -72,13 +83,14 @@ class Finisher {
         else anything = true;
       } else if (nodes_[id].kind == Kind::choices) {
         n_choices_ += nodes_[id].choices.size();
-        if (n_choices_ > kSchemaChoicesMax) return std::nullopt;
+        if (n_choices_ > kSchemaChoicesMax)
+          return tl::unexpected(SchemaError{path, fmt::format("the parameters list more than {} values", kSchemaChoicesMax)});
         SchemaNode others{.kind = Kind::choices};
         for (const std::string& choice : nodes_[id].choices) {
           if (choice[0] == '"') out.one_of.push_back(nlohmann::json::parse(choice).get<std::string>());
           else others.choices.push_back(choice);
         }
-        if (!others.choices.empty()) json.push_back(add(std::move(others)));
+        if (!others.choices.empty()) json.push_back(add(std::move(others), path));
       } else {
         json.push_back(id);
       }
@@ -87,13 +99,20 @@ class Finisher {
     if (anything) out.one_of.clear(), out.patterns.clear();
     if (!out.patterns.empty()) {
       for (const std::string& choice : out.one_of) {
-        if (auto pattern = Pattern::compile(literally(choice)))
-          out.patterns.push_back(std::make_shared<const Pattern>(std::move(*pattern)));
+        auto pattern = Pattern::compile(literally(choice));
+        if (!pattern)
+          return tl::unexpected(SchemaError{path, fmt::format("beside a pattern the listed text {} cannot be enforced: {}", shown(choice), pattern.error())});
+        n_literal_states_ += pattern->n_states();
+        if (n_literal_states_ > kSchemaPatternStatesMax)
+          return tl::unexpected(SchemaError{path, fmt::format("the texts listed beside patterns have more than {} characters", kSchemaPatternStatesMax)});
+        out.patterns.push_back(std::make_shared<const Pattern>(std::move(*pattern)));
       }
       out.one_of.clear();
+      if (out.patterns.size() > kSchemaWaysMax)
+        return tl::unexpected(SchemaError{path, fmt::format("it has {} patterns and texts beside them, of at most {}; write them as one pattern", out.patterns.size(), kSchemaWaysMax)});
     }
     if (json.size() == 1) out.json = json[0];
-    else if (!json.empty()) out.json = add({.kind = Kind::any_of, .alternatives = json});
+    else if (!json.empty()) out.json = add({.kind = Kind::any_of, .alternatives = json}, path);
     return out;
   }
 
@@ -107,8 +126,9 @@ class Finisher {
     return out + '$';
   }
 
-  NodeId add(SchemaNode node) {
+  NodeId add(SchemaNode node, const std::string& path) {
     nodes_.push_back(std::move(node));
+    paths_.push_back(path);
     return NodeId(nodes_.size() - 1);
   }
 
@@ -154,8 +174,9 @@ class Finisher {
 
   JsonSchema& schema_;
   std::vector<SchemaNode>& nodes_;
+  std::vector<std::string> paths_;  // [node]
   std::vector<std::size_t> seen_;
-  std::size_t round_ = 0, n_choices_ = 0;
+  std::size_t round_ = 0, n_choices_ = 0, n_literal_states_ = 0;
 };
 
 tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::ordered_json& given, bool parameters) {
@@ -163,10 +184,11 @@ tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::
   const auto& schema = parameters && given == nlohmann::ordered_json::object() ? kNoParameters : given;
   auto out = std::make_shared<JsonSchema>();
   out->nodes.emplace_back();
-  const auto root = SchemaCompiler(schema, *out).whole();
+  SchemaCompiler compiler(schema, *out);
+  const auto root = compiler.whole();
   if (!root) return tl::unexpected(root.error());
   out->root = *root;
-  Finisher finisher(*out);
+  Finisher finisher(*out, compiler.take_paths());
   if (auto error = finisher.flatten()) return tl::unexpected(std::move(*error));
   if (parameters) {
     SchemaNode& node = out->nodes[out->root];
@@ -176,10 +198,8 @@ tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::
     for (const SchemaProperty& p : properties) {
       const bool plain = !p.name.empty() && std::ranges::none_of(p.name, [](unsigned char c) { return c < 0x20 || c == '"'; });
       if (!plain) return tl::unexpected(SchemaError{".properties." + p.name, "a parameter's name has no quotes and no control characters"});
-      auto forms = finisher.forms_of(p.value);
-      if (!forms)
-        return tl::unexpected(
-            SchemaError{".properties." + p.name, fmt::format("the parameters list more than {} values", kSchemaChoicesMax)});
+      auto forms = finisher.forms_of(p.value, ".properties." + p.name);
+      if (!forms) return tl::unexpected(std::move(forms.error()));
       out->parameters.push_back(std::move(*forms));
     }
   }
@@ -188,6 +208,7 @@ tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::
   if (out->nodes[out->root].min_depth > kDocumentDepthMax)
     return tl::unexpected(
         SchemaError{"", fmt::format("no document of at most {} arrays and objects in one another satisfies it", kDocumentDepthMax)});
+  if (auto error = finisher.count_ways()) return tl::unexpected(std::move(*error));
   return out;
 }
 

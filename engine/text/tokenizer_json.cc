@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/text/byte_trie.h"
+#include "engine/text/python_json.h"
 #include "engine/text/unicode.h"
 
 namespace lares::engine {
@@ -13,7 +16,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kIdMax = 1 << 24;  // ids a tokenizer.json may use: far above any vocabulary, far below a bad allocation
+constexpr std::int64_t kIdMax = 1 << 20;  // ids a tokenizer.json may use: four times the largest vocabulary, and tables of them stay small
 
 // The alphabet in which byte-level BPE writes bytes as printable characters: printable Latin-1 stands for itself, the other
 // bytes in order are U+0100 and following.
@@ -87,7 +90,7 @@ class Reader {
     if (n.is_null()) return true;
     const Json& steps = member(n, "normalizers");
     if (text(n, "type") == "Sequence" && steps.is_array() && steps.empty()) return true;
-    return unsupported(fmt::format("it has a normalizer ({}); only byte-exact tokenizers are run", text(n, "type")));
+    return unsupported(fmt::format("it has a normalizer ({}); only byte-exact tokenizers are run", shown(text(n, "type"))));
   }
 
   bool pre_tokenizer() {
@@ -114,7 +117,7 @@ class Reader {
     const Json& pattern = member(step, "pattern");
     if (text(step, "type") != "Split" || text(step, "behavior") != "Isolated" || is_set(step, "invert") || !pattern.is_object()) {
       return unsupported(fmt::format("pre_tokenizer step {} is {} {}; only Split with behavior Isolated is run", i,
-                                     text(step, "type"), text(step, "behavior")));
+                                     shown(text(step, "type")), shown(text(step, "behavior"))));
     }
     if (const std::string regex = text(pattern, "Regex"); !regex.empty()) {
       result_.splits.push_back({regex});
@@ -126,16 +129,19 @@ class Reader {
     return true;
   }
 
+  // An id is one token's.
   bool set_bytes(std::int64_t id, std::string bytes, const std::string& name) {
-    if (id < 0 || id >= kIdMax) return malformed(fmt::format("token `{}` has id {}, outside 0..{}", name, id, kIdMax - 1));
-    if (std::size_t(id) >= result_.bytes.size()) result_.bytes.resize(std::size_t(id) + 1);
+    if (id < 0 || id >= kIdMax) return malformed(fmt::format("token {} has id {}, outside 0..{}", shown(name), id, kIdMax - 1));
+    if (std::size_t(id) >= result_.bytes.size()) result_.bytes.resize(std::size_t(id) + 1), names_.resize(std::size_t(id) + 1);
+    if (names_[std::size_t(id)]) return malformed(fmt::format("tokens {} and {} have the same id, {}", shown(*names_[std::size_t(id)]), shown(name), id));
+    names_[std::size_t(id)] = &name;
     result_.bytes[std::size_t(id)] = std::move(bytes);
     return true;
   }
 
   bool vocabulary() {
     const Json& model = member(root_, "model");
-    if (text(model, "type") != "BPE") return unsupported(fmt::format("its model is `{}`, expected BPE", text(model, "type")));
+    if (text(model, "type") != "BPE") return unsupported(fmt::format("its model is {}, expected BPE", shown(text(model, "type"))));
     for (const char* key : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json& value = member(model, key);
       if (!value.is_null() && value != "") return unsupported(fmt::format("model.{} is set; plain byte-level BPE is run", key));
@@ -151,11 +157,14 @@ class Reader {
     ids_.reserve(vocab.size());
     result_.bytes.reserve(vocab.size() + 4096);
     for (auto entry = vocab.begin(); entry != vocab.end(); ++entry) {
-      if (!entry.value().is_number_integer()) return malformed(fmt::format("model.vocab[`{}`] is not an integer", entry.key()));
+      if (!entry.value().is_number_integer()) return malformed(fmt::format("model.vocab[{}] is not an integer", shown(entry.key())));
       const auto id = entry.value().get<std::int64_t>();
       // Names outside the alphabet are control tokens listed in the vocabulary as well; text never produces them.
       if (!alphabet.decode(entry.key(), bytes)) bytes = entry.key();
       else if (bytes.size() == 1) result_.byte_tokens[std::uint8_t(bytes[0])] = Token(id);
+      if (bytes.size() > kTokenBytesMax) {
+        return unsupported(fmt::format("token {} (id {}) has {} bytes, the limit is {}", shown(entry.key()), id, bytes.size(), kTokenBytesMax));
+      }
       if (!set_bytes(id, bytes, entry.key())) return false;
       ids_.emplace(entry.key(), Token(id));
     }
@@ -183,8 +192,8 @@ class Reader {
       joined.assign(left).append(right);
       const auto a = ids_.find(left), b = ids_.find(right), c = ids_.find(joined);
       if (a == ids_.end() || b == ids_.end() || c == ids_.end()) {
-        return malformed(fmt::format("model.merges[{}] joins `{}` and `{}`, but not all of these and `{}` are in model.vocab", i,
-                                     left, right, joined));
+        return malformed(fmt::format("model.merges[{}] joins {} and {}, but not all of these and {} are in model.vocab", i,
+                                     shown(left), shown(right), shown(joined)));
       }
       result_.merges.push_back({a->second, b->second, c->second});
     }
@@ -195,15 +204,24 @@ class Reader {
     const Json& added = member(root_, "added_tokens");
     if (added.is_null()) return true;
     if (!added.is_array()) return malformed("added_tokens is not an array");
+    std::unordered_set<std::string_view> contents;
     for (std::size_t i = 0; i < added.size(); ++i) {
-      const std::string content = text(added[i], "content");
+      const Json& content = member(added[i], "content");
       const Json& id = member(added[i], "id");
-      if (content.empty() || !id.is_number_integer()) return malformed(fmt::format("added_tokens[{}] has no content or no id", i));
+      if (!content.is_string() || content == "" || !id.is_number_integer()) return malformed(fmt::format("added_tokens[{}] has no content or no id", i));
+      const auto& name = content.get_ref<const std::string&>();
       for (const char* key : {"single_word", "lstrip", "rstrip"}) {
-        if (is_set(added[i], key)) return unsupported(fmt::format("added token `{:.40}` has {} set", content, key));
+        if (is_set(added[i], key)) return unsupported(fmt::format("added token {} has {} set", shown(name), key));
       }
-      if (!set_bytes(id.get<std::int64_t>(), content, content)) return false;
-      result_.added.emplace_back(content, id.get<Token>());
+      if (!contents.insert(name).second) return malformed(fmt::format("added token {} is there twice", shown(name)));
+      const auto number = id.get<std::int64_t>();
+      const auto listed = ids_.find(name);  // in the vocabulary as well
+      if (listed != ids_.end() && listed->second != number) {
+        return malformed(fmt::format("added token {} has id {}, and {} in model.vocab", shown(name), number, listed->second));
+      }
+      const bool known = number >= 0 && std::size_t(number) < names_.size() && names_[std::size_t(number)];
+      if (!(known && result_.bytes[std::size_t(number)] == name) && !set_bytes(number, name, name)) return false;
+      result_.added.emplace_back(name, Token(number));
     }
     return true;
   }
@@ -213,6 +231,7 @@ class Reader {
   TokenizerJson result_;
   Error error_;
   std::unordered_map<std::string_view, Token> ids_;  // by name, in the byte alphabet; the keys live in root_
+  std::vector<const std::string*> names_;            // [id]; null: no token has it
 };
 
 }  // namespace

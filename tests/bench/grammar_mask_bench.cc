@@ -133,6 +133,12 @@ std::vector<Row> rows() {
   for (std::size_t i = 0; i < 20'000; ++i) paths.push_back("/home/user/project/" + names[i % 37] + "/" + names[i % 613] + "/" + names[i % names.size()] + "_" + std::to_string(i) + ".cc");
   Json choices = Json::array(), properties = Json::object();
   for (const std::string& name : names) choices.push_back(name), properties[name] = {{"type", "integer"}};
+  Json alternatives = Json::array();  // as many as may be open at once
+  for (std::size_t i = 0; i < 64; ++i) {
+    Json texts = Json::array();
+    for (std::size_t j = 0; j < kSchemaWaysMax / 64; ++j) texts.push_back({{"const", names[i * 70 + j * 7]}});
+    alternatives.push_back({{"type", "object"}, {"properties", {{"name", {{"anyOf", texts}}}}}, {"required", {"name"}}});
+  }
   return {
       {"text and tags", [] { return GrammarOptions{.tools = kTools}; }, "I look.</think>" + call_of("edit", {{"path", "src/a.c"}, {"new_str", "if (a < b) {\n  return </b>;\n}"}}), ""},
       stretch("a stretch, 80 KB of lines alike", alike, "value_1234 = compute(8638);\n  value_1235"),
@@ -158,6 +164,7 @@ std::vector<Row> rows() {
       document("a pattern, of letters", R"x({"type":"string","pattern":"^[a-z]+( [a-z]+)*$"})x", R"("there is some text in here and it is not long")"),
       document("a pattern, counted", R"({"type":"string","pattern":"^[ -~]{1,500}$"})", R"("there is \"some\" text in here: at most 500 characters")"),
       document("one of 5,000 texts", Json{{"enum", choices}}.dump(), Json(names[names.size() / 3]).dump()),
+      document("512 alternatives", Json{{"anyOf", alternatives}}.dump(), Json({{"name", names[33 * 70 + 5 * 7]}}).dump()),
       document("5,000 properties", Json{{"type", "object"}, {"properties", properties}}.dump(), Json{{names[100], 1}, {names[2'000], 2}}.dump()),
   };
 }

@@ -12,15 +12,16 @@
 #include "engine/chat.h"
 #include "engine/grammar.h"
 #include "engine/text/json_masks.h"
-#include "engine/text/python_json.h"
 #include "tests/engine/bytes_tokenizer.h"
 #include "tests/engine/schema_checker.h"
+#include "tests/engine/schema_documents.h"
 
 namespace lares::engine {
 namespace {
 
 using Json = nlohmann::ordered_json;
 using test::Bytes;
+using test::documents;
 using test::SchemaChecker;
 
 struct Case {
@@ -167,47 +168,6 @@ TEST(JsonSchema, EveryRandomWalkEndsInAValidDocument) {
   }
 }
 
-// All documents of a schema that has finitely many, without blanks: lists of texts put together, no walker and no compiler.
-std::set<std::string> documents(const Json& schema) {
-  std::set<std::string> out;
-  if (schema.contains("enum")) {
-    for (const Json& value : schema["enum"]) out.insert(python_json(value));
-  } else if (schema.contains("anyOf")) {
-    for (const Json& one : schema["anyOf"]) out.merge(documents(one));
-  } else if (schema["type"] == "boolean") {
-    out = {"true", "false"};
-  } else if (schema["type"] == "integer") {
-    for (int n = schema["minimum"]; n <= schema["maximum"]; ++n) {
-      if (n % schema.value("multipleOf", 1) == 0) out.insert(std::to_string(n));
-      if (n == 0) out.insert("-0");
-    }
-  } else if (schema["type"] == "array") {
-    const auto items = documents(schema["items"]);
-    std::set<std::string> lists = {""};
-    for (std::size_t n = 0; n <= schema["maxItems"]; ++n) {
-      std::set<std::string> longer;
-      for (const std::string& list : lists) {
-        if (n >= schema.value("minItems", 0u)) out.insert("[" + list + "]");
-        for (const std::string& item : items) longer.insert(list + (n == 0 ? "" : ",") + item);
-      }
-      lists = std::move(longer);
-    }
-  } else {
-    std::set<std::string> lists = {""};
-    for (const auto& [name, property] : schema["properties"].items()) {
-      const bool required = std::ranges::find(schema["required"], Json(name)) != schema["required"].end();
-      std::set<std::string> longer;
-      for (const std::string& list : lists) {
-        if (!required) longer.insert(list);
-        for (const std::string& value : documents(property)) longer.insert(list + (list.empty() ? "" : ",") + python_json_string(name) + ":" + value);
-      }
-      lists = std::move(longer);
-    }
-    for (const std::string& list : lists) out.insert("{" + list + "}");
-  }
-  return out;
-}
-
 // Of every beginning of every document, every byte and every longer token is allowed exactly when some document goes on so.
 TEST(JsonSchema, AMaskIsExactlyWhatSomeDocumentGoesOnWith) {
   const Bytes t({"{\"", "\":", ",\"", "\"}", "a\":", "1,", "12", "],", "]]", "[[", "}]", "true,", "rue", "e}", "\",\"", "a\",\"b", "-1", "0]", "\"b\":{\"", "1}}"});
@@ -264,11 +224,11 @@ TEST(JsonSchema, AMaskIsWhatTryingEveryTokenOnSays) {
         std::vector<Token> allowed;
         for (Token id = 0; id < t.vocab_size(); ++id) {
           if (t.added(t.bytes(id))) continue;
-          std::vector<JsonWay> ways(walker.ways().all().begin(), walker.ways().all().end());
+          JsonWays ways = walker.ways();
           for (const char byte : t.bytes(id)) {
             JsonWays next;
             for (const JsonWay& way : ways) walker.step(way, std::uint8_t(byte), next);
-            ways.assign(next.all().begin(), next.all().end());
+            ways = std::move(next);
           }
           ASSERT_EQ(allows(mask, id), !ways.empty()) << "'" << t.bytes(id) << "' behind " << text;
           if (!ways.empty()) allowed.push_back(id);
@@ -305,11 +265,11 @@ TEST(JsonSchema, ManyListedTextsAreAllowedAndNothingElse) {
       std::vector<Token> allowed;
       for (Token id = 0; id < t.vocab_size(); ++id) {
         if (t.added(t.bytes(id))) continue;
-        std::vector<JsonWay> ways(walker.ways().all().begin(), walker.ways().all().end());
+        JsonWays ways = walker.ways();
         for (const char byte : t.bytes(id)) {
           JsonWays next;
           for (const JsonWay& way : ways) walker.step(way, std::uint8_t(byte), next);
-          ways.assign(next.all().begin(), next.all().end());
+          ways = std::move(next);
         }
         ASSERT_EQ(allows(mask, id), !ways.empty()) << "'" << t.bytes(id) << "' behind " << text;
         if (!ways.empty()) allowed.push_back(id);

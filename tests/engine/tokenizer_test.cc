@@ -4,12 +4,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include <unistd.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "engine/text/pattern_masks.h"
 
 namespace lares::engine {
 namespace {
@@ -125,6 +128,46 @@ TEST(Tokenizer, DamagedFilesGiveOneLineThatNamesTheFile) {
   const auto missing = Tokenizer::from_file("/nonexistent/tokenizer.json");
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, Errc::not_found);
+}
+
+TEST(Tokenizer, WhatContradictsItselfOrIsTooLongIsRefusedByName) {
+  using Change = std::function<void(nlohmann::json&)>;
+  const std::string long_name(kTokenBytesMax + 1, 'z'), most(kTokenBytesMax, 'z');
+  const auto why = [](const Change& change) {
+    nlohmann::json json = small();
+    change(json);
+    const Written file = write(json.dump());
+    const auto loaded = Tokenizer::from_file(file.path);
+    const std::string all = loaded ? "" : loaded.error().message;
+    return loaded ? all : all.substr(all.find(": ") + 2);
+  };
+  EXPECT_EQ(why([&](auto& json) { json["model"]["vocab"][most] = 300; }), "");
+  EXPECT_EQ(why([&](auto& json) { json["model"]["vocab"][long_name] = 300; }), "token \"" + std::string(40, 'z') + "\"... (id 300) has 256 bytes, the limit is 255");
+  EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["z\nz"] = json["model"]["vocab"]["a"]; }), "tokens \"a\" and \"z\\nz\" have the same id, 100");
+  EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["z\nz"] = -1; }), "token \"z\\nz\" has id -1, outside 0..1048575");
+  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = "<s>"; }), "added token \"<s>\" is there twice");
+  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["id"] = 0; }), "tokens \"<s>\" and \"</s>\" have the same id, 0");
+  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = "a"; }), "added token \"a\" has id 1, and 100 in model.vocab");
+  // One that is in the vocabulary too is one token, by whichever name.
+  EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["</s>"] = 1; }), "");
+  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = " ", json["added_tokens"][1]["id"] = json["model"]["vocab"]["\u0120"]; }), "");
+}
+
+// The longest that is allowed, through all that walks a vocabulary.
+TEST(Tokenizer, TheLongestTokenIsMaskedLikeAnyOther) {
+  nlohmann::json json = small();
+  json["model"]["vocab"][std::string(kTokenBytesMax, 'z')] = 300;
+  const Written file = write(json.dump());
+  const auto t = Tokenizer::from_file(file.path);
+  ASSERT_TRUE(t) << t.error().message;
+  for (const std::string expression : {"^z*$", "^z{255}$", "^z{254}$"}) {
+    const auto pattern = std::make_shared<const Pattern>(*Pattern::compile(expression));
+    PatternMasks masks(pattern, TextKind::plain);
+    masks.build(*(*t)->vocabulary(), {});
+    TokenMask mask((*t)->vocabulary()->ordinary_mask().size(), 0);
+    masks.add(*(*t)->vocabulary(), Pattern::kStart, /*escaped=*/false, mask);
+    EXPECT_EQ(allows(mask, 300), expression != "^z{254}$") << expression;
+  }
 }
 
 TEST(OfficialTokenizer, EveryVectorIsExact) {
