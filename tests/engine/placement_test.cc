@@ -137,7 +137,13 @@ TEST(Placement, WithEnoughCardsNothingIsMissed) {
   const auto p = plan_placement(request_for(flash.path(), {kH200, kH200}));
   ASSERT_TRUE(p) << p.error().message;
   EXPECT_EQ(p->host.experts, 0u);
-  EXPECT_EQ(p->host.work, cuda::host_work_bytes(config_of(flash_config()), cuda::kChunk, false));
+  // Each GPU has pinned buffers of its own: the second one's are for what the first hands on, streams, their mixing weights and one sub-layer's
+  // output of each token, where the first one's are for a row of the embedding.
+  const Config c = config_of(flash_config());
+  const std::uint64_t first = cuda::host_work_bytes(c, cuda::kChunk, {.last = false}), second = cuda::host_work_bytes(c, cuda::kChunk, {.first = false});
+  EXPECT_EQ(p->host.work, first + second);
+  EXPECT_EQ(second - cuda::host_work_bytes(c, cuda::kChunk, {}), 8192u * (4 * 4096 * 2 + 16 + 64));
+  EXPECT_EQ(second - cuda::host_work_bytes(c, cuda::kChunk, {.first = false, .last = false}), 64u * 129'280 * 4);
   EXPECT_EQ(p->found, 1.0);
   EXPECT_EQ(p->token_host, 0u);
   EXPECT_EQ(p->gpus[0].layer_begin, 0);
