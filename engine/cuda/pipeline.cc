@@ -33,7 +33,8 @@ Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages) : weights_
   check(layer == static_cast<int>(weights.layers.size()), "some of its layers are on no GPU");
 }
 
-Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on) {
+Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits,
+                            const std::function<bool(int)>& go_on) {
   // All pages that the step needs first: no GPU goes ahead of one that has no room.
   for (std::size_t k = 0; k < stages_.size(); ++k)
     for (const Sequence& q : sequences)
@@ -42,14 +43,16 @@ Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const
   for (std::size_t k = 0; k < stages_.size(); ++k) {
     const bool last = k + 1 == stages_.size();
     std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) { return DeviceForward::Sequence{&q.state->on(k), q.n}; });
-    if (const auto done = stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr, go_on); !done) return done;
+    const auto done = stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr, go_on);
+    if (!done) return done;
   }
   return {};
 }
 
 PipelineState::PipelineState(const Pipeline& pipeline, std::int64_t n_context) : pipeline_(pipeline) {
   for (const Stage& stage : pipeline.stages())
-    parts_.push_back(std::make_unique<DeviceState>(*stage.device, pipeline.weights(), *stage.pages, stage.weights->begin(), stage.weights->end(), n_context));
+    parts_.push_back(std::make_unique<DeviceState>(*stage.device, pipeline.weights(), *stage.pages, stage.weights->begin(),
+                                                   stage.weights->end(), n_context));
 }
 
 const Device* PipelineState::without_room() const {

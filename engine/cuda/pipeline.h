@@ -24,7 +24,8 @@ class Pipeline {
     int n;  // as DeviceForward::Sequence
   };
   // As DeviceForward::evaluate, for all layers. no_memory: some GPU's pages have no room; nothing was appended then on any.
-  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
+  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits,
+                    const std::function<bool(int)>& go_on = {});
 
   const Weights& weights() const { return weights_; }
   std::span<const Stage> stages() const { return stages_; }

@@ -20,7 +20,8 @@ struct StageOptions {
 struct Stage {
   // Uploads the weights and takes everything else. no_memory, with what it was for, where the GPU or pinned memory has too little. The
   // device, the weights and the threads must outlive it. progress: of the model's layers.
-  static Result<Stage> make(Device& device, const Weights& weights, const StageOptions& options, kernels::ThreadPool& pool, const kernels::Kernels& kernels, const Progress& progress);
+  static Result<Stage> make(Device& device, const Weights& weights, const StageOptions& options, kernels::ThreadPool& pool,
+                            const kernels::Kernels& kernels, const Progress& progress);
 
   Device* device = nullptr;
   std::unique_ptr<DeviceWeights> weights;
