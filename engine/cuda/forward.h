@@ -41,8 +41,9 @@ class DeviceForward {
     int n;  // tokens to append; more than kStepTokens only where it is alone
   };
   // Appends to each sequence its tokens, which lie one after the other, and gives the logits [n_rows, V] after the last n_rows of all of
-  // them, where the head is; the GPU before has evaluated the same, and handed it on. no_memory: the pages have no room; nothing was appended then. Between layers of a chunk that is no step `go_on` is asked, if
-  // there is one; on false this returns Errc::cancelled and the states are half written: restore their frontiers.
+  // them, where the head is; elsewhere n_rows is 0. The GPU before has evaluated the same, and handed it on. no_memory: the pages have no
+  // room; nothing was appended then. Between layers of a chunk that is no step `go_on` is asked, if there is one; on false this returns
+  // Errc::cancelled and the states are half written, those of the GPUs before whole: restore the frontiers of all.
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
 
   int chunk() const { return options_.chunk; }

@@ -19,13 +19,6 @@ namespace {
 
 constexpr std::size_t kPackTogether = 1 << 20;  // bytes of tiles, from which on several threads pack
 
-// Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the log on the disk.
-void must(const kc::Status& status) {
-  if (status.ok()) return;
-  fmt::print(stderr, "lares: the GPU is lost: {}\n", status.message());
-  std::abort();
-}
-
 class GpuDevice : public Device {
  public:
   Result<> open(int index, const std::string& model) {
@@ -112,6 +105,12 @@ class GpuDevice : public Device {
   void combine(const kc::CombineArgs& a) override { must(kc::combine(a, here())); }
 
  private:
+  // Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the log on the disk.
+  void must(const kc::Status& status) const {
+    if (status.ok()) return;
+    fmt::print(stderr, "lares: {} is lost: {}\n", name_, status.message());
+    std::abort();
+  }
   // The stream; what is launched, allocated and recorded belongs to the GPU that is the thread's, so it is made that first.
   kc::Stream here() {
     if (current_ != index_) {

@@ -16,7 +16,7 @@ inline constexpr std::uint64_t kReserve = std::uint64_t{768} << 20;  // CUDA's c
 // A layer's cells in one page, as pages.h lays them out: a GPU's layers lie together in it, so a page comes and goes in one copy.
 std::uint64_t layer_page_bytes(const PageLayout& pages, int layer);
 
-// Where the stretch of a page begins that the layers from this one on have; of the last layer's end, the page's bytes.
+// Where a page's stretch for the layers from this one on begins; for the number of layers, the page's bytes.
 std::uint64_t page_offset(const PageLayout& pages, int layer);
 
 // Of one sequence: the window's rows and the open rows of the compressors.
