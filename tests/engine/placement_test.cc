@@ -132,6 +132,20 @@ TEST(Placement, SumsAreExactOnOneH100) {
   EXPECT_NEAR(static_cast<double>(p->token_gpu + p->token_host), 11'217'572'060.0, 1);
 }
 
+// Four layers, and the head alone on a fifth: what is beyond that is left alone, and has no buffers in host memory.
+TEST(Placement, GpusBeyondTheLayersAreLeftAlone) {
+  PlacementRequest r{.directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint", .gpus = std::vector<std::uint64_t>(5, 4 * kGiB), .n_context = 4096, .heat = {}};
+  const auto five = plan_placement(r);
+  r.gpus.resize(7, 4 * kGiB);
+  const auto seven = plan_placement(r);
+  ASSERT_TRUE(five && seven);
+  const auto idle = [](const Placement& p) { return std::ranges::count_if(p.gpus, [](const GpuPlacement& g) { return g.layer_begin == g.layer_end; }); };
+  EXPECT_EQ(idle(*five), 1);
+  EXPECT_EQ(idle(*seven), 3);
+  EXPECT_GT(seven->gpus.back().head, 0u);
+  EXPECT_EQ(seven->host.work, five->host.work);
+}
+
 TEST(Placement, WithEnoughCardsNothingIsMissed) {
   const ConfigDirectory flash(flash_config());
   const auto p = plan_placement(request_for(flash.path(), {kH200, kH200}));
