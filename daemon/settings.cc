@@ -27,8 +27,8 @@ constexpr std::size_t kSettingsBytesMax = 1 << 20;
 constexpr Setting kSettings[] = {
     {"model", "checkpoint directory that the daemon loads", "nano, which comes with Lares", Kind::path, 0, 0, {}, true},
     {"memory", "GB for weights, work space and all sessions", "what is free", Kind::number, 0, 1e6, {}, true},
-    {"device", "what computes it; auto: the CPU as yet", "auto", Kind::word, 0, 0, "auto cpu cuda cuda:0 cuda:1 cuda:2 cuda:3 cuda:4 cuda:5 cuda:6 cuda:7", true},
-    {"gpu_memory", "GB of the GPU that may be taken", "all of it", Kind::number, 0, 1e6, {}, true},
+    {"device", "what computes it; auto: the CPU as yet", "auto", Kind::device, 0, 0, "auto cpu cuda cuda:1 cuda:0,1", true},
+    {"gpu_memory", "GB of each GPU that may be taken", "all of it", Kind::number, 0, 1e6, {}, true},
     {"threads", "threads of the engine", "the daemon's CPUs", Kind::whole, 0, 1024, {}, true},
     {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
     {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
@@ -68,6 +68,8 @@ std::string what_it_must_be(const Setting& s) {
       return "a whole number " + range_text(s);
     case Kind::flag:
       return "true or false";
+    case Kind::device:
+      return "auto, cpu, cuda, or GPUs by their numbers: cuda:1, cuda:0,1";
     case Kind::hosts:
       return "hosts with blanks between them, such as `pypi.org *.pythonhosted.org localhost:8080`";
     case Kind::address:
@@ -85,6 +87,19 @@ bool among(std::string_view words, std::string_view word) {
     at = end + 1;
   }
   return false;
+}
+
+// "cuda:1", "cuda:0,1". Whether there are such GPUs, and each once, the engine says.
+bool is_cuda_list(std::string_view text) {
+  constexpr std::string_view kPrefix = "cuda:";
+  constexpr std::size_t kDigitsMax = 4;
+  if (!text.starts_with(kPrefix)) return false;
+  std::size_t digits = 0;
+  for (const char c : text.substr(kPrefix.size())) {
+    if (c == ',' ? digits == 0 : c < '0' || c > '9' || digits == kDigitsMax) return false;
+    digits = c == ',' ? 0 : digits + 1;
+  }
+  return digits > 0;
 }
 
 // Of the member `key`, for people; 0: not found.
@@ -173,6 +188,8 @@ tl::expected<json, std::string> setting_value(const Setting& s, const std::strin
     if (text == "true" || text == "false") return json(text == "true");
   } else if (s.kind == Kind::word) {
     if (among(s.words, text)) return json(text);
+  } else if (s.kind == Kind::device) {
+    if (among(s.words, text) || is_cuda_list(text)) return json(text);
   } else if (s.kind == Kind::hosts) {
     constexpr std::string_view kOfHosts = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.*:[] ";
     if (text.find_first_not_of(kOfHosts) == std::string::npos) return json(text);

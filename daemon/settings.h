@@ -16,12 +16,12 @@
 namespace lares::daemon {
 
 struct Setting {
-  enum class Kind { path, number, whole, word, flag, hosts, address };
+  enum class Kind { path, number, whole, word, device, flag, hosts, address };
   std::string_view key, what;
   std::string_view usual;  // in words, where nothing is set; empty: the caller computes it
   Kind kind = Kind::path;
   double low = 0, high = 0;    // number, whole
-  std::string_view words = {};  // word: "auto ask"
+  std::string_view words = {};  // word: "auto ask"; device: and any GPUs in the form of the last
   bool of_daemon = false;      // read when it starts
 };
 std::span<const Setting> settings_table();

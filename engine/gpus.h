@@ -14,10 +14,11 @@ namespace lares::engine {
 // What computes a model.
 struct DeviceChoice {
   std::string device = "auto";   // "cpu"; "cuda", "cuda:1": a GPU, whose results are near the CPU's and not the same bits, and where nothing is
-                                 // drafted; "auto": the CPU, as long as nobody has measured what a GPU does
-  std::uint64_t gpu_memory = 0;  // bytes of the GPU that may be taken; 0: all
+                                 // drafted; "cuda:0,1": the layers over these, with one GPU's bits; "auto": the CPU, as long as nobody has
+                                 // measured what a GPU does
+  std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
 };
-// As load(), which is the CPU's. The GPU is looked for before anything is read.
+// As load(), which is the CPU's. The GPUs are looked for before anything is read.
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress);
 
 struct Gpu {

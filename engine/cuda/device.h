@@ -1,9 +1,10 @@
 // A GPU as the forward pass sees it: memory, copies, the kernels of kernels/cuda in the order they are asked for, and runs of them that
-// are recorded once. One stream, one thread. A second implementation, in host memory, is what tests run the forward pass on.
+// are recorded once. One stream, one thread at a time. A second implementation, in host memory, is what tests run the forward pass on.
 #pragma once
 
 #include <memory>
 #include <span>
+#include <string>
 
 #include "engine/engine.h"
 #include "kernels/cuda/attention.h"
@@ -26,10 +27,11 @@ class Device {
  public:
   virtual ~Device() = default;
 
+  virtual std::string name() const = 0;  // for people
   // Null: there is not so much. 256-byte aligned, not initialised.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) = 0;
-  // Host memory that copies go to and from without a stop. Null: there is not so much.
+  // Host memory that copies of every GPU go to and from without a stop. Null: there is not so much.
   virtual void* allocate_pinned(std::size_t bytes) = 0;
   virtual void release_pinned(void* memory) = 0;
 

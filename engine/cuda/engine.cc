@@ -1,6 +1,7 @@
 #include "engine/cuda/engine.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -21,7 +22,7 @@ constexpr int kDevicesMax = 1024;
 
 class DeviceEngine : public Engine {
  public:
-  DeviceEngine(EngineParts parts, const LoadOptions& options) : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), pool_(options.n_threads), device_(std::move(parts.device)) {
+  DeviceEngine(EngineParts parts, const LoadOptions& options) : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), pool_(options.n_threads), gpus_(std::move(parts.gpus)) {
     const Config& c = weights_->checkpoint.config();
     info_.directory = options.directory;
     info_.model_type = c.model_type;
@@ -35,28 +36,32 @@ class DeviceEngine : public Engine {
     }
   }
 
-  Result<> place(const Placement& plan, const std::string& device_name, const Progress& progress) {
-    const Config& c = weights_->checkpoint.config();
-    const PageLayout layout = page_layout(c, false);
-    auto on_device = DeviceWeights::upload(*device_, *weights_, 0, c.num_hidden_layers, true, plan.resident, progress);
-    if (!on_device) return tl::unexpected(on_device.error());
-    on_device_ = std::move(*on_device);
-    pages_ = std::make_unique<PagePool>(*device_, layout, 0, c.num_hidden_layers, (info_.n_context_max + layout.tokens - 1) / layout.tokens);
-    if (!pages_->made())
-      return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the pages of {} tokens have no room beside the weights; load with a shorter context", info_.directory, device_name,
-                                                               info_.n_context_max)});
-    cache_ = std::make_unique<PageCache>(*device_, *pages_);
-    auto forward = DeviceForward::make(*device_, *weights_, *on_device_, {.chunk = plan.chunk, .n_context = info_.n_context_max}, pool_, kernels::best());
-    if (!forward) return tl::unexpected(forward.error());
-    forward_ = std::move(*forward);
+  // A GPU that the plan gives neither layers nor the head is left alone.
+  Result<> place(const Placement& plan, const Progress& progress) {
+    const PageLayout layout = page_layout(weights_->checkpoint.config(), false);
+    std::vector<Stage> stages;
+    for (std::size_t g = 0; g < gpus_.size(); ++g) {
+      const GpuPlacement& of = plan.gpus[g];
+      const bool last = g + 1 == gpus_.size();
+      info_.notes.push_back(note(of, gpus_[g].device->name(), last, plan));
+      if (of.layer_begin == of.layer_end && !last) continue;
+      auto stage = Stage::make(*gpus_[g].device, *weights_,
+                               {.layer_begin = of.layer_begin,
+                                .layer_end = of.layer_end,
+                                .head = last,
+                                .resident = plan.resident,
+                                .n_pages = (info_.n_context_max + layout.tokens - 1) / layout.tokens,
+                                .forward = {.chunk = plan.chunk, .n_context = info_.n_context_max}},
+                               pool_, kernels::best(), progress);
+      if (!stage) return tl::unexpected(stage.error());
+      stages.push_back(std::move(*stage));
+      experts_resident_ += of.experts;
+    }
+    pipeline_ = std::make_unique<Pipeline>(*weights_, std::move(stages));
     info_.n_chunk = plan.chunk;
-    const GpuPlacement& gpu = plan.gpus.front();
-    info_.notes.push_back(fmt::format("{:.1f} of {:.1f} GB that {} gives are planned: {} of {} experts, the rest of the weights, and a context of {} tokens", static_cast<double>(gpu.used()) / 1e9,
-                                      static_cast<double>(gpu.budget) / 1e9, device_name, gpu.n_experts, static_cast<std::int64_t>(plan.n_layers) * plan.n_experts, plan.n_context));
     if (plan.host.experts > 0)
       info_.notes.push_back(fmt::format("{:.1f} GB of experts stay in host memory and are computed by the CPU", static_cast<double>(plan.host.experts) / 1e9));
-    experts_all_ = gpu.experts + plan.host.experts;
-    experts_resident_ = gpu.experts;
+    experts_all_ = experts_resident_ + plan.host.experts;
     format_ = {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, false) + fmt::format(", CUDA kernels {}", kNumericsVersion)};
     return {};
   }
@@ -65,7 +70,7 @@ class DeviceEngine : public Engine {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return timeline(nullptr); }
   std::unique_ptr<Timeline> timeline(PrefixRef from) override {
-    const DeviceTimeline::Shared shared{*device_, *weights_, *forward_, *pages_, *cache_, info_.n_context_max};
+    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max};
     return std::make_unique<DeviceTimeline>(shared, std::static_pointer_cast<const ModelPrefix>(from));
   }
   void evaluate_together(std::span<Timeline* const> timelines) override {
@@ -84,14 +89,21 @@ class DeviceEngine : public Engine {
   }
 
  private:
+  static std::string note(const GpuPlacement& of, const std::string& name, bool last, const Placement& plan) {
+    const int n_layers = of.layer_end - of.layer_begin;
+    if (n_layers == 0 && !last) return fmt::format("{} is not used: the other GPUs have all layers", name);
+    std::string what = n_layers == 0 ? std::string("the head") : n_layers == 1 ? fmt::format("layer {}", of.layer_begin) : fmt::format("layers {} to {}", of.layer_begin, of.layer_end - 1);
+    if (n_layers > 0 && last) what += " and the head";
+    if (n_layers > 0) what += fmt::format(", {} of {} experts", of.n_experts, static_cast<std::int64_t>(n_layers) * plan.n_experts);
+    return fmt::format("{:.1f} of {:.1f} GB that {} gives are planned: {}, and a context of {} tokens", static_cast<double>(of.used()) / 1e9, static_cast<double>(of.budget) / 1e9, name, what,
+                       plan.n_context);
+  }
+
   std::unique_ptr<Weights> weights_;
   std::unique_ptr<Tokenizer> tokenizer_;
   kernels::ThreadPool pool_;
-  std::unique_ptr<Device> device_;  // outlives all that has memory on it
-  std::unique_ptr<DeviceWeights> on_device_;
-  std::unique_ptr<PagePool> pages_;
-  std::unique_ptr<PageCache> cache_;
-  std::unique_ptr<DeviceForward> forward_;
+  std::vector<EngineGpu> gpus_;  // outlive all that has memory on them
+  std::unique_ptr<Pipeline> pipeline_;
   std::uint64_t experts_all_ = 0, experts_resident_ = 0;
   PrefixFormat format_;
   ModelInfo info_;
@@ -99,30 +111,43 @@ class DeviceEngine : public Engine {
 
 }  // namespace
 
-Result<int> device_number(std::string_view device) {
-  const auto refused = [&] { return tl::unexpected(Error{Errc::bad_argument, fmt::format("use device {:.40}: expected cpu, cuda, or cuda:0 and so on", device)}); };
-  if (device == "cuda") return 0;
-  if (!device.starts_with("cuda:")) return refused();
-  int number = -1;
-  const char* const end = device.data() + device.size();
-  const auto [at, ec] = std::from_chars(device.data() + 5, end, number);
-  if (ec != std::errc() || at != end || number < 0 || number >= kDevicesMax) return refused();
-  return number;
+Result<std::vector<int>> device_numbers(std::string_view device) {
+  const auto refused = [&](std::string_view why) { return tl::unexpected(Error{Errc::bad_argument, fmt::format("use device {:.40}: {}", device, why)}); };
+  if (device == "cuda") return std::vector<int>{0};
+  constexpr std::string_view form = "expected cpu, cuda, cuda:1 and so on, or cuda:0,1 for several GPUs";
+  if (!device.starts_with("cuda:")) return refused(form);
+  std::vector<int> out;
+  const char* at = device.data() + 4;
+  for (const char* const end = device.data() + device.size(); at != end;) {
+    int number = -1;
+    const auto [behind, ec] = std::from_chars(at + 1, end, number);
+    if (ec != std::errc() || number < 0 || number >= kDevicesMax || (behind != end && (*behind != ',' || behind + 1 == end))) return refused(form);
+    if (std::ranges::find(out, number) != out.end()) return refused(fmt::format("GPU {} is there twice", number));
+    if (out.size() == kGpusMax) return refused(fmt::format("these are more than {} GPUs", kGpusMax));
+    out.push_back(number);
+    at = behind;
+  }
+  return out;
 }
 
 Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions& options, const Progress& progress) {
-  if (options.exact)
-    return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto {}: exact numerics are the CPU's alone; load it with device cpu", options.directory, parts.name)});
+  std::vector<std::string> names;
+  std::vector<std::uint64_t> memory;
+  for (const EngineGpu& gpu : parts.gpus) {
+    names.push_back(gpu.device->name());
+    memory.push_back(gpu.memory);
+  }
+  const std::string all = fmt::format("{}", fmt::join(names, ", "));
+  if (options.exact) return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto {}: exact numerics are the CPU's alone; load it with device cpu", options.directory, all)});
   const auto plan = plan_placement({.directory = options.directory,
-                                    .gpus = {parts.device_memory},
+                                    .gpus = std::move(memory),
                                     .gpu_memory = parts.budget,
                                     .host_memory = options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
                                     .n_context = options.n_context,
                                     .heat = {}});
   if (!plan) return tl::unexpected(plan.error());
-  const std::string name = parts.name;
   auto engine = std::make_unique<DeviceEngine>(std::move(parts), options);
-  if (const auto placed = engine->place(*plan, name, progress); !placed) return tl::unexpected(placed.error());
+  if (const auto placed = engine->place(*plan, progress); !placed) return tl::unexpected(placed.error());
   return engine;
 }
 
@@ -132,10 +157,16 @@ namespace lares::engine {
 
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress) {
   if (choice.device == "cpu" || choice.device == "auto") return load(options, progress);
-  const auto number = cuda::device_number(choice.device);
-  if (!number) return tl::unexpected(number.error());
-  auto device = cuda::open_device(*number);
-  if (!device) return tl::unexpected(device.error());
+  const auto numbers = cuda::device_numbers(choice.device);
+  if (!numbers) return tl::unexpected(numbers.error());
+  cuda::EngineParts parts;
+  parts.budget = choice.gpu_memory;
+  const GpuReport found = find_gpus();
+  for (const int number : *numbers) {
+    auto device = cuda::open_device(number);
+    if (!device) return tl::unexpected(device.error());
+    parts.gpus.push_back({std::move(*device), found.gpus.at(static_cast<std::size_t>(number)).memory_bytes});
+  }
   auto weights = load_weights(options.directory, progress);
   if (!weights) return tl::unexpected(weights.error());
   std::unique_ptr<Tokenizer> tokenizer;
@@ -146,10 +177,9 @@ Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOp
     if (const int vocab = (*weights)->checkpoint.config().vocab_size; tokenizer->vocab_size() > vocab)
       return tl::unexpected(Error{Errc::malformed, fmt::format("load {}: tokenizer.json has {} ids, the model's vocabulary {}", options.directory, tokenizer->vocab_size(), vocab)});
   }
-  const Gpu found = find_gpus().gpus.at(static_cast<std::size_t>(*number));
-  return cuda::make_engine({.device = std::move(*device), .device_memory = found.memory_bytes, .weights = std::move(*weights), .tokenizer = std::move(tokenizer), .name = found.name,
-                            .budget = choice.gpu_memory},
-                           options, progress);
+  parts.weights = std::move(*weights);
+  parts.tokenizer = std::move(tokenizer);
+  return cuda::make_engine(std::move(parts), options, progress);
 }
 
 }  // namespace lares::engine

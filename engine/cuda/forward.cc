@@ -26,16 +26,17 @@ void check(bool holds, const char* what) {
 
 DeviceForward::DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options)
     : device_(device), weights_(weights), c_(weights.checkpoint.config()), w_(on_device), options_(options) {
-  const PageLayout pages = page_layout(c_, false);  // all layers are here, so a page is a host page
-  for (const PageLayout::Layer& l : pages.layers) cells_.push_back({{l.entries.offset, l.entries.n}, {l.index_keys.offset, l.index_keys.n}});
-  for (int i = w_.begin(); i < w_.end(); ++i)
+  const PageLayout pages = page_layout(c_, false);
+  const std::size_t offset = page_offset(pages, w_.begin());
+  for (int i = w_.begin(); i < w_.end(); ++i) {
+    const PageLayout::Layer& l = pages.layers[static_cast<std::size_t>(i)];
+    cells_.push_back({{l.entries.offset - offset, l.entries.n}, {l.index_keys.offset - offset, l.index_keys.n}});
     if (!w_.layer(i).all_resident) host_layers_.push_back(i);
+  }
 }
 
 Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options,
                                                            kernels::ThreadPool& pool, const kernels::Kernels& kernels) {
-  if (on_device.begin() != 0 || on_device.end() != static_cast<int>(weights.layers.size()) || !on_device.has_head())
-    return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto a GPU: layers {} to {} alone are there; one GPU evaluates all of them", weights.checkpoint.directory(), on_device.begin(), on_device.end() - 1)});
   auto out = std::unique_ptr<DeviceForward>(new DeviceForward(device, weights, on_device, options));
   const Config& c = out->c_;
   WorkSpace nowhere;
@@ -46,25 +47,24 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
     scratch = std::max(scratch, sizeof(std::uint32_t) * device.top_k_scratch(std::min(options.chunk, tokens_scored(n_keys)), static_cast<int>(n_keys)));
     if (reach >= options.n_context) break;
   }
-  const auto n = static_cast<std::size_t>(options.chunk);
   const std::size_t bins = sizeof(std::uint32_t) * static_cast<std::size_t>(std::min(options.chunk, kScoredMax)) * kc::kTopKBins;
   scratch += bins;
   out->memory_ = Memory(device, bytes);
   out->scratch_ = Memory(device, std::max<std::size_t>(kAlign, scratch));
   out->inputs_ = Pinned(device, nowhere.inputs_bytes);
-  out->rows_ = Pinned(device, sizeof(bf16) * n * static_cast<std::size_t>(c.hidden_size));
-  out->logits_ = Pinned(device, sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
+  out->entry_ = Pinned(device, entry_bytes(c, options.chunk, out->first()));
+  if (on_device.has_head()) out->logits_ = Pinned(device, sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
   if (!out->host_layers_.empty()) out->host_experts_ = std::make_unique<HostExperts>(device, c, options.chunk, pool, kernels);
-  if (!out->memory_ || !out->scratch_ || !out->inputs_ || !out->rows_ || !out->logits_ || (out->host_experts_ && !out->host_experts_->ready()))
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto a GPU: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
-                                                             weights.checkpoint.directory(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
+  if (!out->memory_ || !out->scratch_ || !out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (out->host_experts_ && !out->host_experts_->ready()))
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
+                                                             weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());
   device.clear(out->scratch_.data(), bins);
   device.clear(out->ws_.arrived, sizeof *out->ws_.arrived);
   return out;
 }
 
-// The step's positions, tokens, parts and embedding rows, in pinned memory; where they will be on the GPU.
+// The step's positions, tokens, parts and, for layer 0, embedding rows, in pinned memory; where they will be on the GPU.
 void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens) {
   std::uint8_t* const host = inputs_.data();
   std::uint64_t at = 0;
@@ -99,7 +99,8 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, s
     }
     begin += q.n;
   }
-  auto* const rows = reinterpret_cast<bf16*>(rows_.data());
+  if (!first()) return;
+  auto* const rows = reinterpret_cast<bf16*>(entry_.data());
   const auto D = static_cast<std::size_t>(c_.hidden_size);
   for (std::size_t t = 0; t < tokens.size(); ++t) {
     const kernels::Matrix& table = weights_.embed;
@@ -120,8 +121,8 @@ void DeviceForward::head(const Step& s) {
   if (s.n_rows == 0) return;
   const auto at = static_cast<std::size_t>(s.n - s.n_rows), D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
   const DeviceHyper& w = w_.hc_head();
-  const bool few = s.n <= kc::kTokensFew;
-  device_.hyper({.x = ws_.streams + at * S * D, .y = few ? nullptr : ws_.y + at * D, .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{}, .post = ws_.post + at * S, .comb = ws_.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
+  const bool few = s.n <= kc::kTokensFew && w_.begin() < w_.end();
+  device_.hyper({.x = s.x.streams + at * S * D, .y = few ? nullptr : s.x.y + at * D, .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{}, .post = s.x.post + at * S, .comb = s.x.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
                  .norm = w_.norm(), .entered = nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
                  .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps, .arrived = ws_.arrived});
   for (int r = 0; r < s.n_rows; r += kRowsMax) {
@@ -141,13 +142,13 @@ void DeviceForward::head(const Step& s) {
 // All of a step's launches. `host` is called where experts of that layer must be computed before it goes on; `go_on` after each layer.
 bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on) {
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
-  device_.to_device(ws_.rows, rows_.data(), sizeof(bf16) * static_cast<std::size_t>(s.n) * static_cast<std::size_t>(c_.hidden_size));
-  device_.embed({.table = ws_.rows, .tokens = s.iota, .x = ws_.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
+  device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over, entry_.data(), entry_bytes(c_, s.n, first()));
+  if (first()) device_.embed({.table = ws_.rows, .tokens = s.iota, .x = s.x.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
   for (const bool compressed : {false, true})
     device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
   for (int i = w_.begin(); i < w_.end(); ++i) {
     const DeviceLayer& l = w_.layer(i);
-    boundary(s, l.hc_attn, l.attn_norm, i > w_.begin() ? Leaves::experts : Leaves::nothing);
+    boundary(s, l.hc_attn, l.attn_norm, i > w_.begin() ? Leaves::experts : first() ? Leaves::nothing : Leaves::handed);
     attention(s, i);
     boundary(s, l.hc_ffn, l.ffn_norm, Leaves::attention);
     experts(s, i, host);
@@ -155,7 +156,8 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, co
     device_.synchronise();
     if (!go_on(i)) return false;
   }
-  head(s);
+  if (outbox_) device_.to_host(outbox_, ws_.hand_over, s.x.bytes);
+  else head(s);
   return true;
 }
 
@@ -166,6 +168,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
     most = std::max(most, q.state->size() + q.n);
     if (q.n > kStepTokens) s.alone = q.state;
   }
+  check(outbox_ ? n_rows == 0 : w_.has_head(), "a GPU that neither has the head nor hands on");
   check(s.n <= options_.chunk && s.n_parts <= kPartsMax && n_rows <= s.n && (!s.alone || s.n_parts == 1), "a step of that shape");
   for (const Sequence& q : sequences) {
     check(q.state->size() + q.n <= options_.n_context, "tokens beyond the context");
@@ -173,6 +176,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   }
   s.reach = std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))), std::max(options_.n_context, kReachLeast));
   s.logits = logits;
+  s.x = hand_over(c_, s.n, ws_.hand_over);
   write_inputs(s, sequences, tokens);
   const auto host = [&](int i) { host_experts_->compute(weights_.layers[static_cast<std::size_t>(i)], w_.layer(i).resident, ws_, s.n); };
   if (!options_.record || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {

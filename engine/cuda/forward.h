@@ -1,6 +1,6 @@
-// The forward pass of engine/model/forward.h on one GPU: released numerics, the same operations in the same order for decode, prefill and
-// several sequences. A step of few tokens is recorded once for its shape, and replayed; everything that changes from step to step is in
-// memory that the recording reads.
+// The forward pass of engine/model/forward.h over the layers that one GPU has: released numerics, the same operations in the same order for
+// decode, prefill and several sequences, and the same bits wherever the layers are cut. A step of few tokens is recorded once for its shape,
+// and replayed; everything that changes from step to step is in memory that the recording reads.
 #pragma once
 
 #include <functional>
@@ -28,17 +28,22 @@ class DeviceForward {
     std::int64_t n_context = 0;  // tokens of the longest sequence
     bool record = true;          // steps of at most kStepTokens
   };
-  // Of all layers: one GPU has the whole model. no_memory: the work space has no room.
+  // Of the layers that `on_device` has. no_memory: the work space has no room.
   static Result<std::unique_ptr<DeviceForward>> make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options, kernels::ThreadPool& pool,
                                                      const kernels::Kernels& kernels);
+
+  // What its last layer leaves goes to `next` from now on, which has the layers behind it, or the head alone, and outlives it. Without, it
+  // has the head.
+  void hand_on_to(const DeviceForward& next) { outbox_ = next.entry_.data(); }
 
   struct Sequence {
     DeviceState* state;
     int n;  // tokens to append; more than kStepTokens only where it is alone
   };
   // Appends to each sequence its tokens, which lie one after the other, and gives the logits [n_rows, V] after the last n_rows of all of
-  // them. no_memory: the pages have no room; nothing was appended then. Between layers of a chunk that is no step `go_on` is asked, if
-  // there is one; on false this returns Errc::cancelled and the states are half written: restore their frontiers.
+  // them, where the head is; elsewhere n_rows is 0. The GPU before has evaluated the same, and handed it on. no_memory: the pages have no
+  // room; nothing was appended then. Between layers of a chunk that is no step `go_on` is asked, if there is one; on false this returns
+  // Errc::cancelled and the states are half written, those of the GPUs before whole: restore the frontiers of all.
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
 
   int chunk() const { return options_.chunk; }
@@ -56,8 +61,8 @@ class DeviceForward {
   void write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens);
   bool walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on);
   void run_step(const Step& s, const std::function<void(int)>& host);
-  // What leaves: nothing, what attention made, or what the experts did.
-  enum class Leaves { nothing, attention, experts };
+  // What leaves: nothing, what attention made, what the experts did, or what the GPU before handed on.
+  enum class Leaves { nothing, attention, experts, handed };
   void boundary(const Step& s, const DeviceHyper& w, const float* norm, Leaves leaves);
   bool leaves_mixes(const Step& s) const;
   kc::HyperMixes left_mixes(const Step& s) const;
@@ -73,6 +78,8 @@ class DeviceForward {
   void experts(const Step& s, int i, const std::function<void(int)>& host);
   void head(const Step& s);
   void product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32) const;
+  bool first() const { return w_.begin() == 0; }
+  bool hands_on(int layer) const { return outbox_ && layer + 1 == w_.end(); }
   kc::Places places(const Step& s, int layer, int begin, int n) const;
 
   Device& device_;
@@ -82,9 +89,10 @@ class DeviceForward {
   const Options options_;
   Memory memory_, scratch_;  // scratch_: top_k's; its bins, which come first, stay zero
   WorkSpace ws_;
-  Pinned inputs_, rows_, logits_;
+  Pinned inputs_, entry_, logits_;  // entry_: rows of the embedding, or what the GPU before hands on
+  std::uint8_t* outbox_ = nullptr;  // the next GPU's entry_; null: the head is here
   std::unique_ptr<HostExperts> host_experts_;
-  std::vector<Cells> cells_;      // of each layer, in a page
+  std::vector<Cells> cells_;      // of each of its layers, in its stretch of a page
   std::vector<int> host_layers_;  // whose experts are not all on the GPU
   std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts, rows, reach; empty: seen once
 };

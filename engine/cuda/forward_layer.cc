@@ -31,11 +31,11 @@ kc::ExpertOutputs DeviceForward::outputs(const Step& s, int first) const {
 // From one sub-layer to the next: the streams take what it gave, and what enters the next is made of them.
 void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* norm, Leaves leaves) {
   const bool sums = leaves == Leaves::experts && s.n <= kc::kTokensFew;
-  device_.hyper({.x = ws_.streams,
-                 .y = leaves == Leaves::nothing || sums ? nullptr : ws_.y,
+  device_.hyper({.x = s.x.streams,
+                 .y = leaves == Leaves::nothing || sums ? nullptr : s.x.y,
                  .experts = sums ? outputs(s, 0) : kc::ExpertOutputs{},
-                 .post = ws_.post,
-                 .comb = ws_.comb,
+                 .post = s.x.post,
+                 .comb = s.x.comb,
                  .fn = w.fn,
                  .base = w.base,
                  .scale = w.scale,
@@ -60,7 +60,7 @@ void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* n
 bool DeviceForward::leaves_mixes(const Step& s) const { return s.n <= kc::kTokensFew && !s.alone; }
 kc::HyperMixes DeviceForward::left_mixes(const Step& s) const {
   if (!leaves_mixes(s)) return {};
-  return kc::hyper_mixes(ws_.partial, c_.hidden_size, ws_.post, ws_.comb, s.n, c_.hc_sinkhorn_iters, c_.hc_eps);
+  return kc::hyper_mixes(ws_.partial, c_.hidden_size, s.x.post, s.x.comb, s.n, c_.hc_sinkhorn_iters, c_.hc_eps);
 }
 
 // The cells before a long chunk into the work space's ring, or the newest back into the sequence's.
@@ -89,7 +89,7 @@ kc::CompressArgs DeviceForward::compress_args(const Step& s, int i, bool index) 
           .norm = w.norm,
           .frequencies = w_.frequencies(true),
           .places = places(s, i, 0, s.n),
-          .cells = index ? cells_[static_cast<std::size_t>(i)].index_keys : cells_[static_cast<std::size_t>(i)].entries,
+          .cells = index ? cells_[static_cast<std::size_t>(i - w_.begin())].index_keys : cells_[static_cast<std::size_t>(i - w_.begin())].entries,
           .ratio = host.ratio,
           .dim = dim,
           .rope_dim = c_.qk_rope_head_dim,
@@ -122,7 +122,7 @@ void DeviceForward::select(const Step& s, int i) {
                           .scale = ws_.index_scale + at * static_cast<std::size_t>(Hi) * 4,
                           .weight = ws_.index_weight + at * static_cast<std::size_t>(Hi),
                           .places = places(s, i, t, m),
-                          .keys = cells_[static_cast<std::size_t>(i)].index_keys,
+                          .keys = cells_[static_cast<std::size_t>(i - w_.begin())].index_keys,
                           .score = ws_.scores,
                           .score_stride = n_keys,
                           .n_heads = Hi,
@@ -151,7 +151,7 @@ void DeviceForward::attend(const Step& s, int i) {
                        .out = ws_.o + at * width,
                        .workspace = ws_.partials,
                        .places = places(s, i, t, std::min(together, s.n - t)),
-                       .entries = cells_[static_cast<std::size_t>(i)].entries,
+                       .entries = cells_[static_cast<std::size_t>(i - w_.begin())].entries,
                        .chosen = chooses ? ws_.chosen + at * static_cast<std::size_t>(c_.index_topk) : nullptr,
                        .k = c_.index_topk,
                        .ratio = ratio,
@@ -230,7 +230,7 @@ void DeviceForward::attention(const Step& s, int i) {
   const bool z_codes = quantises(l.wo_b), few = n <= kc::kTokensFew;  // few tokens' product does it by itself
   if (z_codes && !few)
     device_.quantise({.x = ws_.z, .codes = ws_.z_codes, .scale = ws_.z_scale, .x_stride = GA, .codes_stride = GA, .scale_stride = blocks(GA), .n_rows = n, .n = GA});
-  product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, ws_.y, false);
+  product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, s.x.y, false);
   products.front().quantise = z_codes && few;
   device_.linear(products);
 }
@@ -279,7 +279,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   out.jobs_known = few && out_codes;  // the first matrices' launch is between
   device_.experts_linear(out);
   if (!l.all_resident) host(i);
-  if (!few) device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = ws_.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
+  if (!few || hands_on(i)) device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = s.x.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
 }
 
 }  // namespace lares::engine::cuda

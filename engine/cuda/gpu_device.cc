@@ -19,30 +19,28 @@ namespace {
 
 constexpr std::size_t kPackTogether = 1 << 20;  // bytes of tiles, from which on several threads pack
 
-// Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the log on the disk.
-void must(const kc::Status& status) {
-  if (status.ok()) return;
-  fmt::print(stderr, "lares: the GPU is lost: {}\n", status.message());
-  std::abort();
-}
-
 class GpuDevice : public Device {
  public:
-  Result<> open(int index) {
+  Result<> open(int index, const std::string& model) {
+    index_ = index;
+    name_ = fmt::format("GPU {} ({})", index, model);
     if (const auto used = kc::use_device(index); !used.ok())
       return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
+    current_ = index;
     if (const auto made = stream_.create(); !made.ok()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
     return {};
   }
 
+  std::string name() const override { return name_; }
+
   void* allocate(std::size_t bytes) override { return allocated(device_, bytes); }
   void release(void* memory) override {
-    must(kc::synchronise(stream_));  // nobody uses it any more
+    must(kc::synchronise(here()));  // nobody uses it any more
     device_.erase(memory);
   }
   void* allocate_pinned(std::size_t bytes) override { return allocated(pinned_, bytes); }
   void release_pinned(void* memory) override {
-    must(kc::synchronise(stream_));
+    must(kc::synchronise(here()));
     pinned_.erase(memory);
   }
 
@@ -60,55 +58,70 @@ class GpuDevice : public Device {
     for (int t = 1; t < n_threads; ++t) others.emplace_back(some, t);
     some(0);
     others.clear();
-    must(kc::copy_to_device(tiles, packed_.data(), bytes, stream_));
-    if (scales) must(kc::copy_to_device(scale, scales_.data(), scales * sizeof(float), stream_));
-    must(kc::synchronise(stream_));
+    must(kc::copy_to_device(tiles, packed_.data(), bytes, here()));
+    if (scales) must(kc::copy_to_device(scale, scales_.data(), scales * sizeof(float), here()));
+    must(kc::synchronise(here()));
     return {m.format, tiles, scales ? scale : nullptr, m.n_out, m.n_in};
   }
 
-  void to_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_device(to, from, bytes, stream_)); }
-  void to_host(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_host(to, from, bytes, stream_)); }
-  void on_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_on_device(to, from, bytes, stream_)); }
-  void clear(void* to, std::size_t bytes) override { must(kc::fill(to, 0, bytes, stream_)); }
-  void synchronise() override { must(kc::synchronise(stream_)); }
+  void to_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_device(to, from, bytes, here())); }
+  void to_host(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_host(to, from, bytes, here())); }
+  void on_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_on_device(to, from, bytes, here())); }
+  void clear(void* to, std::size_t bytes) override { must(kc::fill(to, 0, bytes, here())); }
+  void synchronise() override { must(kc::synchronise(here())); }
 
   struct Graph : Recording {
     kc::Graph graph;
   };
-  void record() override { must(kc::Graph::begin(stream_)); }
+  void record() override { must(kc::Graph::begin(here())); }
   std::unique_ptr<Recording> end_recording() override {
     auto out = std::make_unique<Graph>();
-    must(out->graph.end(stream_));
+    must(out->graph.end(here()));
     return out;
   }
-  void replay(const Recording& recording) override { must(static_cast<const Graph&>(recording).graph.launch(stream_)); }
+  void replay(const Recording& recording) override { must(static_cast<const Graph&>(recording).graph.launch(here())); }
 
-  void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, stream_)); }
-  void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, stream_)); }
-  void hyper(const kc::HyperArgs& a) override { must(kc::hyper(a, stream_)); }
-  void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, stream_)); }
-  void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, stream_)); }
-  void queries(const kc::QueryArgs& a) override { must(kc::queries(a, stream_)); }
-  void attention_inputs(const kc::AttentionInputsArgs& a) override { must(kc::attention_inputs(a, stream_)); }
-  void put_window(const kc::WindowArgs& a) override { must(kc::put_window(a, stream_)); }
-  void quantise(const kc::QuantiseArgs& a) override { must(kc::quantise(a, stream_)); }
-  void compress(const kc::CompressArgs& a) override { must(kc::compress(a, stream_)); }
-  void put_raw(const kc::CompressArgs& a) override { must(kc::put_raw(a, stream_)); }
-  void index_queries(const kc::IndexQueryArgs& a) override { must(kc::index_queries(a, stream_)); }
-  void index_scores(const kc::IndexScoreArgs& a) override { must(kc::index_scores(a, stream_)); }
-  void top_k(const kc::TopKArgs& a) override { must(kc::top_k(a, stream_)); }
+  void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, here())); }
+  void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, here())); }
+  void hyper(const kc::HyperArgs& a) override { must(kc::hyper(a, here())); }
+  void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, here())); }
+  void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, here())); }
+  void queries(const kc::QueryArgs& a) override { must(kc::queries(a, here())); }
+  void attention_inputs(const kc::AttentionInputsArgs& a) override { must(kc::attention_inputs(a, here())); }
+  void put_window(const kc::WindowArgs& a) override { must(kc::put_window(a, here())); }
+  void quantise(const kc::QuantiseArgs& a) override { must(kc::quantise(a, here())); }
+  void compress(const kc::CompressArgs& a) override { must(kc::compress(a, here())); }
+  void put_raw(const kc::CompressArgs& a) override { must(kc::put_raw(a, here())); }
+  void index_queries(const kc::IndexQueryArgs& a) override { must(kc::index_queries(a, here())); }
+  void index_scores(const kc::IndexScoreArgs& a) override { must(kc::index_scores(a, here())); }
+  void top_k(const kc::TopKArgs& a) override { must(kc::top_k(a, here())); }
   std::size_t top_k_scratch(int n_tokens, int n_max) override { return kc::top_k_scratch(n_tokens, n_max); }
-  void attention(const kc::AttentionArgs& a) override { must(kc::attention(a, stream_)); }
-  void route(const kc::RouteArgs& a) override { must(kc::route(a, stream_)); }
-  void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { must(kc::route_and_group(a, b, stream_)); }
-  void group(const kc::GroupArgs& a) override { must(kc::group(a, stream_)); }
-  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, stream_)); }
-  void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, stream_)); }
-  void combine(const kc::CombineArgs& a) override { must(kc::combine(a, stream_)); }
+  void attention(const kc::AttentionArgs& a) override { must(kc::attention(a, here())); }
+  void route(const kc::RouteArgs& a) override { must(kc::route(a, here())); }
+  void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { must(kc::route_and_group(a, b, here())); }
+  void group(const kc::GroupArgs& a) override { must(kc::group(a, here())); }
+  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, here())); }
+  void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, here())); }
+  void combine(const kc::CombineArgs& a) override { must(kc::combine(a, here())); }
 
  private:
+  // Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the log on the disk.
+  void must(const kc::Status& status) const {
+    if (status.ok()) return;
+    fmt::print(stderr, "lares: {} is lost: {}\n", name_, status.message());
+    std::abort();
+  }
+  // The stream; what is launched, allocated and recorded belongs to the GPU that is the thread's, so it is made that first.
+  kc::Stream here() {
+    if (current_ != index_) {
+      must(kc::use_device(index_));
+      current_ = index_;
+    }
+    return stream_;
+  }
   template <class Buffer>
-  static void* allocated(std::unordered_map<void*, Buffer>& in, std::size_t bytes) {
+  void* allocated(std::unordered_map<void*, Buffer>& in, std::size_t bytes) {
+    here();
     Buffer buffer;
     const kc::Status status = buffer.allocate(std::max<std::size_t>(bytes, 1));
     if (status.out_of_memory()) return nullptr;
@@ -118,6 +131,9 @@ class GpuDevice : public Device {
     return at;
   }
 
+  static inline thread_local int current_ = -1;  // the GPU that the thread used last
+  int index_ = 0;
+  std::string name_;
   kc::OwnedStream stream_;
   std::unordered_map<void*, kc::DeviceBuffer> device_;
   std::unordered_map<void*, kc::PinnedBuffer> pinned_;
@@ -135,7 +151,7 @@ Result<std::unique_ptr<Device>> open_device(int index) {
   if (const std::string& why = report.gpus[static_cast<std::size_t>(index)].unused; !why.empty())
     return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, why)});
   auto out = std::make_unique<GpuDevice>();
-  if (const auto opened = out->open(index); !opened) return tl::unexpected(opened.error());
+  if (const auto opened = out->open(index, report.gpus[static_cast<std::size_t>(index)].name); !opened) return tl::unexpected(opened.error());
   return out;
 }
 

@@ -92,20 +92,26 @@ GpuReport find_gpus(const GpuPlaces& places) {
   out.driver = fmt::format("CUDA {}.{}", out.driver_version / 1000, out.driver_version % 1000 / 10);
   driver.call("cuDeviceGetCount", &count);
   for (int i = 0; i < std::min(count, kGpusListedMax); ++i) out.gpus.push_back(gpu_of(driver, i));
-  const bool usable = std::ranges::any_of(out.gpus, [](const Gpu& gpu) { return gpu.unused.empty(); });
+  std::string usable;  // their numbers
+  for (std::size_t i = 0; i < out.gpus.size(); ++i)
+    if (out.gpus[i].unused.empty()) usable += fmt::format("{}{}", usable.empty() ? "" : ",", i);
   if (out.gpus.empty()) out.unused = "the driver finds no GPU";
   else if (out.driver_version < kDriverVersionMin)
     out.unused = fmt::format("the driver runs {}, and the kernels need CUDA {}.{}; update the driver", out.driver, kDriverVersionMin / 1000, kDriverVersionMin % 1000 / 10);
-  else if (!usable) out.unused = "none of them can run the kernels";
+  else if (usable.empty()) out.unused = "none of them can run the kernels";
   else if (!out.built) out.unused = "this program was built without CUDA: nvcc was not there; build it where it is";
-  else out.unused = "the CPU computes until you say otherwise: `lares config set device cuda`; try tests/gpu_check.sh first";
+  else
+    out.unused = fmt::format("the CPU computes until you say otherwise: `lares config set device cuda:{}`{}; try tests/gpu_check.sh first", usable.substr(0, usable.find(',')),
+                             usable.find(',') == std::string::npos ? "" : fmt::format(", or cuda:{} for all of them", usable));
   return out;
 }
 
 std::vector<std::string> gpu_lines(const GpuReport& report) {
   std::vector<std::string> lines;
-  for (const Gpu& gpu : report.gpus) {
-    std::string line = gpu.sm ? fmt::format("{}, {:.1f} GiB, compute capability {}.{}", gpu.name, static_cast<double>(gpu.memory_bytes) / (1 << 30), gpu.sm / 10, gpu.sm % 10) : gpu.name;
+  for (std::size_t i = 0; i < report.gpus.size(); ++i) {
+    const Gpu& gpu = report.gpus[i];
+    std::string line = report.gpus.size() > 1 ? fmt::format("{}: ", i) : "";
+    line += gpu.sm ? fmt::format("{}, {:.1f} GiB, compute capability {}.{}", gpu.name, static_cast<double>(gpu.memory_bytes) / (1 << 30), gpu.sm / 10, gpu.sm % 10) : gpu.name;
     if (!report.driver.empty()) line += ", driver for " + report.driver;
     lines.push_back(gpu.unused.empty() ? line : line + "; not usable: " + gpu.unused);
   }

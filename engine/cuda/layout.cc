@@ -28,6 +28,12 @@ std::uint64_t layer_page_bytes(const PageLayout& pages, int layer) {
   return pages.layers[i].entries.n == 0 ? 0 : begin(i + 1) - begin(i);
 }
 
+std::uint64_t page_offset(const PageLayout& pages, int layer) {
+  std::uint64_t offset = 0;
+  for (int i = 0; i < layer; ++i) offset += layer_page_bytes(pages, i);
+  return offset;
+}
+
 std::uint64_t layer_state_bytes(const Config& c, int layer) {
   const int ratio = c.ratio(layer);
   std::uint64_t bytes = aligned(static_cast<std::uint64_t>(c.sliding_window + kRollback) * kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim));
@@ -41,12 +47,11 @@ std::uint64_t work_bytes(const Config& c, int chunk, std::int64_t n_context) {
   return lay(nowhere, c, chunk, n_context, nullptr);
 }
 
-std::uint64_t host_work_bytes(const Config& c, int chunk, bool misses) {
+std::uint64_t host_work_bytes(const Config& c, int chunk, const HostWork& of) {
   WorkSpace nowhere;
   lay(nowhere, c, chunk, 0, nullptr);
-  const std::uint64_t rows = sizeof(bf16) * static_cast<std::uint64_t>(chunk) * static_cast<std::uint64_t>(c.hidden_size);
   const std::uint64_t logits = sizeof(float) * kRowsMax * static_cast<std::uint64_t>(c.vocab_size);
-  return nowhere.inputs_bytes + rows + logits + (misses ? HostExperts::bytes(c, chunk) : 0);
+  return nowhere.inputs_bytes + entry_bytes(c, chunk, of.first) + (of.last ? logits : 0) + (of.misses ? HostExperts::bytes(c, chunk) : 0);
 }
 
 }  // namespace lares::engine::cuda

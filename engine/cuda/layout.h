@@ -16,12 +16,18 @@ inline constexpr std::uint64_t kReserve = std::uint64_t{768} << 20;  // CUDA's c
 // A layer's cells in one page, as pages.h lays them out: a GPU's layers lie together in it, so a page comes and goes in one copy.
 std::uint64_t layer_page_bytes(const PageLayout& pages, int layer);
 
+// Where a page's stretch for the layers from this one on begins; for the number of layers, the page's bytes.
+std::uint64_t page_offset(const PageLayout& pages, int layer);
+
 // Of one sequence: the window's rows and the open rows of the compressors.
 std::uint64_t layer_state_bytes(const Config& c, int layer);
 
 // Buffers of a chunk, on each GPU; all its layers use the same (work_space.h). n_context: the longest sequence.
 std::uint64_t work_bytes(const Config& c, int chunk, std::int64_t n_context);
-// Pinned host memory that goes with it; `misses`: some experts are computed by the CPU.
-std::uint64_t host_work_bytes(const Config& c, int chunk, bool misses);
+// Pinned host memory that goes with it, of one GPU: `first` has layer 0, `last` the head; `misses`: some experts are computed by the CPU.
+struct HostWork {
+  bool first = true, last = true, misses = false;
+};
+std::uint64_t host_work_bytes(const Config& c, int chunk, const HostWork& of);
 
 }  // namespace lares::engine::cuda

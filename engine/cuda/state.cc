@@ -21,11 +21,7 @@ std::int64_t first_open(std::int64_t position, int ratio) {
 }  // namespace
 
 PagePool::PagePool(Device& device, const PageLayout& layout, int layer_begin, int layer_end, std::int64_t n_pages)
-    : layout_(layout), free_(std::make_shared<std::vector<std::uint8_t*>>()) {
-  for (int i = 0; i < layer_end; ++i) {
-    const std::size_t bytes = layer_page_bytes(layout_, i);
-    (i < layer_begin ? offset_ : bytes_) += bytes;
-  }
+    : layout_(layout), offset_(page_offset(layout, layer_begin)), bytes_(page_offset(layout, layer_end) - offset_), free_(std::make_shared<std::vector<std::uint8_t*>>()) {
   if (bytes_ == 0) return;
   const std::size_t apart = aligned(bytes_);
   memory_ = Memory(device, apart * static_cast<std::size_t>(n_pages));
@@ -90,8 +86,8 @@ Result<> DeviceState::open(std::int64_t position, std::int64_t n) {
     PagePool::Page page = pool_.take();
     if (!page) {
       write_table(changed);
-      return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate tokens up to {}: all pages of {} tokens on the GPU are taken; end a session, or load with a longer context",
-                                                               position + n, pool_.layout().tokens)});
+      return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate tokens up to {}: all pages of {} tokens on {} are taken; end a session, or load with a longer context",
+                                                               position + n, pool_.layout().tokens, device_.name())});
     }
     if (at < pages_.size()) device_.on_device(page.get(), pages_[at].get(), pool_.bytes());
     else device_.clear(page.get(), pool_.bytes());

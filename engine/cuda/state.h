@@ -28,11 +28,10 @@ class PagePool {
   std::size_t offset() const { return offset_; }  // of the GPU's stretch in a host page
   std::size_t bytes() const { return bytes_; }    // of the stretch
   std::int64_t n_free() const { return static_cast<std::int64_t>(free_->size()); }
-  kc::PageCells cells(const PageLayout::Rows& rows) const { return {rows.offset - offset_, rows.n}; }
 
  private:
   const PageLayout layout_;
-  std::size_t offset_ = 0, bytes_ = 0;
+  const std::size_t offset_, bytes_;
   Memory memory_;
   std::function<bool()> free_one_;
   std::shared_ptr<std::vector<std::uint8_t*>> free_;  // outlives the pool in the pages that are still owned

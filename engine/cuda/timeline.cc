@@ -3,28 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace lares::engine::cuda {
 
 // Takes over what it begins with.
 Result<> DeviceTimeline::begin() {
   if (!state_) {
-    const int layers = static_cast<int>(s_.weights.layers.size());
-    auto state = std::make_unique<DeviceState>(s_.device, s_.weights, s_.pages, 0, layers, s_.n_context);
-    if (!state->made())
-      return tl::unexpected(Error{Errc::no_memory, "evaluate tokens: the GPU has no room for one more sequence's windows; end a session, or load with less gpu_memory for weights"});
+    auto state = std::make_unique<PipelineState>(s_.pipeline, s_.n_context);
+    if (const Device* const full = state->without_room())
+      return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate tokens: {} has no room for one more sequence's windows; end a session, or load with less gpu_memory for weights", full->name())});
     state_ = std::move(state);
   }
   if (!from_) return {};
-  auto pages = s_.cache.bring(from_->pages());
-  if (!pages) return tl::unexpected(pages.error());
+  if (auto adopted = state_->adopt(from_->pages()); !adopted) return adopted;
   const std::shared_ptr<const ModelPrefix> from = std::exchange(from_, nullptr);
-  state_->adopt(std::move(*pages));
   state_->restore(from->frontier_at_end()->position, from->frontier_at_end()->bytes);
   tokens_.assign(from->tokens().begin(), from->tokens().end());
   frontiers_ = {from->frontier_at_end()};
-  const auto whole = static_cast<std::size_t>(static_cast<std::int64_t>(tokens_.size()) / s_.pages.layout().tokens);
+  const auto whole = static_cast<std::size_t>(static_cast<std::int64_t>(tokens_.size()) / s_.pipeline.layout().tokens);
   host_pages_.assign(from->pages().begin(), from->pages().begin() + static_cast<std::ptrdiff_t>(whole));
   row_at_ = -1;
   return {};
@@ -38,25 +34,17 @@ PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
   if (kept != frontiers_.end()) frontier = *kept;
   else if (n_tokens == state_->size()) frontier = std::make_shared<Frontier>(Frontier{n_tokens, state_->frontier(n_tokens)});
   else return nullptr;
-  const PageLayout& layout = s_.pages.layout();
+  const PageLayout& layout = s_.pipeline.layout();
   const auto whole = static_cast<std::size_t>(n_tokens / layout.tokens);
-  const auto download = [&](std::size_t i) {
-    const auto page = std::make_shared<Page>(layout.bytes);
-    std::memset(page->data(), 0, page->size());
-    state_->download(static_cast<std::int64_t>(i), page->data());
-    return page;
-  };
   host_pages_.resize(std::max(host_pages_.size(), whole));
   for (std::size_t i = 0; i < whole; ++i) {
     if (host_pages_[i]) continue;
-    host_pages_[i] = download(i);
-    if (state_->n_pages() > 0) s_.cache.know(host_pages_[i], state_->pages()[i]);  // never written again
+    host_pages_[i] = state_->download(static_cast<std::int64_t>(i));
+    state_->know(static_cast<std::int64_t>(i), host_pages_[i]);
   }
   std::vector<PageRef> pages(host_pages_.begin(), host_pages_.begin() + static_cast<std::ptrdiff_t>(whole));
-  if (const int within = static_cast<int>(n_tokens % layout.tokens); within != 0) {
-    if (state_->n_pages() > 0) pages.push_back(beginning_of(layout, *download(whole), within));
-    else pages.push_back(beginning_of(layout, Page(layout.bytes, 0), within));
-  }
+  if (const int within = static_cast<int>(n_tokens % layout.tokens); within != 0)
+    pages.push_back(beginning_of(layout, *state_->download(static_cast<std::int64_t>(whole)), within));
   return std::make_shared<ModelPrefix>(std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens), std::move(pages), std::move(frontier));
 }
 
@@ -84,8 +72,8 @@ Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row, const
   }
   row_.resize(static_cast<std::size_t>(s_.weights.checkpoint.config().vocab_size));
   if (row) row_at_ = -1;
-  const DeviceForward::Sequence one{state_.get(), static_cast<int>(tokens.size())};
-  const auto done = s_.forward.evaluate({&one, 1}, tokens, row ? 1 : 0, row_.data(), go_on);
+  const Pipeline::Sequence one{state_.get(), static_cast<int>(tokens.size())};
+  const auto done = s_.pipeline.evaluate({&one, 1}, tokens, row ? 1 : 0, row_.data(), go_on);
   if (!done) {
     if (done.error().code == Errc::cancelled) {
       if (before) state_->restore(position, before->bytes);
@@ -108,12 +96,12 @@ void DeviceTimeline::go_back(std::int64_t position) {
     else state_->drop_to(0);
   }
   tokens_.resize(static_cast<std::size_t>(state_->size()));
-  host_pages_.resize(std::min(host_pages_.size(), static_cast<std::size_t>(state_->size() / s_.pages.layout().tokens)));
+  host_pages_.resize(std::min(host_pages_.size(), static_cast<std::size_t>(state_->size() / s_.pipeline.layout().tokens)));
 }
 
 Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) {
   const auto size = static_cast<std::int64_t>(prompt.size());
-  const int vocab = s_.weights.checkpoint.config().vocab_size, chunk = s_.forward.chunk();
+  const int vocab = s_.weights.checkpoint.config().vocab_size, chunk = s_.pipeline.chunk();
   if (prompt.empty()) return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
   if (size > s_.n_context) return tl::unexpected(Error{Errc::too_long, fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, s_.n_context)});
   const auto outside = std::ranges::find_if(prompt, [&](Token t) { return t < 0 || t >= vocab; });
@@ -156,7 +144,7 @@ void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timeline
     if (!t->from_ && t->waits()) waiting.push_back(t);
   for (std::size_t first = 0; first < waiting.size(); first += kPartsMax) {
     const std::span some = std::span(waiting).subspan(first, std::min<std::size_t>(kPartsMax, waiting.size() - first));
-    std::vector<DeviceForward::Sequence> sequences;
+    std::vector<Pipeline::Sequence> sequences;
     std::vector<Token> tokens;
     for (DeviceTimeline* const t : some) {
       sequences.push_back({t->state_.get(), 1});
@@ -164,7 +152,7 @@ void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timeline
     }
     const auto vocab = static_cast<std::size_t>(some.front()->s_.weights.checkpoint.config().vocab_size);
     std::vector<float> logits(tokens.size() * vocab);
-    if (!some.front()->s_.forward.evaluate(sequences, tokens, static_cast<int>(tokens.size()), logits.data())) continue;
+    if (!some.front()->s_.pipeline.evaluate(sequences, tokens, static_cast<int>(tokens.size()), logits.data())) continue;
     for (std::size_t i = 0; i < some.size(); ++i) some[i]->took_row(logits.data() + i * vocab);
   }
 }
@@ -181,7 +169,7 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
       tokens_ = all;
     }
     while (state_->size() < size) {
-      const std::int64_t from = state_->size(), end = std::min(size, from + s_.forward.chunk());
+      const std::int64_t from = state_->size(), end = std::min(size, from + s_.pipeline.chunk());
       const auto done = evaluate(std::span(tokens_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(end - from)), end == size, {});
       if (!done) return tl::unexpected(done.error());
     }

@@ -1,11 +1,10 @@
-// A sequence whose state is on a GPU: engine/model/timeline.h's, without guesses ahead.
+// A sequence whose state is on one GPU or several: engine/model/timeline.h's, without guesses ahead.
 #pragma once
 
 #include <memory>
 #include <vector>
 
-#include "engine/cuda/forward.h"
-#include "engine/cuda/page_cache.h"
+#include "engine/cuda/pipeline.h"
 #include "engine/model/prefix.h"
 #include "engine/model/sampler.h"
 
@@ -18,14 +17,11 @@ class DeviceTimeline : public Timeline {
  public:
   // What all timelines of an engine share; it outlives them.
   struct Shared {
-    Device& device;
     const Weights& weights;
-    DeviceForward& forward;
-    PagePool& pages;
-    PageCache& cache;
+    Pipeline& pipeline;
     std::int64_t n_context;
   };
-  // With the tokens of `from`, which may be null; memory on the GPU is taken when it is first needed.
+  // With the tokens of `from`, which may be null; memory on the GPUs is taken when it is first needed.
   DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from) : s_(shared), from_(std::move(from)) {}
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
@@ -47,7 +43,7 @@ class DeviceTimeline : public Timeline {
   void took_row(const float* row);
 
   const Shared s_;
-  std::unique_ptr<DeviceState> state_;
+  std::unique_ptr<PipelineState> state_;
   std::vector<Token> tokens_;                // state_->size() of them evaluated, at most one more but after a stopped sync
   std::vector<float> row_;                   // [V] after token row_at_
   std::int64_t row_at_ = -1;

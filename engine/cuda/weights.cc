@@ -153,14 +153,14 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, con
                                                             const Progress& progress) {
   const std::string& directory = weights.checkpoint.directory();
   if (const std::string why = refusal(weights); !why.empty())
-    return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto a GPU: {}; load it with device cpu", directory, why)});
+    return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto {}: {}; load it with device cpu", directory, device.name(), why)});
   auto out = std::make_unique<DeviceWeights>();
   Uploader uploader(device, weights, *out, resident);
   uploader.all(begin, end, head, nullptr, {});
   out->memory_ = Memory(device, uploader.size());
   if (!out->memory_)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto a GPU: layers {} to {} take {:.2f} GB and there is not so much; plan with less --gpu-memory, or more of them",
-                                                             directory, begin, end - 1, static_cast<double>(uploader.size()) / 1e9)});
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: {} take{} {:.2f} GB and there is not so much; plan with less --gpu-memory, or more GPUs",
+                                                             directory, device.name(), begin < end ? fmt::format("layers {} to {}", begin, end - 1) : "the head", begin < end ? "" : "s", static_cast<double>(uploader.size()) / 1e9)});
   uploader.all(begin, end, head, out->memory_.data(), progress);
   return out;
 }

@@ -52,8 +52,24 @@ int tokens_attending(const Config& c, std::int64_t n_entries) {
   return static_cast<int>(std::max<std::uint64_t>(1, kPartialsBytes / (sizeof(float) * partials_of(c, n_entries))));
 }
 
+HandOver hand_over(const Config& c, int n, std::uint8_t* base) {
+  const std::uint64_t tokens = u64(n), D = u64(c.hidden_size), S = u64(c.hc_mult);
+  HandOver out;
+  Layer l(base);
+  l.take(out.streams, tokens * S * D);
+  l.take(out.y, tokens * D);
+  l.take(out.post, tokens * S);
+  l.take(out.comb, tokens * S * S);
+  out.bytes = l.size();
+  return out;
+}
+
+std::uint64_t entry_bytes(const Config& c, int n, bool first) {
+  return first ? sizeof(bf16) * u64(n) * u64(c.hidden_size) : hand_over(c, n, nullptr).bytes;
+}
+
 std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base) {
-  const std::uint64_t n = u64(chunk), D = u64(c.hidden_size), S = u64(c.hc_mult), Q = u64(c.q_lora_rank), H = u64(c.num_attention_heads), C = u64(c.head_dim),
+  const std::uint64_t n = u64(chunk), D = u64(c.hidden_size), Q = u64(c.q_lora_rank), H = u64(c.num_attention_heads), C = u64(c.head_dim),
                       R = u64(c.qk_rope_head_dim), GA = u64(c.o_groups) * u64(c.o_lora_rank), Hi = u64(c.index_n_heads), Ci = u64(c.index_head_dim),
                       E = u64(c.n_routed_experts), k = u64(c.num_experts_per_tok), I = u64(c.moe_intermediate_size), slots = n * (k + 1);
   const std::int64_t longest = std::max(n_context, kReachLeast);
@@ -64,11 +80,8 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   w.inputs_bytes = n * (2 * sizeof(std::int32_t) + sizeof(std::int64_t) + sizeof(std::int32_t)) + u64(c.num_hidden_layers) * kPartsMax * sizeof(kc::Part) + 4 * kAlign;
   l.take(w.inputs, w.inputs_bytes);
   l.take(w.rows, n * D);
-  l.take(w.streams, n * S * D);
-  l.take(w.y, n * D);
+  l.take(w.hand_over, hand_over(c, chunk, nullptr).bytes);
   l.take(w.normed, n * D);
-  l.take(w.post, n * S);
-  l.take(w.comb, n * S * S);
   l.take(w.partial, kc::hyper_partials(chunk, c.hidden_size));
   l.take(w.arrived, 1);
   l.take(w.codes, n * D);

@@ -19,13 +19,25 @@ inline constexpr int kScoredMax = 1024;         // tokens that are chosen for to
 inline constexpr std::uint64_t kScoresBytes = 256ull << 20;     // index scores of the tokens that are chosen for together
 inline constexpr std::uint64_t kPartialsBytes = 256ull << 20;   // attention's blocks of the tokens that attend together
 
+// What goes from one GPU to the next behind a layer: all that the next boundary between sub-layers folds in. One behind the other, so that
+// it leaves in one copy and comes in one; by way of pinned host memory, so the GPUs need no access to each other's.
+struct HandOver {
+  bf16 *streams, *y;           // [n, S, D], [n, D]: y is what the last sub-layer gave
+  float *post, *comb;          // [n, S], [n, S, S]
+  std::uint64_t bytes;
+};
+// Of n tokens, from `base` on.
+HandOver hand_over(const Config& c, int n, std::uint8_t* base);
+
 struct WorkSpace {
   // What the host writes for a step, in one copy.
   std::uint8_t* inputs = nullptr;
   std::uint64_t inputs_bytes = 0;
 
-  bf16 *rows, *streams, *y, *normed;      // [n, D], [n, S, D], [n, D], [n, D]
-  float *post, *comb, *partial;           // [n, S], [n, S, S], hyper_partials()
+  bf16* rows;                             // [n, D]
+  std::uint8_t* hand_over;                // HandOver::bytes, laid for as many tokens as a step has
+  bf16* normed;                           // [n, D]
+  float* partial;                         // hyper_partials()
   std::uint32_t* arrived;                 // of the blocks of a token's boundary: zero, and left zero
   std::uint8_t* codes;                    // [n, D] Q8_128 of normed
   float* code_scale;                      // [n, ceil(D / 128)]
@@ -56,6 +68,9 @@ struct WorkSpace {
 
 // All of it from `base` on; returns the bytes it takes. n_context: the longest sequence.
 std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base);
+
+// What a step of n tokens brings from the host: embedding rows where layer 0 is, else what the GPU before hands on.
+std::uint64_t entry_bytes(const Config& c, int n, bool first);
 
 // Tokens whose scores of n_keys keys, or whose attention of n_entries entries, have room together; 1 at least, kScoredMax at most.
 int tokens_scored(std::int64_t n_keys);

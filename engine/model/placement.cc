@@ -118,6 +118,7 @@ class Planner {
  private:
   GpuPlacement gpu(std::size_t g, int begin, int end, int chunk) const;
   void choose_experts(Placement& p) const;
+  std::uint64_t host_work(const Placement& p) const;
   Error refusal(int chunk) const;
   std::uint64_t state_all() const {
     std::uint64_t bytes = 0;
@@ -180,6 +181,19 @@ void Planner::choose_experts(Placement& p) const {
   p.found = all > 0 ? found / all : 1;
 }
 
+// Pinned buffers of every GPU that has layers, or the head.
+std::uint64_t Planner::host_work(const Placement& p) const {
+  std::uint64_t bytes = 0;
+  for (std::size_t g = 0; g < p.gpus.size(); ++g) {
+    const GpuPlacement& gpu = p.gpus[g];
+    const bool last = g + 1 == p.gpus.size();
+    if (gpu.layer_begin == gpu.layer_end && !last) continue;
+    const bool misses = gpu.n_experts < static_cast<std::int64_t>(gpu.layer_end - gpu.layer_begin) * c_.n_routed_experts;
+    bytes += cuda::host_work_bytes(c_, p.chunk, {.first = gpu.layer_begin == 0, .last = last, .misses = misses});
+  }
+  return bytes;
+}
+
 Error Planner::refusal(int chunk) const {
   // Of the GPUs as they are, the largest against what the last, which has the head besides, must hold with one layer.
   std::uint64_t all = 0, least = 0;
@@ -215,7 +229,7 @@ Result<Placement> Planner::plan() const {
   choose_experts(p);
   p.host.embed = bytes_.embed;
   p.host.snapshots = kSnapshotBytesMax;
-  p.host.work = cuda::host_work_bytes(c_, p.chunk, p.host.experts > 0);
+  p.host.work = host_work(p);
   if (r_.host_memory > 0 && p.host.total() > r_.host_memory)
     return tl::unexpected(Error{Errc::no_memory, fmt::format("place {}: the GPUs hold {:.2f} of {:.2f} GiB of routed experts, and host memory would have to hold {:.2f} GiB ({:.2f} of "
                                                              "experts, {:.2f} of embedding, {:.2f} of snapshots and work space), where {:.2f} may be taken; add GPUs or memory, or plan with "

@@ -48,6 +48,11 @@ class ConfigTest(CliCase):
         self.assertEqual(self.lares("config", "unset", "memory")[0], 0)
         self.assertEqual(self.shown()["memory"], (None, "default"))
 
+    def test_a_device_is_the_cpu_or_gpus_by_number(self):
+        for value in ("cpu", "cuda", "cuda:9", "cuda:0,1", "cuda:3,12,0"):
+            self.assertEqual(self.lares("config", "set", "device", value)[0], 0, value)
+            self.assertEqual(self.shown()["device"], (value, "file"))
+
     def test_the_list_fits_a_screen_and_says_what_each_is_for(self):
         status, out, err = self.lares("config")
         self.assertEqual((status, err), (0, ""))
@@ -96,6 +101,8 @@ class ConfigTest(CliCase):
     def test_what_makes_no_sense_is_refused_and_changes_nothing(self):
         for args, why in ((("get", "memori"), "there is no setting memori; do you mean memory?"), (("set", "memory", "lots"), "set memory to lots: memory must be a number from 0 to 1000000"),
                           (("set", "threads", "1.5"), "threads must be a whole number from 0 to 1024"), (("set", "memory", "nan"), "memory must be a number"),
+                          (("set", "device", "cuda:0,"), "device must be auto, cpu, cuda, or GPUs by their numbers: cuda:1, cuda:0,1"),
+                          (("set", "device", "cuda:x"), "device must be"), (("set", "device", "cuda:"), "device must be"), (("set", "device", "cuda:0,,1"), "device must be"),
                           (("set", "policy", "yolo"), "policy must be one of: auto edits ask plan read-only"), (("set", "hide_thinking", "1"), "hide_thinking must be true or false"),
                           (("set", "model", "/nonexistent"), "there is no /nonexistent/config.json"), (("set", "socket", "/" + "x" * 120), "a socket address holds 107")):
             status, out, err = self.lares("config", *args)

@@ -6,9 +6,10 @@
 #include <fstream>
 
 #include "engine/cuda/engine.h"
-#include "engine/cuda/forward.h"
+#include "engine/cuda/pipeline.h"
 #include "engine/gpus.h"
 #include "engine/tokenizer.h"
+#include "tests/engine/cuda_pipeline.h"
 #include "tests/engine/model_golden.h"
 
 namespace lares::engine {
@@ -104,6 +105,30 @@ TEST_P(SmallShapes, HundredReruns) {
   }
 }
 
+// Layers over two devices: the second is GPU 1 where there is one, else GPU 0 a second time, with a stream and memory of its own.
+TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
+  const auto whole = logits(kTokens);
+  auto other = cuda::open_device(1);
+  if (!other) other = cuda::open_device(0);
+  ASSERT_TRUE(other) << other.error().message;
+  cuda::Device* const devices[] = {device_.get(), other->get()};
+  const int cut = 2;
+  const auto pipeline = pipeline_over(devices, *weights_, {&cut, 1}, {.n_pages = 16, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_);
+  ASSERT_TRUE(pipeline) << pipeline.error().message;
+  const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
+  cuda::PipelineState state(**pipeline, kContext);
+  ASSERT_EQ(state.without_room(), nullptr);
+  std::vector<float> out(tokens_.size() * V, NAN);
+  for (std::size_t at = 0; at < tokens_.size();) {
+    const std::size_t n = at == 0 ? 150 : 1;  // a chunk, then steps: run, recorded, replayed
+    const cuda::Pipeline::Sequence one{&state, static_cast<int>(n)};
+    const auto done = (*pipeline)->evaluate({&one, 1}, std::span(tokens_).subspan(at, n), static_cast<int>(n), out.data() + at * V);
+    ASSERT_TRUE(done) << done.error().message;
+    at += n;
+  }
+  EXPECT_EQ(std::memcmp(out.data(), whole.data(), sizeof(float) * whole.size()), 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(, SmallShapes, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
 
 // nano, through the engine's own interface: the CPU's greedy text, of the beginnings of repairs (nano_prompts.txt, from its generator; a
@@ -120,7 +145,9 @@ TEST(Nano, SaysWhatTheCpuSays) {
   ASSERT_TRUE(weights) << weights.error().message;
   LoadOptions ids = options;
   ids.text = false;
-  const auto gpu = cuda::make_engine({.device = std::move(*device), .device_memory = std::uint64_t{8} << 30, .weights = std::move(*weights), .tokenizer = nullptr, .name = "a GPU"}, ids, {});
+  cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+  parts.gpus.push_back({std::move(*device), std::uint64_t{8} << 30});
+  const auto gpu = cuda::make_engine(std::move(parts), ids, {});
   ASSERT_TRUE(gpu) << gpu.error().message;
   std::ifstream file(std::string(LARES_SOURCE_DIR) + "/tests/engine/nano_prompts.txt");
   int n_prompts = 0;

@@ -1,7 +1,9 @@
-// nano on a device in host memory, through the engine's own interface: the CPU's text, however it is asked for.
+// nano on devices in host memory, through the engine's own interface: the CPU's text, however it is asked for and over however many.
 #include "engine/cuda/engine.h"
 
 #include <gmock/gmock.h>
+
+#include <map>
 
 #include "engine/gpus.h"
 #include "engine/placement.h"
@@ -23,13 +25,19 @@ std::vector<Token> prompt(int n, int from = 0) {
   return out;
 }
 
-// With so much device memory; the greatest number: enough.
-Result<std::unique_ptr<Engine>> on_device(std::uint64_t bytes) {
+// As many devices as there are numbers, each with so much memory as the plan hears; `has`: in truth, where that is less.
+Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes, std::vector<std::uint64_t> has = {}) {
   auto weights = load_weights(kNano, {});
   if (!weights) return tl::unexpected(weights.error());
   const LoadOptions options{.directory = kNano, .n_threads = 2, .n_context = kContext, .text = false};
-  return cuda::make_engine({.device = std::make_unique<HostDevice>(), .device_memory = bytes, .weights = std::move(*weights), .tokenizer = nullptr, .name = "a device in host memory"}, options, {});
+  cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+  for (std::size_t g = 0; g < bytes.size(); ++g) {
+    const std::string name = "device " + std::to_string(g);
+    parts.gpus.push_back({has.empty() ? std::make_unique<HostDevice>(std::size_t{4} << 30, name) : std::make_unique<HostDevice>(has[g], name), bytes[g]});
+  }
+  return cuda::make_engine(std::move(parts), options, {});
 }
+constexpr std::uint64_t kPlenty = std::uint64_t{1} << 32;
 
 struct Answer {
   std::vector<Token> tokens;
@@ -54,14 +62,21 @@ class CudaEngine : public testing::Test {
     static const auto engine = load({.directory = kNano, .n_threads = 2, .n_context = kContext, .text = false, .drafting = Drafting::off}, {});
     return **engine;
   }
-  static Engine& gpu() {
-    static const auto engine = on_device(std::uint64_t{1} << 32);
+  static Engine& gpus(std::size_t n) {
+    static std::map<std::size_t, Result<std::unique_ptr<Engine>>> engines;
+    const auto at = engines.find(n);
+    Result<std::unique_ptr<Engine>>& engine = at != engines.end() ? at->second : engines.emplace(n, on_devices(std::vector<std::uint64_t>(n, kPlenty))).first->second;
     EXPECT_TRUE(engine) << engine.error().message;
     return **engine;
   }
+  static Engine& gpu() { return gpus(1); }
+};
+class CudaEngines : public CudaEngine, public testing::WithParamInterface<std::size_t> {
+ protected:
+  static Engine& gpu() { return gpus(GetParam()); }
 };
 
-TEST_F(CudaEngine, DrawsTheCpusTokens) {
+TEST_P(CudaEngines, DrawsTheCpusTokens) {
   for (const float temperature : {0.0f, 1.0f}) {
     const auto a = cpu().timeline(), b = gpu().timeline();
     ASSERT_EQ(*a->sync(prompt(300), {}, {}), 300);
@@ -71,7 +86,7 @@ TEST_F(CudaEngine, DrawsTheCpusTokens) {
   }
 }
 
-TEST_F(CudaEngine, ASecondTurnEvaluatesWhatIsNew) {
+TEST_P(CudaEngines, ASecondTurnEvaluatesWhatIsNew) {
   const auto t = gpu().timeline();
   ASSERT_EQ(*t->sync(prompt(200), {}, {}), 200);
   const auto first = answer(*t, 10);
@@ -86,7 +101,7 @@ TEST_F(CudaEngine, ASecondTurnEvaluatesWhatIsNew) {
   EXPECT_EQ(answer(*t, 10), first);
 }
 
-TEST_F(CudaEngine, PrefixesGoBetweenSequencesAndToTheCpu) {
+TEST_P(CudaEngines, PrefixesGoBetweenSequencesAndToTheCpu) {
   const auto t = gpu().timeline();
   ASSERT_TRUE(t->sync(prompt(700), {}, {}));
   const PrefixRef prefix = t->prefix(640);
@@ -113,7 +128,7 @@ TEST_F(CudaEngine, PrefixesGoBetweenSequencesAndToTheCpu) {
   EXPECT_NE(gpu().prefix_format().fingerprint, cpu().prefix_format().fingerprint);
 }
 
-TEST_F(CudaEngine, TogetherTheyDrawWhatEachDrawsAlone) {
+TEST_P(CudaEngines, TogetherTheyDrawWhatEachDrawsAlone) {
   std::vector<std::unique_ptr<Timeline>> alone, together;
   for (int i = 0; i < 3; ++i) {
     alone.push_back(gpu().timeline());
@@ -136,36 +151,139 @@ TEST_F(CudaEngine, TogetherTheyDrawWhatEachDrawsAlone) {
   EXPECT_EQ(got, want);
 }
 
-TEST_F(CudaEngine, AStoppedSyncGoesOn) {
-  const auto t = gpu().timeline(), whole = gpu().timeline();
-  std::stop_source stop;
-  int asked = 0;
-  const auto stopped = t->sync(prompt(700), stop.get_token(), [&](std::int64_t, std::int64_t) {
-    if (++asked == 3) stop.request_stop();
-  });
-  ASSERT_FALSE(stopped);
-  EXPECT_EQ(stopped.error().code, Errc::cancelled);
-  EXPECT_TRUE(t->tokens().empty());
-  ASSERT_TRUE(t->sync(prompt(700), {}, {}));
-  ASSERT_TRUE(whole->sync(prompt(700), {}, {}));
-  EXPECT_EQ(answer(*t, 6), answer(*whole, 6));
+// Wherever it stops: between chunks, and behind every layer, so on every device, of the first chunk and of one that follows.
+TEST_P(CudaEngines, AStoppedSyncGoesOn) {
+  const auto whole = gpu().timeline();
+  ASSERT_TRUE(whole->sync(prompt(300), {}, {}));
+  const Answer want = answer(*whole, 6);
+  for (const int begun : {0, 20}) {  // a chunk of more tokens than can be dropped without a frontier
+    const int n_layers = gpu().info().n_layers;
+    for (int at = 1; at <= n_layers + 1; ++at) {
+      SCOPED_TRACE(testing::Message() << begun << " tokens before, stopped at " << at);
+      const auto t = gpu().timeline();
+      if (begun > 0) {
+        ASSERT_TRUE(t->sync(prompt(begun), {}, {}));
+      }
+      std::stop_source stop;
+      int asked = 0;
+      const auto stopped = t->sync(prompt(300), stop.get_token(), [&](std::int64_t, std::int64_t) {
+        if (++asked == at) stop.request_stop();
+      });
+      ASSERT_FALSE(stopped);
+      EXPECT_EQ(stopped.error().code, Errc::cancelled);
+      // What follows the last whole chunk is as if it had never been asked for.
+      EXPECT_EQ(static_cast<int>(t->tokens().size()), at <= n_layers ? begun : 256);
+      ASSERT_TRUE(t->sync(prompt(300), {}, {}));
+      EXPECT_EQ(answer(*t, 6), want);
+    }
+  }
 }
 
-TEST_F(CudaEngine, WithLessMemoryExpertsStayOnTheHostAndTheTextIsTheSame) {
-  const auto plan = plan_placement({.directory = kNano, .gpus = {std::uint64_t{1} << 32}, .n_context = kContext, .heat = {}});
+// With half of what a device's experts take, on each.
+TEST_P(CudaEngines, WithLessMemoryExpertsStayOnTheHostAndTheTextIsTheSame) {
+  const std::size_t n = GetParam();
+  const auto plan = plan_placement({.directory = kNano, .gpus = std::vector<std::uint64_t>(n, kPlenty), .n_context = kContext, .heat = {}});
   ASSERT_TRUE(plan);
-  const std::uint64_t half = plan->gpus[0].fixed() + plan->gpus[0].experts / 2;
-  const auto small = on_device(half);
+  std::vector<std::uint64_t> half;
+  for (const GpuPlacement& gpu : plan->gpus) half.push_back(gpu.fixed() + gpu.experts / 2);
+  const auto small = on_devices(half);
   ASSERT_TRUE(small) << small.error().message;
   EXPECT_GT((*small)->memory().experts.bytes_max, 0u);
   EXPECT_LT((*small)->memory().experts.resident, (*small)->memory().experts.bytes);
-  const auto a = gpu().timeline(), b = (*small)->timeline();
+  EXPECT_EQ((*small)->memory().experts.bytes, gpu().memory().experts.bytes);
+  const auto a = cpu().timeline(), b = (*small)->timeline();
   ASSERT_TRUE(a->sync(prompt(150), {}, {}));
   ASSERT_TRUE(b->sync(prompt(150), {}, {}));
   EXPECT_EQ(answer(*a, 10), answer(*b, 10));
-  const auto none = on_device(1 << 20);
+  half.back() = 1 << 20;
+  const auto none = on_devices(half);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, Errc::no_memory);
+  EXPECT_THAT(none.error().message, HasSubstr(n == 1 ? "on one GPU" : std::to_string(n) + " GPUs"));
+}
+
+// What one device made two go on with, and the reverse; a store of the one serves the other.
+TEST_P(CudaEngines, PrefixesAreThoseOfOneDevice) {
+  Engine &one = gpus(1), &several = gpu();
+  EXPECT_EQ(one.prefix_format().fingerprint, several.prefix_format().fingerprint);
+  const auto a = one.timeline(), b = several.timeline();
+  ASSERT_TRUE(a->sync(prompt(700), {}, {}));
+  ASSERT_TRUE(b->sync(prompt(700), {}, {}));
+  const PrefixRef of_one = a->prefix(640), of_several = b->prefix(640);
+  ASSERT_TRUE(of_one && of_several);
+  ASSERT_EQ(of_one->n_pages(), of_several->n_pages());
+  for (std::int64_t i = 0; i < of_one->n_pages(); ++i) EXPECT_TRUE(std::ranges::equal(of_one->page(i), of_several->page(i))) << "page " << i;
+  EXPECT_TRUE(std::ranges::equal(of_one->frontier(), of_several->frontier()));
+  const Answer want = answer(*a, 12);
+  EXPECT_EQ(answer(*b, 12), want);
+  const auto c = one.timeline(of_several), d = several.timeline(of_one);
+  EXPECT_EQ(*c->sync(prompt(700), {}, {}), 60);
+  EXPECT_EQ(*d->sync(prompt(700), {}, {}), 60);
+  EXPECT_EQ(answer(*c, 12), want);
+  EXPECT_EQ(answer(*d, 12), want);
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaEngines, testing::Values(1, 2, 3), [](const auto& p) { return "on_" + std::to_string(p.param); });
+
+TEST_F(CudaEngine, SaysWhichLayersAreWhere) {
+  const auto& notes = gpus(2).info().notes;
+  EXPECT_THAT(notes, testing::IsSupersetOf({testing::AllOf(HasSubstr("that device 0 gives"), HasSubstr("layers 0 to 1, 16 of 16 experts")),
+                                            testing::AllOf(HasSubstr("that device 1 gives"), HasSubstr("layers 2 to 3 and the head, 16 of 16 experts"))}));
+  // More of them than layers: one has the head alone, and one nothing.
+  const auto many = on_devices(std::vector<std::uint64_t>(6, kPlenty));
+  ASSERT_TRUE(many) << many.error().message;
+  EXPECT_EQ(std::ranges::count_if((*many)->info().notes, [](const std::string& note) { return note.ends_with("is not used: the other GPUs have all layers"); }), 1);
+  EXPECT_THAT((*many)->info().notes, testing::Contains(testing::AllOf(HasSubstr("that device 5 gives"), HasSubstr("planned: the head, and a context"))));
+  const auto a = gpu().timeline(), b = (*many)->timeline();
+  ASSERT_TRUE(a->sync(prompt(50), {}, {}));
+  ASSERT_TRUE(b->sync(prompt(50), {}, {}));
+  EXPECT_EQ(answer(*a, 5), answer(*b, 5));
+}
+
+// What the plan did not know of: another program's memory. It is said of which device, and what it was for.
+TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
+  const auto refused = [](std::uint64_t has) {
+    const auto engine = on_devices({kPlenty, kPlenty}, {kPlenty, has});
+    EXPECT_FALSE(engine);
+    EXPECT_EQ(engine.error().code, Errc::no_memory);
+    EXPECT_THAT(engine.error().message, HasSubstr("onto device 1: "));
+    return engine.error().message;
+  };
+  EXPECT_THAT(refused(100'000), HasSubstr("layers 2 to 3 take"));
+  EXPECT_THAT(refused(8'000'000), HasSubstr("the work space for 8192 tokens"));
+}
+
+// It has room for the weights and for two sequences' windows, the first device for many more.
+TEST_F(CudaEngine, ASecondDeviceWithoutRoomForOneMoreSequenceIsSaid) {
+  std::uint64_t taken = 0;
+  {
+    auto probe = std::make_unique<HostDevice>(kPlenty);
+    HostDevice& device = *probe;
+    auto weights = load_weights(kNano, {});
+    ASSERT_TRUE(weights);
+    cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+    parts.gpus.push_back({std::make_unique<HostDevice>(), kPlenty});
+    parts.gpus.push_back({std::move(probe), kPlenty});
+    const auto engine = cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = kContext, .text = false}, {});
+    ASSERT_TRUE(engine) << engine.error().message;
+    const std::uint64_t before = device.n_bytes();
+    const auto t = (*engine)->timeline();
+    ASSERT_TRUE(t->sync(prompt(10), {}, {}));
+    taken = before + 2 * (device.n_bytes() - before);
+  }
+  const auto engine = on_devices({kPlenty, kPlenty}, {kPlenty, taken});
+  ASSERT_TRUE(engine) << engine.error().message;
+  auto a = (*engine)->timeline(), b = (*engine)->timeline(), c = (*engine)->timeline();
+  ASSERT_TRUE(a->sync(prompt(10), {}, {}));
+  ASSERT_TRUE(b->sync(prompt(10), {}, {}));
+  const auto refused = c->sync(prompt(10), {}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::no_memory);
+  EXPECT_THAT(refused.error().message, HasSubstr("device 1 has no room for one more sequence"));
+  const Answer want = answer(*a, 3);
+  b.reset();
+  ASSERT_TRUE(c->sync(prompt(10), {}, {}));
+  EXPECT_EQ(answer(*c, 3), want);
 }
 
 TEST_F(CudaEngine, BadInputIsSaid) {
@@ -174,9 +292,13 @@ TEST_F(CudaEngine, BadInputIsSaid) {
   EXPECT_EQ(t->sync(std::vector<Token>{99999}, {}, {}).error().code, Errc::bad_argument);
   EXPECT_EQ(t->sync(std::vector<Token>(kContext + 1, 1), {}, {}).error().code, Errc::too_long);
   EXPECT_EQ(t->next({}, nullptr).error().code, Errc::bad_argument);
-  EXPECT_EQ(*cuda::device_number("cuda"), 0);
-  EXPECT_EQ(*cuda::device_number("cuda:3"), 3);
-  for (const char* bad : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:1 ", "cuda:99999"}) EXPECT_FALSE(cuda::device_number(bad)) << bad;
+  using Numbers = std::vector<int>;
+  EXPECT_EQ(*cuda::device_numbers("cuda"), Numbers{0});
+  EXPECT_EQ(*cuda::device_numbers("cuda:3"), Numbers{3});
+  EXPECT_EQ(*cuda::device_numbers("cuda:1,0,12"), (Numbers{1, 0, 12}));
+  for (const char* bad : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:1 ", "cuda:99999", "cuda:0,", "cuda:,0", "cuda:0,,1", "cuda:0;1", "cuda,1", "cuda:0-1"})
+    EXPECT_THAT(cuda::device_numbers(bad).error().message, HasSubstr("cuda:0,1 for several GPUs")) << bad;
+  EXPECT_THAT(cuda::device_numbers("cuda:2,1,2").error().message, HasSubstr("GPU 2 is there twice"));
   const auto refused = load_on({.device = "cuda:700"}, {.directory = kNano}, {});
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("use GPU 700"));

@@ -75,9 +75,17 @@ TEST_F(Drivers, EachGpuAndWhatItCan) {
   EXPECT_THAT(report.gpus[1].unused, HasSubstr("7.0"));
   const auto lines = gpu_lines(report);
   ASSERT_EQ(lines.size(), 3u);
-  EXPECT_EQ(lines[0], "NVIDIA Test, 79.6 GiB, compute capability 9.0, driver for CUDA 13.0");
-  EXPECT_THAT(lines[1], HasSubstr("not usable"));
+  EXPECT_EQ(lines[0], "0: NVIDIA Test, 79.6 GiB, compute capability 9.0, driver for CUDA 13.0");  // by the number that `device` takes
+  EXPECT_THAT(lines[1], testing::AllOf(testing::StartsWith("1: "), HasSubstr("not usable")));
   EXPECT_THAT(lines[2], HasSubstr("not used: "));
+  EXPECT_THAT(gpu_lines(find_gpus(driver(0, 13000, "9", 1)))[0], testing::StartsWith("NVIDIA Test, "));
+}
+
+// Where nothing else keeps them from being used, what to say: those that can, by number.
+TEST_F(Drivers, SeveralAreNamedTogether) {
+  if (!find_gpus(driver(0, 13000, "9", 1)).built) GTEST_SKIP() << "this program was built without CUDA, and says that instead";
+  EXPECT_THAT(find_gpus(driver(0, 13000, "9, 7, 8", 3)).unused, HasSubstr("`lares config set device cuda:0`, or cuda:0,2 for all of them;"));
+  EXPECT_THAT(find_gpus(driver(0, 13000, "7, 8", 2)).unused, HasSubstr("`lares config set device cuda:1`;"));
 }
 
 TEST_F(Drivers, OldOnesAreNamed) {

@@ -90,7 +90,7 @@ struct HostDevice::Recorded : Recording {
   std::vector<std::pair<const char*, std::function<void()>>> steps;
 };
 
-HostDevice::HostDevice(std::size_t bytes_max) : free_(bytes_max) {}
+HostDevice::HostDevice(std::size_t bytes_max, std::string name) : bytes_max_(bytes_max), free_(bytes_max), name_(std::move(name)) {}
 
 HostDevice::~HostDevice() { EXPECT_TRUE(sizes_.empty()) << sizes_.size() << " allocations were not given back"; }
 

@@ -18,12 +18,13 @@ namespace kc = kernels::cuda;
 class HostDevice : public cuda::Device {
  public:
   // bytes_max: device memory it has.
-  explicit HostDevice(std::size_t bytes_max = std::size_t{4} << 30);
+  explicit HostDevice(std::size_t bytes_max = std::size_t{4} << 30, std::string name = "a device in host memory");
   ~HostDevice() override;
 
   std::vector<std::string> launches;  // names of what was run, copies too, in order
-  std::size_t n_allocated() const { return sizes_.size(); }
+  std::size_t n_bytes() const { return bytes_max_ - free_; }  // taken
 
+  std::string name() const override { return name_; }
   void* allocate(std::size_t bytes) override;
   void release(void* memory) override;
   void* allocate_pinned(std::size_t bytes) override;
@@ -68,7 +69,9 @@ class HostDevice : public cuda::Device {
   const kernels::Matrix& matrix(const std::uint8_t* tiles) const;
 
   const kernels::Kernels& k_ = kernels::best();
+  const std::size_t bytes_max_;
   std::size_t free_;
+  const std::string name_;
   std::unordered_map<void*, std::size_t> sizes_;
   std::unordered_map<const std::uint8_t*, kernels::Matrix> matrices_;  // by where their tiles are
   std::unique_ptr<Recorded> recording_;

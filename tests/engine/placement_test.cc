@@ -132,12 +132,32 @@ TEST(Placement, SumsAreExactOnOneH100) {
   EXPECT_NEAR(static_cast<double>(p->token_gpu + p->token_host), 11'217'572'060.0, 1);
 }
 
+// Four layers, and the head alone on a fifth: what is beyond that is left alone, and has no buffers in host memory.
+TEST(Placement, GpusBeyondTheLayersAreLeftAlone) {
+  PlacementRequest r{.directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint", .gpus = std::vector<std::uint64_t>(5, 4 * kGiB), .n_context = 4096, .heat = {}};
+  const auto five = plan_placement(r);
+  r.gpus.resize(7, 4 * kGiB);
+  const auto seven = plan_placement(r);
+  ASSERT_TRUE(five && seven);
+  const auto idle = [](const Placement& p) { return std::ranges::count_if(p.gpus, [](const GpuPlacement& g) { return g.layer_begin == g.layer_end; }); };
+  EXPECT_EQ(idle(*five), 1);
+  EXPECT_EQ(idle(*seven), 3);
+  EXPECT_GT(seven->gpus.back().head, 0u);
+  EXPECT_EQ(seven->host.work, five->host.work);
+}
+
 TEST(Placement, WithEnoughCardsNothingIsMissed) {
   const ConfigDirectory flash(flash_config());
   const auto p = plan_placement(request_for(flash.path(), {kH200, kH200}));
   ASSERT_TRUE(p) << p.error().message;
   EXPECT_EQ(p->host.experts, 0u);
-  EXPECT_EQ(p->host.work, cuda::host_work_bytes(config_of(flash_config()), cuda::kChunk, false));
+  // Each GPU has pinned buffers of its own: the second one's are for what the first hands on, streams, their mixing weights and one sub-layer's
+  // output of each token, where the first one's are for a row of the embedding.
+  const Config c = config_of(flash_config());
+  const std::uint64_t first = cuda::host_work_bytes(c, cuda::kChunk, {.last = false}), second = cuda::host_work_bytes(c, cuda::kChunk, {.first = false});
+  EXPECT_EQ(p->host.work, first + second);
+  EXPECT_EQ(second - cuda::host_work_bytes(c, cuda::kChunk, {}), 8192u * (4 * 4096 * 2 + 16 + 64));
+  EXPECT_EQ(second - cuda::host_work_bytes(c, cuda::kChunk, {.first = false, .last = false}), 64u * 129'280 * 4);
   EXPECT_EQ(p->found, 1.0);
   EXPECT_EQ(p->token_host, 0u);
   EXPECT_EQ(p->gpus[0].layer_begin, 0);

@@ -1,0 +1,69 @@
+// A model's layers over several GPUs, one run of them behind the other (pipeline parallelism; one GPU is the case of one stage), and what a
+// sequence has on all of them. Stages work in turn: a step leaves each by way of pinned host memory (HandOver), and the bits are one GPU's.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/cuda/stage.h"
+
+namespace lares::engine::cuda {
+
+class PipelineState;
+
+class Pipeline {
+ public:
+  // Stages in the order of their layers: the first has layer 0, each goes on where the one before ends, the last has the head. The
+  // weights must outlive it.
+  Pipeline(const Weights& weights, std::vector<Stage> stages);
+
+  struct Sequence {
+    PipelineState* state;
+    int n;  // as DeviceForward::Sequence
+  };
+  // As DeviceForward::evaluate, for all layers. no_memory: some GPU's pages have no room; nothing was appended then on any.
+  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits,
+                    const std::function<bool(int)>& go_on = {});
+
+  const Weights& weights() const { return weights_; }
+  std::span<const Stage> stages() const { return stages_; }
+  int chunk() const { return stages_.front().forward->chunk(); }
+  const PageLayout& layout() const { return stages_.front().pages->layout(); }
+
+ private:
+  const Weights& weights_;
+  std::vector<Stage> stages_;
+};
+
+// A sequence's state on all GPUs, in lock-step. Host pages and frontiers are whole ones, in engine/model's form: put together from the
+// GPUs' stretches, and taken apart again.
+class PipelineState {
+ public:
+  // The pipeline must outlive it.
+  PipelineState(const Pipeline& pipeline, std::int64_t n_context);
+  // Null: each GPU had the room; else the first that had not.
+  const Device* without_room() const;
+
+  std::int64_t size() const { return parts_.front()->size(); }
+  bool can_drop_to(std::int64_t position) const { return parts_.front()->can_drop_to(position); }
+  void drop_to(std::int64_t position);
+  std::vector<std::uint8_t> frontier(std::int64_t position) const;
+  void restore(std::int64_t position, std::span<const std::uint8_t> frontier);
+
+  // These in place of all there are, through the GPUs' caches. no_memory: some GPU has no room for them; nothing was changed then.
+  Result<> adopt(std::span<const PageRef> pages);
+  // Page i, with zeros where it has not been written.
+  std::shared_ptr<Page> download(std::int64_t i) const;
+  // The caches know from now on that the GPUs have the bytes of `page`, which is page i and never written again.
+  void know(std::int64_t i, const PageRef& page);
+
+  DeviceState& on(std::size_t stage) { return *parts_[stage]; }
+
+ private:
+  const Pipeline& pipeline_;
+  std::vector<std::unique_ptr<DeviceState>> parts_;  // one a stage
+};
+
+}  // namespace lares::engine::cuda
