@@ -16,9 +16,12 @@ struct DeviceChoice {
   std::string device = "auto";   // "cpu"; "cuda", "cuda:1": a GPU, whose results are near the CPU's and not the same bits, and where nothing is
                                  // drafted; "auto": the CPU, as long as nobody has measured what a GPU does
   std::uint64_t gpu_memory = 0;  // bytes of the GPU that may be taken; 0: all
+  std::string tiles_directory;   // the CPU's: where tiles are looked for that do not lie beside the checkpoint (inspect.h); empty: nowhere
 };
 // As load(), which is the CPU's. The GPU is looked for before anything is read.
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress);
+// The CPU's, as load() where `tiles_directory` is empty.
+Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options, const std::string& tiles_directory, const Progress& progress);
 
 struct Gpu {
   std::string name;

@@ -21,6 +21,7 @@
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/progress.h"
+#include "daemon/socket_path.h"
 #include "engine/chat.h"
 #include "engine/gpus.h"
 #include "engine/inspect.h"
@@ -126,9 +127,10 @@ int inspect_model(const Options& o) {
 
 int repack_model(const Options& o) {
   Line line("repacking");
-  const auto done = engine::repack_checkpoint(o.directory, o.out_path, o.threads, line.callback("bytes"));
+  const auto done = engine::repack_checkpoint(o.directory, daemon::tiles_dir(), o.threads, line.callback("bytes"));
   line.clear();
   if (!done) return failed(done.error().message);
+  if (!done->elsewhere.empty()) fmt::print(stderr, "lares model: {}\n", done->elsewhere);
   fmt::print("{}: {:.1f} MB\n", done->path, static_cast<double>(done->bytes) / 1e6);
   return kExitFinished;
 }
@@ -167,7 +169,7 @@ int verify_model(const Options& o) {
     else fmt::print("{}  {}: {}\n", c.passed ? "ok  " : "FAIL", c.name, c.detail);
     std::fflush(stdout);
   };
-  const auto all = engine::verify({.directory = o.directory, .threads = o.threads, .n_tokens = o.n_verify, .vectors = o.vectors}, line.callback("bytes"), report);
+  const auto all = engine::verify({.directory = o.directory, .tiles_directory = daemon::tiles_dir(), .threads = o.threads, .n_tokens = o.n_verify, .vectors = o.vectors}, line.callback("bytes"), report);
   line.clear();
   if (!all) return failed(all.error().message);
   if (o.json) fmt::print("{}\n", nlohmann::ordered_json{{"passed", *all}, {"checks", checks}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
@@ -204,7 +206,7 @@ int generate_with_model(const Options& o) {
     prompt = std::move(*tokens);
   }
   Line line("loading");
-  auto loaded = engine::load_on({.device = o.device},
+  auto loaded = engine::load_on({o.device, 0, daemon::tiles_dir()},
                                 {.directory = o.directory,
                                  .n_threads = o.threads,
                                  .exact = o.mode == "exact",
@@ -306,7 +308,6 @@ int model_command(int argc, const char* const* argv) {
 
   auto* repack = app.add_subcommand("repack", "Write the weights once more in the order the kernels read them; the results are the same");
   repack->add_option("dir", o.directory, "checkpoint directory")->required();
-  repack->add_option("--to", o.out_path, "file to write; default: into the checkpoint's directory, where it is found");
   repack->add_option("--threads", o.threads, "threads; 0: the CPUs this process may use")->check(CLI::Range(0, 1024))->capture_default_str();
 
   auto* plan = app.add_subcommand("plan", "Say where weights and caches would lie on GPUs and in host memory, from arithmetic; no GPU is needed");

@@ -19,7 +19,9 @@ std::uint64_t bytes_of(const Checkpoint& checkpoint, bool routed, std::string_vi
   return bytes;
 }
 
-double gb(std::uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
+std::string size_text(std::uint64_t bytes) {
+  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6) : fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
+}
 
 }  // namespace
 
@@ -46,9 +48,9 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, std::uint64_t limit, st
   const std::uint64_t always = needs.dense + needs.work, sequence = std::min(needs.sequence, limit / 4);
   const std::uint64_t least = always + needs.experts_min + needs.sequence_min;
   if (least > limit)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {}: it takes {:.2f} GB of memory at least ({:.2f} that every token needs, {:.2f} for one layer's "
-                                                             "experts, {:.2f} for a short sequence), and {:.2f} GB are there; free some, raise the limit where one was given, or take a machine with more",
-                                                             directory, gb(least), gb(always), gb(needs.experts_min), gb(needs.sequence_min), gb(limit))});
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {}: it takes {} of memory at least ({} that every token needs, {} for one layer's "
+                                                             "experts, {} for a short sequence), and {} are there; free some, raise the limit where one was given, or take a machine with more",
+                                                             directory, size_text(least), size_text(always), size_text(needs.experts_min), size_text(needs.sequence_min), size_text(limit))});
   MemoryPlan plan;
   const std::uint64_t left = limit - always;
   if (needs.experts + sequence <= left) {

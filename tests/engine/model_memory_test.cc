@@ -362,7 +362,7 @@ TEST(Memory, TooLittleIsRefusedInOneLineWithTheNumbers) {
   const auto engine = load({.directory = kNano, .memory = 1'000'000}, {});
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().code, Errc::no_memory);
-  EXPECT_THAT(engine.error().message, testing::AllOf(HasSubstr("load " + kNano), HasSubstr("0.00 GB are there"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(engine.error().message, testing::AllOf(HasSubstr("load " + kNano), HasSubstr("1.0 MB are there"), Not(HasSubstr("\n"))));
 }
 
 TEST(Memory, ThePlanFollowsFromTheNumbers) {
