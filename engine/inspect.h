@@ -57,6 +57,8 @@ struct RepackResult {
   std::uint64_t bytes = 0;
   std::string elsewhere;  // why it does not lie beside the checkpoint; empty: it does
 };
-Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& private_directory, int threads, const Progress& progress);
+// Looks at `stop` after each matrix; a cancelled one leaves nothing.
+Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& private_directory, int threads, std::stop_token stop,
+                                       const Progress& progress);
 
 }  // namespace lares::engine

@@ -131,8 +131,8 @@ Result<> check_tiles(const TilesFile& tiles, const std::string& path, kernels::T
                   tiles.slots[first].of->name, bad > 1 ? fmt::format(" and {} other matrices", bad - 1) : "", bad > 1 ? "are" : "is")});
 }
 
-Result<std::uint64_t> write_tiles(Weights& weights, const std::string& path, kernels::ThreadPool& pool, const Progress& progress,
-                                  bool* denied) {
+Result<std::uint64_t> write_tiles(Weights& weights, const std::string& path, kernels::ThreadPool& pool, std::stop_token stop,
+                                  const Progress& progress, bool* denied) {
   const std::string fingerprint = tiles_fingerprint(weights.checkpoint);
   auto draft = DraftFile::create(path, denied);  // before the work: it may be refused
   if (!draft) return tl::unexpected(draft.error());
@@ -158,6 +158,7 @@ Result<std::uint64_t> write_tiles(Weights& weights, const std::string& path, ker
     digests[i] = digest_of(data, size, seed_of(slot.of->name, slot.at));
     if (!draft->write(data, size, begin + slot.at)) return tl::unexpected(failed(path, slot.of->name));
     if (progress) progress(static_cast<std::int64_t>(slot.end), static_cast<std::int64_t>(slots.back().end));
+    if (stop.stop_requested()) return tl::unexpected(Error{Errc::cancelled, fmt::format("write {}: cancelled", path)});
   }
   const std::string header = header_of(slots, digests, fingerprint);
   if (!draft->write(&length, 8, 0) || !draft->write(header.data(), header.size(), 8)) return tl::unexpected(failed(path, "header"));
@@ -167,14 +168,14 @@ Result<std::uint64_t> write_tiles(Weights& weights, const std::string& path, ker
   return total;
 }
 
-Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& private_directory, int threads,
+Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& private_directory, int threads, std::stop_token stop,
                                        const Progress& progress) {
   auto weights = load_weights(directory, {});
   if (!weights) return tl::unexpected(weights.error());
   kernels::ThreadPool pool(threads);
   const auto paths = tiles_paths((*weights)->checkpoint, private_directory);
   bool denied = false;
-  auto bytes = write_tiles(**weights, paths[0], pool, progress, &denied);
+  auto bytes = write_tiles(**weights, paths[0], pool, stop, progress, &denied);
   if (bytes) return RepackResult{paths[0], *bytes, ""};
   if (!denied || paths.size() < 2) return tl::unexpected(bytes.error());
   const std::string beside = bytes.error().message;
@@ -182,7 +183,7 @@ Result<RepackResult> repack_checkpoint(const std::string& directory, const std::
   const bool made = std::filesystem::create_directories(private_directory, ec);
   if (made) std::filesystem::permissions(private_directory, std::filesystem::perms::owner_all, ec);
   if (ec) return tl::unexpected(Error{Errc::bad_argument, fmt::format("{}; make {}: {}", beside, private_directory, ec.message())});
-  bytes = write_tiles(**weights, paths[1], pool, progress);
+  bytes = write_tiles(**weights, paths[1], pool, stop, progress);
   if (!bytes) return tl::unexpected(Error{bytes.error().code, fmt::format("{}; {}", beside, bytes.error().message)});
   return RepackResult{paths[1], *bytes, beside};
 }

@@ -34,8 +34,8 @@ Result<TilesFile> open_tiles(const Weights& weights, const std::string& path);
 Result<> check_tiles(const TilesFile& tiles, const std::string& path, kernels::ThreadPool& pool, const Progress& progress);
 
 // Writes `path`, complete or not at all, and returns its size. Refuses when another process is writing there, when there is too little
-// room, and when the checkpoint changed meanwhile. *denied: there is no permission to write there.
-Result<std::uint64_t> write_tiles(Weights& weights, const std::string& path, kernels::ThreadPool& pool, const Progress& progress,
-                                  bool* denied = nullptr);
+// room, and when the checkpoint changed meanwhile. Looks at `stop` after each matrix. *denied: there is no permission to write there.
+Result<std::uint64_t> write_tiles(Weights& weights, const std::string& path, kernels::ThreadPool& pool, std::stop_token stop,
+                                  const Progress& progress, bool* denied = nullptr);
 
 }  // namespace lares::engine

@@ -68,7 +68,7 @@ class Repack : public testing::TestWithParam<const char*> {
   }
   void write() {
     auto weights = golden_weights(GetParam());
-    const auto written = write_tiles(*weights, path_, pool_, {});
+    const auto written = write_tiles(*weights, path_, pool_, {}, {});
     ASSERT_TRUE(written) << written.error().message;
     EXPECT_EQ(*written, fs::file_size(path_));
     EXPECT_EQ(std::distance(fs::directory_iterator(directory_), {}), 1);  // nothing is left of the draft
@@ -140,7 +140,7 @@ TEST_P(Repack, ADamagedFileIsRefusedWhereverItIsCut) {
 
 TEST_P(Repack, WhatCannotBeWrittenLeavesNothing) {
   auto weights = golden_weights(GetParam());
-  const auto done = write_tiles(*weights, directory_ / "missing" / "file", pool_, {});
+  const auto done = write_tiles(*weights, directory_ / "missing" / "file", pool_, {}, {});
   ASSERT_FALSE(done);
   EXPECT_THAT(done.error().message, HasSubstr("cannot be created: No such file or directory"));
   EXPECT_TRUE(fs::is_empty(directory_));
@@ -173,9 +173,9 @@ class TilesFiles : public testing::Test {
     EXPECT_TRUE(out);
     return std::move(*out);
   }
-  Result<std::uint64_t> write(const Progress& progress = {}) {
+  Result<std::uint64_t> write(const Progress& progress = {}, std::stop_token stop = {}) {
     auto w = weights();
-    return write_tiles(*w, tiles_, pool_, progress);
+    return write_tiles(*w, tiles_, pool_, stop, progress);
   }
   std::string why_not() const {  // empty: the file would be used
     const auto opened = open_tiles(*weights(), tiles_);
@@ -238,6 +238,18 @@ TEST_F(TilesFiles, AreNotKeptWhenTheCheckpointChangesMeanwhile) {
   EXPECT_EQ(files_beside(), before);
 }
 
+TEST_F(TilesFiles, ACancelledWriterLeavesNothing) {
+  const std::size_t before = files_beside();
+  std::stop_source stop;
+  const auto half = [&](std::int64_t at, std::int64_t total) {
+    if (2 * at > total) stop.request_stop();
+  };
+  const auto done = write(half, stop.get_token());
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::cancelled);
+  EXPECT_EQ(files_beside(), before);
+}
+
 TEST_F(TilesFiles, TwoWritersDoNotMeet) {
   std::string second;
   const auto first = write([&](std::int64_t, std::int64_t) {
@@ -256,7 +268,7 @@ TEST_F(TilesFiles, WhatAKilledWriterLeavesIsNotUsedAndGoesWithTheNext) {
   if (child == 0) {
     kernels::ThreadPool pool(1);
     auto w = load_weights(checkpoint_, {});
-    (void)write_tiles(**w, tiles_, pool, [](std::int64_t done, std::int64_t total) {
+    (void)write_tiles(**w, tiles_, pool, {}, [](std::int64_t done, std::int64_t total) {
       if (2 * done > total) ::raise(SIGKILL);
     });
     ::_exit(0);
@@ -343,7 +355,7 @@ TEST_F(TilesFiles, GoToThePrivateDirectoryWhereTheCheckpointsIsReadOnlyAndAreFou
   fs::permissions(directory_, fs::perms::all);
   fs::permissions(checkpoint_, fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
   const int status = as_somebody([&] {
-    const auto done = repack_checkpoint(checkpoint_, private_, 1, {});
+    const auto done = repack_checkpoint(checkpoint_, private_, 1, {}, {});
     if (!done) return 1;
     if (done->path.find(private_.string() + "/") != 0 || done->elsewhere.find("Permission denied") == std::string::npos) return 2;
     struct stat s {};

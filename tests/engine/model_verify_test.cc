@@ -129,7 +129,7 @@ TEST_F(Verify, TheDigestIsOfEveryByte) {
 TEST_F(Verify, TilesAreReadWhereverTheyLie) {
   const fs::path checkpoint = directory_ / "nano", elsewhere = directory_ / "tiles";
   fs::copy(kNano, checkpoint);
-  const auto done = repack_checkpoint(checkpoint, elsewhere, 2, {});
+  const auto done = repack_checkpoint(checkpoint, elsewhere, 2, {}, {});
   ASSERT_TRUE(done) << done.error().message;
   const VerifyRequest request{.directory = checkpoint, .tiles_directory = elsewhere, .n_tokens = 4};
   EXPECT_THAT(checks_of(request, true).at("tiles").detail, HasSubstr("each as it was written"));
