@@ -134,6 +134,7 @@ class Generate : public ModelPart {
                                          .drafting = kDrafting.at(drafting_)},
                                         line.callback("shards"));
     line.clear();
+    if (!engine && !ids_ && engine.error().message.find("the tokenizer") != std::string::npos) return failed(tokenizer_fault(directory_));
     if (!engine) return failed_to_open(engine.error());
     const engine::Tokenizer* const tokenizer = ids_ ? nullptr : &(*engine)->tokenizer();
     if (tokens_path_.empty()) prompt = encoded(*tokenizer);

@@ -11,7 +11,6 @@
 #include "daemon/cli/text.h"
 #include "daemon/socket_path.h"
 #include "engine/inspect.h"
-#include "engine/tokenizer.h"
 
 namespace lares::cli {
 namespace {
@@ -29,8 +28,8 @@ class Inspect : public ModelPart {
     resolve(settings);
     const auto inspection = engine::inspect(directory_);
     if (!inspection) return json_ ? fail(Error{inspection.error().message}, true) : failed_to_open(inspection.error());
-    const auto tokenizer = engine::Tokenizer::from_file(directory_ + "/tokenizer.json");
-    if (!tokenizer && json_) return fail(Error{tokenizer.error().message}, true);
+    const std::string fault = tokenizer_fault(directory_);
+    if (!fault.empty() && json_) return fail(Error{fault}, true);
     if (json_) {
       const auto text = engine::inspect_json(directory_);
       if (!text) return fail(Error{text.error().message}, true);
@@ -39,7 +38,7 @@ class Inspect : public ModelPart {
       fmt::print("{}", engine::inspect_text(*inspection));
     }
     std::fflush(stdout);
-    return tokenizer ? kExitFinished : failed(tokenizer.error().message + "; without it the model reads and writes token ids alone");
+    return fault.empty() ? kExitFinished : failed(fault + "; without it the model reads and writes token ids alone");
   }
 
  private:

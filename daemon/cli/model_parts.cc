@@ -18,6 +18,7 @@
 #include "daemon/cli/text.h"
 #include "daemon/nano_directory.h"
 #include "daemon/settings.h"
+#include "engine/tokenizer.h"
 
 namespace lares::cli {
 namespace {
@@ -96,6 +97,14 @@ Result<std::string> read_input(const std::string& path) {
   if (bad) return refused(std::strerror(error));
   if (text.size() > kInputBytesMax) return refused(fmt::format("larger than {} bytes", kInputBytesMax));
   return text;
+}
+
+std::string tokenizer_fault(const std::string& directory) {
+  const std::string path = directory + "/tokenizer.json";
+  std::error_code ec;
+  if (std::filesystem::is_directory(path, ec)) return fmt::format("read the tokenizer {}: it is a directory", path);
+  const auto tokenizer = engine::Tokenizer::from_file(path);
+  return tokenizer ? "" : tokenizer.error().message;
 }
 
 Result<std::vector<engine::Token>> read_tokens(const std::string& path) {

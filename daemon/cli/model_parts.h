@@ -77,6 +77,8 @@ class ProgressLine {
 
 // The whole of a file, or of stdin, which is "-"; at most kInputBytesMax.
 Result<std::string> read_input(const std::string& path);
+// Why `directory` has no tokenizer that can be used; empty: it has one.
+std::string tokenizer_fault(const std::string& directory);
 // A JSON array of token ids in such a file.
 Result<std::vector<engine::Token>> read_tokens(const std::string& path);
 

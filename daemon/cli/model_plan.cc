@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <string_view>
 
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/gpu_list.h"
@@ -17,12 +18,13 @@ constexpr double kGiB = 1 << 30;
 constexpr std::uint64_t kContextMax = std::uint64_t{1} << 30;
 
 CLI::Validator gpu_list() {
-  return CLI::Validator(
-      [](std::string& text) {
-        std::string why;
-        return parse_gpus(text, why) ? std::string() : why;
-      },
-      "");
+  const auto check = [](std::string& text) {
+    constexpr std::string_view kOption = "--gpus ";  // which CLI11 names itself
+    std::string why;
+    if (!parse_gpus(text, why) && why.starts_with(kOption)) why.erase(0, kOption.size());
+    return why;
+  };
+  return CLI::Validator(check, "");
 }
 
 class Plan : public ModelPart {

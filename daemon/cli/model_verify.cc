@@ -10,7 +10,6 @@
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/socket_path.h"
-#include "engine/tokenizer.h"
 #include "engine/verify.h"
 
 namespace lares::cli {
@@ -51,9 +50,9 @@ class Verify : public ModelPart {
         line.callback("bytes"), report);
     line.clear();
     if (!all) return json_ ? fail(Error{all.error().message}, true) : failed_to_open(all.error());
-    const auto tokenizer = engine::Tokenizer::from_file(directory_ + "/tokenizer.json");
-    report({"tokenizer", tokenizer ? fmt::format("{} ids", (*tokenizer)->vocab_size()) : tokenizer.error().message, tokenizer.has_value()});
-    const bool passed = *all && tokenizer;
+    const std::string fault = tokenizer_fault(directory_);
+    report({"tokenizer", fault.empty() ? "can be read" : fault, fault.empty()});
+    const bool passed = *all && fault.empty();
     if (json_) fmt::print("{}\n", Json{{"passed", passed}, {"checks", checks}}.dump(-1, ' ', false, Json::error_handler_t::replace));
     return passed ? kExitFinished : failed(fmt::format("verify {}: not all checks passed", directory_));
   }

@@ -209,8 +209,9 @@ Result<bool> verify(const VerifyRequest& r, const Progress& progress, const std:
     std::error_code ec;
     for (const auto& file : fs::directory_iterator(r.vectors, ec))
       if (file.path().string().ends_with(".official.json")) paths.push_back(file.path());
-    if (ec || paths.empty())
-      return tl::unexpected(Error{Errc::not_found, fmt::format("verify {}: {} holds no *.official.json", r.directory, r.vectors)});
+    if (ec) return tl::unexpected(Error{Errc::bad_argument, fmt::format("verify {} --vectors {}: {}", r.directory, r.vectors, ec.message())});
+    if (paths.empty())
+      return tl::unexpected(Error{Errc::bad_argument, fmt::format("verify {}: {} holds no *.official.json", r.directory, r.vectors)});
     std::sort(paths.begin(), paths.end());
     for (const auto& path : paths) {
       auto v = read_vector(path);

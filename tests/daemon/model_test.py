@@ -111,7 +111,9 @@ class ModelTest(CliCase):
         said = {command: self.model(command, *arguments)[2] for command, arguments in (("inspect", ("/nonexistent",)), ("generate", ("--model", "/nonexistent", "--prompt", "x")),
                                                                                        ("verify", ("/nonexistent",)), ("repack", ("/nonexistent",)))}
         self.assertEqual(len(set(said.values())), 1, said)
+        self.one_line(self.model("verify", self.nano, "--vectors", "none"), 1, "--vectors none: No such file")
         os.makedirs(os.path.join(self.root, "vectors"))
+        self.one_line(self.model("verify", self.nano, "--vectors", "vectors"), 1, "vectors holds no *.official.json")
         self.write("vectors/a.official.json", '{"id": "a", "prompt": 5}')
         self.one_line(self.model("verify", self.nano, "--vectors", "vectors"), 1, "a.official.json", "id, prompt and steps")
         for shard in ("00001", "00003"):
@@ -127,6 +129,8 @@ class ModelTest(CliCase):
                 status, out, err = self.model(*command)
                 self.assertEqual(status, 1, err)
                 self.assertIn("tokenizer.json", out + err)
+        for command in (("inspect", self.nano), ("inspect", self.nano, "--json"), ("generate", "--model", self.nano, "--prompt", "x")):
+            self.assertIn("tokenizer.json: it is a directory", "".join(self.model(*command)[1:]))
 
     def test_prompts_come_from_stdin_and_from_files(self):
         greedy = ("generate", "--model", self.nano, "--temperature", "0", "--n", "4")
