@@ -109,7 +109,7 @@ int run(int argc, char** argv) {
   if (const auto wake = settings->text("wake"); wake == "always") options.wake = daemon::Wake::always;
   else if (wake == "never") options.wake = daemon::Wake::never;
   options.listen = listen, options.listen_without_token = without_token;
-  const engine::DeviceChoice device{settings->text("device").value_or("auto"), static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9)};
+  const engine::DeviceChoice device{settings->text("device").value_or("auto"), static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9), daemon::tiles_dir()};
   options.load = [&](const engine::Progress& progress) {
     return engine::load_on(device, {.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9),
                                      .heat_directory = options.state_dir}, progress);

@@ -51,4 +51,10 @@ tl::expected<std::string, std::string> state_dir(const std::string& given) {
   return path;
 }
 
+std::string tiles_dir() {
+  if (const std::string cache = env("XDG_CACHE_HOME"); cache.starts_with('/')) return cache + "/lares/tiles";
+  const std::string home = env("HOME");
+  return home.starts_with('/') ? home + "/.cache/lares/tiles" : "";
+}
+
 }  // namespace lares::daemon

@@ -14,4 +14,8 @@ tl::expected<std::string, std::string> socket_path(const std::string& given = {}
 // `given` (--state-dir), else $LARES_STATE_DIR, else $XDG_STATE_HOME/lares, else ~/.local/state/lares.
 tl::expected<std::string, std::string> state_dir(const std::string& given = {});
 
+// Where a checkpoint's tiles lie that may not lie beside it: $XDG_CACHE_HOME/lares/tiles, else ~/.cache/lares/tiles; empty where neither is
+// known.
+std::string tiles_dir();
+
 }  // namespace lares::daemon

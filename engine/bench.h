@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct BenchRequest {
   int tokens = 4096;     // of the prefill
   std::string impl;      // a dispatch row by name; empty: the best
   std::string match;     // only kernels whose name holds this
+  std::stop_token stop;  // looked at before each row; the report then has those that were measured
 };
 inline constexpr double kPrefillSeconds = 120;
 

@@ -17,9 +17,12 @@ struct DeviceChoice {
                                  // drafted; "cuda:0,1": the layers over these, with one GPU's bits; "auto": the CPU, as long as nobody has
                                  // measured what a GPU does
   std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
+  std::string tiles_directory;   // the CPU's: where tiles are looked for that do not lie beside the checkpoint (inspect.h); empty: nowhere
 };
 // As load(), which is the CPU's. The GPUs are looked for before anything is read.
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress);
+// The CPU's, as load() where `tiles_directory` is empty.
+Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options, const std::string& tiles_directory, const Progress& progress);
 
 struct Gpu {
   std::string name;

@@ -46,15 +46,19 @@ struct LogitsRequest {
                           // draft_confidence [B], all F32; draft_tokens I32 [B]
   std::string kernels;    // a dispatch row by name; empty: the best
 };
+std::vector<std::string> kernel_names();  // the dispatch rows that this machine runs
 inline constexpr int kLogitsChunkMax = 8192;
 Result<> write_logits(const LogitsRequest& request, const Progress& progress);
 
-// Writes the weights in the order the kernels read them, so that they are not transposed on every pass, to `path`, by default into the
-// checkpoint's directory, where load() finds it. Returns where it lies and its size.
+// Writes the weights in the order the kernels read them, so that they are not transposed on every pass: into the checkpoint's directory
+// or, where that may not be written, into `private_directory` (empty: nowhere; made 0700), and load() finds them in either.
 struct RepackResult {
   std::string path;
   std::uint64_t bytes = 0;
+  std::string elsewhere;  // why it does not lie beside the checkpoint; empty: it does
 };
-Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& path, int threads, const Progress& progress);
+// Looks at `stop` after each matrix; a cancelled one leaves nothing.
+Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& private_directory, int threads, std::stop_token stop,
+                                       const Progress& progress);
 
 }  // namespace lares::engine

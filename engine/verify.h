@@ -16,6 +16,7 @@ struct Check {
 
 struct VerifyRequest {
   std::string directory;
+  std::string tiles_directory;  // where tiles may lie that do not lie beside the checkpoint; empty: nowhere
   int threads = 0;       // 0: as load()
   int n_tokens = 96;     // of the prompt that the forward pass is held against itself with, 2 to kVerifyTokensMax
   std::string vectors;   // a directory of *.official.json (SPEC section 8): prompts and the likeliest next tokens; empty: none

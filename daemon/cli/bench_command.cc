@@ -4,10 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <string_view>
 
 #include "daemon/cli/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/kernel_names.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/text.h"
 #include "engine/bench.h"
@@ -17,9 +20,27 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+volatile std::sig_atomic_t stop_asked = 0;
+
+// The first Ctrl-C ends it behind the row that is being measured, the second at once.
+void stop_when_interrupted() {
+  struct sigaction action {};
+  action.sa_handler = [](int) {
+    stop_asked = 1;
+    constexpr std::string_view kWord = "\nlares bench: interrupted; the rows so far follow when this one is done, or Ctrl-C again\n";
+    [[maybe_unused]] const auto n = ::write(STDERR_FILENO, kWord.data(), kWord.size());
+  };
+  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
 // One line a row on stderr: a run takes minutes, and its table comes last.
-engine::BenchProgress to_stderr(bool overwrite) {
-  return [overwrite, began = Clock::now()](int done, int total, const std::string& name) {
+engine::BenchProgress to_stderr(bool overwrite, std::stop_source& stop) {
+  return [overwrite, &stop, began = Clock::now()](int done, int total, const std::string& name) {
+    if (stop_asked) {
+      stop.request_stop();
+      return;
+    }
     const double elapsed = std::chrono::duration<double>(Clock::now() - began).count();
     const std::string left =
         done > 0 ? fmt::format(", about {} left", duration(elapsed / done * (total - done))) : "";
@@ -54,7 +75,8 @@ int bench_command(int argc, const char* const* argv) {
       ->check(CLI::Range(0.01, 600.0))
       ->capture_default_str();
   app.add_option("--impl", request.impl,
-                 "kernels by name, such as cpu or avx2 (default: the best)");
+                 "kernels by name, such as cpu or avx2 (default: the best)")
+      ->check(kernel_name());
   app.add_option("--match", request.match, "only the kernels whose name holds TEXT, such as fp4 or indexer");
   app.add_option("--memory", request.memory_gb,
                  "GB for generated layers: they get as many experts as fit")
@@ -73,13 +95,17 @@ int bench_command(int argc, const char* const* argv) {
   request.prefix = part == "prefix" || part == "all";
 
   const bool overwrite = ::isatty(STDERR_FILENO) == 1;
-  const auto report = engine::run_bench(request, to_stderr(overwrite));
+  std::stop_source stop;
+  request.stop = stop.get_token();
+  stop_when_interrupted();
+  const auto report = engine::run_bench(request, to_stderr(overwrite, stop));
   if (overwrite) fmt::print(stderr, "\r\033[K");
   if (!report) return fail(Error{report.error().message}, json);
   fmt::print("{}", json       ? engine::bench_json(*report) + "\n"
                    : markdown ? engine::bench_markdown(*report)
                               : engine::bench_text(*report));
-  return std::fflush(stdout) == 0 ? kExitFinished : kExitError;
+  if (std::fflush(stdout) != 0) return kExitError;
+  return stop_asked ? kExitInterrupted : kExitFinished;
 }
 
 }  // namespace lares::cli

@@ -98,6 +98,7 @@ Result<BenchReport> run_bench(const BenchRequest& q, const BenchProgress& progre
   if (q.prefix) append(bench::prefix_steps());
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (progress) progress(static_cast<int>(i), static_cast<int>(steps.size()), steps[i].name);
+    if (q.stop.stop_requested()) break;
     auto rows = steps[i].run(runner);
     if (!rows) return tl::unexpected(rows.error());
     std::move(rows->begin(), rows->end(), std::back_inserter(report.rows));

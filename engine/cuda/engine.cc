@@ -156,7 +156,7 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
 namespace lares::engine {
 
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress) {
-  if (choice.device == "cpu" || choice.device == "auto") return load(options, progress);
+  if (choice.device == "cpu" || choice.device == "auto") return load_on_cpu(options, choice.tiles_directory, progress);
   const auto numbers = cuda::device_numbers(choice.device);
   if (!numbers) return tl::unexpected(numbers.error());
   cuda::EngineParts parts;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -44,6 +45,20 @@ Result<std::map<std::string, std::string>> read_index(const std::string& directo
   return where;
 }
 
+// "a, b and 7 others are not there"; empty: at most one is missing, which whoever opens it says.
+std::string missing_files(const std::string& directory, const std::vector<std::string>& files) {
+  constexpr std::size_t kNamed = 5;
+  std::string out;
+  std::size_t n = 0;
+  struct stat st;
+  for (const std::string& file : files) {
+    if (::stat(fmt::format("{}/{}", directory, file).c_str(), &st) == 0 || errno != ENOENT) continue;
+    if (++n <= kNamed) out += (n > 1 ? ", " : "") + file;
+  }
+  if (n > kNamed) out += fmt::format(" and {} others", n - kNamed);
+  return n < 2 ? "" : fmt::format("{} are not there, {} of {} shards", out, n, files.size());
+}
+
 }  // namespace
 
 Result<Checkpoint> Checkpoint::open(const std::string& directory, const Progress& progress) {
@@ -57,6 +72,8 @@ Result<Checkpoint> Checkpoint::open(const std::string& directory, const Progress
   c.config_ = std::move(*config);
   const auto where = read_index(directory, c.shard_names_);
   if (!where) return tl::unexpected(where.error());
+  if (const std::string missing = missing_files(directory, c.shard_names_); !missing.empty())
+    return tl::unexpected(Error{Errc::not_found, fmt::format("open {}: {}; fetch what is missing", directory, missing)});
   const auto n_shards = static_cast<std::int64_t>(c.shard_names_.size());
   for (const auto& file : c.shard_names_) {
     auto shard = open_shard(directory + "/" + file);

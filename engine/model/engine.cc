@@ -1,9 +1,11 @@
 #include "engine/engine.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "engine/gpus.h"
 #include "engine/model/available_memory.h"
 #include "engine/model/expert_memory.h"
 #include "engine/model/forward.h"
@@ -19,6 +21,10 @@
 
 namespace lares::engine {
 namespace {
+
+std::string gigabytes(std::uint64_t bytes) {
+  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6) : fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
+}
 
 class ModelEngine : public Engine {
  public:
@@ -45,15 +51,17 @@ class ModelEngine : public Engine {
     }
   }
   // Weights in the kernels' order, where that costs little or is already there; without, all works, more slowly.
-  void repack(bool in_memory, const Progress& progress) {
-    const std::uint64_t bytes = repacked_bytes(*weights_);
-    const auto done = in_memory ? repacked_.build(*weights_, pool_, progress)
-                                : repacked_.map(*weights_, fmt::format("{}/{}", info_.directory, kRepackFile));
-    if (done) return;
-    if (done.error().code == Errc::not_found)
-      info_.notes.push_back(fmt::format("the weights are read as they are stored; `lares model repack {}` writes {:.0f} GB that the kernels read faster",
-                                        info_.directory, static_cast<double>(bytes) / 1e9));
-    else info_.notes.push_back(done.error().message);
+  void repack(bool in_memory, const std::string& tiles_directory, const Progress& progress) {
+    const auto paths = tiles_paths(weights_->checkpoint, tiles_directory);
+    if (in_memory) {
+      for (const std::string& path : paths)
+        if (::access(path.c_str(), F_OK) == 0) info_.notes.push_back(fmt::format("{} is not read: models of this size are repacked at every load; it may be deleted", path));
+      if (const auto built = repacked_.build(*weights_, pool_, progress); !built) info_.notes.push_back(built.error().message);
+      return;
+    }
+    const std::size_t before = info_.notes.size();
+    if (repacked_.map_first(*weights_, paths, info_.notes) || info_.notes.size() > before) return;
+    info_.notes.push_back(fmt::format("the weights are read as they are stored; `lares model repack {}` writes {} that the kernels read faster", info_.directory, gigabytes(repacked_bytes(*weights_))));
   }
 
   // After repack().
@@ -67,8 +75,7 @@ class ModelEngine : public Engine {
         info_.notes.push_back(remembered.error().message);
     }
     const auto use = experts_->report();
-    info_.notes.push_back(fmt::format("{:.1f} of {:.1f} GB of experts stay in memory, the others are read from the disk when they are asked for",
-                                      static_cast<double>(use.bytes_max) / 1e9, static_cast<double>(use.bytes) / 1e9));
+    info_.notes.push_back(fmt::format("{} of {} of experts stay in memory, the others are read from the disk when they are asked for", gigabytes(use.bytes_max), gigabytes(use.bytes)));
   }
 
   // Of the files as they were when they were mapped.
@@ -119,7 +126,9 @@ class ModelEngine : public Engine {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress) {
+Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress) { return load_on_cpu(options, {}, progress); }
+
+Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options, const std::string& tiles_directory, const Progress& progress) {
   const int nodes = spread_memory();  // before any page of the weights is read, and any thread started
   auto weights = load_weights(options.directory, progress);
   if (!weights) return tl::unexpected(weights.error());
@@ -137,7 +146,7 @@ Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress&
   const bool bounded = options.memory > 0 || plan->experts_max > 0;
   auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options, bounded ? plan->sequences_max : 0);
   engine->fingerprint();
-  engine->repack(plan->tiles, progress);
+  engine->repack(plan->tiles, tiles_directory, progress);
   if (plan->experts_max > 0) engine->share_memory(plan->experts_max, plan->sequences_max + needs.experts_min, options.heat_directory);
   if (nodes > 1) engine->note(fmt::format("memory is spread over the machine's {} nodes", nodes));
   return engine;

@@ -10,6 +10,13 @@
 
 namespace lares::engine {
 
+std::vector<std::string> kernel_names() {
+  std::vector<std::string> out;
+  for (const kernels::Kernels* row : kernels::rows())
+    if (row->available()) out.push_back(row->name);
+  return out;
+}
+
 Result<> write_logits(const LogitsRequest& r, const Progress& progress) {
   auto weights = load_weights(r.directory, {});
   if (!weights) return tl::unexpected(weights.error());

@@ -1,5 +1,5 @@
 // The weights in the order the kernels read them (kernels/tiles.h), beside the checkpoint's own: in memory for small models, in a
-// file that `lares model repack` writes for large ones. The bits of every result are the same with and without.
+// file that `lares model repack` writes for large ones (tiles_file.h). The bits of every result are the same with and without.
 #pragma once
 
 #include <cstddef>
@@ -7,9 +7,10 @@
 #include <deque>
 #include <optional>
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include "engine/model/mapped_file.h"
+#include "engine/model/tiles_file.h"
 #include "engine/model/weights.h"
 #include "kernels/thread_pool.h"
 #include "kernels/tiles.h"
@@ -17,8 +18,6 @@
 namespace lares::engine {
 
 inline constexpr std::uint64_t kRepackMemoryMax = 2ull << 30;  // of tiles that are built at every load
-inline constexpr std::string_view kRepackFile = "lares-tiles-2.bin";  // in the checkpoint's directory, or one named for it
-inline constexpr std::size_t kRepackHeaderMax = 64u << 20;
 
 // Owns tiles and gives them to the matrices of the weights they were made from; must live as long as those are used.
 class Repacked {
@@ -32,10 +31,12 @@ class Repacked {
   Result<> build(Weights& weights, kernels::ThreadPool& pool, const Progress& progress);
   // Takes them from a file written for this very checkpoint. Errc::not_found: there is none.
   Result<> map(Weights& weights, const std::string& path);
+  // The same from the first of `paths` that will do; why others that are there did not, into `notes`.
+  Result<> map_first(Weights& weights, const std::vector<std::string>& paths, std::vector<std::string>& notes);
 
-  std::uint64_t memory_bytes() const { return memory_bytes_; }  // beside the checkpoint's
+  std::uint64_t memory_bytes() const { return memory_bytes_; }          // beside the checkpoint's
   const MappedFile* file() const { return file_ ? &*file_ : nullptr; }  // when mapped
-  std::size_t count() const { return tiles_.size(); }           // matrices
+  std::size_t count() const { return tiles_.size(); }                   // matrices
 
  private:
   std::uint8_t* memory_ = nullptr;  // anonymous, when built
@@ -46,9 +47,8 @@ class Repacked {
 
 // What tiles of all matrices would take, and what `lares model repack` writes.
 std::uint64_t repacked_bytes(const Weights& weights);
-// Writes `path` (complete or not at all); refuses when the file system has too little room.
-Result<std::uint64_t> write_repacked(Weights& weights, const std::string& path, kernels::ThreadPool& pool, const Progress& progress);
-// 64 bits of config.json, the index, every shard's header and samples of its data: what a file of tiles was made from.
+// 64 bits of every tensor's name and type, every shard's name, size and beginning, and samples of its data: tells checkpoints apart, but
+// not one from another that differs in a few weights. Who must know that looks at the files' times too (tiles_file.h, prefix.h).
 std::string checkpoint_fingerprint(const Checkpoint& checkpoint);
 
 }  // namespace lares::engine

@@ -403,6 +403,8 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   std::optional<Trace::Span> span(std::in_place, forward_.trace(), "draw");
   const auto token = sampler_.draw(row(size - 1), sampling, mask, size, {tokens_, generated_from_});
   span.reset();
+  if (!token && token.error().code == Errc::malformed && !weights_.tiles_file.empty())
+    return tl::unexpected(Error{Errc::malformed, fmt::format("{}, or {} is, which they are read from; `lares model verify` says which", token.error().message, weights_.tiles_file)});
   if (!token) return token;
   drafter_.drawn(size, *token);
   if (!ahead_.empty() && ahead_.back() == *token) ahead_.pop_back();

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "engine/model/digest.h"
+
 namespace lares::engine {
 namespace {
 
@@ -19,22 +21,6 @@ struct Piece {
 struct Found {
   std::uint64_t bad = 0, first = 0, digest = 0;  // first: the element, within the tensor
 };
-
-std::uint64_t mixed(std::uint64_t x) {
-  x = (x ^ (x >> 32)) * 0xD6E8FEB86659FD93u;
-  return (x ^ (x >> 32)) * 0xD6E8FEB86659FD93u;
-}
-std::uint64_t digest_of(const std::uint8_t* data, std::uint64_t n, std::uint64_t seed) {
-  std::uint64_t lane[4] = {seed, seed + 1, seed + 2, seed + 3};
-  std::uint64_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    std::uint64_t word[4];
-    std::memcpy(word, data + i, 32);
-    for (int l = 0; l < 4; ++l) lane[l] = (lane[l] ^ word[l]) * 0x9E3779B97F4A7C15u + (lane[l] >> 29);
-  }
-  for (; i < n; ++i) lane[0] = (lane[0] ^ data[i]) * 0x9E3779B97F4A7C15u + (lane[0] >> 29);
-  return mixed(lane[0] ^ mixed(lane[1] ^ mixed(lane[2] ^ mixed(lane[3]))));
-}
 
 template <class Word, class Bad>
 void count(const Piece& p, Found& out, Bad bad) {
@@ -55,9 +41,7 @@ Found read(const Piece& p) {
     case Dtype::f32: count<std::uint32_t>(p, out, [](std::uint32_t w) { return (w & 0x7F800000) == 0x7F800000; }); break;
     default: break;  // every code of the others is a value; expert ids are checked when the checkpoint opens
   }
-  std::uint64_t seed = mixed(p.begin);
-  for (const char c : p.entry->name) seed = mixed(seed ^ static_cast<std::uint8_t>(c));
-  out.digest = digest_of(p.entry->tensor->data + p.begin, p.size, seed);
+  out.digest = digest_of(p.entry->tensor->data + p.begin, p.size, seed_of(p.entry->name, p.begin));
   return out;
 }
 

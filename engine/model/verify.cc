@@ -76,6 +76,14 @@ Check values_check(const Model& m, kernels::ThreadPool& pool, const Progress& pr
   return {"values", fmt::format("{} values are not finite, the first {}; fetch that file again", v.bad, v.first_bad), false};
 }
 
+// Every byte of a file of tiles, used or not: one that is damaged or of other weights would be found out by nobody else.
+Check tiles_check(const Model& m, const std::string& path, kernels::ThreadPool& pool, const Progress& progress) {
+  const auto tiles = open_tiles(*m.weights, path);
+  if (!tiles) return {"tiles", tiles.error().message, false};
+  if (const auto whole = check_tiles(*tiles, path, pool, progress); !whole) return {"tiles", whole.error().message, false};
+  return {"tiles", fmt::format("{}: {} matrices, {} bytes, each as it was written", path, tiles->slots.size(), tiles->file.bytes().size()), true};
+}
+
 Check drafts_check(Model& m, std::span<const Token> prompt) {
   Forward forward(*m.weights, /*exact=*/false, m.pool, kernels::best());
   std::vector<Token> text[2];
@@ -127,7 +135,7 @@ Result<Vector> read_vector(const std::string& path) {
   std::ostringstream text;
   text << in.rdbuf();
   const auto json = nlohmann::json::parse(text.str(), nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return malformed("not JSON");
+  if (!json.is_object()) return malformed("not a JSON object");
   try {
     Vector v;
     v.id = json.at("id").get<std::string>();
@@ -146,7 +154,9 @@ Result<Vector> read_vector(const std::string& path) {
     }
     return v;
   } catch (const nlohmann::json::exception& e) {
-    return malformed(e.what());
+    std::string_view why = e.what();
+    if (const auto at = why.find("] "); at != std::string_view::npos) why.remove_prefix(at + 2);
+    return malformed(fmt::format("{}; expected an object of id, prompt and steps, each step with a token and top_logprobs", why));
   }
 }
 
@@ -199,8 +209,9 @@ Result<bool> verify(const VerifyRequest& r, const Progress& progress, const std:
     std::error_code ec;
     for (const auto& file : fs::directory_iterator(r.vectors, ec))
       if (file.path().string().ends_with(".official.json")) paths.push_back(file.path());
-    if (ec || paths.empty())
-      return tl::unexpected(Error{Errc::not_found, fmt::format("verify {}: {} holds no *.official.json", r.directory, r.vectors)});
+    if (ec) return tl::unexpected(Error{Errc::bad_argument, fmt::format("verify {} --vectors {}: {}", r.directory, r.vectors, ec.message())});
+    if (paths.empty())
+      return tl::unexpected(Error{Errc::bad_argument, fmt::format("verify {}: {} holds no *.official.json", r.directory, r.vectors)});
     std::sort(paths.begin(), paths.end());
     for (const auto& path : paths) {
       auto v = read_vector(path);
@@ -217,6 +228,9 @@ Result<bool> verify(const VerifyRequest& r, const Progress& progress, const std:
     done(check);
   };
   report(values_check(m, m.pool, progress));
+  const auto tiles = tiles_paths(m.weights->checkpoint, r.tiles_directory);
+  for (const std::string& path : tiles)
+    if (std::error_code ec; fs::exists(path, ec)) report(tiles_check(m, path, m.pool, progress));
 
   const int vocab = m.config().vocab_size;
   std::vector<Token> prompt;
@@ -237,8 +251,8 @@ Result<bool> verify(const VerifyRequest& r, const Progress& progress, const std:
   for (const kernels::Kernels* row : kernels::rows())
     if (row->available() && row != &kernels::best())
       report(same(fmt::format("kernels {} for {}", row->name, kernels::best().name), whole, logits_of(m, m.pool, *row, few, kTokensPlain), vocab));
-  const auto repacked = repacked_bytes(*m.weights) <= kRepackMemoryMax ? m.repacked.build(*m.weights, m.pool, {})
-                                                                       : m.repacked.map(*m.weights, fmt::format("{}/{}", r.directory, kRepackFile));
+  std::vector<std::string> unused;
+  const auto repacked = repacked_bytes(*m.weights) <= kRepackMemoryMax ? m.repacked.build(*m.weights, m.pool, {}) : m.repacked.map_first(*m.weights, tiles, unused);
   if (repacked) report(same("repacked", whole, logits_of(m, m.pool, kernels::best(), prompt, n), vocab));
   else if (repacked.error().code != Errc::not_found) report({"repacked", repacked.error().message, false});
   report(drafts_check(m, prompt));

@@ -76,6 +76,7 @@ struct Weights {
   std::vector<MtpWeights> mtp;
   std::optional<DsparkWeights> dspark;  // instead of MTP blocks
   std::vector<NamedMatrix> matrices;  // what multiplies activations, in the order it is used
+  std::string tiles_file;  // what matrices' tiles are read from; empty: none are, or they were built in memory
   std::vector<std::string> notes;  // what a person should know: draft stages not run, tensors nobody asked for
 
   // Of the checkpoint's draft blocks, MTP or DSpark.

@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/chat.h"
+#include "engine/inspect.h"
+#include "engine/model/tiles_file.h"
 #include "engine/model/values.h"
 #include "engine/tokenizer.h"
 #include "tests/engine/model_golden.h"
@@ -124,6 +126,27 @@ TEST_F(Verify, TheDigestIsOfEveryByte) {
   }
 }
 
+TEST_F(Verify, TilesAreReadWhereverTheyLie) {
+  const fs::path checkpoint = directory_ / "nano", elsewhere = directory_ / "tiles";
+  fs::copy(kNano, checkpoint);
+  const auto done = repack_checkpoint(checkpoint, elsewhere, 2, {}, {});
+  ASSERT_TRUE(done) << done.error().message;
+  const VerifyRequest request{.directory = checkpoint, .tiles_directory = elsewhere, .n_tokens = 4};
+  EXPECT_THAT(checks_of(request, true).at("tiles").detail, HasSubstr("each as it was written"));
+  {
+    std::fstream file(done->path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(-1, std::ios::end);
+    const char last = static_cast<char>(file.get() ^ 1);
+    file.seekp(-1, std::ios::end);
+    file.put(last);
+  }
+  EXPECT_THAT(checks_of(request, false).at("tiles").detail, HasSubstr("is not as it was written; delete the file, or write it again with `lares model repack`"));
+  auto weights = load_weights(checkpoint, {});
+  fs::create_directory(elsewhere);
+  fs::rename(done->path, tiles_paths((*weights)->checkpoint, elsewhere)[1]);
+  EXPECT_THAT(checks_of(request, false).at("tiles").detail, HasSubstr(elsewhere.string() + "/"));
+}
+
 TEST_F(Verify, OfficialAnswersAreComparedTokenByToken) {
   const nlohmann::json good = vector_of_nano();
   EXPECT_THAT(with_vector(good, true).at("official: nano").detail, HasSubstr("5 tokens after"));
@@ -148,7 +171,7 @@ TEST_F(Verify, BadInputIsOneLine) {
   EXPECT_THAT(refused({.directory = kNano, .n_tokens = 1}), HasSubstr("not within 2 to 1024"));
   EXPECT_THAT(refused({.directory = kNano, .vectors = directory_}), HasSubstr("holds no *.official.json"));
   std::ofstream(directory_ / "a.official.json") << "{";
-  EXPECT_THAT(refused({.directory = kNano, .vectors = directory_}), HasSubstr("not JSON"));
+  EXPECT_THAT(refused({.directory = kNano, .vectors = directory_}), HasSubstr("not a JSON object"));
 }
 
 }  // namespace
