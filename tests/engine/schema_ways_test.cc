@@ -228,7 +228,7 @@ TEST(SchemaWays, MoreThanTheBoundIsRefusedByPath) {
   EXPECT_NE(wide.error().message.find("576 alternatives"), std::string::npos) << wide.error().message;
   // A member before it tells the same alternatives apart no further, for what was written there is not looked at; another key does.
   Json by_key = alike(64, 9);
-  for (std::size_t i = 0; i < 64; ++i) by_key["anyOf"][i] = object_with("k" + std::to_string(i % 2), by_key["anyOf"][i]["properties"]["k"]);
+  for (std::size_t i = 0; i < 64; ++i) by_key["anyOf"][i] = object_with(fmt::format("k{}", i % 2), by_key["anyOf"][i]["properties"]["k"]);
   EXPECT_TRUE(compile_schema(by_key));
   // Of a tool's parameter, too.
   const auto parameter = compile_parameters({{"type", "object"}, {"properties", {{"p", alike(64, 9)}}}});
@@ -282,7 +282,7 @@ TEST(SchemaWays, TextsBesideAPatternCanAllBeWritten) {
   EXPECT_NE(too_long.error().message.find("\"xxxx"), std::string::npos) << too_long.error().message;
   EXPECT_LT(too_long.error().message.size(), 300u);
   Json many = Json::array();
-  for (std::size_t i = 0; i < kSchemaWaysMax; ++i) many.push_back("t" + std::to_string(i));
+  for (std::size_t i = 0; i < kSchemaWaysMax; ++i) many.push_back(fmt::format("t{}", i));
   const auto too_many = compile_parameters(parameters_with(many));
   ASSERT_FALSE(too_many);
   EXPECT_EQ(too_many.error().path, ".properties.p");
