@@ -227,7 +227,7 @@ TEST_P(Sequences, WhatCannotFitIsRefusedBeforeItBegins) {
   const auto refused = t->sync(more, {}, [&](std::int64_t, std::int64_t) { told = true; });
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::no_memory);
-  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("evaluate a prompt of 7504 tokens: it takes "), HasSubstr("GB that sequences may take"), HasSubstr("are held by 1 of them"),
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("evaluate a prompt of 7504 tokens: it takes "), HasSubstr("MB that sequences may take"), HasSubstr("are held by 1 of them"),
                                              HasSubstr("raise the memory limit"), Not(HasSubstr("\n"))));
   EXPECT_FALSE(told);
   EXPECT_EQ(memory->report().refused, 1);
