@@ -57,4 +57,6 @@ void Session::ephemeral(T notification, Subscriber::Weight weight) {
   for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, weight);
 }
 
+inline std::string own_file(const SessionWorld& world, const char* name) { return world.config_dir.empty() ? "" : world.config_dir + "/" + name; }
+
 }  // namespace lares::daemon

@@ -7,15 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/cli/text.h"
+#include "daemon/cli/report.h"
 #include "engine/tokenizer.h"
 
 namespace lares::cli {
 namespace {
-
-std::string size_text(std::uint64_t bytes) {
-  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6)
-                               : fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
-}
 
 double seconds(GenerateTimes::Time from, GenerateTimes::Time to) {
   return std::max(1e-9, std::chrono::duration<double>(to - from).count());
@@ -77,8 +73,8 @@ void print_stats(const engine::Engine& engine, const engine::Timeline& timeline)
   fmt::print(stderr, "{} evaluations; guesses right: {} of {} copied, {} of {} by the draft blocks\n", d.evaluations, d.copy.accepted,
              d.copy.drafted, d.block.accepted, d.block.drafted);
   if (const auto e = engine.memory().experts; e.bytes_max > 0)
-    fmt::print(stderr, "experts: {} of {} in memory, {} at most; {} of {} uses found theirs there, {} read\n", size_text(e.resident),
-               size_text(e.bytes), size_text(e.bytes_max), e.found, e.found + e.missed, size_text(e.read));
+    fmt::print(stderr, "experts: {} of {} in memory, {} at most; {} of {} uses found theirs there, {} read\n", bytes_text(static_cast<double>(e.resident)),
+               bytes_text(static_cast<double>(e.bytes)), bytes_text(static_cast<double>(e.bytes_max)), e.found, e.found + e.missed, bytes_text(static_cast<double>(e.read)));
 }
 
 Result<> print_trace(const engine::Engine& engine, const std::string& path) {

@@ -13,13 +13,13 @@ namespace lares::cli {
 
 namespace protocol = daemon::protocol;
 
-namespace {
-
 std::string bytes_text(double n) {
   if (n < 1e6) return fmt::format("{:.0f} kB", n / 1e3);
   if (n < 1e9) return fmt::format("{:.1f} MB", n / 1e6);
   return fmt::format("{:.1f} GB", n / 1e9);
 }
+
+namespace {
 
 std::string count_text(double n) {
   if (n < 1e6) return fmt::format("{:.0f} thousand", n / 1e3);
