@@ -183,10 +183,12 @@ void index_scores_avx512(const IndexArgs& a) {
     index_scores_avx2(rest);
     others = 0;
   };
+  // Lines asked for before every eight heads: all at once would hold all buffers of L1's misses, and loads would wait.
+  const int lines = static_cast<int>(kKeys * index_key_bytes(a.dim) / 64) / (a.n_heads < 8 ? 1 : a.n_heads / 8) + 1;
   for (int j = 0; j < a.n_keys; j += kKeys) {
     const int n = a.n_keys - j < kKeys ? a.n_keys - j : kKeys;
-    const std::uint8_t* const later = index_key(a, j + kAhead < a.n_keys ? j + kAhead : a.n_keys - 1);
-    for (std::size_t at = 0; at < kKeys * index_key_bytes(a.dim); at += 64) _mm_prefetch(later + at, _MM_HINT_T0);
+    const std::uint8_t* later = index_key(a, j + kAhead < a.n_keys ? j + kAhead : a.n_keys - 1);
+    const std::uint8_t* const later_end = later + kKeys * index_key_bytes(a.dim);
     if (!decode(a, j, 0, p) || !decode(a, j + 16, 1, p)) {
       others += n;
       continue;
@@ -195,7 +197,10 @@ void index_scores_avx512(const IndexArgs& a) {
     __m512 total[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     const auto all_heads = [&]<int dim>(std::integral_constant<int, dim>) __attribute__((always_inline)) {
       int h = 0;
-      for (; h + 8 <= a.n_heads; h += 8) add_heads<8, dim>(a, q, p, h, total[0], total[1]);
+      for (; h + 8 <= a.n_heads; h += 8) {
+        for (int i = 0; i < lines && later < later_end; ++i, later += 64) _mm_prefetch(later, _MM_HINT_T0);
+        add_heads<8, dim>(a, q, p, h, total[0], total[1]);
+      }
       for (; h < a.n_heads; ++h) add_heads<1, dim>(a, q, p, h, total[0], total[1]);
     };
     if (a.dim == 128) all_heads(std::integral_constant<int, 128>{});
