@@ -72,7 +72,11 @@ void Answer::take(engine::Token token, bool thinking) {
   if (!in_calls && grammar_->in_calls()) calls_at_ = tokens_.size();
   tokens_.push_back(token);
   n_thinking_ += thinking ? 1 : 0;
-  if (grammar_->done() || (eos_ && token == *eos_)) end_ = End::end;
+  if (grammar_->done() && grammar_->stuck()) {
+    tokens_.pop_back();  // an end that is none
+    end_ = End::error;
+    error_ = "write the answer: nothing that its form allows can be said in this model's tokens; ask for another schema, or without one";
+  } else if (grammar_->done() || (eos_ && token == *eos_)) end_ = End::end;
   else undecoded_ += engine_.tokenizer().bytes(token);
 }
 

@@ -36,9 +36,11 @@ struct BenchRow {
   double floor_s = 0, percent = 0;
   double paired = 0;        // speed over that of a loop run in turn with it, 0: not taken
   std::string paired_with;  // "read": over the same bytes; "peak": of the same flops
+  double asked = 0;  // the least that `paired`, where it was taken, or else percent / 100 should be; 0: nothing is asked
   int samples = 0, dropped = 0;
   bool disturbed = false;  // too few samples had the CPU to themselves: of the least disturbed
 };
+bool falls_short(const BenchRow& row);
 struct BenchReport {
   std::string machine, kernels;  // the CPU's name, the dispatch row
   int threads = 0;

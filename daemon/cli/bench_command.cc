@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -59,7 +60,7 @@ int bench_command(int argc, const char* const* argv) {
       "lares bench");
   engine::BenchRequest request;
   std::string part = "all";
-  bool json = false, markdown = false;
+  bool json = false, markdown = false, gates = false;
   app.add_option("part", part, "ceilings alone, or with kernels, decode, prefill, prefix, all")
       ->check(CLI::IsMember({"ceilings", "kernels", "decode", "prefill", "prefix", "all"}))
       ->capture_default_str();
@@ -87,6 +88,7 @@ int bench_command(int argc, const char* const* argv) {
       ->capture_default_str();
   auto* as_json = app.add_flag("--json", json, "print an array of rows as JSON");
   app.add_flag("--markdown", markdown, "print the table as a README takes it")->excludes(as_json);
+  app.add_flag("--gates", gates, "exit 1 where a figure falls short of what is asked of it");
   app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   request.kernels = part == "kernels" || part == "all";
@@ -105,7 +107,12 @@ int bench_command(int argc, const char* const* argv) {
                    : markdown ? engine::bench_markdown(*report)
                               : engine::bench_text(*report));
   if (std::fflush(stdout) != 0) return kExitError;
-  return stop_asked ? kExitInterrupted : kExitFinished;
+  if (stop_asked) return kExitInterrupted;
+  if (!gates) return kExitFinished;
+  const auto count = [&](const auto& which) { return std::count_if(report->rows.begin(), report->rows.end(), which); };
+  const auto asked = count([](const engine::BenchRow& r) { return r.asked > 0; }), fall_short = count(engine::falls_short);
+  fmt::print(stderr, "lares bench: {} of {} figures fall short of what is asked\n", fall_short, asked);
+  return fall_short > 0 ? kExitError : kExitFinished;
 }
 
 }  // namespace lares::cli

@@ -17,6 +17,9 @@ namespace {
 constexpr int kDecodeTurnsMax = 1000;  // caches have room for so many tokens more
 constexpr std::size_t kReadPiece = std::size_t{1} << 20;
 constexpr double kPeakPiece = 1e8;  // flops
+// What is asked of a CSA and an HCA layer: of the speed of a plain read at the first context, of the dot products' peak in a prefill;
+// and how much of its floor's growth theirs may be beyond the first context.
+constexpr double kDecodeAsked = 0.80, kPrefillAsked = 0.75, kGrowthAsked = 1 / 1.25;
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point t) {
@@ -146,7 +149,19 @@ std::vector<BenchRow> head_rows(Runner& r, Layers& l, double& head_s) {
   return {row};
 }
 
-std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, double head_s) {
+// How much longer the pair takes than at the first context, beside how much longer its floor is.
+BenchRow growth_row(const BenchRow& first, const BenchRow& pair, std::string contexts) {
+  BenchRow row{.section = "decode", .name = "CSA + HCA layer, growth", .shape = std::move(contexts)};
+  row.median_s = pair.median_s;
+  row.floor_s = pair.floor_s;
+  row.rate = pair.median_s / first.median_s;
+  row.unit = "times";
+  row.percent = 100 * pair.floor_s / first.floor_s / row.rate;
+  row.disturbed = first.disturbed || pair.disturbed;
+  return row;
+}
+
+std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, double head_s, BenchRow& first) {
   const Config& c = l.config();
   const std::vector<Kind> kinds = kinds_of(r.config);
   State state(*l.generated.weights, /*exact=*/false, 1);
@@ -196,7 +211,14 @@ std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, do
   pair.unit = "pairs/s";
   pair.paired = paired_speed(pairs);
   pair.paired_with = "read";
+  if (context == kContexts[0] && !r.small()) pair.asked = kDecodeAsked;
   rows.push_back(pair);
+  if (context == kContexts[0]) {
+    first = pair;
+  } else if (first.median_s > 0) {
+    rows.push_back(growth_row(first, pair, fmt::format("context {} to {}", context_name(kContexts[0]), context_name(context))));
+    if (!r.small()) rows.back().asked = kGrowthAsked;
+  }
   rows.push_back(model_row(r, "decode", shape, medians, floors, head_s, 1, disturbed));
   return rows;
 }
@@ -275,6 +297,7 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
       floors[kCsaLayer] + floors[kHcaLayer]);
   rows.back().paired = paired_speed(pairs);
   rows.back().paired_with = "peak";
+  if (!r.small()) rows.back().asked = kPrefillAsked;
   rows.push_back(model_row(r, "prefill", shape, seconds, floors, head_s, done, disturbed));
   return rows;
 }
@@ -292,6 +315,7 @@ std::vector<Step> layer_steps(const LayerPlan& plan, bool decode, int prefill_to
   struct Shared {
     Layers layers;
     double head_s = 0;
+    BenchRow first;  // the pair at the first context
   };
   const auto shared = std::make_shared<Shared>();
   shared->layers.plan = plan;
@@ -308,7 +332,7 @@ std::vector<Step> layer_steps(const LayerPlan& plan, bool decode, int prefill_to
   if (decode)
     for (const std::int64_t context : kContexts)
       add(fmt::format("decode at {}", context_name(context)),
-          [context](Runner& r, Shared& s) { return decode_rows(r, s.layers, context, s.head_s); });
+          [context](Runner& r, Shared& s) { return decode_rows(r, s.layers, context, s.head_s, s.first); });
   if (prefill_tokens > 0)
     add(fmt::format("prefill of {} tokens", prefill_tokens),
         [prefill_tokens](Runner& r, Shared& s) {

@@ -11,7 +11,7 @@ namespace lares::engine {
 namespace {
 
 constexpr const char* kColumns[] = {"what",  "shape",    "median",   "rate",
-                                    "floor", "of floor", "in pairs", "samples"};
+                                    "floor", "of floor", "in pairs", "asked", "samples"};
 constexpr std::size_t kCount = std::size(kColumns);
 using Cells = std::array<std::string, kCount>;
 
@@ -37,6 +37,7 @@ Cells cells(const BenchRow& r) {
           ceiling ? "" : time_text(r.floor_s),
           ceiling ? "" : fmt::format("{:.0f} %", r.percent),
           r.paired > 0 ? fmt::format("{:.2f} of {}", r.paired, r.paired_with) : "",
+          r.asked == 0 ? "" : fmt::format("{:.2f}{}", r.asked, falls_short(r) ? " short" : ""),
           r.samples == 0  ? ""
           : r.dropped > 0 ? fmt::format("{} - {}", r.samples, r.dropped)
                           : fmt::format("{}", r.samples)};
@@ -69,6 +70,8 @@ void each_section(const BenchReport& report, F f) {
 }
 
 }  // namespace
+
+bool falls_short(const BenchRow& row) { return (row.paired > 0 ? row.paired : row.percent / 100) < row.asked; }
 
 std::string bench_text(const BenchReport& report) {
   std::array<std::size_t, kCount> width{};
@@ -118,6 +121,7 @@ std::string bench_json(const BenchReport& report) {
         {"section", r.section}, {"name", r.name}, {"shape", r.shape},     {"median_s", r.median_s},
         {"rate", r.rate},       {"unit", r.unit}, {"floor_s", r.floor_s}, {"percent", r.percent}};
     if (r.paired > 0) row["paired"] = r.paired, row["paired_with"] = r.paired_with;
+    if (r.asked > 0) row["asked"] = r.asked, row["short"] = falls_short(r);
     row["samples"] = r.samples;
     row["dropped"] = r.dropped;
     row["disturbed"] = r.disturbed;

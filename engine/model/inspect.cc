@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/model/parameters.h"
+#include "engine/model/size_text.h"
 #include "engine/model/weights.h"
 
 namespace lares::engine {
@@ -27,12 +28,6 @@ const char* component_of(std::string_view name) {
   if (has("hc_")) return "hyper-connections";
   if (has(".attn.")) return "attention";
   return "other";
-}
-
-std::string size_text(std::uint64_t bytes) {
-  if (bytes >= 10ull << 30) return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1 << 30));
-  if (bytes >= 10u << 20) return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
-  return fmt::format("{:.1f} KiB", static_cast<double>(bytes) / 1024);
 }
 
 }  // namespace

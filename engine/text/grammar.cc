@@ -22,7 +22,7 @@ const TokenMask* GrammarImpl::mask() {
   for (const std::uint64_t word : mask_) {
     if (word != 0) return &mask_;
   }
-  // A broken promise of these files. The answer ends here: its call is incomplete and will not run.
+  stuck_ = true;
   allow(mask_, vocabulary_->eos());
   return &mask_;
 }
@@ -33,6 +33,7 @@ void GrammarImpl::accept(Token id) {
     phase_ = Phase::done;
     return;
   }
+  stuck_ = false;
   const std::string_view bytes = tokenizer_.bytes(id);
   switch (phase_) {
     case Phase::thinking:
@@ -54,7 +55,7 @@ void GrammarImpl::accept(Token id) {
       if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
       value_ += bytes;
       if (json_->accept(bytes)) return;
-      phase_ = offered ? Phase::end : Phase::free_value;  // others wrote what is none
+      refused(offered, Phase::free_value);
       return remember(bytes);
     case Phase::stretch_value:
       if (id == vocabulary_->dsml()) return end_value(value_.size() - 2);
@@ -97,7 +98,13 @@ void GrammarImpl::say_json(std::string_view bytes, bool offered) {
     return advance(bytes);
   }
   ways_.clear();
-  if (!json_->accept(bytes)) phase_ = offered ? Phase::broken : Phase::content;  // what the answer goes on with, which others wrote, is none
+  if (!json_->accept(bytes)) refused(offered, Phase::content);
+}
+
+// The walker did not take what was written: others wrote it, and it goes on as no JSON; or it was offered, which should not have been.
+void GrammarImpl::refused(bool offered, Phase otherwise) {
+  stuck_ = offered;
+  phase_ = offered ? Phase::broken : otherwise;
 }
 
 void Grammar::prepare(const Tokenizer& tokenizer, const GrammarOptions& options) {

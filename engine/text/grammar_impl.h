@@ -47,9 +47,10 @@ class GrammarImpl final : public Grammar {
     return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::json_content && phase_ != Phase::broken && phase_ != Phase::done;
   }
   bool done() const override { return phase_ == Phase::done; }
+  bool stuck() const override { return stuck_; }
 
  private:
-  // end: behind a call block; broken: content that can only end.
+  // end: behind a call block; broken: what can only end.
   enum class Phase { thinking, content, json_content, ways, free_value, json_value, stretch_value, end, broken, done };
 
   // grammar_masks.cc
@@ -70,6 +71,7 @@ class GrammarImpl final : public Grammar {
   void begin_walk(JsonWalker walker);
   // A token that the mask offered, and the walker refuses, is a broken promise of theirs: the answer ends, and is not left free.
   void say_json(std::string_view bytes, bool offered);
+  void refused(bool offered, Phase otherwise);
 
   // grammar_calls.cc
   void set_ways(std::vector<CallWay> ways);
@@ -100,6 +102,7 @@ class GrammarImpl final : public Grammar {
   std::vector<DeclaredTool> tools_;
   Phase phase_;
   TokenMask mask_;
+  bool stuck_ = false;
   bool offered_ = false;           // mask_ is of the token that comes next
   std::string tail_;               // the last bytes of the free text under way
 

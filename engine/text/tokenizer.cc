@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 
@@ -120,6 +121,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_file(const std::string& path)
   const auto fail = [&](Errc code, std::string why) {
     return tl::unexpected(Error{code, fmt::format("read the tokenizer {}: {}", path, why)});
   };
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return fail(Errc::malformed, "it is a directory; name the file in it");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return fail(Errc::not_found, std::strerror(errno));
   const std::streamoff size = file.tellg();

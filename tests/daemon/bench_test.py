@@ -49,6 +49,7 @@ class BenchTest(unittest.TestCase):
         shapes = [r["shape"] for r in decode if r["name"] == "whole model, estimated"]
         self.assertEqual([s.rsplit(" ", 1)[-1] for s in shapes], ["8k", "128k", "1M"])
         self.assertEqual(sum(r["name"] == "head" for r in decode), 1)
+        self.assertEqual([r["shape"] for r in decode if r["name"] == "CSA + HCA layer, growth"], ["context 8k to 128k", "context 8k to 1M"])
         prefill = self.rows("prefill", "--seconds", "1", "--shape", "nano", "--memory", "0.5", "--tokens", "300")
         self.assertEqual([r["name"] for r in prefill if r["section"] == "prefill"],
                          ["CSA layer", "HCA layer", "SWA layer", "CSA + HCA layer", "whole model, estimated"])
@@ -77,6 +78,16 @@ class BenchTest(unittest.TestCase):
         run = bench("kernels", "--shape", "nano", "--match", "abacus")
         self.assertEqual(run.returncode, 1)
         self.assertIn('no kernel\'s name holds "abacus"', run.stderr)
+
+    def test_a_figure_below_what_is_asked_is_marked_and_fails_where_that_is_wanted(self):
+        slow = ("kernels", "--seconds", "0.02", "--threads", "1", "--match", "indexer", "--impl", "cpu")  # a scalar twin reaches no gate
+        row = next(r for r in self.rows(*slow) if r["name"] == "indexer scores")
+        self.assertEqual((row["asked"], row["short"]), (0.75, True))
+        run = bench(*slow, "--gates")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("0.75 short", run.stdout)
+        self.assertIn("1 of 1 figures fall short of what is asked", run.stderr)
+        self.assertNotIn("asked", next(r for r in self.rows("kernels", "--seconds", "0.02", "--match", "rope", "--shape", "nano") if r["name"] == "rope"))
 
     def test_help_has_an_example(self):
         run = bench("--help")

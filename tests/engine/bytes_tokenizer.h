@@ -17,9 +17,10 @@ inline const std::vector<std::string> kLongerTokens = {
 // 256 bytes, the longer tokens, then the added ones.
 class Bytes final : public Tokenizer {
  public:
-  explicit Bytes(const std::vector<std::string>& longer = kLongerTokens) {
+  explicit Bytes(const std::vector<std::string>& longer = kLongerTokens, std::optional<char> without = {}) {
     tokens_.reserve(256 + longer.size() + 7);
     for (int b = 0; b < 256; ++b) tokens_.emplace_back(1, char(b));
+    if (without) tokens_[std::uint8_t(*without)] = '\0';
     tokens_.insert(tokens_.end(), longer.begin(), longer.end());
     n_ordinary_ = Token(tokens_.size());
     for (std::string_view t : {kBos, kEos, kUser, kAssistant, kThink, kThinkEnd, kDsml}) tokens_.emplace_back(t);

@@ -445,6 +445,20 @@ TEST(Grammar, AnAnswerObeysItsSchema) {
   EXPECT_GT(n_calls, 5);
 }
 
+// A vocabulary without an l, and null is wanted: the end is offered, for something must be, and it is no end.
+TEST(Grammar, WhatCannotBeSaidInTheseTokensIsNotAnEnd) {
+  const Bytes t({}, 'l');
+  const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = *compile_schema(nlohmann::ordered_json::parse(R"({"type":"object","properties":{"a":{"type":"null"}},"required":["a"]})"))});
+  for (const char c : std::string("{\"a\":nu")) {
+    ASSERT_TRUE(allows(*grammar->mask(), Token(c))) << c;
+    EXPECT_FALSE(grammar->stuck());
+    grammar->accept(Token(c));
+  }
+  ASSERT_TRUE(allows(*grammar->mask(), *t.added(kEos)));
+  grammar->accept(*t.added(kEos));
+  EXPECT_TRUE(grammar->done() && grammar->stuck());
+}
+
 // What others wrote before, with more blanks than would be written here, is gone on with.
 TEST(Grammar, ADocumentGoesOnBehindAnyBlanks) {
   const Bytes t;

@@ -22,6 +22,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using test::Bytes;
 using test::documents;
+using test::said;
 using test::SchemaChecker;
 
 struct Case {
@@ -82,15 +83,6 @@ JsonSchemaRef compiled(const std::string& schema) {
   return out ? *out : nullptr;
 }
 
-// Whether the grammar lets `document` be said in these tokens, and end there.
-bool said(const Tokenizer& t, const JsonSchemaRef& schema, const std::vector<Token>& tokens) {
-  const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = schema});
-  for (const Token id : tokens) {
-    if (!allows(*grammar->mask(), id)) return false;
-    grammar->accept(id);
-  }
-  return allows(*grammar->mask(), *t.added(kEos));
-}
 std::vector<Token> bytes_of(const std::string& text) {
   std::vector<Token> out;
   for (const char c : text) out.push_back(Token(std::uint8_t(c)));

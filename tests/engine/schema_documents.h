@@ -5,7 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "engine/chat.h"
+#include "engine/grammar.h"
 #include "engine/text/python_json.h"
 
 namespace lares::engine::test {
@@ -51,6 +54,16 @@ inline std::set<std::string> documents(const nlohmann::ordered_json& schema) {
     for (const std::string& list : lists) out.insert("{" + list + "}");
   }
   return out;
+}
+
+// Whether the grammar lets `document` be said in these tokens, and end there.
+inline bool said(const Tokenizer& t, const JsonSchemaRef& schema, const std::vector<Token>& tokens) {
+  const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = schema});
+  for (const Token id : tokens) {
+    if (!allows(*grammar->mask(), id)) return false;
+    grammar->accept(id);
+  }
+  return allows(*grammar->mask(), *t.added(kEos));
 }
 
 }  // namespace lares::engine::test

@@ -26,6 +26,7 @@ using Json = nlohmann::ordered_json;
 using Random = std::mt19937_64;
 using test::Bytes;
 using test::documents;
+using test::said;
 
 Json object_with(const std::string& key, const Json& value) {
   return {{"type", "object"}, {"properties", {{key, value}}}, {"required", {key}}, {"additionalProperties", false}};
@@ -80,15 +81,6 @@ void walk(const Tokenizer& t, const Json& schema, const JsonSchemaRef& enforced,
     text += t.bytes(pick);
   }
   ADD_FAILURE() << "it does not end: " << text;
-}
-
-bool said(const Tokenizer& t, const JsonSchemaRef& schema, const std::vector<Token>& tokens) {
-  const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = schema});
-  for (const Token id : tokens) {
-    if (!allows(*grammar->mask(), id)) return false;
-    grammar->accept(id);
-  }
-  return allows(*grammar->mask(), *t.added(kEos));
 }
 
 TEST(SchemaWays, EveryAlternativeOfManyCanBeWritten) {

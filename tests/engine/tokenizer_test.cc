@@ -128,6 +128,9 @@ TEST(Tokenizer, DamagedFilesGiveOneLineThatNamesTheFile) {
   const auto missing = Tokenizer::from_file("/nonexistent/tokenizer.json");
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, Errc::not_found);
+  const auto directory = Tokenizer::from_file(LARES_SOURCE_DIR);
+  ASSERT_FALSE(directory);
+  EXPECT_NE(directory.error().message.find("it is a directory"), std::string::npos) << directory.error().message;
 }
 
 TEST(Tokenizer, WhatContradictsItselfOrIsTooLongIsRefusedByName) {
