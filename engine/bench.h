@@ -40,7 +40,7 @@ struct BenchRow {
   int samples = 0, dropped = 0;
   bool disturbed = false;  // too few samples had the CPU to themselves: of the least disturbed
 };
-bool falls_short(const BenchRow& row);
+bool falls_short(const BenchRow& row);  // never of a disturbed one, which says nothing
 struct BenchReport {
   std::string machine, kernels;  // the CPU's name, the dispatch row
   int threads = 0;

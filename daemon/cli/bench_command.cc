@@ -88,7 +88,7 @@ int bench_command(int argc, const char* const* argv) {
       ->capture_default_str();
   auto* as_json = app.add_flag("--json", json, "print an array of rows as JSON");
   app.add_flag("--markdown", markdown, "print the table as a README takes it")->excludes(as_json);
-  app.add_flag("--gates", gates, "exit 1 where a figure falls short of what is asked of it");
+  app.add_flag("--gates", gates, "exit 1 where a figure falls short of what is asked, or was disturbed");
   app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   request.kernels = part == "kernels" || part == "all";
@@ -111,8 +111,10 @@ int bench_command(int argc, const char* const* argv) {
   if (!gates) return kExitFinished;
   const auto count = [&](const auto& which) { return std::count_if(report->rows.begin(), report->rows.end(), which); };
   const auto asked = count([](const engine::BenchRow& r) { return r.asked > 0; }), fall_short = count(engine::falls_short);
-  fmt::print(stderr, "lares bench: {} of {} figures fall short of what is asked\n", fall_short, asked);
-  return fall_short > 0 ? kExitError : kExitFinished;
+  const auto disturbed = count([](const engine::BenchRow& r) { return r.asked > 0 && r.disturbed; });
+  fmt::print(stderr, "lares bench: {} of {} figures fall short of what is asked{}\n", fall_short, asked,
+             disturbed == 0 ? "" : fmt::format(", and {} were disturbed by something else that ran here", disturbed));
+  return fall_short + disturbed > 0 ? kExitError : kExitFinished;
 }
 
 }  // namespace lares::cli

@@ -71,7 +71,7 @@ void each_section(const BenchReport& report, F f) {
 
 }  // namespace
 
-bool falls_short(const BenchRow& row) { return (row.paired > 0 ? row.paired : row.percent / 100) < row.asked; }
+bool falls_short(const BenchRow& row) { return !row.disturbed && (row.paired > 0 ? row.paired : row.percent / 100) < row.asked; }
 
 std::string bench_text(const BenchReport& report) {
   std::array<std::size_t, kCount> width{};
