@@ -61,6 +61,11 @@ std::uint64_t CopyIndex::bytes() const {
   return n;
 }
 
+std::uint64_t CopyIndex::missing_bytes(std::int64_t n_tokens) const {
+  const auto own = static_cast<std::uint64_t>(std::ranges::count_if(chunks_, [](const auto& c) { return c && c.use_count() == 1; }));
+  return std::min(bytes_for(n_tokens), ((kMatchMax - kMatchMin + 1) * kChunks - own) * sizeof(Chunk));
+}
+
 void copy_tokens(std::span<const Token> tokens, const CopyIndex::Match& match, int n, std::vector<Token>& out) {
   out.clear();
   const auto size = static_cast<std::int64_t>(tokens.size());

@@ -35,10 +35,13 @@ class CopyIndex {
   void take_in(std::span<const Token> tokens);
   // Whether it is what taking in the first tokens of those, and nothing else, makes of a new one.
   bool begins(std::span<const Token> tokens) const { return !dropped_ && indexed_ < std::max<std::int64_t>(1, std::ssize(tokens)); }
+  std::int64_t indexed() const { return indexed_; }  // of these tokens at least every place is in
   static std::uint64_t bytes_for(std::int64_t n_tokens) {  // of n_tokens more, at most
     return std::min<std::uint64_t>(kChunks, static_cast<std::uint64_t>(n_tokens)) * (kMatchMax - kMatchMin + 1) * sizeof(Chunk);
   }
   std::uint64_t bytes() const;  // of the chunks that no other has
+  // Of the chunks that taking in n_tokens more may make or copy.
+  std::uint64_t missing_bytes(std::int64_t n_tokens) const;
 
  private:
   using Hashes = std::array<std::uint64_t, kMatchMax + 1>;

@@ -126,10 +126,12 @@ CopyIndex Drafter::copy_index(std::span<const Token> tokens) const {
   return index_;
 }
 
-std::uint64_t Drafter::missing_bytes(std::int64_t n_tokens) const {
+std::uint64_t Drafter::missing_bytes(std::int64_t from, std::int64_t size, const CopyIndex* begins_with) const {
   if (options_.mode == Drafting::off) return 0;
   const Config& c = weights_.checkpoint.config();
-  std::uint64_t bytes = options_.copy ? CopyIndex::bytes_for(n_tokens) : 0;
+  const CopyIndex& index = begins_with ? *begins_with : index_;
+  const std::int64_t n = size - std::min(from, index.indexed());
+  std::uint64_t bytes = !options_.copy ? 0 : begins_with ? CopyIndex::bytes_for(n) : index.missing_bytes(n);
   if (block_ || (block_wanted_ && (weights_.dspark || !weights_.mtp.empty()))) {
     // The rows it keeps, as many that it catches up with at once, and its window: less than three times a window of streams.
     const std::uint64_t most = 3 * sizeof(float) * static_cast<std::uint64_t>(c.sliding_window) * static_cast<std::uint64_t>(c.hc_mult) * static_cast<std::uint64_t>(c.hidden_size);

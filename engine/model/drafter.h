@@ -44,8 +44,9 @@ class Drafter {
   void begin(const CopyIndex& index);
 
   const DraftStats& stats() const { return stats_; }
-  // What it may take to read n_tokens more.
-  std::uint64_t missing_bytes(std::int64_t n_tokens) const;
+  // What tokens from..size - 1 may take, and those before them that the index has not taken in yet: it does with the next guess. With
+  // begins_with in place of its own index, which begin() has not been given yet.
+  std::uint64_t missing_bytes(std::int64_t from, std::int64_t size, const CopyIndex* begins_with = nullptr) const;
   // Forgets the draft blocks' rows, which come again with what is evaluated.
   void give_back();
   std::uint64_t bytes() const { return block_ ? block_->bytes() : 0; }  // beside the index, which counts itself

@@ -9,6 +9,12 @@
 #include <utility>
 
 namespace lares::engine {
+namespace {
+
+// Tokens that there is room for when one more does not fit: growing costs little a token, and less memory than twice as much.
+std::int64_t with_some_more(std::int64_t n) { return n + n / 8 + 64; }
+
+}  // namespace
 
 ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts,
                              std::shared_ptr<const ModelPrefix> from, SequenceMemoryRef memory)
@@ -90,7 +96,7 @@ PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
   if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
   const auto evaluated = std::min(state_.size(), static_cast<std::int64_t>(tokens_.size()));
   if (n_tokens <= 0 || n_tokens > evaluated) return nullptr;
-  const std::uint64_t more = state_.pages().layout().bytes + state_.frontier_bytes(n_tokens) + static_cast<std::uint64_t>(n_tokens) * sizeof(Token) + drafter_.missing_bytes(n_tokens);
+  const std::uint64_t more = state_.pages().layout().bytes + state_.frontier_bytes(n_tokens) + static_cast<std::uint64_t>(n_tokens) * sizeof(Token) + drafter_.missing_bytes(0, n_tokens);
   const bool room = memory_->bytes_max() == 0 || memory_->make_room(more, const_cast<ModelTimeline*>(this), fmt::format("share {} tokens", n_tokens));
   if (!room) return nullptr;
   const auto kept = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position == n_tokens; });
@@ -119,7 +125,9 @@ void ModelTimeline::after_evaluating(std::int64_t position, int n_rows) {
   for (auto p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < state_.size(); p += kSnapshotEvery) keep_snapshot(p);
   rows_begin_ = state_.size() - n_rows;
   rows_end_ = state_.size();
-  if (n_rows > 0) logits_.resize(static_cast<std::size_t>(n_rows) * weights_.checkpoint.config().vocab_size);
+  const auto floats = static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(weights_.checkpoint.config().vocab_size);
+  if (floats > logits_.capacity()) std::vector<float>().swap(logits_), logits_.reserve(floats);  // no more than was asked for
+  if (n_rows > 0) logits_.resize(floats);
   recount();
 }
 
@@ -173,7 +181,7 @@ void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines)
     const std::uint64_t more = t->bytes_to_draw();
     if (!t->make_room(promised + more, "draw tokens together")) continue;  // next() makes more, or says why
     promised += more;
-    t->planned_ = std::ssize(t->tokens_);
+    t->plan_draw();
     t->begin();
     t->in_company = true;
     locks.push_back(std::move(lock));
@@ -259,9 +267,15 @@ std::size_t ModelTimeline::least_missed() const {
 void ModelTimeline::keep_snapshot(std::int64_t position) {
   if (position == 0) return;
   if (!snapshots_.empty() && snapshots_.back()->position >= position) return;
-  // Those before make way where there is no room: the last one is enough to go on from.
-  const std::uint64_t more = state_.frontier_bytes(position) + missing_bytes(state_.size(), std::max(planned_, state_.size()), 1);
-  while (memory_->bytes_max() > 0 && !memory_->fits(more) && !snapshots_.empty()) snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(least_missed()));
+  if (memory_->bytes_max() > 0) {
+    // Those before make way where there is no room, and the last of them where that helps: others may share it. Without any, going back
+    // evaluates from the beginning.
+    const std::uint64_t more = state_.frontier_bytes(position) + missing_beside_snapshots(state_.size(), std::max(planned_, state_.size()), planned_rows_);
+    while (!memory_->fits(more) && snapshots_.size() > 1) snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(least_missed()));
+    const std::uint64_t last = !snapshots_.empty() && snapshots_.back().use_count() == 1 ? snapshots_.back()->bytes.size() : 0;
+    if (!memory_->fits(more - std::min(more, last))) return;
+    if (!memory_->fits(more)) snapshots_.clear();
+  }
   snapshots_.push_back(shared(state_.frontier(position), memory_));
   std::uint64_t bytes = 0;
   for (const auto& s : snapshots_) bytes += s->bytes.size();
@@ -287,16 +301,21 @@ std::int64_t ModelTimeline::to_go_on_from(std::int64_t position) const {
 
 // What evaluating tokens from..size - 1 takes beside what is there, with the logits of n_rows.
 std::uint64_t ModelTimeline::missing_bytes(std::int64_t from, std::int64_t size, int n_rows) const {
+  const bool keeps = size - from >= kSnapshotEvery || snapshots_.empty();
+  return missing_beside_snapshots(from, size, n_rows) + (keeps ? state_.frontier_bytes(size) : 0);
+}
+
+std::uint64_t ModelTimeline::missing_beside_snapshots(std::int64_t from, std::int64_t size, int n_rows) const {
   const PageLayout& layout = state_.pages().layout();
   const std::int64_t n = size - from;
   const bool begun = !from_ && !evicted_;
   std::uint64_t bytes = begun ? state_.pages().missing_bytes(from, n) : static_cast<std::uint64_t>((size + layout.tokens - 1) / layout.tokens - from / layout.tokens) * layout.bytes;
   if (!state_.has_rings()) bytes += State::bytes(weights_, forward_.exact(), 0, chunk_);
-  if (n >= kSnapshotEvery || snapshots_.empty()) bytes += state_.frontier_bytes(size);
   const auto beyond = [](std::uint64_t wanted, std::uint64_t there) { return wanted - std::min(wanted, there); };
   bytes += beyond(static_cast<std::uint64_t>(n_rows) * static_cast<std::uint64_t>(weights_.checkpoint.config().vocab_size) * sizeof(float), logits_.capacity() * sizeof(float));
   if (n_rows > 1) bytes += beyond(Sampler::bytes_for(static_cast<std::size_t>(weights_.checkpoint.config().vocab_size)), sampler_.bytes());
-  return bytes + beyond(static_cast<std::uint64_t>(size), tokens_.capacity()) * sizeof(Token) + drafter_.missing_bytes(n);
+  if (static_cast<std::uint64_t>(size) > tokens_.capacity()) bytes += beyond(static_cast<std::uint64_t>(with_some_more(size)), tokens_.capacity()) * sizeof(Token);
+  return bytes + drafter_.missing_bytes(from, size, from_ ? &from_->copy_index() : nullptr);
 }
 
 // From arithmetic, before anything is evaluated.
@@ -305,9 +324,17 @@ Result<> ModelTimeline::make_room(std::uint64_t more, const std::string& what) {
   return memory_->make_room(more, this, what);
 }
 
-std::uint64_t ModelTimeline::bytes_to_draw() const {
+// With guesses behind it.
+std::int64_t ModelTimeline::size_when_drawn() const {
   const auto size = std::ssize(tokens());
-  return missing_bytes(to_go_on_from(size), std::max(size, std::min(n_context_, size + kDraftMax + 1)), kDraftMax + 1);
+  return std::max(size, std::min(n_context_, size + kDraftMax + 1));
+}
+
+std::uint64_t ModelTimeline::bytes_to_draw() const { return missing_bytes(to_go_on_from(std::ssize(tokens())), size_when_drawn(), kDraftMax + 1); }
+
+void ModelTimeline::plan_draw() {
+  planned_ = size_when_drawn();
+  planned_rows_ = kDraftMax + 1;
 }
 
 // To the last position <= `position` that the state can return to.
@@ -351,6 +378,7 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   if (const auto room = make_room(missing_bytes(to_go_on_from(std::min<std::int64_t>(same, size - 1)), size, 1), fmt::format("evaluate a prompt of {} tokens", size)); !room)
     return tl::unexpected(room.error());
   planned_ = size;
+  planned_rows_ = 1;
   begin();
   const auto evaluated = std::min<std::int64_t>(state_.size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
@@ -387,7 +415,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
   if (size >= n_context_) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
   if (const auto room = make_room(bytes_to_draw(), fmt::format("draw a token after {}", size)); !room) return tl::unexpected(room.error());
-  planned_ = size;
+  plan_draw();
   begin();
   if (state_.size() == size && !has_row(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
     const std::vector<Token> all = tokens_;
@@ -409,6 +437,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   drafter_.drawn(size, *token);
   if (!ahead_.empty() && ahead_.back() == *token) ahead_.pop_back();
   else drop_ahead();
+  if (tokens_.size() == tokens_.capacity()) tokens_.reserve(static_cast<std::size_t>(with_some_more(size)));
   tokens_.push_back(*token);
   return token;
 }

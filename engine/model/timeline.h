@@ -56,8 +56,11 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   void go_back(std::int64_t position);
   std::int64_t to_go_on_from(std::int64_t position) const;
   std::uint64_t missing_bytes(std::int64_t from, std::int64_t size, int n_rows) const;
+  std::uint64_t missing_beside_snapshots(std::int64_t from, std::int64_t size, int n_rows) const;
   Result<> make_room(std::uint64_t more, const std::string& what);
+  std::int64_t size_when_drawn() const;
   std::uint64_t bytes_to_draw() const;
+  void plan_draw();
   void keep_snapshot(std::int64_t position);
   std::size_t least_missed() const;
   void begin();
@@ -79,7 +82,8 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   std::vector<FrontierRef> snapshots_;  // ascending positions
   std::shared_ptr<const ModelPrefix> from_;    // not taken over yet; null: nothing waits
   std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do; null: nothing
-  std::int64_t planned_ = 0;                   // tokens that room was made for, which old snapshots leave alone
+  std::int64_t planned_ = 0;                   // tokens that room was made for, which snapshots leave alone
+  int planned_rows_ = 1;                       // ... and rows of logits
   std::vector<float> drawn_row_;               // the last draw's logits, where its caches were given back since: logprobs() may still come
   std::int64_t drawn_row_of_ = -1;
   FrontierRef parked_;                         // at the end of the state, whose rings were given back; null: they were not

@@ -52,6 +52,8 @@ function(lares_test source)
   endif()
   if(LARES_SANITIZE STREQUAL "thread")  # which makes the spinning pool up to 30 times slower
     math(EXPR ARG_TIMEOUT "30 * ${ARG_TIMEOUT}")
+  elseif(LARES_SANITIZE)
+    math(EXPR ARG_TIMEOUT "5 * ${ARG_TIMEOUT}")
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")

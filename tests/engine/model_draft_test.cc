@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <random>
 
 #include "engine/model/mtp_drafter.h"
 #include "engine/model/timeline.h"
@@ -277,6 +278,28 @@ TEST(CopyIndex, KnowsWhetherItIsOfTheseTokensAlone) {
   EXPECT_TRUE(index.begins(first(50)));
   index.drop_to(40);
   EXPECT_FALSE(index.begins(first(50)));
+}
+
+// A prompt's tokens are taken in with the first guess behind it, into copies of what a fork shares: that is counted before it is done.
+TEST(Drafts, CountWhatTheIndexHasYetToTakeIn) {
+  Model m(golden_directory("micro-flash"));
+  const auto memory = std::make_shared<SequenceMemory>();
+  std::vector<Token> tokens;
+  for (std::mt19937 random(9); std::ssize(tokens) < 1200;) tokens.push_back(static_cast<Token>(random() % static_cast<unsigned>(m.vocab())));
+  CopyIndex base(memory);
+  base.take_in(std::span(tokens).first(600));
+  Drafter fork(*m.weights, m.forward, {.mode = Drafting::always, .block = false}, memory);
+  const auto guess = [&](std::size_t n, std::uint64_t expected) {
+    const std::uint64_t before = memory->held();
+    fork.guess(std::span(tokens).first(n), kDraftMax, true);
+    EXPECT_LE(memory->held() - before, expected);
+    return memory->held() - before;
+  };
+  const std::uint64_t before_begin = fork.missing_bytes(600, 1200, &base);
+  fork.begin(base);
+  EXPECT_GE(before_begin, fork.missing_bytes(600, 1200));
+  EXPECT_GT(guess(1200, fork.missing_bytes(1200, 1200 + kDraftMax)), CopyIndex::bytes_for(2 * kDraftMax));  // much more than a few tokens
+  EXPECT_LT(fork.missing_bytes(1200, 1200 + kDraftMax), CopyIndex::bytes_for(kDraftMax));                    // most of it is its own now
 }
 
 // What a sequence knew of its text it guesses from after a fork, in the middle too, and after its bytes came back from elsewhere.

@@ -17,6 +17,13 @@
 
 namespace lares::engine::test {
 
+// What threads do is the same at every size, and watched it takes thirty times as long.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kWatched = true;
+#else
+inline constexpr bool kWatched = false;
+#endif
+
 inline std::string golden_directory(const std::string& name) { return std::string(LARES_SOURCE_DIR) + "/tests/goldens/" + name; }
 
 struct Golden {

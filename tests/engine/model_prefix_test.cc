@@ -13,13 +13,6 @@ using namespace test;
 using Bytes = std::vector<std::uint8_t>;
 using Sizes = std::vector<std::int64_t>;
 
-// What threads do is the same at every size, and watched it takes thirty times as long.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kWatched = true;
-#else
-constexpr bool kWatched = false;
-#endif
-
 class ModelPrefixTest : public testing::TestWithParam<const char*> {
  protected:
   std::vector<Token> tokens(std::int64_t n, unsigned seed) const {
