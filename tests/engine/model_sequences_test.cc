@@ -34,7 +34,7 @@ class Sequences : public testing::TestWithParam<const char*> {
     return out;
   }
   std::unique_ptr<ModelTimeline> timeline(const SequenceMemoryRef& memory, const PrefixRef& from = nullptr) {
-    return std::make_unique<ModelTimeline>(*weights_, forward_, 8192, kTestChunk, kDrafts, std::static_pointer_cast<const ModelPrefix>(from), memory);
+    return std::make_unique<ModelTimeline>(*weights_, forward_, 1 << 16, kTestChunk, kDrafts, std::static_pointer_cast<const ModelPrefix>(from), memory);
   }
   // That one sequence of n tokens takes.
   std::uint64_t one(std::int64_t n) {
@@ -253,11 +253,11 @@ TEST_P(Sequences, WhatCannotFitIsRefusedBeforeItBegins) {
   bool told = false;
   const std::vector<Token> had(t->tokens().begin(), t->tokens().end());
   auto more = had;
-  for (const Token token : tokens(7000, 6)) more.push_back(token);
+  for (const Token token : tokens(50'000, 6)) more.push_back(token);
   const auto refused = t->sync(more, {}, [&](std::int64_t, std::int64_t) { told = true; });
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::no_memory);
-  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("evaluate a prompt of 7504 tokens: it takes "), HasSubstr("MB that sequences may take"), HasSubstr("are held by 1 of them"),
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("evaluate a prompt of 50504 tokens: it takes "), HasSubstr("MB that sequences may take"), HasSubstr("are held by 1 of them"),
                                              HasSubstr("raise the memory limit"), Not(HasSubstr("\n"))));
   EXPECT_FALSE(told);
   EXPECT_EQ(memory->report().refused, 1);
