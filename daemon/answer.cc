@@ -75,9 +75,12 @@ void Answer::take(engine::Token token, bool thinking) {
   if (grammar_->done() && grammar_->stuck()) {
     tokens_.pop_back();  // an end that is none
     end_ = End::error;
-    error_ = "write the answer: nothing that its form allows can be said in this model's tokens; ask for another schema, or without one";
-  } else if (grammar_->done() || (eos_ && token == *eos_)) end_ = End::end;
-  else undecoded_ += engine_.tokenizer().bytes(token);
+    error_ = "write the answer: its form allowed no token to come next, which is an error of Lares; ask again, or without a schema";
+  } else if (grammar_->done() || (eos_ && token == *eos_)) {
+    end_ = End::end;
+  } else {
+    undecoded_ += engine_.tokenizer().bytes(token);
+  }
 }
 
 void Answer::draw(std::stop_token stop) {

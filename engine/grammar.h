@@ -59,7 +59,8 @@ class Grammar {
   virtual bool thinking() const = 0;
   virtual bool in_calls() const = 0;  // from the first tag of a call block to its end
   virtual bool done() const = 0;      // the end-of-sentence token was accepted
-  // Nothing that the form allows can be said in the tokenizer's words: mask() then holds the end alone, and what was said is not whole.
+  // Nothing could come next: no token says what the form allows, or the mask offered one that the form refuses. mask() then holds the end
+  // alone, and what was said is not whole.
   virtual bool stuck() const = 0;
 };
 

@@ -183,7 +183,8 @@ void index_scores_avx512(const IndexArgs& a) {
     index_scores_avx2(rest);
     others = 0;
   };
-  // Lines asked for before every eight heads: all at once would hold all buffers of L1's misses, and loads would wait.
+  // Lines asked for before every eight heads: all at once would hold all buffers of L1's misses, and loads would wait. With fewer heads
+  // there is time for none.
   const int lines = static_cast<int>(kKeys * index_key_bytes(a.dim) / 64) / (a.n_heads < 8 ? 1 : a.n_heads / 8) + 1;
   for (int j = 0; j < a.n_keys; j += kKeys) {
     const int n = a.n_keys - j < kKeys ? a.n_keys - j : kKeys;

@@ -31,7 +31,7 @@ struct Runner {
   const PeakLoop *fp32 = nullptr, *dot = nullptr, *int8 = nullptr;  // the loops behind the ceilings
 
   int threads() const { return team.size(); }
-  bool small() const { return shape == "nano"; }  // beyond its caches nothing is asked of a machine
+  bool small() const { return shape == "nano"; }  // its weights lie in caches: nothing is asked of it
   const PeakLoop& loop(Unit unit) const {
     return unit == Unit::fp32 ? *fp32 : unit == Unit::dot ? *dot : *int8;
   }

@@ -182,13 +182,18 @@ void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines)
     if (!t->make_room(promised + more, "draw tokens together")) continue;  // next() makes more, or says why
     promised += more;
     t->plan_draw();
+    t->promised_ = more;
     t->begin();
     t->in_company = true;
     locks.push_back(std::move(lock));
     ready.push_back(t);
   }
+  for (ModelTimeline* const t : ready) t->promised_ = promised - t->promised_;
   evaluate_waiting(ready);
-  for (ModelTimeline* const t : ready) t->in_company = false;
+  for (ModelTimeline* const t : ready) {
+    t->in_company = false;
+    t->promised_ = 0;
+  }
 }
 
 void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) {
@@ -268,13 +273,14 @@ void ModelTimeline::keep_snapshot(std::int64_t position) {
   if (position == 0) return;
   if (!snapshots_.empty() && snapshots_.back()->position >= position) return;
   if (memory_->bytes_max() > 0) {
-    // Those before make way where there is no room, and the last of them where that helps: others may share it. Without any, going back
-    // evaluates from the beginning.
-    const std::uint64_t more = state_.frontier_bytes(position) + missing_beside_snapshots(state_.size(), std::max(planned_, state_.size()), planned_rows_);
-    while (!memory_->fits(more) && snapshots_.size() > 1) snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(least_missed()));
-    const std::uint64_t last = !snapshots_.empty() && snapshots_.back().use_count() == 1 ? snapshots_.back()->bytes.size() : 0;
-    if (!memory_->fits(more - std::min(more, last))) return;
-    if (!memory_->fits(more)) snapshots_.clear();
+    // Those before make way where there is no room, if that makes some: others may share them. Without any, going back evaluates from
+    // the beginning.
+    recount();
+    const std::uint64_t more = state_.frontier_bytes(position) + missing_beside_snapshots(state_.size(), std::max(planned_, state_.size()), planned_rows_) + promised_;
+    std::uint64_t own = 0;
+    for (const FrontierRef& s : snapshots_) own += s.use_count() == 1 ? s->bytes.size() : 0;
+    if (!memory_->fits(more - std::min(more, own))) return;
+    while (!memory_->fits(more) && !snapshots_.empty()) snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(least_missed()));
   }
   snapshots_.push_back(shared(state_.frontier(position), memory_));
   std::uint64_t bytes = 0;
@@ -330,7 +336,11 @@ std::int64_t ModelTimeline::size_when_drawn() const {
   return std::max(size, std::min(n_context_, size + kDraftMax + 1));
 }
 
-std::uint64_t ModelTimeline::bytes_to_draw() const { return missing_bytes(to_go_on_from(std::ssize(tokens())), size_when_drawn(), kDraftMax + 1); }
+std::uint64_t ModelTimeline::bytes_to_draw() const {
+  const auto size = std::ssize(tokens());
+  const bool again = (from_ || state_.size() == size) && !has_row(size - 1);  // its last token, whose logits are not there
+  return missing_bytes(to_go_on_from(again ? size - 1 : size), size_when_drawn(), kDraftMax + 1);
+}
 
 void ModelTimeline::plan_draw() {
   planned_ = size_when_drawn();
@@ -439,6 +449,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   else drop_ahead();
   if (tokens_.size() == tokens_.capacity()) tokens_.reserve(static_cast<std::size_t>(with_some_more(size)));
   tokens_.push_back(*token);
+  recount();
   return token;
 }
 

@@ -84,6 +84,7 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do; null: nothing
   std::int64_t planned_ = 0;                   // tokens that room was made for, which snapshots leave alone
   int planned_rows_ = 1;                       // ... and rows of logits
+  std::uint64_t promised_ = 0;                 // bytes that those evaluated together with it were promised
   std::vector<float> drawn_row_;               // the last draw's logits, where its caches were given back since: logprobs() may still come
   std::int64_t drawn_row_of_ = -1;
   FrontierRef parked_;                         // at the end of the state, whose rings were given back; null: they were not

@@ -86,7 +86,11 @@ class BenchTest(unittest.TestCase):
         run = bench(*slow, "--gates")
         self.assertEqual(run.returncode, 1)
         self.assertRegex(run.stdout + run.stderr, r"0\.75 short(.|\n)*1 of 1 figures fall short of what is asked|0 of 1 figures.*and 1 were disturbed")
-        self.assertNotIn("asked", next(r for r in self.rows("kernels", "--seconds", "0.02", "--match", "rope", "--shape", "nano") if r["name"] == "rope"))
+        small = ("kernels", "--seconds", "0.02", "--match", "indexer", "--shape", "nano")
+        self.assertNotIn("asked", next(r for r in self.rows(*small) if r["name"] == "indexer scores"))
+        run = bench(*small, "--gates")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("nothing is asked of these figures", run.stderr)
 
     def test_help_has_an_example(self):
         run = bench("--help")
