@@ -111,7 +111,7 @@ int bench_command(int argc, const char* const* argv) {
   if (!gates) return kExitFinished;
   const auto count = [&](const auto& which) { return std::count_if(report->rows.begin(), report->rows.end(), which); };
   const auto asked = count([](const engine::BenchRow& r) { return r.asked > 0; }), fall_short = count(engine::falls_short);
-  if (asked == 0) return fail(Error{"lares bench --gates: nothing is asked of these figures; kernels, decode and prefill of the flash and pro shapes have gates"}, json);
+  if (asked == 0) return fail(Error{"bench --gates: nothing is asked of these figures; measure kernels, decode or prefill of the flash or the pro shape, or leave --gates out"}, json);
   const auto disturbed = count([](const engine::BenchRow& r) { return r.asked > 0 && r.disturbed; });
   fmt::print(stderr, "lares bench: {} of {} figures fall short of what is asked{}\n", fall_short, asked,
              disturbed == 0 ? "" : fmt::format(", and {} were disturbed by something else that ran here", disturbed));

@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <malloc.h>
 
-#include <random>
-
 #include "engine/model/timeline.h"
 #include "tests/engine/model_golden.h"
 
@@ -24,12 +22,7 @@ struct Evaluated {
 
 class ModelContract : public testing::TestWithParam<const char*> {
  protected:
-  std::vector<Token> tokens(int n, unsigned seed) const {
-    std::mt19937 random(seed);
-    std::vector<Token> out;
-    for (int i = 0; i < n; ++i) out.push_back(static_cast<Token>(random() % static_cast<unsigned>(config().vocab_size)));
-    return out;
-  }
+  std::vector<Token> tokens(int n, unsigned seed) const { return random_tokens(static_cast<std::size_t>(n), config().vocab_size, seed); }
   Evaluated evaluate(const std::vector<Token>& text, int chunk, int threads) const {
     const std::size_t width = static_cast<std::size_t>(config().hc_mult) * config().hidden_size, V = config().vocab_size;
     kernels::ThreadPool pool(threads);

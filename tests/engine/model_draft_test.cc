@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
-#include <random>
 
 #include "engine/model/mtp_drafter.h"
 #include "engine/model/timeline.h"
@@ -284,8 +283,7 @@ TEST(CopyIndex, KnowsWhetherItIsOfTheseTokensAlone) {
 TEST(Drafts, CountWhatTheIndexHasYetToTakeIn) {
   Model m(golden_directory("micro-flash"));
   const auto memory = std::make_shared<SequenceMemory>();
-  std::vector<Token> tokens;
-  for (std::mt19937 random(9); std::ssize(tokens) < 1200;) tokens.push_back(static_cast<Token>(random() % static_cast<unsigned>(m.vocab())));
+  const auto tokens = random_tokens(1200, m.vocab(), 9);
   CopyIndex base(memory);
   base.take_in(std::span(tokens).first(600));
   Drafter fork(*m.weights, m.forward, {.mode = Drafting::always, .block = false}, memory);

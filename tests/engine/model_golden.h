@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,14 @@ inline std::unique_ptr<Weights> golden_weights(const std::string& name) {
     std::abort();
   }
   return std::move(*weights);
+}
+
+// Without repetitions but for chance's, so that no copy can be guessed.
+inline std::vector<Token> random_tokens(std::size_t n, int vocab, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<Token> out(n);
+  for (Token& token : out) token = static_cast<Token>(random() % static_cast<unsigned>(vocab));
+  return out;
 }
 
 // |a - b| / |b|, each row's.

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <malloc.h>
 
-#include <random>
 #include <thread>
 
 #include "engine/model/expert_memory.h"
@@ -220,8 +219,7 @@ TEST_P(Sequences, StayWithinTheirBound) {
 TEST_P(Sequences, ADrawBehindALongPromptIsRefusedOrStaysWithinTheBound) {
   constexpr std::int64_t kPrompt = 600;
   constexpr std::uint64_t kStep = kWatched ? 1'000'000 : 200'000;
-  std::vector<Token> longer;  // without repetitions, so that the draft block guesses
-  for (std::mt19937 random(9); std::ssize(longer) < 2 * kPrompt;) longer.push_back(static_cast<Token>(random() % static_cast<unsigned>(weights_->checkpoint.config().vocab_size)));
+  const auto longer = random_tokens(2 * kPrompt, weights_->checkpoint.config().vocab_size, 9);  // so that the draft block guesses
   const std::vector<Token> text(longer.begin(), longer.begin() + kPrompt);
   const std::uint64_t most = 3 * one(kPrompt);
   int refused = 0, drawn = 0;
