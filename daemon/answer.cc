@@ -20,9 +20,11 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine:
       think_end_(engine.tokenizer().added(engine::kThinkEnd)) {
   grammar_ = engine::Grammar::make(engine.tokenizer(), std::move(grammar));
   for (const engine::Token token : kept.tokens) take(token, grammar_->thinking());
-  for (const auto& event : events())  // heard already
-    if (const auto* const content = std::get_if<engine::ContentDelta>(&event)) kept_text_ += content->text;
   avoid_ = kept.avoid;
+  n_thinking_kept_ = n_thinking_;
+  if (!kept.heard) return;
+  for (const auto& event : events())
+    if (const auto* const content = std::get_if<engine::ContentDelta>(&event)) kept_text_ += content->text;
 }
 
 void Answer::go_on(std::int64_t n_more) {
@@ -41,6 +43,7 @@ void Answer::sample_one() {
   }
   const bool thinking = grammar_->thinking();
   engine::Result<engine::Token> token = tl::unexpected(engine::Error{});
+  Choice choice;
   if (thinking && think_end_ && n_thinking_ >= limits_.think_tokens_max) {
     think_forced_ = true;
     const auto mask = only_token(engine_.tokenizer(), *think_end_);
@@ -49,6 +52,7 @@ void Answer::sample_one() {
     const engine::TokenMask* mask = grammar_->mask();
     if (avoid_) mask = without_token(engine_.tokenizer(), *std::exchange(avoid_, std::nullopt), mask, avoiding_);
     token = timeline_.next(sampling_, mask);
+    if (token && n_tokens() < kEditResampleTokensMax) choice = choice_of(*token, timeline_.logprobs(kBranchWidth), mask);
   }
   if (!token) {
     end_ = token.error().code == engine::Errc::cancelled  ? End::cancelled
@@ -58,6 +62,7 @@ void Answer::sample_one() {
     return;
   }
   take(*token, thinking);
+  choices_.push_back(std::move(choice));
   if (end_ == End::end || tokens_.size() % kPeriodCheckEvery != 0) return;
   const std::size_t n = std::min(tokens_.size(), kPeriodWindow);
   if (const auto period = find_period(std::span(tokens_).last(n))) {
@@ -84,6 +89,7 @@ void Answer::take(engine::Token token, bool thinking) {
 }
 
 void Answer::draw(std::stop_token stop) {
+  if (end_ != End::open) return;  // what was kept is whole
   if (stop.stop_requested()) end_ = End::cancelled;
   else sample_one();
 }
@@ -106,7 +112,7 @@ std::size_t Answer::n_before_calls(std::size_t n) const {
   return n;
 }
 
-Answer::Kept Answer::before_repetition() const {
+Kept Answer::before_repetition() const {
   const std::size_t before = tokens_.size() - n_periodic_, n = n_before_calls(before);
   Kept kept{{tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(n)}, std::nullopt};
   if (n == before) kept.avoid = tokens_[n];
@@ -128,6 +134,8 @@ void draw_otherwise(engine::Sampling& sampling, int draw) {
   sampling.temperature = std::max(sampling.temperature, std::min(hotter, 1.0f));
   sampling.min_p = std::max(sampling.min_p, kResampleMinP);
 }
+
+void draw_branch(engine::Sampling& sampling, int draw) { sampling.seed += static_cast<std::uint64_t>(draw); }
 
 engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token) {
   engine::TokenMask mask((static_cast<std::size_t>(tokenizer.vocab_size()) + 63) / 64);

@@ -4,11 +4,13 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "daemon/branches.h"
 #include "daemon/turn.h"
 #include "engine/chat.h"
 #include "engine/grammar.h"
@@ -17,7 +19,7 @@ namespace lares::daemon {
 
 inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an answer that is broken off
 
-inline constexpr std::int64_t kEditResampleTokensMax = 8192;  // of a longer answer the model rather reads what its edit came to
+inline constexpr std::int64_t kEditResampleTokensMax = 8192;  // that a step has drawn; with more the model rather reads what its edit came to
 // What is drawn again is hotter, but without what is so much less likely than the likeliest (Sampling::min_p): heat alone draws noise
 // (Nguyen et al., arXiv:2407.01082).
 inline constexpr float kResampleMinP = 0.1f;
@@ -30,6 +32,13 @@ inline constexpr std::string_view kRedrawnEmpty = "the answer was empty; drawn a
                                   kRedrawnCircles = "the answer went in circles twice; drawn again from its beginning";
 bool tells_of_redrawing(std::string_view note);
 
+// The beginning of the answer, from one that was given up: it goes on behind that, with another token than `avoid`.
+struct Kept {
+  std::vector<engine::Token> tokens;
+  std::optional<engine::Token> avoid;
+  bool heard = true;  // events() do not tell of them once more
+};
+
 class Answer {
  public:
   enum class End { open, end, max_tokens, cancelled, context_full, repetition, error };
@@ -37,11 +46,6 @@ class Answer {
   struct Limits {
     std::int64_t tokens_max = 0, think_tokens_max = 0;
     std::int64_t context_max = 0;  // tokens of the transcript, this answer included
-  };
-  // The beginning of an answer that was given up: the next goes on behind it, with another token than `avoid`.
-  struct Kept {
-    std::vector<engine::Token> tokens;
-    std::optional<engine::Token> avoid;
   };
   // `timeline` has been synced to the prompt and `kept`. Both outlive the answer.
   Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar, engine::Sampling sampling,
@@ -56,7 +60,9 @@ class Answer {
   const std::string& kept_text() const { return kept_text_; }  // the content in Kept
   bool think_forced() const { return think_forced_; }
   std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
-  std::int64_t n_thinking() const { return n_thinking_; }
+  std::int64_t n_thinking() const { return n_thinking_ - n_thinking_kept_; }  // drawn
+  std::span<const engine::Token> drawn() const { return tokens_; }  // what was kept before it, too
+  const std::vector<Choice>& choices() const { return choices_; }   // without that; empty ones beyond kEditResampleTokensMax tokens
   void go_on(std::int64_t n_more);  // after max_tokens, before events()
   // After repetition: what came before it, and before the first call.
   Kept before_repetition() const;
@@ -76,9 +82,10 @@ class Answer {
   engine::StreamParser parser_;
   std::optional<engine::Token> eos_, think_end_;
   std::vector<engine::Token> tokens_;
+  std::vector<Choice> choices_;
   std::optional<std::size_t> calls_at_;  // where the call block began
   std::string undecoded_;                // the beginning of a code point
-  std::int64_t n_thinking_ = 0;
+  std::int64_t n_thinking_ = 0, n_thinking_kept_ = 0;
   bool think_forced_ = false;
   std::string kept_text_;
   std::optional<engine::Token> avoid_;
@@ -90,6 +97,8 @@ class Answer {
 
 // What an answer is drawn with after `draw` that were given up: another seed, and not too cold, or the same would come again.
 void draw_otherwise(engine::Sampling& sampling, int draw);
+// Behind a branch it is another already.
+void draw_branch(engine::Sampling& sampling, int draw);
 engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token);
 // `mask` (null: all tokens) without `token`, unless nothing else is left; `into` holds it.
 const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token, const engine::TokenMask* mask, engine::TokenMask& into);

@@ -563,6 +563,7 @@ void Session::appended(const std::vector<engine::Token>& ids, const std::vector<
 
 void Session::drawn(const Drawn& how) {
   Json params = Json::object();
+  for (const auto& part : how.parts) params["parts"].push_back({part.at, part.draw});
   if (how.n_kept) params["kept"] = *how.n_kept;
   if (how.avoid) params["avoid"] = *how.avoid;
   if (how.without_tools) params["withoutTools"] = true;

@@ -87,7 +87,7 @@ bool Recording::heard(const Json& frame) {
   if (method == kDrawn) {
     const auto number = [&](const char* key) { return params.contains(key) && params[key].is_number_integer() ? std::optional(params[key].get<std::int64_t>()) : std::nullopt; };
     const auto avoid = number("avoid");
-    drawn_ = {number("kept"), avoid ? std::optional(static_cast<engine::Token>(*avoid)) : std::nullopt, params.value("withoutTools", false), number("thinkTokensMax")};
+    drawn_ = {drawn_parts(params), number("kept"), avoid ? std::optional(static_cast<engine::Token>(*avoid)) : std::nullopt, params.value("withoutTools", false), number("thinkTokensMax")};
     return false;
   }
   if (method == kAppended || method == kShortened) {
@@ -107,6 +107,15 @@ bool Recording::heard(const Json& frame) {
       type_identity<TurnStep>{}, type_identity<TurnEnded>{}, type_identity<ItemUpdated>{}, type_identity<ItemCompleted>{},
       type_identity<ApprovalResolved>{});  // one that a later version writes is not ours to judge
   return complete_;
+}
+
+std::vector<DrawnPart> Recording::drawn_parts(const Json& params) {
+  std::vector<DrawnPart> out;
+  const auto parts = params.find("parts");
+  if (parts == params.end() || !parts->is_array()) return out;
+  for (const auto& part : *parts)
+    if (part.is_array() && part.size() == 2 && part[0].is_number_integer() && part[1].is_number_integer()) out.push_back({part[0].get<std::int64_t>(), part[1].get<int>()});
+  return out;
 }
 
 const RecordedStep* Recording::feed(std::string_view payload) {

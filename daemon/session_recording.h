@@ -49,6 +49,7 @@ class Recording {
 
  private:
   template <class T> bool take(const std::string& method, const protocol::Json& params, const std::string& as_read);
+  static std::vector<DrawnPart> drawn_parts(const protocol::Json& params);
   bool heard(const protocol::Json& frame);  // true: step_ is complete
   void apply(const protocol::SessionCreated& x);
   void apply(const protocol::SessionUpdated& x);

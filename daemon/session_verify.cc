@@ -44,11 +44,11 @@ class Sampler {
     TurnSettings settings = turn_settings(world_.defaults, given, step.mode);
     if (step.drawn.without_tools) settings.tools = ToolUse::none;
     if (step.drawn.think_tokens_max) settings.think_tokens_max = *step.drawn.think_tokens_max;
+    if (seed_) settings.sampling.seed = *seed_;
     engine::Sampling sampling = settings.sampling;
-    if (seed_) sampling.seed = *seed_;
-    if (step.n_redrawn > 0) {
-      draw_otherwise(sampling, step.n_redrawn);
-    }
+    const auto& parts = step.drawn.parts;
+    std::size_t n_parts = 0;  // begun
+    if (const int draw = parts.empty() ? step.n_redrawn : parts.front().draw; draw > 0) draw_otherwise(sampling, draw);
     const std::size_t n = step.broken_off ? answer.size() - std::min<std::size_t>(answer.size(), kClosingTokens) : answer.size();
     const auto think_end = engine_.tokenizer().added(engine::kThinkEnd);
     std::unique_ptr<engine::Grammar> grammar;
@@ -62,8 +62,16 @@ class Sampler {
       for (const auto until = std::chrono::steady_clock::now() + kSlice; at < n && std::chrono::steady_clock::now() < until; ++at) {
         const bool thinking = grammar->thinking();
         in_calls = grammar->in_calls();
-        const bool forced = thinking && think_end && n_thinking >= settings.think_tokens_max;
-        const engine::TokenMask only = forced ? only_token(engine_.tokenizer(), *think_end) : engine::TokenMask();
+        const bool ended = thinking && think_end && n_thinking >= settings.think_tokens_max;
+        bool chosen = false;
+        for (; n_parts < parts.size() && parts[n_parts].at == static_cast<std::int64_t>(at); ++n_parts) {
+          if (n_parts == 0) continue;
+          chosen = true;
+          sampling = settings.sampling;
+          draw_branch(sampling, parts[n_parts].draw);
+        }
+        const bool forced = ended || chosen;
+        const engine::TokenMask only = forced ? only_token(engine_.tokenizer(), chosen ? answer[at] : *think_end) : engine::TokenMask();
         const bool begins_again = step.drawn.n_kept && *step.drawn.n_kept == static_cast<std::int64_t>(at);
         if (begins_again) draw_otherwise(sampling, kResamplesMax + 1);
         engine::TokenMask without;

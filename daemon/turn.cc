@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/answer.h"
+#include "daemon/branches.h"
 #include "daemon/foreseen_edit.h"
 #include "daemon/prefill.h"
 #include "daemon/prompt.h"
@@ -76,6 +77,7 @@ class Turn {
     ++total_.steps;
     usage_ = {.steps = 1};
     std::string reason;
+    branches_ = {};
     for (int draw = 0;; ++draw) {
       items_.begin_answer();
       reason = co_await answer(draw);
@@ -147,18 +149,24 @@ class Turn {
 
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason, or kGivenUp: nothing was appended.
   asio::awaitable<std::string> answer(int draw, bool last = false) {
-    auto filled = fill(transcript_.ids);
+    drawn_ = {};
+    std::optional<Branch> branch = draw > 0 ? branches_.next(draw) : std::nullopt;
+    auto filled = branch ? go_back_to(behind_transcript(branch->tokens)) : fill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
     auto sampling = in_.settings.sampling;
-    if (draw > 0) draw_otherwise(sampling, draw);
-    drawn_ = {};
+    if (branch) draw_branch(sampling, draw), drawn_.parts = branch->parts;
+    else if (draw > 0) draw_otherwise(sampling, draw);
     Draw drawing(*this);
     auto& answer = drawing.answer;
-    begin_with(drawing, sampling, {});
+    Kept kept;
+    if (branch) kept = {branch->tokens, std::nullopt, /*heard=*/false};
+    begin_with(drawing, sampling, kept);
     auto sampled = sample(drawing);
     co_await std::move(sampled);
-    if (answer->end() == Answer::End::repetition) {
+    usage_.generated -= static_cast<std::int64_t>(kept.tokens.size());
+    const bool in_circles = answer->end() == Answer::End::repetition;
+    if (in_circles) {
       auto again = draw_again(drawing, sampling);
       if (!co_await std::move(again)) {
         append_ids(answer->tokens());
@@ -173,6 +181,8 @@ class Turn {
     if (!last) {
       auto judging = why_given_up(*answer, draw);
       given_up_ = co_await std::move(judging);
+      const bool for_its_edit = given_up_ == kRedrawnEdit || given_up_ == kRedrawnSame || given_up_ == kRedrawnBroken;
+      if (for_its_edit && !in_circles) branches_.add(answer->drawn(), answer->choices(), branch, draw);
       if (!given_up_.empty()) co_return std::string(kGivenUp);
     }
     std::vector<std::string> pending;
@@ -181,7 +191,7 @@ class Turn {
     transcript_.results = pending;
     if (must_answer_ || summing_up_) drawn_.without_tools = true;
     if (summing_up_) drawn_.think_tokens_max = limits().think_tokens_max;
-    if (drawn_.n_kept || drawn_.without_tools) events_.drawn(drawn_);
+    if (drawn_.n_kept || drawn_.without_tools || !drawn_.parts.empty()) events_.drawn(drawn_);
     append_ids(answer->tokens());
     co_return std::string(reason_of(answer->end()));
   }
@@ -191,17 +201,17 @@ class Turn {
     if (answer.end() == Answer::End::repetition) co_return draw < kResamplesMax ? kRedrawnCircles : "";
     if (answer.end() != Answer::End::end) co_return "";
     if (!items_.said_anything()) co_return draw < kResamplesMax ? kRedrawnEmpty : "";
-    if (draw >= kEditResamplesMax || answer.n_tokens() > kEditResampleTokensMax) co_return "";
+    if (draw >= kEditResamplesMax || usage_.generated > kEditResampleTokensMax) co_return "";
     const auto is_edit = [](const Call& call) { return !call.rejected && call.item.name == kEditTool; };
     const auto& calls = items_.calls();
     if (std::ranges::count_if(calls, is_edit) != 1) co_return "";  // what several come to together is not foreseen
     const Item& edit = std::ranges::find_if(calls, is_edit)->item;
     const auto look = [this, &edit] { return run_.in_vain(edit); };
     const std::string_view why = co_await host_.run(look);  // a file is read and parsed
-    co_return why != kRedrawnBroken || draw < kResamplesMax ? why : "";
+    co_return why != kRedrawnBroken || draw < kBrokenResamplesMax ? why : "";
   }
 
-  void begin_with(Draw& drawing, const engine::Sampling& sampling, Answer::Kept kept) {
+  void begin_with(Draw& drawing, const engine::Sampling& sampling, Kept kept) {
     drawing.begin = [this, &answer = drawing.answer, sampling, kept = std::move(kept)] {
       answer.emplace(engine_, *timeline_, grammar(), sampling, limits(), kept);
     };
@@ -225,12 +235,11 @@ class Turn {
     items_.drop_calls("This call was cut off: the answer went in circles, and was drawn again.");
     items_.begin_answer();
     items_.complete({.kind = "note", .text = fmt::format("the last {} tokens repeat themselves; drawn again from before them", n_dropped)});
-    auto ids = transcript_.ids;
-    ids.insert(ids.end(), kept.tokens.begin(), kept.tokens.end());
-    auto gone_back = go_back_to(std::move(ids));
+    auto gone_back = go_back_to(behind_transcript(kept.tokens));
     if (!co_await std::move(gone_back)) co_return false;
     usage_.generated += n_dropped;
     drawn_.n_kept = static_cast<std::int64_t>(kept.tokens.size()), drawn_.avoid = kept.avoid;
+    drawn_.parts = up_to(std::move(drawn_.parts), *drawn_.n_kept);
     drawing.answer.reset();
     draw_otherwise(sampling, kResamplesMax + 1);
     begin_with(drawing, sampling, std::move(kept));
@@ -269,6 +278,12 @@ class Turn {
         items_.complete({.kind = "note", .text = fmt::format("the reasoning was ended after {} tokens", limits().think_tokens_max)});
       }
     } while (answer->end() == Answer::End::open);
+  }
+
+  std::vector<engine::Token> behind_transcript(std::span<const engine::Token> tokens) const {
+    auto ids = transcript_.ids;
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    return ids;
   }
 
   // Where the timeline has been already.
@@ -554,6 +569,7 @@ class Turn {
   int n_sent_back_ = 0;  // times, by who checked its work
   bool summing_up_ = false;
   Drawn drawn_;                // the present answer
+  Branches branches_;          // of the step's answers that were given up
   std::string_view given_up_;  // why it was, for another; empty: it was not
   bool must_answer_ = false;   // it goes in circles: one answer more, without tools
   std::string failure_, failure_message_;

@@ -29,8 +29,9 @@ inline constexpr std::int64_t kStepsMax = 200;              // steps of a turn
 inline constexpr std::int64_t kStepTokensMax = 131'072;     // tokens of a step ...
 inline constexpr std::int64_t kThinkTokensMax = 98'304;     // ... of them reasoning: then </think> is forced
 inline constexpr int kCallsPerStepMax = 8;
-inline constexpr int kResamplesMax = 2;                     // of an answer that is empty, goes in circles, or brings syntax errors
-inline constexpr int kEditResamplesMax = 4;                 // of one whose edit changes nothing, or was taken back before
+inline constexpr int kResamplesMax = 2;                     // of an answer that is empty or goes in circles
+inline constexpr int kEditResamplesMax = 8;                 // of one whose edit changes nothing, or was taken back before ...
+inline constexpr int kBrokenResamplesMax = 4;               // ... or brings syntax errors: grammars misparse honest code
 inline constexpr int kContinuationsMax = 2;                 // of an answer that reached kStepTokensMax: 384K tokens in all
 inline constexpr int kSentBackMax = 8;                      // times, of a turn whose work is not done; then it ends unfinished
 inline constexpr float kResampleTemperature = 0.8f;         // at least: the same draw would come again ...
@@ -60,8 +61,17 @@ struct Said {
   std::string prompt_id, text;
 };
 
+// A stretch of an answer, from token `at` to the next: drawn with the `draw`-th answer of its step. The first token of all but the first
+// stretch was not drawn: it was chosen, as the next likeliest (branches.h).
+struct DrawnPart {
+  std::int64_t at = 0;
+  int draw = 0;
+  bool operator==(const DrawnPart&) const = default;
+};
+
 // How an answer was drawn, where it was not as the settings say: what sampling it again needs to know.
 struct Drawn {
+  std::vector<DrawnPart> parts;        // empty: it is whole
   std::optional<std::int64_t> n_kept;  // tokens of one that went in circles, before this one
   std::optional<engine::Token> avoid;  // not drawn behind them
   bool without_tools = false;          // in spite of the settings

@@ -117,7 +117,7 @@ void Completion::begin_answer() {
   beginnings_->offer(timeline_->prefix((prompt_tokens() - 1) / kPrefixEvery * kPrefixEvery));
   const auto n_begun = static_cast<std::int64_t>(n_begun_);
   const Answer::Limits limits{wanted_.tokens_max + n_begun, of_->options.think_tokens_max + n_begun, of_->host.engine()->info().n_context_max};
-  Answer::Kept kept;
+  Kept kept;
   kept.tokens.assign(ids_.end() - static_cast<std::ptrdiff_t>(n_begun_), ids_.end());
   answer_.emplace(*of_->host.engine(), *timeline_, grammar_, wanted_.sampling, limits, kept);
   n_thinking_begun_ = answer_->n_thinking();

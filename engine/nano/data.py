@@ -4,12 +4,12 @@ import random
 import sessions
 import tokenizer
 
-LENGTH_MAX = 3072
+LENGTH_MAX = 4096
 WEIGHTS = {"go": 1.0, "stop": 1.0, "kind": 2.0, "repair": 2.0, "file": 2.0, "function": 1.0, "path": 1.0, "old_str": 1.0, "new_str": 1.0, "undo": 1.0,
-           "copy": 0.6, "given": 0.0}
+           "copy": 0.6, "try": 0.3, "given": 0.0}
 SAID, READ = 0.3, 0.2  # weight of untagged tokens the model says, and of a sixth of what it reads
-MISSES = {"micro": (0,) * 9 + (1,), "mini": (0, 0, 0, 1), "whole": (0, 0, 1, 1, 2, 3, 5, 7)}  # repairs that do not help before the one that does
-STRANGE = 0.2  # of the functions to repair, those that exist nowhere else: for them a repair is one of the small changes, not a memory
+MISSES = {"micro": (0,) * 7 + (1, 2, 3), "mini": (0, 0, 0, 1, 2, 4), "whole": (0, 0, 1, 2, 3, 4, 6, 9)}  # repairs that do not help before the one that does
+STRANGE = 0.3  # of the functions to repair, those that exist nowhere else: for them a repair is one of the small changes, not a memory
 
 
 def tokens_of(tok, segments, r=None):

@@ -332,13 +332,13 @@ class Attempt:
 
 
 def _attempts(r, R, s, bug, tests, how, loc, n):
-    """Up to n repairs that miss, each of the broken file. They change one line of the broken function, no two the same one;
-    a third of them leave no working program, or change nothing."""
+    """Up to n repairs that miss, each of the broken file, no two alike. They change one line of the broken function;
+    a fifth of them leave no working program, or change nothing."""
     out = _mistakes(r, R, s, bug, tests, how, loc, n)
     for k in range(n):
-        if k >= len(out) or r.random() < 1 / 3:
+        if k >= len(out) or r.random() < 1 / 5:
             a = _mishap(r, R)
-            if a is not None and all(a.old != o.old for o in out):
+            if a is not None and all((a.old, a.new) != (o.old, o.new) for o in out):
                 out[k:k + 1] = [a]
     return out
 
@@ -371,7 +371,7 @@ def _mistakes(r, R, s, bug, tests, how, loc, n):
     before = render.show(bug[1], R.lang, R.function, loc, s.params)[0]
     checks = next(c for _, m, _, c in tests if m is s)
     out, tried = [], set()
-    for kind, tree, run in mutations.mistakes(r, bug[1], 12):
+    for kind, tree, run in mutations.mistakes(r, bug[1], 24):
         try:
             after = render.show(tree, R.lang, R.function, loc, s.params)[0]
         except (running.Refused, NotImplementedError):
@@ -383,7 +383,7 @@ def _mistakes(r, R, s, bug, tests, how, loc, n):
         a.old, a.new, a.kind = before[changed[0]].lstrip(), after[changed[0]].lstrip(), kind
         text = R.broken[R.path]
         edited = text.replace(a.old, a.new)
-        if text.count(a.old) != 1 or edited.count(a.new) != 1 or a.old in tried or not a.new or a.new == R.new:
+        if text.count(a.old) != 1 or edited.count(a.new) != 1 or (a.old, a.new) in tried or not a.new or a.new == R.new:
             continue
         again = _again(R.lang, s, checks, run)
         if again is None:
@@ -395,7 +395,7 @@ def _mistakes(r, R, s, bug, tests, how, loc, n):
         r2.setstate(state)
         _tests(r2, seen, tests_now, folder)
         a.summary, a.line, a.exact = seen.summary, R.offset + changed[0], True
-        tried.add(a.old)
+        tried.add((a.old, a.new))
         out.append(a)
         if len(out) == n:
             break
@@ -580,9 +580,10 @@ def _undone(path):
 
 def _thought(R, a=None):
     """The function read line by line up to the wrong one, and what is wrong. With an attempt, what the model says when it is
-    mistaken, from which it is to learn nothing."""
+    mistaken: from a working program that does not help it learns, with little weight, what a repair may be at all, and from
+    others nothing."""
     new, kind, last = (a.new, a.kind, a.line) if a else (R.new, R.kind, R.last)
-    tag = (lambda t: "given") if a else (lambda t: t)
+    tag = (lambda t: "try" if a.exact else "given") if a else (lambda t: t)
     lines = R.broken[R.path].split("\n")
     out = [(f"{R.call} should be {R.want}.", True, "")]
     for k in range(R.offset, last + 1):

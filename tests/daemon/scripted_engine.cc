@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <span>
 #include <string_view>
 #include <thread>
@@ -139,6 +140,14 @@ class ScriptedTimeline final : public engine::Timeline {
     }
     tokens_.push_back(wanted);
     return wanted;
+  }
+
+  engine::Logprobs logprobs(int) const override {
+    engine::Logprobs out{0, {{tokens_.back(), 0}}};
+    const auto other = play_.others.find(at_ - 1);
+    if (other == play_.others.end()) return out;
+    const float drawn = std::log(1 - std::exp(other->second.second));
+    return {drawn, {{tokens_.back(), drawn}, {engine_.tokenizer().encode(other->second.first, true).front(), other->second.second}}};
   }
 
  private:

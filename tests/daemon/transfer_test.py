@@ -288,6 +288,29 @@ class TransferTest(unittest.TestCase):
         self.assertTrue(again["equal"], again)
         self.assertGreater(again["tokens"], 0)
 
+    def test_what_was_drawn_from_another_token_on_is_sampled_again(self):
+        path = os.path.join(self.root, "a.txt")
+        edit = lambda new: call("str_replace_editor", command="str_replace", path=path, old_str="alpha\n", new_str=new)
+        before = "hm</think>" + edit("alpha\n").split("alpha\n</｜DSML｜parameter>\n</")[0]
+        end = edit("beta\n").split("beta")[1]
+        at = len(before.replace("</think>", "t").replace("｜DSML｜", "d").encode())
+        vain = {"text": before + "alpha" + end, "others": [[1, "n", -2.0], [at, "b", -1.0]]}
+        done = {"text": "hm</think>Done."}
+        self.daemon.stop()
+        # Given again it is in one piece, but for the token that was chosen.
+        self.daemon.start([vain, {"text": "eta" + end}, done, {"text": before + "eta" + end}, done, {"text": before + "etc" + end}])
+        c = self.connect()
+        s = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+        c.call("prompt/send", sessionId=s, id="a", content="Go.")
+        c.until("turn/ended")
+        with open(path, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "beta\n")
+        again = c.call("session/replay", sessionId=s)
+        self.assertEqual((again["equal"], again["steps"]), (True, 2), again)
+        again = c.call("session/replay", sessionId=s)
+        self.assertEqual((again["equal"], again["token"], again["expectedText"], again["gotText"]), (False, at + 3, "a", "c"), again)
+
     def test_a_turn_stopped_before_its_second_draw_has_no_answer_to_compare(self):
         gate = os.path.join(self.home, "gate")
         os.mkfifo(gate)

@@ -88,6 +88,13 @@ TEST_F(TurnTest, AnEmptyAnswerIsDrawnAgain) {
   EXPECT_EQ(prompts_[0], prompts_[1]);  // the empty answer is not in the transcript
 }
 
+std::size_t engine_tokens(const std::string& text) {
+  const ScriptedEngine engine(std::deque<Play>{});
+  std::vector<engine::Token> ids;
+  engine.tokenizer().encode(text, /*added=*/true, ids);
+  return ids.size();
+}
+
 // Answers that call the edit tool, and nothing else.
 std::string edit(const std::string& path, const std::string& from, const std::string& to) {
   return "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", path}, {"old_str", from}, {"new_str", to}})});
@@ -144,6 +151,49 @@ TEST_F(TurnTest, AnEditThatChangesNothingIsNotMadeBeforeAnotherIsDrawn) {
   EXPECT_EQ(prompts_[0], prompts_[1]);
 }
 
+// Not from its beginning, and not at random: with the likeliest of what the model did not say. What the answer says is told whole.
+TEST_F(TurnTest, AnEditIsDrawnAgainFromTheLikeliestOtherToken) {
+  write("a.txt", "one\n");
+  const std::string said = edit(root_ + "/a.txt", "one", "one"), end = said.substr(said.find("one</｜DSML｜parameter>\n</") + 3);
+  const auto at = static_cast<std::int64_t>(engine_tokens(said.substr(0, said.size() - end.size() - 3)));
+  Play first{said}, second{"w" + ("o" + end)};
+  first.others = {{0, {"y", -4.0f}}, {at, {"t", -1.0f}}};
+  turn({first, second, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "two\n");
+  ASSERT_EQ(heard_.of("note").size(), 1u);
+  ASSERT_EQ(heard_.of("tool").size(), 2u);
+  EXPECT_THAT(heard_.of("tool")[1].arguments, HasSubstr(R"("new_str": "two")"));
+  EXPECT_EQ(heard_.of("think").back().text, "x");
+  EXPECT_EQ(prompts_[1], prompts_[0] + said.substr(0, said.size() - end.size() - 3) + "t");
+  EXPECT_EQ(heard_.usages[0].generated, static_cast<std::int64_t>(engine_tokens(said) + 1 + engine_tokens("wo" + end) + 1));
+  EXPECT_EQ(heard_.usages[0].thinking, 2);  // its end is one
+  ASSERT_EQ(heard_.how.size(), 1u);
+  EXPECT_THAT(heard_.how[0].parts, ElementsAre(DrawnPart{0, 0}, DrawnPart{at, 1}));
+}
+
+// The likeliest answers first, each from the one it departs from; and where there are no more, as where nothing is known of others.
+TEST_F(TurnTest, OtherTokensAreTriedInTheOrderOfTheirAnswersProbabilities) {
+  write("a.txt", "one\n");
+  const std::string said = edit(root_ + "/a.txt", "one", "one"), end = said.substr(said.find("one</｜DSML｜parameter>\n</") + 3);
+  const std::string before = said.substr(0, said.size() - end.size() - 3);
+  const auto at = static_cast<std::int64_t>(engine_tokens(before));
+  Play first{said}, second{"one" + end}, third{before.substr(1) + "one" + end}, fourth{"q" + end}, fifth{edit(root_ + "/a.txt", "one", "two")};
+  first.others = {{0, {"y", -3.0f}}, {at, {"\n", -1.0f}}};
+  second.others = {{0, {"p", -2.5f}}};  // behind -1: less likely than y
+  const auto in_vain = [&](const std::string& to) { return std::deque<Play>{{edit(root_ + "/a.txt", "one", to)}, {undo(root_ + "/a.txt")}}; };
+  std::deque<Play> plays = in_vain("\none");
+  for (const auto& play : in_vain("\npq")) plays.push_back(play);
+  for (const auto& play : {first, second, third, fourth, fifth, Play{"x</think>Done."}}) plays.push_back(play);
+  turn(plays);
+  EXPECT_EQ(read("a.txt"), "two\n");
+  ASSERT_EQ(prompts_.size(), 10u);
+  EXPECT_EQ(prompts_[5], prompts_[4] + before + "\n");
+  EXPECT_EQ(prompts_[6], prompts_[4] + "y");
+  EXPECT_EQ(prompts_[7], prompts_[4] + before + "\np");
+  EXPECT_EQ(prompts_[8], prompts_[4]);
+  EXPECT_TRUE(heard_.how.empty());  // the last is whole
+}
+
 TEST_F(TurnTest, AnEditThatBringsSyntaxErrorsIsNotMadeBeforeAnotherIsDrawn) {
   write("a.py", "def f(x):\n    return (x)\n"), write("broken.py", "def f(x:\n    return 1\n");
   const std::string a = root_ + "/a.py", broken = root_ + "/broken.py";
@@ -179,12 +229,12 @@ TEST_F(TurnTest, AnEditThatIsInsistedOnRuns) {
   const std::string a = root_ + "/a.txt", py = root_ + "/a.py";
   std::deque<Play> plays{{edit(a, "one", "two")}, {undo(a)}};
   for (int i = 0; i <= kEditResamplesMax; ++i) plays.push_back({edit(a, "one", "two")});
-  for (int i = 0; i <= kResamplesMax; ++i) plays.push_back({edit(py, "(1)", "(1")});
+  for (int i = 0; i <= kBrokenResamplesMax; ++i) plays.push_back({edit(py, "(1)", "(1")});
   plays.push_back({"x</think>Done."});
   turn(plays);
   EXPECT_EQ(read("a.txt"), "two\n");
   EXPECT_EQ(read("a.py"), "x = (1\n");
-  EXPECT_EQ(heard_.of("note").size(), static_cast<std::size_t>(kEditResamplesMax + kResamplesMax));
+  EXPECT_EQ(heard_.of("note").size(), static_cast<std::size_t>(kEditResamplesMax + kBrokenResamplesMax));
 }
 
 // Drawn again from before the circle it goes in another: it was wrong before that.

@@ -44,6 +44,7 @@ struct Heard final : TurnEvents {
     recorded.insert(recorded.end(), ids.begin(), ids.end());
     pending = results;
   }
+  void drawn(const Drawn& h) override { how.push_back(h); }
   void shortened(Transcript was, const std::vector<engine::Token>& ids) override {
     before.push_back(std::move(was));
     recorded = ids;
@@ -64,6 +65,7 @@ struct Heard final : TurnEvents {
   std::vector<std::string> reasons, pending;
   std::vector<protocol::Usage> usages;  // of the steps
   std::vector<engine::Token> recorded;
+  std::vector<Drawn> how;
   std::vector<Transcript> before;  // it was shortened
   std::vector<Said> steer;
 };
