@@ -42,6 +42,7 @@ struct Kernels {
   void (*index_scores)(const IndexArgs&);
   void (*swiglu)(const SwigluArgs&);
   void (*unpack_cells)(const UnpackArgs&);
+  void (*exp_blocks)(double* x, std::int64_t n);  // exp of numbers <= 0, in place; below kExpLeast zero; n a multiple of kExpBlock
 };
 
 // All three steps.

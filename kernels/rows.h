@@ -4,6 +4,7 @@
 #include "kernels/attention_lanes.h"
 #include "kernels/compress_lanes.h"
 #include "kernels/dispatch.h"
+#include "kernels/exp_lanes.h"
 #include "kernels/hyper_lanes.h"
 #include "kernels/indexer_lanes.h"
 #include "kernels/moe_lanes.h"
@@ -54,7 +55,8 @@ constexpr Kernels row(const char* name, bool (*available)()) {
           pool<V>,
           [](const IndexArgs& a) { a.cell == Format::f32 ? index_scores<V>(a, Own::linear) : Own::index_codes(a); },
           swiglu<V>,
-          Own::unpack_cells};
+          Own::unpack_cells,
+          exp_blocks};
 }
 
 }  // namespace

@@ -3,16 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
+
+#include "kernels/dispatch.h"
+#include "kernels/exp.h"
 
 namespace lares::engine {
 namespace {
 
 constexpr std::size_t kBlock = 64;     // ids a mask word covers
-constexpr double kNegligible = -50;    // exp of it is 2e-22: beyond the resolution of the draw
+static_assert(kBlock == kernels::kExpBlock);
 constexpr std::size_t kSortFew = 32;   // candidates cheaper to sort than to halve again
 
 std::uint64_t mixed(std::uint64_t x) {  // splitmix64's finaliser
@@ -32,35 +34,6 @@ double uniform(std::uint64_t seed, std::int64_t position) {
 
 std::uint64_t word_of(const TokenMask* mask, std::size_t block) {
   return !mask ? ~std::uint64_t{0} : block < mask->size() ? (*mask)[block] : 0;
-}
-
-// exp(x), -700 <= x <= 0, to about an ulp: libm's is a call an id and differs between machines. Loops over it vectorise.
-inline double exp_of(double x) {
-  constexpr double kShift = 0x1.8p52;  // adding it rounds to an integer, in the low bits
-  const double shifted = x * 1.4426950408889634 + kShift, n = shifted - kShift;
-  const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;  // x - n ln 2, |r| <= 0.35
-  double p = 1.0 / 6227020800.0;
-  p = p * r + 1.0 / 479001600.0;
-  p = p * r + 1.0 / 39916800.0;
-  p = p * r + 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  p = p * r + 1.0;
-  p = p * r + 1.0;
-  return p * std::bit_cast<double>((std::bit_cast<std::int64_t>(shifted) - std::bit_cast<std::int64_t>(kShift) + 1023) << 52);
-}
-
-// exp of n numbers <= 0, of negligible ones 0. Three loops, because g++ 12 vectorises no select around the polynomial.
-void weights_of(double* w, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) w[i] = w[i] >= kNegligible ? w[i] : -700.0;
-  for (std::size_t i = 0; i < n; ++i) w[i] = exp_of(w[i]);
-  for (std::size_t i = 0; i < n; ++i) w[i] = w[i] > 1e-300 ? w[i] : 0.0;
 }
 
 // The lowest id of the greatest allowed logit; the size when none is allowed. `nan` is any allowed id whose logit is not a number.
@@ -133,6 +106,7 @@ void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double
   sums_.resize(blocks);
   tops_.resize(blocks);
   total_ = 0;
+  const auto exp_blocks = kernels::best().exp_blocks;
   for (std::size_t b = 0; b < blocks; ++b) {
     double* w = weights_.data() + b * kBlock;
     const std::uint64_t word = word_of(mask, b);
@@ -148,7 +122,7 @@ void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double
     for (std::size_t i = 0; i < kBlock; ++i) w[i] = x[i] - top;
     if (temperature != 1)
       for (std::size_t i = 0; i < kBlock; ++i) w[i] /= temperature;
-    weights_of(w, kBlock);
+    exp_blocks(w, kBlock);
     if (word != ~std::uint64_t{0})
       for (std::size_t i = 0; i < kBlock; ++i)
         if (!(word >> i & 1)) w[i] = 0;
@@ -276,27 +250,53 @@ Result<Token> Sampler::draw(std::span<const float> raw, const Sampling& s, const
   return draw_filtered(u);
 }
 
+namespace {
+
+// Block `b` of the logits, of which none is NaN; behind their end -inf.
+void block_of(std::span<const float> logits, std::size_t b, float* x) {
+  const std::size_t count = std::min(kBlock, logits.size() - b);
+  std::fill(x + count, x + kBlock, -std::numeric_limits<float>::infinity());
+  std::copy_n(logits.data() + b, count, x);
+}
+
+float most_of(const float* x) {
+  float most[8];
+  std::copy(x, x + 8, most);
+  for (std::size_t i = 8; i < kBlock; i += 8)
+    for (std::size_t j = 0; j < 8; ++j) most[j] = x[i + j] > most[j] ? x[i + j] : most[j];
+  return *std::max_element(most, most + 8);
+}
+
+}  // namespace
+
 Logprobs logprobs(std::span<const float> logits, Token token, int n) {
   Logprobs out;
   if (token < 0 || static_cast<std::size_t>(token) >= logits.size()) return out;
-  const float top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
+  float x[kBlock], top = -std::numeric_limits<float>::infinity();
   for (std::size_t b = 0; b < logits.size(); b += kBlock) {
-    double w[kBlock];
-    const std::size_t count = std::min(kBlock, logits.size() - b);
-    for (std::size_t i = 0; i < count; ++i) w[i] = static_cast<double>(logits[b + i]) - top;
-    weights_of(w, count);
-    for (std::size_t i = 0; i < count; ++i) sum += w[i];
+    block_of(logits, b, x);
+    top = std::max(top, most_of(x));
   }
-  const double norm = top + std::log(sum);
   const auto likelier = [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; };
   const auto keep = static_cast<std::size_t>(std::clamp(n, 0, std::min<int>(kLogprobsMax, static_cast<int>(logits.size()))));
-  for (std::size_t i = 0; keep > 0 && i < logits.size(); ++i) {
-    if (out.top.size() == keep && !(logits[i] > out.top.back().second)) continue;
-    if (out.top.size() == keep) out.top.pop_back();
-    const std::pair<Token, float> entry{static_cast<Token>(i), logits[i]};
-    out.top.insert(std::upper_bound(out.top.begin(), out.top.end(), entry, likelier), entry);
+  double sums[4] = {};
+  const auto exp_blocks = kernels::best().exp_blocks;
+  for (std::size_t b = 0; b < logits.size(); b += kBlock) {
+    block_of(logits, b, x);
+    double w[kBlock];
+    for (std::size_t i = 0; i < kBlock; ++i) w[i] = static_cast<double>(x[i]) - top;
+    exp_blocks(w, kBlock);
+    for (std::size_t i = 0; i < kBlock; i += 4)
+      for (std::size_t j = 0; j < 4; ++j) sums[j] += w[i + j];
+    if (keep == 0 || (out.top.size() == keep && !(most_of(x) > out.top.back().second))) continue;
+    for (std::size_t i = 0; i < std::min(kBlock, logits.size() - b); ++i) {
+      if (out.top.size() == keep && !(x[i] > out.top.back().second)) continue;
+      if (out.top.size() == keep) out.top.pop_back();
+      const std::pair<Token, float> entry{static_cast<Token>(b + i), x[i]};
+      out.top.insert(std::upper_bound(out.top.begin(), out.top.end(), entry, likelier), entry);
+    }
   }
+  const double norm = top + std::log((sums[0] + sums[1]) + (sums[2] + sums[3]));
   for (auto& [id, x] : out.top) x = static_cast<float>(x - norm);
   out.drawn = static_cast<float>(logits[token] - norm);
   return out;

@@ -1,7 +1,9 @@
 // Norms, quantisation, rotations, hyper-connections, pooling and SwiGLU against float64 written from the equations; rows bit-equal.
 #include <algorithm>
 #include <functional>
+#include <limits>
 
+#include "kernels/exp.h"
 #include "tests/kernels/kernel_rows.h"
 
 namespace lares::kernels {
@@ -248,6 +250,22 @@ TEST(Pool, IsASoftmaxPerChannel) {
     EXPECT_TRUE(close(on_every_row(std::vector<float>(dim), [&](const Kernels& k, float* o) {
       k.pool({.values = v.data(), .gates = g.data(), .out = o, .n_rows = n, .dim = dim, .round_bf16 = false});
     }), want, 4e-6, 0));
+  }
+}
+
+TEST(Exp, IsTheSameInEveryRowAndToTwoUlpsThatOfTheLibrary) {
+  std::vector<double> x;
+  for (int i = 0; i < 40 * kExpBlock - 5; ++i) x.push_back(-60.0 * i / (40 * kExpBlock));
+  for (const double edge : {kExpLeast, std::nextafter(kExpLeast, -100.0), -1e300, -std::numeric_limits<double>::infinity(), -0.0}) x.push_back(edge);
+  for (const Kernels* row : available_rows()) {
+    std::vector<double> got = x;
+    row->exp_blocks(got.data(), static_cast<std::int64_t>(got.size()));
+    static const std::vector<double> first = got;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      ASSERT_EQ(got[i], first[i]) << row->name << " of " << x[i];
+      const double want = x[i] >= kExpLeast ? std::exp(x[i]) : 0;
+      ASSERT_NEAR(got[i], want, want * 0x1p-51) << row->name << " of " << x[i];
+    }
   }
 }
 
