@@ -151,10 +151,6 @@ const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engin
   return std::ranges::any_of(into, [](std::uint64_t word) { return word != 0; }) ? &into : mask;
 }
 
-bool tells_of_redrawing(std::string_view note) {
-  return note == kRedrawnEmpty || note == kRedrawnEdit || note == kRedrawnSame || note == kRedrawnBroken || note == kRedrawnCircles;
-}
-
 std::string_view reason_of(Answer::End end) {
   switch (end) {
     case Answer::End::open:

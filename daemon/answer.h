@@ -24,14 +24,6 @@ inline constexpr std::int64_t kEditResampleTokensMax = 8192;  // that a step has
 // (Nguyen et al., arXiv:2407.01082).
 inline constexpr float kResampleMinP = 0.1f;
 
-// Why an answer was given up for another; a recording tells by them how often.
-inline constexpr std::string_view kRedrawnEmpty = "the answer was empty; drawn again",
-                                  kRedrawnEdit = "the answer made an edit that was taken back before; drawn again",
-                                  kRedrawnSame = "the answer made an edit that changes nothing; drawn again",
-                                  kRedrawnBroken = "the answer made an edit that brings syntax errors; drawn again",
-                                  kRedrawnCircles = "the answer went in circles twice; drawn again from its beginning";
-bool tells_of_redrawing(std::string_view note);
-
 // The beginning of the answer, from one that was given up: it goes on behind that, with another token than `avoid`.
 struct Kept {
   std::vector<engine::Token> tokens;

@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "daemon/answer.h"
 #include "daemon/prompt.h"
+#include "daemon/redrawn.h"
 #include "daemon/session_facts.h"
 #include "daemon/utf8.h"
 #include "engine/chat.h"

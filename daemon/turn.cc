@@ -15,6 +15,7 @@
 #include "daemon/prefill.h"
 #include "daemon/prompt.h"
 #include "daemon/read_ahead.h"
+#include "daemon/redrawn.h"
 #include "daemon/shorten.h"
 #include "daemon/turn_calls.h"
 #include "daemon/turn_items.h"
@@ -82,7 +83,7 @@ class Turn {
       items_.begin_answer();
       reason = co_await answer(draw);
       if (reason != kGivenUp) break;
-      items_.drop_calls("This call was cut off: the answer was drawn again.");
+      items_.drop_calls(fmt::format("{}the answer was drawn again.", kCutOff));
       items_.complete({.kind = "note", .text = std::string(given_up_)});
     }
     if (reason == "end" && !items_.calls().empty()) reason = "calls";
@@ -232,7 +233,7 @@ class Turn {
     auto kept = drawing.answer->before_repetition();
     const std::int64_t n_dropped = drawing.answer->n_tokens() - static_cast<std::int64_t>(kept.tokens.size());
     items_.close();
-    items_.drop_calls("This call was cut off: the answer went in circles, and was drawn again.");
+    items_.drop_calls(fmt::format("{}the answer went in circles, and was drawn again.", kCutOff));
     items_.begin_answer();
     items_.complete({.kind = "note", .text = fmt::format("the last {} tokens repeat themselves; drawn again from before them", n_dropped)});
     auto gone_back = go_back_to(behind_transcript(kept.tokens));

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "daemon/answer.h"
 #include "daemon/foreseen_edit.h"
+#include "daemon/redrawn.h"
 #include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
 #include "tools/syntax_check.h"

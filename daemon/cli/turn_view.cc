@@ -6,6 +6,7 @@
 
 #include "daemon/cli/text.h"
 #include "daemon/cli/wrap.h"
+#include "daemon/redrawn.h"
 
 namespace lares::cli {
 namespace {
@@ -210,6 +211,7 @@ void TurnView::item_completed(const protocol::Item& item) {
   } else if (s.kind == "note") {
     transcript_.note(Style::yellow, "note: " + one_line(item.text));
   } else if (s.kind == "tool") {
+    if (item.state == "rejected" && item.output.starts_with(daemon::kCutOff)) return;  // a note says why
     show_call(s, item);
     std::vector<ChangedFile> files;
     for (const auto& change : item.changes) files.push_back({change.path, change.diff});

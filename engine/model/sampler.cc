@@ -252,7 +252,7 @@ Result<Token> Sampler::draw(std::span<const float> raw, const Sampling& s, const
 
 namespace {
 
-// Block `b` of the logits, of which none is NaN; behind their end -inf.
+// The block that begins at id `b`, none of it NaN; behind the end of the logits -inf.
 void block_of(std::span<const float> logits, std::size_t b, float* x) {
   const std::size_t count = std::min(kBlock, logits.size() - b);
   std::fill(x + count, x + kBlock, -std::numeric_limits<float>::infinity());

@@ -356,7 +356,7 @@ class CliTest(CliCase):
 
     def test_diff_and_log_of_a_session(self):
         undo = call("str_replace_editor", command="undo_edit", path=os.path.join(self.root, "a.txt"))
-        self.start(THINK + self.edit(), THINK + undo, *["Once more.</think>" + self.edit()] * 5, THINK + "It is gamma now.")  # insisted on, or it would not be made again
+        self.start(THINK + self.edit(), THINK + undo, *["Once more.</think>" + self.edit()] * 9, THINK + "It is gamma now.")  # insisted on, or it would not be made again
         self.lares("run", "Make it gamma.")
         status, out, err = self.lares("diff")
         self.assertEqual((status, err), (0, ""))

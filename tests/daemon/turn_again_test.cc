@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "daemon/answer.h"
+#include "daemon/redrawn.h"
 #include "daemon/repetition.h"
 #include "tests/daemon/turn_case.h"
 
