@@ -1,5 +1,8 @@
 #include "tools/test_tool.h"
 
+#include <algorithm>
+#include <optional>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -20,6 +23,7 @@ namespace {
 constexpr std::size_t kHeadMax = 8 << 20, kTailMax = 4 << 20;  // of the output; counts stand at its end
 constexpr auto kLivenessEvery = std::chrono::milliseconds(250), kDrain = std::chrono::milliseconds(200);
 constexpr std::size_t kTimeoutLines = 20;
+constexpr int kPatience = 20;  // times as long as they took before
 
 constexpr const char* kDescription =
     "Run the repository's tests and get a short summary: what failed, where, and the message. Finds the runner itself (unittest, "
@@ -64,7 +68,18 @@ std::string kept_in_full(std::string_view output, const std::string& state_dir) 
   return fmt::format("\n[the full output is in {}, which `str_replace_editor view` can read]", file.path());
 }
 
-asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner, OnOutput on_output) {
+// A command that compiles first may take any time; what is only run, and was quick, hangs when it is not.
+bool only_runs(RunnerKind kind) { return kind == RunnerKind::unittest || kind == RunnerKind::pytest || kind == RunnerKind::node; }
+
+std::string seconds(std::chrono::milliseconds t) { return t.count() < 9950 ? fmt::format("{:.1f}", static_cast<double>(t.count()) / 1000) : fmt::format("{}", (t.count() + 500) / 1000); }
+
+// Where one who asks again and again remembers how long it took.
+struct Patience {
+  std::chrono::milliseconds least;
+  std::chrono::milliseconds& took;  // zero: it has not come to its end yet
+};
+
+asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner, OnOutput on_output, std::optional<Patience> before) {
   const auto files = RootedFs::open(options.root);
   if (!files) co_return TestRun{.text = files.error()};
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
@@ -75,8 +90,11 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   boost::system::error_code ignored;
   process->in().close(ignored);
 
-  const auto deadline = Clock::now() + std::chrono::milliseconds(options.command_timeout_ms);
-  auto give_up = deadline;
+  const auto began = Clock::now();
+  auto patience = std::chrono::milliseconds(options.command_timeout_ms);
+  const bool known = before && before->took.count() > 0 && only_runs(runner.kind);
+  if (known) patience = std::min(patience, std::max(before->least, kPatience * before->took));
+  auto give_up = began + patience;
   OutputCleaner cleaner;
   Kept kept;
   Throttle throttle(std::move(on_output));
@@ -108,12 +126,14 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   const std::string output = kept.text();
   if (timed_out) {
-    std::string text = fmt::format("tests timed out after {} seconds ({})", std::max(1, options.command_timeout_ms / 1000), runner.shown);
+    std::string text = fmt::format("tests timed out after {} seconds ({}", std::max<std::int64_t>(1, patience.count() / 1000), runner.shown);
+    text += known ? fmt::format("; they took {} seconds before: is there a loop that does not end?)", seconds(before->took)) : ")";
     text += last_lines(output, kTimeoutLines);
     if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options.state_dir);
     TestRun late{.ran = true, .text = std::move(text)};
     co_return late;
   }
+  if (before) before->took = std::max({before->took, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began), std::chrono::milliseconds(1)});
   const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
                              : exit.code != 0 ? fmt::format("exit status {}", exit.code)
                                               : "";
@@ -126,7 +146,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
 
 }  // namespace
 
-TestTool::TestTool(const BuiltinOptions& options) : options_(options), spec_{"test", kDescription, kSchema} {}
+TestTool::TestTool(const BuiltinOptions& options, std::chrono::milliseconds patience) : options_(options), patience_(patience), spec_{"test", kDescription, kSchema} {}
 
 asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_output) {
   const bool throwing = co_await enter_cancellation();
@@ -160,7 +180,8 @@ asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_
 asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter, OnOutput on_output) {
   const auto runner = find_runner(options_.root, path, filter);
   if (!runner) co_return Outcome{runner.error(), false, {}};
-  auto running = run_runner(options_, *runner, std::move(on_output));
+  const Patience patience{patience_, took_[runner->shown]};
+  auto running = run_runner(options_, *runner, std::move(on_output), patience);
   auto ran = co_await std::move(running);
   if (!ran) co_return tl::unexpected(std::move(ran.error()));
   co_return Outcome{std::move(ran->text), ran->passed, {}};
@@ -173,7 +194,7 @@ asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string c
   if (!named) runner = find_runner(options.root, "", "");
   Result<TestRun> out;
   if (runner) {
-    auto running = run_runner(std::move(options), *runner, nullptr);
+    auto running = run_runner(std::move(options), *runner, nullptr, std::nullopt);
     out = co_await std::move(running);
   } else {
     out->text = runner.error();

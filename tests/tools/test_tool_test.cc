@@ -2,6 +2,9 @@
 
 #include <signal.h>
 
+#include <chrono>
+#include <regex>
+
 #include "tests/tools/scratch.h"
 #include "tools/test_report.h"
 
@@ -161,6 +164,21 @@ TEST_F(TestRuns, Go) {
 TEST_F(TestRuns, TimeoutIsSaid) {
   dir_.write(".lares/test", "echo begun; sleep 60\n");
   EXPECT_EQ(run(json::object(), 1000).text, "tests timed out after 1 seconds (sh .lares/test)\n  begun");
+}
+// What took no time before and does not end now hangs; what may compile is given the time there is.
+TEST_F(TestRuns, QuickTestsThatHangAreStoppedBeforeTheLimit) {
+  dir_.write("tests/test_a.py", "import unittest\nfrom tests.lib import f\n\nclass T(unittest.TestCase):\n    def test_f(self):\n        self.assertEqual(f(), 1)\n");
+  dir_.write("tests/__init__.py", ""), dir_.write("tests/lib.py", "def f():\n    return 1\n");
+  TestTool tool(BuiltinOptions{.root = dir_.root(), .state_dir = state_.root(), .sandbox_launcher = test::launcher(), .no_sandbox = true}, std::chrono::seconds(2));
+  const auto text = [&] { return test::call(io_, tool, json::object())->text; };
+  EXPECT_EQ(text(), "1 test passed (python3 -m unittest discover -s tests)");
+  dir_.write("tests/lib.py", "def f():\n    while True:\n        pass\n");
+  const auto began = std::chrono::steady_clock::now();
+  const std::string late = text();
+  EXPECT_TRUE(std::regex_match(late, std::regex(R"(tests timed out after \d+ seconds \(python3 -m unittest discover -s tests; they took \d+\.\d seconds before: is there a loop that does not end\?\))"))) << late;
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(100));  // 20 times of what they took
+  dir_.write("tests/lib.py", "def f():\n    return 1\n");
+  EXPECT_EQ(text(), "1 test passed (python3 -m unittest discover -s tests)");
 }
 TEST_F(TestRuns, TheConfiguredCommandIsFirst) {
   dir_.write(".lares/test", "exit 9\n");
