@@ -125,7 +125,7 @@ nano-train:
 
 # 200 failing tests in repositories that training never saw, repaired through the real daemon, tools and sandbox.
 nano-eval: build
-	@python3 engine/nano/eval.py --bin $(BUILD)/bin --tasks 200 --floor 60
+	@python3 engine/nano/eval.py --bin $(BUILD)/bin --tasks 200 --floor 75
 
 format:
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i

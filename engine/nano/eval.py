@@ -5,8 +5,8 @@
 Half of the tasks are known functions under names never seen in training (this measures copying), half are functions never
 seen in training (this measures understanding); the two are reported apart. Exit status 1 when fewer than --floor percent
 of all are repaired, or any tool call was malformed. One daemon of its own serves all tasks; it is stopped at the end.
-With --best-of, what one `lares run` leaves broken is restored and given to `lares run --best-of N --apply`, which knows of it what its
-user knows: the task and the repository's own tests. Both figures are printed; the floor is for both together.
+With --best-of, what one `lares run` leaves broken is restored and given to `lares run --best-of N --apply --temperature 0.8`, which
+knows of it what its user knows: the task and the repository's own tests. Both figures are printed; the floor is for both together.
 """
 import argparse
 import collections
@@ -26,6 +26,7 @@ import sessions
 import skeletons
 
 TURN_SECONDS = 300
+BEST_OF_TEMPERATURE = 0.8  # attempts are to differ, and a checkpoint's own may be low
 OUTCOMES = ("repaired", "no edit", "wrong file", "wrong line", "wrong replacement", "turn limit", "malformed", "error")
 
 
@@ -72,7 +73,7 @@ def repair(a, R, root, home, seed, best_of=0):
     task = random.Random(R.root).choice(sessions.TASKS).format(f=R.function)
     command = [os.path.join(a.bin, "lares"), "run", "--json", "--seed", str(seed), "--socket", os.path.join(home, "s"), "--state-dir",
                os.path.join(home, "state"), "--model", a.model, "--steps", str(a.steps), "--root", root]
-    command += ["--best-of", str(best_of), "--apply"] if best_of else ["--until-tests-pass"] if a.until_tests_pass else []
+    command += ["--best-of", str(best_of), "--apply", "--temperature", str(BEST_OF_TEMPERATURE)] if best_of else ["--until-tests-pass"] if a.until_tests_pass else []
     command.append(task)
     begin = time.time()
     p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -16,7 +16,7 @@ import tokenizer
 PACK = 16          # sessions a message
 AHEAD_MAX = 96     # messages that wait
 FAILURES_MAX = 20  # of one process, after which it ends
-STRANGE = 0.5      # more than on a CPU: what does not repeat is what a long run needs
+MIX = data.FIRST._replace(strange=0.5)  # more than on a CPU: what does not repeat is what a long run needs
 REPEATS, REPEATS_LATER = 0.02, 0.04  # share of the run that is repeats only; their share of the sessions after that
 QUESTIONS, QUESTIONS_LATE = 0.08, 0.25
 
@@ -34,7 +34,7 @@ def draw(r, pool, tok, done):
         ids, w = data.repeats(r, tok.size, 256 if done < REPEATS else 512)
     else:
         mini = r.random() < mini_share
-        ids, w = data.session(r, pool, tok, mini, mini and r.random() < 0.7, questions, STRANGE)
+        ids, w = data.session(r, pool, tok, mini, mini and r.random() < 0.7, questions, MIX)
     return np.array(ids, np.uint16), np.rint(np.array(w, np.float32) * 10).astype(np.uint8)
 
 

@@ -415,8 +415,8 @@ def _again(lang, s, checks, run):
             ok, got = running.call(run, given)
             if not ok:
                 return None
-        if type(got) is not type(want) and (got is not None or lang == "c"):
-            return None
+        if type(got) is not type(want) and (got is not None or lang == "c" or isinstance(want, list)):
+            return None  # a list is joined before it is compared: nothing cannot be
         differs = differs or got != want
         out.append((before, call, want, got, given))
     return out if differs else None
@@ -580,10 +580,10 @@ def _undone(path):
 
 def _thought(R, a=None):
     """The function read line by line up to the wrong one, and what is wrong. With an attempt, what the model says when it is
-    mistaken: from a working program that does not help it learns, with little weight, what a repair may be at all, and from
-    others nothing."""
+    mistaken: from a working program that does not help it learns, with little weight, what a repair of a line may be, but not
+    of which line, and from others nothing."""
     new, kind, last = (a.new, a.kind, a.line) if a else (R.new, R.kind, R.last)
-    tag = (lambda t: "try" if a.exact else "given") if a else (lambda t: t)
+    tag = (lambda t: "try" if a.exact and t in ("kind", "repair") else "given") if a else (lambda t: t)
     lines = R.broken[R.path].split("\n")
     out = [(f"{R.call} should be {R.want}.", True, "")]
     for k in range(R.offset, last + 1):

@@ -41,11 +41,11 @@ def matmul_speed(device):
 class Data:
     """Batches of sessions of about one length, padded to a multiple of the attention block."""
 
-    def __init__(self, r, pool, tok, step, questions):
-        self.r, self.pool, self.tok, self.step, self.questions, self.bins = r, pool, tok, step, questions, {}
+    def __init__(self, r, pool, tok, step, questions, mix):
+        self.r, self.pool, self.tok, self.step, self.questions, self.mix, self.bins = r, pool, tok, step, questions, mix, {}
 
     def session(self, mini, micro):
-        return data.session(self.r, self.pool, self.tok, mini, micro, self.questions)
+        return data.session(self.r, self.pool, self.tok, mini, micro, self.questions, self.mix)
 
     def batch(self, mini_share):
         while True:
@@ -95,6 +95,7 @@ def main():
     ap.add_argument("--layers", type=int, default=4)
     ap.add_argument("--start", type=float, default=0.0, help="share of the curriculum to skip")
     ap.add_argument("--questions", type=float, default=0.08, help="share of questions among whole sessions")
+    ap.add_argument("--mix", choices=data.MIXES, default="first", help="which sessions it learns from (data.py)")
     a = ap.parse_args()
     os.makedirs(a.out, exist_ok=True)
     torch.set_num_threads(a.threads)
@@ -127,7 +128,7 @@ def main():
         o.momentum = [t.to(a.device) for t in state["muon"]]
         tokens, step = state["tokens"], state["step"]
     r = random.Random(a.seed * 1000 + step)
-    batches = Data(r, pool, tok, QB, a.questions)
+    batches = Data(r, pool, tok, QB, a.questions, data.MIXES[a.mix])
     say(f"{sum(p.numel() for p in m.parameters()) / 1e6:.2f}M parameters, vocabulary {c['vocab_size']}")
 
     def save(to=path):

@@ -26,6 +26,8 @@ if [ -z "${RESUME:-}" ]; then
   train $length ${NANO_ARGS:-}
   # Questions are too few in the first run to be answered for sure.
   train --tokens 1e6 --resume --start 0.85 --seed 7 --questions 0.6
+  # So are repairs that miss, and what comes after many of them.
+  train --tokens 3.4e6 --resume --start 0.92 --seed 31 --mix missed
 else
   train $length --resume ${NANO_ARGS:-}
 fi

@@ -116,7 +116,7 @@ class Generator(unittest.TestCase):
             if not attempts:
                 continue
             n += 1
-            self.assertEqual(len({a.old for a in attempts}), len(attempts))
+            self.assertEqual(len({(a.old, a.new) for a in attempts}), len(attempts))
             for a in attempts:
                 edited = R.broken[R.path].replace(a.old, a.new)
                 status, out = check.run(R.lang, dict(R.broken, **{R.path: edited}))
