@@ -370,6 +370,8 @@ class CliTest(CliCase):
         for shown in ("Make it gamma.", "str_replace_editor", "+gamma", "It is gamma now."):
             self.assertIn(shown, out)
         self.assertNotIn("Once more.", out)
+        self.assertNotIn("rejected", out)  # the calls of the answers that were drawn again
+        self.assertEqual(out.count("drawn again"), 8, out)
         self.assertNotIn("\x1b", out)
         self.assertIn("Once more.", self.lares("log", "--thinking")[1])
         self.assertIn("prompt/accepted", [json.loads(line)["method"] for line in self.lares("log", "--json")[1].splitlines()])
