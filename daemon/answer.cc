@@ -52,7 +52,7 @@ void Answer::sample_one() {
     const engine::TokenMask* mask = grammar_->mask();
     if (avoid_) mask = without_token(engine_.tokenizer(), *std::exchange(avoid_, std::nullopt), mask, avoiding_);
     token = timeline_.next(sampling_, mask);
-    if (token && n_tokens() < kEditResampleTokensMax) choice = choice_of(*token, timeline_.logprobs(kBranchWidth), mask);
+    if (token && n_tokens() < limits_.choices_max) choice = choice_of(*token, timeline_.logprobs(kBranchWidth), mask);
   }
   if (!token) {
     end_ = token.error().code == engine::Errc::cancelled  ? End::cancelled

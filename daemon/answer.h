@@ -38,6 +38,7 @@ class Answer {
   struct Limits {
     std::int64_t tokens_max = 0, think_tokens_max = 0;
     std::int64_t context_max = 0;  // tokens of the transcript, this answer included
+    std::int64_t choices_max = 0;  // tokens whose alternatives are kept
   };
   // `timeline` has been synced to the prompt and `kept`. Both outlive the answer.
   Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar, engine::Sampling sampling,
@@ -54,7 +55,7 @@ class Answer {
   std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
   std::int64_t n_thinking() const { return n_thinking_ - n_thinking_kept_; }  // drawn
   std::span<const engine::Token> drawn() const { return tokens_; }  // what was kept before it, too
-  const std::vector<Choice>& choices() const { return choices_; }   // without that; empty ones beyond kEditResampleTokensMax tokens
+  const std::vector<Choice>& choices() const { return choices_; }   // without that; empty ones beyond Limits::choices_max
   void go_on(std::int64_t n_more);  // after max_tokens, before events()
   // After repetition: what came before it, and before the first call.
   Kept before_repetition() const;

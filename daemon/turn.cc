@@ -220,7 +220,7 @@ class Turn {
   }
 
   Answer::Limits limits() const {
-    Answer::Limits limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_limit()};
+    Answer::Limits limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_limit(), in_.settings.tools == ToolUse::all ? kEditResampleTokensMax : 0};
     if (summing_up_) {
       limits.tokens_max = std::min(limits.tokens_max, summary_tokens_max(context_limit()));
       limits.think_tokens_max = std::min(limits.think_tokens_max, limits.tokens_max / kSummaryThinkShare);

@@ -54,7 +54,7 @@ TEST(Prompt, WhatOthersWroteIsNotTrusted) {
 TEST(GenerationConfig, NanoIsCoolAndBrief) {
   const auto defaults = generation_defaults(nano_directory());
   ASSERT_TRUE(defaults) << defaults.error();
-  EXPECT_EQ(defaults->sampling.temperature, 0.6f);
+  EXPECT_EQ(defaults->sampling.temperature, 0.2f);
   EXPECT_EQ(defaults->step_tokens_max, 1024);
 }
 

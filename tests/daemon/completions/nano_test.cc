@@ -90,6 +90,7 @@ TEST(NanoConversation, ASecondTurnOfTalkEvaluatesWhatIsNew) {
   run([](Generator& generator) -> asio::awaitable<void> {
     Conversation c = first();
     c.thinking = false;
+    c.messages[1]["content"] = "Where is total_price defined?";  // to others it finds no end
     auto asking = ask(generator, c);
     const Turn one = co_await std::move(asking);
     EXPECT_EQ(one.end.reason, GenerationEnd::Reason::stop) << one.end.what;
