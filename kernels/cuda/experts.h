@@ -62,7 +62,7 @@ struct ExpertLinearArgs {
   const float* code_scale = nullptr;
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
   bool quantise = false;
-  bool wgmma = false;  // as in LinearArgs
+  bool wgmma = true;  // as in LinearArgs
   const bf16* up = nullptr;  // quantise: of SwigluArgs' h of x and up, row by row
   const float* factor = nullptr;
   float limit = 0;

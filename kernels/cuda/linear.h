@@ -29,7 +29,7 @@ struct LinearArgs {
   int rows_per_group = 0;  // not 0: row r multiplies the n_in columns of x from (r / rows_per_group) n_in on (wo_a); a multiple of 16
   bool quantise = false;   // Q8_128 of x on entry, by the kernel itself: n_tokens <= kTokensFew, weights of fp8 or fp4
   bool y_f32 = false;
-  bool wgmma = false;  // many tokens, where the device has it (sm_90a): the same sums; not the default before a device has shown the same bits
+  bool wgmma = true;  // many tokens, where the device has it (sm_90a): the same bits as without
 };
 
 // Products over the same tokens that do not depend on each other; at most kLinearTogether.

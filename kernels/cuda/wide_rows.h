@@ -89,7 +89,9 @@ LARES_DEVICE void wide_rows(const Product& p, int row0, int row_end, const std::
   for (int t = 0; t < along; ++t) {
     const LaneTile<format> now = next;
     const float w = weight_scale(p, has_rows ? row : row0, t);  // long before it is used
-    if (format == Format::fp4 && t + 1 < along) load(t + 1);  // others have no registers to spare yet
+    // The next weights are asked for as soon as there are registers for them: fp4 at once, fp8 when the codes are operands, bf16, whose
+    // operands are the registers loaded, when they have been multiplied.
+    if (format == Format::fp4 && t + 1 < along) load(t + 1);
     const unsigned char* const xs = memory + t % kWideStages * 2 * kHalf;
     const auto multiply_group = [&](float (&d)[kSums], int j, bool add) {
       std::uint32_t a[2][4];
@@ -123,7 +125,7 @@ LARES_DEVICE void wide_rows(const Product& p, int row0, int row_end, const std::
     } else {
       LARES_UNROLL for (int j = 0; j < 4; ++j) multiply_group(sum, j, j > 0);
       if (t + 1 < along) {
-        load(t + 1);
+        if (format == Format::fp8) load(t + 1);
         fetch(t + 1);
         put(t + 1);
       }
@@ -134,6 +136,7 @@ LARES_DEVICE void wide_rows(const Product& p, int row0, int row_end, const std::
     if constexpr (format != Format::fp4) {
       wgmma_wait<0>();
       pin(sum);
+      if (format == Format::bf16 && t + 1 < along) load(t + 1);
     }
     LARES_UNROLL for (int i = 0; i < kSums; ++i) {
       const float s = codes_in ? scales(t % kWideStages)[i / 4 * 8 + 2 * q + i % 2] : 1;
