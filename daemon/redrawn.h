@@ -19,6 +19,9 @@ constexpr bool tells_of_redrawing(std::string_view note) {
   return std::ranges::find(all, note) != all.end();
 }
 
+// Then another answer departs from it where it could have gone on otherwise; without it nothing of the answer is of use.
+constexpr bool for_its_edit(std::string_view why) { return why == kRedrawnEdit || why == kRedrawnSame || why == kRedrawnBroken; }
+
 // What becomes of such an answer's calls: their output begins so, and a note follows.
 inline constexpr std::string_view kCutOff = "This call was cut off: ";
 

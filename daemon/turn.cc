@@ -79,12 +79,15 @@ class Turn {
     usage_ = {.steps = 1};
     std::string reason;
     branches_ = {};
+    given_up_ = {};
+    n_begun_anew_ = 0;
     for (int draw = 0;; ++draw) {
       items_.begin_answer();
       reason = co_await answer(draw);
       if (reason != kGivenUp) break;
       items_.drop_calls(fmt::format("{}the answer was drawn again.", kCutOff));
       items_.complete({.kind = "note", .text = std::string(given_up_)});
+      if (!for_its_edit(given_up_)) ++n_begun_anew_;
     }
     if (reason == "end" && !items_.calls().empty()) reason = "calls";
     finish_step(reason);
@@ -151,7 +154,7 @@ class Turn {
   // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason, or kGivenUp: nothing was appended.
   asio::awaitable<std::string> answer(int draw, bool last = false) {
     drawn_ = {};
-    std::optional<Branch> branch = draw > 0 ? branches_.next(draw) : std::nullopt;
+    std::optional<Branch> branch = for_its_edit(given_up_) ? branches_.next(draw) : std::nullopt;
     auto filled = branch ? go_back_to(behind_transcript(branch->tokens)) : fill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
@@ -182,8 +185,7 @@ class Turn {
     if (!last) {
       auto judging = why_given_up(*answer, draw);
       given_up_ = co_await std::move(judging);
-      const bool for_its_edit = given_up_ == kRedrawnEdit || given_up_ == kRedrawnSame || given_up_ == kRedrawnBroken;
-      if (for_its_edit && !in_circles) branches_.add(answer->drawn(), answer->choices(), branch, draw);
+      if (for_its_edit(given_up_) && !in_circles) branches_.add(answer->drawn(), answer->choices(), branch, draw);
       if (!given_up_.empty()) co_return std::string(kGivenUp);
     }
     std::vector<std::string> pending;
@@ -199,9 +201,9 @@ class Turn {
 
   // For another; empty: it is kept. `draw`: of those before it.
   asio::awaitable<std::string_view> why_given_up(const Answer& answer, int draw) {
-    if (answer.end() == Answer::End::repetition) co_return draw < kResamplesMax ? kRedrawnCircles : "";
+    if (answer.end() == Answer::End::repetition) co_return n_begun_anew_ < kResamplesMax ? kRedrawnCircles : "";
     if (answer.end() != Answer::End::end) co_return "";
-    if (!items_.said_anything()) co_return draw < kResamplesMax ? kRedrawnEmpty : "";
+    if (!items_.said_anything()) co_return n_begun_anew_ < kResamplesMax ? kRedrawnEmpty : "";
     if (draw >= kEditResamplesMax || usage_.generated > kEditResampleTokensMax) co_return "";
     const auto is_edit = [](const Call& call) { return !call.rejected && call.item.name == kEditTool; };
     const auto& calls = items_.calls();
@@ -571,7 +573,8 @@ class Turn {
   bool summing_up_ = false;
   Drawn drawn_;                // the present answer
   Branches branches_;          // of the step's answers that were given up
-  std::string_view given_up_;  // why it was, for another; empty: it was not
+  std::string_view given_up_;  // why the step's last answer was, for another; empty: it was not
+  int n_begun_anew_ = 0;       // answers of the step, after empty ones and circles
   bool must_answer_ = false;   // it goes in circles: one answer more, without tools
   std::string failure_, failure_message_;
 };

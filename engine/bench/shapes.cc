@@ -63,13 +63,13 @@ Config pro() {
 Config nano() {
   Config c = family();
   c.vocab_size = 1280;
-  c.hidden_size = 128;
-  c.num_hidden_layers = 4;
+  c.hidden_size = 256;
+  c.num_hidden_layers = 6;
   c.num_attention_heads = 4;
   c.head_dim = 128;
-  c.q_lora_rank = 128;
+  c.q_lora_rank = 256;
   c.o_groups = 2;
-  c.o_lora_rank = 64;
+  c.o_lora_rank = 128;
   c.sliding_window = 256;
   c.index_n_heads = 2;
   c.index_topk = 32;
@@ -77,7 +77,7 @@ Config nano() {
   c.num_experts_per_tok = 2;
   c.moe_intermediate_size = 128;
   c.routed_scaling_factor = 1.5f;
-  c.compress_ratios = {0, 4, 128, 4};
+  c.compress_ratios = {0, 4, 128, 4, 128, 4};
   return c;
 }
 

@@ -113,7 +113,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--bin", required=True)
     ap.add_argument("--tasks", type=int, default=200)
-    ap.add_argument("--shift", type=int, default=0, help="leave out so many tasks of each half first: others are drawn")
+    ap.add_argument("--shift", type=int, default=0, help="leave out so many tasks of each half first")
     ap.add_argument("--until-tests-pass", action="store_true", help="as `lares run` has it: an end without passing tests is no end")
     ap.add_argument("--best-of", type=int, default=0, help="try again so often at once what the first try leaves broken; 2 to 8")
     ap.add_argument("--floor", type=float, default=0.0)
@@ -130,13 +130,14 @@ def main():
         ap.error(f"--home {a.home}: it exists, and would be removed at the end; name another")
     home = os.path.realpath(a.home) if a.home else tempfile.mkdtemp(prefix="nano-eval-")
     os.makedirs(home, mode=0o700, exist_ok=True)
-    pool, r = skeletons.load(), random.Random(a.seed)
+    pool = skeletons.load()
     groups = (("known functions, unseen names", dict(held_names=True, held_skeleton=False)),
               ("unseen functions", dict(held_names=True, held_skeleton=True)))
     table, rows, malformed_calls, n_first = {}, [], 0, 0
     try:
         for title, how in groups:
             counts = table[title] = collections.Counter()
+            r = random.Random(a.seed + how["held_skeleton"])  # each half has its own: runs with --shift are then parts of a longer one
             for k in range(a.shift + a.tasks // 2):
                 R = sessions.draw(r, pool, **how)
                 if k < a.shift:

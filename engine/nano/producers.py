@@ -16,9 +16,10 @@ import tokenizer
 PACK = 16          # sessions a message
 AHEAD_MAX = 96     # messages that wait
 FAILURES_MAX = 20  # of one process, after which it ends
-MIX = data.FIRST._replace(strange=0.5)  # more than on a CPU: what does not repeat is what a long run needs
+STRANGE = 0.5  # more than on a CPU: what does not repeat is what a long run needs
 REPEATS, REPEATS_LATER = 0.02, 0.04  # share of the run that is repeats only; their share of the sessions after that
 QUESTIONS, QUESTIONS_LATE = 0.08, 0.25
+MISSED_FROM = 0.7  # from this share on what is learnt are repairs that miss, too
 
 
 def what_is_due(done):
@@ -29,12 +30,13 @@ def what_is_due(done):
 
 def draw(r, pool, tok, done):
     """(ids, weights) as arrays: uint16, and uint8 in tenths"""
+    mix = (data.FIRST if done < MISSED_FROM else data.MISSED)._replace(strange=STRANGE)
     again, mini_share, questions = what_is_due(done)
     if r.random() < again:
         ids, w = data.repeats(r, tok.size, 256 if done < REPEATS else 512)
     else:
         mini = r.random() < mini_share
-        ids, w = data.session(r, pool, tok, mini, mini and r.random() < 0.7, questions, MIX)
+        ids, w = data.session(r, pool, tok, mini, mini and r.random() < 0.7, questions, mix)
     return np.array(ids, np.uint16), np.rint(np.array(w, np.float32) * 10).astype(np.uint8)
 
 

@@ -219,7 +219,9 @@ def _seen(v, lang):
         return repr(v)
     if lang == "j":
         return "'" + v + "'" if isinstance(v, str) else render.literal(v, "j")
-    return str(ord(v) if isinstance(v, str) and len(v) == 1 else int(v))  # a C char is a number
+    if isinstance(v, str) and len(v) != 1:
+        raise running.Refused  # an address
+    return str(ord(v) if isinstance(v, str) else int(v))  # a C char is a number
 
 
 def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=False, strange=0.0):
@@ -300,7 +302,10 @@ def repository(r, pool, held_names=False, held_skeleton=None, lang=None, small=F
         R.fixed[path] = "\n".join(pre + good + post) + "\n"
         R.broken[path] = "\n".join(pre + bad + post) + "\n"
     state = r.getstate()
-    _tests(r, R, tests, folder)
+    try:
+        _tests(r, R, tests, folder)
+    except running.Refused:
+        return None
     R.attempts = lambda r, n: _attempts(r, R, s, bug, tests, (folder, state), loc_of_bug, n)
     if not small and r.random() < 0.3:
         R.fixed["README.md"] = R.broken["README.md"] = f"# {names.word()}\n\n{r.choice(('Small helpers.', 'A few small functions.', 'Notes and tools.'))}\n"
@@ -393,7 +398,10 @@ def _mistakes(r, R, s, bug, tests, how, loc, n):
         tests_now = [(module, m, f, again if m is s else c) for module, m, f, c in tests]
         r2 = random.Random()
         r2.setstate(state)
-        _tests(r2, seen, tests_now, folder)
+        try:
+            _tests(r2, seen, tests_now, folder)
+        except running.Refused:
+            continue
         a.summary, a.line, a.exact = seen.summary, R.offset + changed[0], True
         tried.add((a.old, a.new))
         out.append(a)

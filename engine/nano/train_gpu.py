@@ -1,8 +1,9 @@
-"""Trains nano on a GPU, in minutes: train_gpu.py OUT --seconds N [--hidden N] [--layers N] [--tokenizer FILE]
+"""Trains nano on a GPU, in minutes: train_gpu.py OUT --seconds N [--hidden N] [--layers N] [--tokenizer FILE] [--from STATE]
 
 OUT gets log.txt and state.pt (every minute: weights, shape and tokenizer, for export.py; the optimiser's state is not kept). The
 curriculum is train.py's, by share of the time; the data is drawn while it runs by all cores but one (producers.py). --seconds
-counts from the start of this process. Needs a CUDA build of torch, and kernels.cu compiled for speed (train_gpu.sh does it).
+counts from the start of this process. --from goes on from a state.pt, this trainer's or train.py's or restore.py's, with its weights and
+shape and a fresh optimiser. Needs a CUDA build of torch, and kernels.cu compiled for speed (train_gpu.sh does it).
 """
 import argparse
 import collections
@@ -20,7 +21,7 @@ import producers
 from sessions import EFFORT, HEAD
 
 BEGIN = time.time()
-LENGTHS = (256, 320, 384, 512, 1024, 1280, 1536, 2048, 2560, 3072)  # of a batch's sessions; a session is filled up to the next
+LENGTHS = (256, 320, 384, 512, 1024, 1280, 1536, 2048, 2560, 3072, 4096)  # of a batch's sessions; a session is filled up to the next
 RESERVE = 5.0           # seconds for the last checkpoint
 CHECKPOINT = 60.0       # seconds between checkpoints
 REMEMBERED = 200        # batches to go back to when the producers are late
@@ -82,12 +83,13 @@ def arguments():
     ap.add_argument("--seconds", type=float, required=True)
     ap.add_argument("--layers", type=int, default=6)
     ap.add_argument("--hidden", type=int, default=256)
-    ap.add_argument("--tokens", type=int, default=32768, help="tokens a step")
-    ap.add_argument("--muon", type=float, default=0.012, help="Muon's learning rate")
-    ap.add_argument("--adam", type=float, default=0.003, help="AdamW's learning rate")
+    ap.add_argument("--tokens", type=int, default=16384, help="tokens a step")
+    ap.add_argument("--muon", type=float, default=0.015, help="Muon's learning rate")
+    ap.add_argument("--adam", type=float, default=0.004, help="AdamW's learning rate")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     ap.add_argument("--tokenizer", default=os.path.join(here, "checkpoint", "tokenizer.json"))
+    ap.add_argument("--from", dest="start", metavar="STATE", help="a state.pt to go on from")
     ap.add_argument("--no-graphs", action="store_true", help="launch every step's kernels one by one")
     ap.add_argument("--from-share", type=float, default=0.0, help="share of the curriculum to skip, for a look at its later parts")
     return ap.parse_args()
@@ -138,7 +140,10 @@ def train(a, spec, source):
         log.write(text + "\n")
         log.flush()
     tok = tokenizer.Tokenizer(spec)
-    c = config(-(-tok.size // 64) * 64, layers=a.layers, hidden=a.hidden)
+    state = torch.load(a.start, map_location="cpu") if a.start else None
+    if state and state["tokenizer"] != spec:
+        raise SystemExit(f"train_gpu: {a.start} was trained with another tokenizer than {a.tokenizer}; give its own with --tokenizer")
+    c = state["config"] if state else config(-(-tok.size // 64) * 64, layers=a.layers, hidden=a.hidden)
     topk = c["index_topk"]
     m = V4(dict(c), seed=a.seed)
     induction_init(m)
@@ -156,6 +161,8 @@ def train(a, spec, source):
         m.train()
         if not right:
             ops.ON_GPU = None
+    if state:
+        m.load_state_dict(state["model"])
     torch.set_float32_matmul_precision("high")  # TF32
     step = device.Stepper(m, device.DeviceOptim(m, a.muon, a.adam), a.tokens, graphs=not a.no_graphs)
     guard = device.Guard(m, step.optimiser)

@@ -251,6 +251,24 @@ TEST_F(TurnTest, AnAnswerInCirclesTwiceIsDrawnAgainFromItsBeginning) {
   EXPECT_EQ(prompts_[2], prompts_[0]);
 }
 
+// Behind edits in vain, too: nothing of an answer in circles is of use, and what the edits took of the draws it has still.
+TEST_F(TurnTest, CirclesBehindEditsInVainAreDrawnAgainFromTheBeginning) {
+  write("a.txt", "one\n");
+  const std::string said = edit(root_ + "/a.txt", "one", "one");
+  std::string circle, other;
+  for (int i = 0; i < 100; ++i) circle += "again and again, ", other += "round and round, ";
+  Play first{said};
+  first.others = {{0, {"y", -1.0f}}, {1, {"w", -2.0f}}, {2, {"v", -3.0f}}};
+  turn({first, {said.substr(1)}, {circle}, {other}, {edit(root_ + "/a.txt", "one", "two")}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "two\n");
+  ASSERT_EQ(prompts_.size(), 6u);
+  EXPECT_EQ(prompts_[1], prompts_[0] + "y");
+  EXPECT_EQ(prompts_[2], prompts_[0] + "xw");
+  EXPECT_EQ(prompts_[4], prompts_[0]);
+  ASSERT_EQ(heard_.of("note").size(), 4u);
+  EXPECT_EQ(heard_.of("note")[3].text, kRedrawnCircles);
+}
+
 TEST_F(TurnTest, WhatIsNotDoneGoesOn) {
   check_ = [&]() -> asio::awaitable<Checked> {
     const Checked missing{.done = false, .text = "b.txt is missing.\nWrite it."}, done{.text = "All is there."};

@@ -59,7 +59,7 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(calls[1]["output"], f"{self.root}/src/shelf.py\n" + "".join(sessions.numbered(k, text) for k, text in enumerate(lines, 1)))
 
     def test_what_a_session_recorded_is_sampled_the_same_again(self):
-        run = self.lares("run", "--json", "--seed", "14", "A test fails. Find the bug and fix it.")
+        run = self.lares("run", "--json", "--temperature", "1", "--seed", "14", "A test fails. Find the bug and fix it.")  # at its own it is too sure
         self.assertEqual(run.returncode, 0, run.stderr.decode())
         usage = json.loads(run.stdout.splitlines()[-1])["usage"]
         n_steps, n_tokens = usage["steps"], usage["generated"]
@@ -75,7 +75,7 @@ class EndToEnd(unittest.TestCase):
         self.assertRegex(parts.stdout.decode(), r"^after \d+ steps?, \d+ tokens?: turn 1, step \d+, token \d+ differs: expected \d+ .*, got \d+ ")
 
     def test_what_was_drawn_again_is_sampled_the_same_again(self):
-        run = self.lares("run", "--json", "--seed", "23", "A test fails. Find the bug and fix it.")
+        run = self.lares("run", "--json", "--temperature", "1", "--seed", "5", "A test fails. Find the bug and fix it.")
         self.assertIn(b"the answer made an edit that changes nothing; drawn again", run.stdout)
         n_steps = json.loads(run.stdout.splitlines()[-1])["usage"]["steps"]
         again = self.lares("replay")  # of what was given up it knows that it was, not what it said
@@ -114,11 +114,10 @@ class EndToEnd(unittest.TestCase):
         os.kill(pid, signal.SIGKILL)
         self.assertLess(ask(), 300 + 128)
         self.assertEqual(prefix()["baseTokens"], base["baseTokens"])
-        # A change costs what lies behind the last place before it, at most.
+        # A change costs what lies behind the last place before it, at most; or its own text, where that is quicker on this machine.
         with open(os.path.join(self.root, "src", "list3.py"), "a", encoding="utf-8") as f:
             f.write("def last(x):\n    return x\n")
         self.assertLess(ask(), base["baseTokens"] * 3 // 4)
-        self.assertEqual(prefix()["epoch"], 2)
 
     def read(self, path):
         with open(os.path.join(self.root, path), encoding="utf-8") as f:

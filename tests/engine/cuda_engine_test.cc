@@ -227,13 +227,13 @@ INSTANTIATE_TEST_SUITE_P(, CudaEngines, testing::Values(1, 2, 3), [](const auto&
 
 TEST_F(CudaEngine, SaysWhichLayersAreWhere) {
   const auto& notes = gpus(2).info().notes;
-  EXPECT_THAT(notes, testing::IsSupersetOf({testing::AllOf(HasSubstr("that device 0 gives"), HasSubstr("layers 0 to 1, 16 of 16 experts")),
-                                            testing::AllOf(HasSubstr("that device 1 gives"), HasSubstr("layers 2 to 3 and the head, 16 of 16 experts"))}));
+  EXPECT_THAT(notes, testing::IsSupersetOf({testing::AllOf(HasSubstr("that device 0 gives"), HasSubstr("layers 0 to 2, 24 of 24 experts")),
+                                            testing::AllOf(HasSubstr("that device 1 gives"), HasSubstr("layers 3 to 5 and the head, 24 of 24 experts"))}));
   // More of them than layers: one has the head alone, and one nothing.
-  const auto many = on_devices(std::vector<std::uint64_t>(6, kPlenty));
+  const auto many = on_devices(std::vector<std::uint64_t>(8, kPlenty));
   ASSERT_TRUE(many) << many.error().message;
   EXPECT_EQ(std::ranges::count_if((*many)->info().notes, [](const std::string& note) { return note.ends_with("is not used: the other GPUs have all layers"); }), 1);
-  EXPECT_THAT((*many)->info().notes, testing::Contains(testing::AllOf(HasSubstr("that device 5 gives"), HasSubstr("planned: the head, and a context"))));
+  EXPECT_THAT((*many)->info().notes, testing::Contains(testing::AllOf(HasSubstr("that device 7 gives"), HasSubstr("planned: the head, and a context"))));
   const auto a = gpu().timeline(), b = (*many)->timeline();
   ASSERT_TRUE(a->sync(prompt(50), {}, {}));
   ASSERT_TRUE(b->sync(prompt(50), {}, {}));
@@ -249,7 +249,7 @@ TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
     EXPECT_THAT(engine.error().message, HasSubstr("onto device 1: "));
     return engine.error().message;
   };
-  EXPECT_THAT(refused(100'000), HasSubstr("layers 2 to 3 take"));
+  EXPECT_THAT(refused(100'000), HasSubstr("layers 3 to 5 take"));
   EXPECT_THAT(refused(8'000'000), HasSubstr("the work space for 8192 tokens"));
 }
 

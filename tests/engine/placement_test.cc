@@ -132,18 +132,18 @@ TEST(Placement, SumsAreExactOnOneH100) {
   EXPECT_NEAR(static_cast<double>(p->token_gpu + p->token_host), 11'217'572'060.0, 1);
 }
 
-// Four layers, and the head alone on a fifth: what is beyond that is left alone, and has no buffers in host memory.
+// Six layers, and the head alone on a seventh: what is beyond that is left alone, and has no buffers in host memory.
 TEST(Placement, GpusBeyondTheLayersAreLeftAlone) {
-  PlacementRequest r{.directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint", .gpus = std::vector<std::uint64_t>(5, 4 * kGiB), .n_context = 4096, .heat = {}};
-  const auto five = plan_placement(r);
-  r.gpus.resize(7, 4 * kGiB);
+  PlacementRequest r{.directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint", .gpus = std::vector<std::uint64_t>(7, 4 * kGiB), .n_context = 4096, .heat = {}};
   const auto seven = plan_placement(r);
-  ASSERT_TRUE(five && seven);
+  r.gpus.resize(9, 4 * kGiB);
+  const auto nine = plan_placement(r);
+  ASSERT_TRUE(seven && nine);
   const auto idle = [](const Placement& p) { return std::ranges::count_if(p.gpus, [](const GpuPlacement& g) { return g.layer_begin == g.layer_end; }); };
-  EXPECT_EQ(idle(*five), 1);
-  EXPECT_EQ(idle(*seven), 3);
-  EXPECT_GT(seven->gpus.back().head, 0u);
-  EXPECT_EQ(seven->host.work, five->host.work);
+  EXPECT_EQ(idle(*seven), 1);
+  EXPECT_EQ(idle(*nine), 3);
+  EXPECT_GT(nine->gpus.back().head, 0u);
+  EXPECT_EQ(nine->host.work, seven->host.work);
 }
 
 TEST(Placement, WithEnoughCardsNothingIsMissed) {
