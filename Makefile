@@ -69,7 +69,7 @@ soak: deps
 BENCH ?= all
 bench: build
 	@$(BUILD)/bin/lares bench $(BENCH)
-	@[ "$(BENCH)" != all ] || $(MAKE) --no-print-directory bench-residency bench-http
+	@[ "$(BENCH)" != all ] || $(MAKE) --no-print-directory bench-residency bench-snapshots bench-sandbox bench-sessions bench-http
 
 # What keeping a repository resident costs: reading a million tokens back, and following a history. HISTORY adds a repository's own.
 HISTORY ?=
@@ -119,7 +119,8 @@ bench-sandbox: deps
 bench-peer: build
 	@python=python3; [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3; $$python tests/peer/bench_peer.py --bin $(BUILD)/bin --work $(BUILD)/peer
 
-# Trains nano's smaller shape: hours on two cores. Needs python3-torch. The nano that comes with Lares is of train_gpu.sh (README).
+# Trains nano's smaller shape, into build-nano/checkpoint: hours on two cores. Needs python3-torch. The nano that comes with Lares is of
+# train_gpu.sh (README).
 nano-train:
 	@engine/nano/train.sh
 

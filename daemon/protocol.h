@@ -303,12 +303,14 @@ struct SessionUnrewind {
   static constexpr std::string_view kMethod = "session/unrewind";
   std::string session_id;
 };
-// Another session that knows what this one knew before a turn (0: now), in the same worktree. Result: SessionInfo.
+// Another session that knows what this one knew before a turn (0: now), or after a step of that turn, in the same worktree. Result:
+// SessionInfo.
 struct SessionFork {
   static constexpr std::string_view kMethod = "session/fork";
   std::string session_id;
   std::int64_t before_turn = 0;
-  std::string title;  // empty: the other's
+  std::int64_t after_step = 0;  // with before_turn: what its first steps brought, too
+  std::string title;            // empty: the other's
 };
 
 // ---- prompts and turns

@@ -19,7 +19,7 @@ constexpr bool tells_of_redrawing(std::string_view note) {
   return std::ranges::find(all, note) != all.end();
 }
 
-// Then another answer departs from it where it could have gone on otherwise; without it nothing of the answer is of use.
+// Of an answer that was given up for its edit: the next one departs from it at the likeliest place. Any other begins anew.
 constexpr bool for_its_edit(std::string_view why) { return why == kRedrawnEdit || why == kRedrawnSame || why == kRedrawnBroken; }
 
 // What becomes of such an answer's calls: their output begins so, and a note follows.

@@ -361,7 +361,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == SessionFork::kMethod) {
     SessionFork request;
     if (!read(request)) co_return bad();
-    auto forked = co_await sessions_.fork(session, request.before_turn, request.title);
+    auto forked = co_await sessions_.fork(session, request.before_turn, request.after_step, request.title);
     if (!forked) co_return tl::unexpected(forked.error());
     co_return ok((*forked)->info());
   }

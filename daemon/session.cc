@@ -194,10 +194,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     if (p.send.id == prompt.id) result.turn_id = p.turn_id;
   }
   if (result.turn_id == 0 && steers(prompts_.back())) result.turn_id = turn_->id;
-  const auto sync = [this] { return journal_.sync(); };
-  if (const auto synced = co_await on_disk_pool(*world_.disk, sync); !synced) {
-    world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", synced.error()}});
-  }
+  co_await synced();
   co_return result;
 }
 
@@ -209,7 +206,7 @@ void Session::start_next() {
     turn_ = std::make_unique<Running>();
     turn_->id = p.turn_id, turn_->mode = mode_of(p.send), turn_->woken = p.send.delivery == kWake;
     idle_.close();
-    turn_log_.begin(p.turn_id, transcript_);
+    turn_log_.begin(p.turn_id, transcript_, journal_.size());
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
     tell_repair();
     asio::co_spawn(world_.io, [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); }, asio::detached);
@@ -394,10 +391,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   fact(ended);
   // Whoever waits for the turn hears of its end all the same; what is kept will say that it was cut off.
   if (!failure_.empty()) ephemeral(ended, Subscriber::Weight::state);
-  const auto sync = [this] { return journal_.sync(); };
-  if (const auto synced = co_await on_disk_pool(*world_.disk, sync); !synced) {
-    world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", synced.error()}});
-  }
+  co_await synced();
   start_next();
   if (!turn_) {
     state("idle");
@@ -535,6 +529,23 @@ void Session::item_delta(const std::string& item_id, std::string_view field, con
             Subscriber::Weight::delta);
 }
 
+asio::awaitable<void> Session::synced() {
+  const auto sync = [this] { return journal_.sync(); };
+  if (const auto done = co_await on_disk_pool(*world_.disk, sync); !done) world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", done.error()}});
+}
+
+void Session::sync_soon() {
+  sync_wanted_ = true;
+  if (std::exchange(syncing_, true)) return;
+  asio::co_spawn(world_.io, [self = shared_from_this()] { return self->sync_while_wanted(); }, asio::detached);
+}
+
+asio::awaitable<void> Session::sync_while_wanted() {
+  const auto self = shared_from_this();
+  while (std::exchange(sync_wanted_, false)) co_await synced();
+  syncing_ = false;
+}
+
 void Session::item_updated(const protocol::Item& item) {
   open_[item.id] = item;
   fact(protocol::ItemUpdated{.item = item});
@@ -545,6 +556,7 @@ void Session::item_completed(const protocol::Item& item) {
   turn_log_.completed(item);
   for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
   fact(protocol::ItemCompleted{.item = item});
+  if (item.kind == "tool") sync_soon();
   if (asked_ && asked_->item_id() == item.id) asked_->settle(failure_.empty() && item.state != "cancelled");
 }
 

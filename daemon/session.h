@@ -18,6 +18,7 @@
 #include <tl/expected.hpp>
 
 #include "daemon/asked.h"
+#include "daemon/call_outputs.h"
 #include "daemon/checkpoints.h"
 #include "daemon/engine_host.h"
 #include "daemon/gate.h"
@@ -114,9 +115,11 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<protocol::SessionRewindResult>> unrewind();
   const TurnLog& turn_log() const { return turn_log_; }
   const Transcript& transcript() const { return transcript_; }
+  // session_fork.cc. What it knew after so many steps of the turn.
+  asio::awaitable<Reply<Transcript>> after_step(TurnLog::Turn turn, std::int64_t step);
   // Of a session just made: knows what the other's transcript `was`, and shares what is evaluated of it.
   asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was, std::vector<std::string> words);
-  std::vector<std::string> words(std::int64_t before_turn) const;
+  std::vector<std::string> words(std::int64_t before_turn, bool and_its_prompt = false) const;
   asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // session_tests_run.cc
   void close();
   asio::awaitable<void> ended();  // when no turn runs
@@ -190,6 +193,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void recover(const std::vector<std::string>& frames);
   void forget();
   void tell_known_results();
+  asio::awaitable<void> synced();  // the journal is on disk, or the log says why not
+  void sync_soon();                // one after the other, and one for all that was written meanwhile
+  asio::awaitable<void> sync_while_wanted();
   void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
@@ -261,7 +267,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool all_may_have_changed_ = false;       // and the model has not been told
   std::deque<Prompt> prompts_;  // all there ever were, in order of acceptance
   std::unique_ptr<Running> turn_;
-  std::map<std::int64_t, std::string> step_outputs_;  // read back: of the last answer's calls that ran or were rejected, by their items' numbers
+  CallOutputs call_outputs_;                 // read back
+  bool sync_wanted_ = false, syncing_ = false;
   std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id
   std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "daemon/session.h"
 #include "daemon/wire.h"
@@ -27,9 +28,6 @@ inline TurnLog::Undo undo_of(const std::string& snapshot, const std::vector<prot
   return undo;
 }
 
-// "3.14": an item's number in its turn; 0: another kind of id, as what the daemon itself adds to a turn has.
-std::int64_t item_number(const protocol::Item& item);  // session_replay.cc
-
 // What a client is told of what is not done.
 inline protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
   return {.code = code, .message = std::move(message), .hint = std::move(hint)};
@@ -39,11 +37,18 @@ inline std::int64_t unix_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+// What people rely on from then on, whatever becomes of the machine; so are a prompt, a tool's result and a turn's end.
+template <class T>
+inline constexpr bool kSyncedSoon = std::is_same_v<T, protocol::ApprovalResolved> || std::is_same_v<T, protocol::SessionRewound> ||
+                                    std::is_same_v<T, protocol::SessionUnrewound> || std::is_same_v<T, protocol::SessionUpdated> ||
+                                    std::is_same_v<T, protocol::SessionClosed>;
+
 template <class T>
 void Session::fact(T notification) {
   notification.at = {.session_id = info_.session_id, .seq = static_cast<std::int64_t>(journal_.size()) + 1, .t = unix_ms()};
   const protocol::Json params = protocol::to_json(notification);
   if (!record(T::kNotification, params)) return;
+  if (kSyncedSoon<T>) sync_soon();
   info_.updated_ms = notification.at.t;
   const std::string line = protocol::notification_line(T::kNotification, params);
   for (Subscriber* s : subscribers_) s->notify(info_.session_id, line, Subscriber::Weight::fact);

@@ -1,6 +1,5 @@
 // A session read back from its journal, and what a daemon that died left open in it.
 #include <algorithm>
-#include <charconv>
 #include <type_traits>
 #include <utility>
 
@@ -11,14 +10,6 @@
 namespace lares::daemon {
 
 using protocol::Json;
-
-std::int64_t item_number(const protocol::Item& item) {
-  const std::size_t dot = item.id.find('.');
-  std::int64_t number = 0;
-  const char* const end = item.id.data() + item.id.size();
-  if (dot == std::string::npos || std::from_chars(item.id.data() + dot + 1, end, number).ptr != end) return 0;
-  return number;
-}
 
 // One recorded event, into what this object knows.
 void Session::replay(std::string_view payload, std::int64_t seq) {
@@ -45,6 +36,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     if (const auto results = params.find("results"); results != params.end() && results->is_array()) {
       for (const auto& text : *results) transcript_.results.push_back(text.is_string() ? text.get<std::string>() : "");
     }
+    call_outputs_.appended(ids != params.end() && !ids->empty(), !transcript_.results.empty());
     info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
     moved_from_.clear();
     return;
@@ -92,7 +84,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     }
   }, std::type_identity<protocol::PromptWithdrawn>{});
   with([&](auto& x) {
-    turn_log_.begin(x.turn_id, transcript_);
+    turn_log_.begin(x.turn_id, transcript_, static_cast<std::size_t>(seq) - 1);
     info_.n_turns = info_.turn_id = x.turn_id;
     repair_.clear();
     for (auto& p : prompts_) {
@@ -101,7 +93,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   }, std::type_identity<protocol::TurnStarted>{});
   with([&](auto& x) {
     open_[x.item.id] = x.item;
-    if (x.item.kind == "tool") step_outputs_[item_number(x.item)] = kUnknownOutcome;
+    call_outputs_.begun(x.item);
   }, std::type_identity<protocol::ItemUpdated>{});
   with([&](auto& x) {
     for (const auto& rule : x.rules)
@@ -118,7 +110,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   with([&](auto& x) {
     open_.erase(x.item.id);
     turn_log_.completed(x.item);
-    if (x.item.kind == "tool") step_outputs_[item_number(x.item)] = x.item.output;
+    call_outputs_.completed(x.item);
     for (const auto& change : x.item.changes) {
       std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
       was_shown_.push_back({change.path, blob_shown(change), true});
@@ -138,7 +130,7 @@ void Session::forget() {
   turn_log_ = {};
   prompts_.clear();
   words_before_.clear();
-  step_outputs_.clear();
+  call_outputs_.forget();
   open_.clear();
   permissions_.forget();
   forget_what_was_shown();
@@ -178,21 +170,12 @@ void Session::recover(const std::vector<std::string>& frames) {
   if (failure_.empty()) world_.log->event("journal_written_again", {{"session", info_.session_id}});
 }
 
-// Of the last answer's calls: those that had ended have results, whatever became of the others. They have consecutive numbers and run in
-// order, so the first that is known is the first there was, if any began.
+// Of the last answer's calls: those that had ended have results, whatever became of the others.
 void Session::tell_known_results() {
-  auto& results = transcript_.results;
-  const bool began = std::ranges::any_of(step_outputs_, [](const auto& x) { return x.first > 0; });
-  if (!began || !std::ranges::all_of(results, [](const std::string& text) { return text == kUnknownOutcome; }) || results.empty()) return;
-  const std::int64_t first = step_outputs_.upper_bound(0)->first;
-  bool any = false;
-  for (const auto& [number, output] : step_outputs_) {
-    const auto at = static_cast<std::size_t>(number - first);
-    if (number < first || at >= results.size() || output == kUnknownOutcome) continue;
-    results[at] = output;
-    any = true;
-  }
-  if (any) appended({}, std::vector<std::string>(results));
+  std::vector<std::string> results = transcript_.results;
+  if (!call_outputs_.fill(results)) return;
+  transcript_.results = results;
+  appended({}, results);
 }
 
 void Session::mend(const std::string& why) {
@@ -203,7 +186,7 @@ void Session::mend(const std::string& why) {
     if (item.state == "asking") lost.state = "denied", lost.output = unanswered_text(item.name, item.why);
     else lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
     turn_log_.completed(lost);
-    if (lost.kind == "tool") step_outputs_[item_number(lost)] = lost.output;
+    call_outputs_.completed(lost);
     fact(protocol::ItemCompleted{.item = lost});
   }
   open_.clear();

@@ -88,12 +88,13 @@ void Session::adopt(Resident::Beginning beginning) {
   written_.clear();
 }
 
-// What the user wrote in the turns there are before `before_turn` (0: in all), a fork's forebears' first.
-std::vector<std::string> Session::words(std::int64_t before_turn) const {
+// What the user wrote in the turns there are before `before_turn` (0: in all), a fork's forebears' first; `and_its_prompt`: that turn's, too.
+std::vector<std::string> Session::words(std::int64_t before_turn, bool and_its_prompt) const {
   std::vector<std::string> out = words_before_;
   for (const Prompt& p : prompts_) {
     const auto at = std::ranges::find(turn_log_.turns(), p.turn_id, &TurnLog::Turn::id);
-    if (p.send.delivery != kWake && p.turn_id != 0 && at != turn_log_.turns().end() && (before_turn == 0 || p.turn_id < before_turn)) out.push_back(p.send.content);
+    if (p.send.delivery == kWake || p.turn_id == 0 || at == turn_log_.turns().end()) continue;
+    if (before_turn == 0 || p.turn_id < before_turn || (and_its_prompt && p.turn_id == before_turn)) out.push_back(p.send.content);
   }
   return out;
 }

@@ -164,26 +164,4 @@ void Session::forget_what_was_shown() {
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
 }
 
-// ---- forks
-
-asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, Transcript was, std::vector<std::string> words) {
-  const auto self = shared_from_this();
-  words_before_ = std::move(words);
-  transcript_ = std::move(was);
-  appended(transcript_.ids, transcript_.results);
-  forked();
-  info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
-  if (!parent->timeline_ || parent->turn_ || !failure_.empty()) co_return;
-  const Rewinding keeps_still(*parent);  // nor is its timeline taken from it
-  const auto share = [&]() -> std::unique_ptr<engine::Timeline> {
-    engine::Engine& engine = *world_.host->engine();
-    const auto held = parent->timeline_->tokens();
-    const auto want = std::ranges::mismatch(held, transcript_.ids).in1 - held.begin();  // another, where the transcript was shortened since
-    for (std::int64_t n = want; n > 0 && want - n < kForkLooksBack; n = (n - 1) / kForkStep * kForkStep)
-      if (auto prefix = parent->timeline_->prefix(n)) return engine.timeline(prefix);
-    return nullptr;
-  };
-  timeline_ = co_await world_.host->run(share);
-}
-
 }  // namespace lares::daemon

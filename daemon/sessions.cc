@@ -120,14 +120,22 @@ Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& re
   return session;
 }
 
-asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title) {
+asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::int64_t after_step, std::string title) {
   const std::string what = fmt::format("fork session {}", from->info().session_id);
   if (!co_await from->writable()) co_return tl::unexpected(from->unwritten());
   Transcript was = from->transcript();
   if (before_turn != 0) {
     const auto turns = from->turn_log().from(before_turn);
     if (turns.empty()) co_return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("{} before turn {}: it has no such turn now", what, before_turn)));
-    was = from->turn_log().before(turns.front(), was);
+    if (after_step == 0) {
+      was = from->turn_log().before(turns.front(), was);
+    } else {
+      auto then = co_await from->after_step(turns.front(), after_step);
+      if (!then) co_return tl::unexpected(then.error());
+      was = std::move(*then);
+    }
+  } else if (after_step != 0) {
+    co_return tl::unexpected(refusal(protocol::Code::invalid_params, what + ": after a step of which turn?", "give the turn, too"));
   } else if (from->running() || from->rewinding()) {
     co_return tl::unexpected(refusal(protocol::Code::busy, what + ": a turn runs; fork before it, or when it has ended"));
   }
@@ -138,7 +146,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   info.settings = from->info().settings;
   auto session = Session::create(world_, info);
   if (!session) co_return session;
-  co_await (*session)->become_fork_of(from, std::move(was), from->words(before_turn));
+  co_await (*session)->become_fork_of(from, std::move(was), from->words(before_turn, after_step > 0));
   if (const std::string& failed = (*session)->failure(); !failed.empty()) co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
   sessions_[info.session_id] = *session;
   co_return session;

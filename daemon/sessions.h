@@ -33,7 +33,7 @@ class Sessions {
     WorktreeRecord worktree;  // made for it
   };
   asio::awaitable<Reply<InWorktree>> create_in_worktree(protocol::SessionCreate request);
-  asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::string title);
+  asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::int64_t after_step, std::string title);
   // session_import.cc. What an export holds, in a worktree of this machine: that of `root`, or the one it was about.
   asio::awaitable<Reply<std::shared_ptr<Session>>> import(std::string path, std::string root);
   // session_verify.cc. Samples again what a session recorded, its journal's or an export's, and compares.

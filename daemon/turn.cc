@@ -574,7 +574,7 @@ class Turn {
   Drawn drawn_;                // the present answer
   Branches branches_;          // of the step's answers that were given up
   std::string_view given_up_;  // why the step's last answer was, for another; empty: it was not
-  int n_begun_anew_ = 0;       // answers of the step, after empty ones and circles
+  int n_begun_anew_ = 0;       // times in the step, after an empty answer or one in circles
   bool must_answer_ = false;   // it goes in circles: one answer more, without tools
   std::string failure_, failure_message_;
 };

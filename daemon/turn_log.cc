@@ -5,9 +5,9 @@
 
 namespace lares::daemon {
 
-void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript) {
+void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript, std::size_t frame) {
   cuts_.clear();
-  turns_.push_back({.id = turn_id, .n_ids = transcript.ids.size(), .n_shortened = shortened_.size(), .results = transcript.results});
+  turns_.push_back({.id = turn_id, .frame = frame, .n_ids = transcript.ids.size(), .n_shortened = shortened_.size(), .results = transcript.results});
 }
 
 void TurnLog::completed(const protocol::Item& item) {

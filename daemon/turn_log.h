@@ -24,13 +24,14 @@ class TurnLog {
   };
   struct Turn {
     std::int64_t id = 0;
+    std::size_t frame = 0;             // of the journal: its first
     std::size_t n_ids = 0;             // of the transcript, when it began
     std::size_t n_shortened = 0;       // how often the transcript had been begun anew by then
     std::vector<std::string> results;  // that were unread then
     std::vector<Call> calls;
   };
 
-  void begin(std::int64_t turn_id, const Transcript& transcript);
+  void begin(std::int64_t turn_id, const Transcript& transcript, std::size_t frame = 0);
   void completed(const protocol::Item& item);
 
   // The transcript was begun anew, with a summary for what was said: `before` is what it was.

@@ -88,7 +88,7 @@ template <class V> void fields(V& v, SessionRewindResult& x) {
   v.r("turnId", x.turn_id); v.o("changes", x.changes); v.o("notDone", x.not_done); v.o("undo", x.undo);
 }
 template <class V> void fields(V& v, SessionUnrewind& x) { v.r("sessionId", x.session_id); }
-template <class V> void fields(V& v, SessionFork& x) { v.r("sessionId", x.session_id); v.o("beforeTurn", x.before_turn); v.o("title", x.title); }
+template <class V> void fields(V& v, SessionFork& x) { v.r("sessionId", x.session_id); v.o("beforeTurn", x.before_turn); v.o("afterStep", x.after_step); v.o("title", x.title); }
 template <class V> void fields(V& v, SessionCreate& x) { v.r("root", x.root); v.o("title", x.title); v.o("settings", x.settings); }
 template <class V> void fields(V& v, SessionInfo& x) {
   v.r("sessionId", x.session_id); v.r("root", x.root); v.o("title", x.title); v.o("state", x.state); v.o("closed", x.closed);

@@ -85,9 +85,10 @@ int rewind_command(int argc, const char* const* argv) {
 int fork_command(int argc, const char* const* argv) {
   CLI::App app("Makes another session that knows what this one knows, in the same worktree, and prints its id: `lares --session ID` goes on with it.", "lares fork");
   WhichSession which;
-  std::int64_t before = 0;
+  std::int64_t before = 0, steps = 0;
   std::string title;
-  app.add_option("--before", before, "what it knew before this turn (default: now)")->check(whole_number_in(1, kTurnsMax));
+  auto* const turn = app.add_option("--before", before, "what it knew before this turn (default: now)")->check(whole_number_in(1, kTurnsMax));
+  app.add_option("--steps", steps, "and after so many steps of that turn")->check(whole_number_in(1, kTurnsMax))->needs(turn);
   app.add_option("--title", title, "default: the other's");
   which.add_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
@@ -97,6 +98,7 @@ int fork_command(int argc, const char* const* argv) {
   protocol::SessionFork request;
   request.session_id = session->session_id;
   request.before_turn = before;
+  request.after_step = steps;
   request.title = title;
   const auto made = link.call<protocol::SessionInfo>(request);
   if (!made) return fail(made.error(), which.daemon.json);

@@ -4,7 +4,8 @@
 
 Half of the tasks are known functions under names never seen in training (this measures copying), half are functions never
 seen in training (this measures understanding); the two are reported apart. Exit status 1 when fewer than --floor percent
-of all are repaired, or any tool call was malformed. One daemon of its own serves all tasks; it is stopped at the end.
+of all are repaired, any tool call was malformed, or it took more than two calls before the first edit at the median. One
+daemon of its own serves all tasks; it is stopped at the end.
 With --best-of, what one `lares run` leaves broken is restored and given to `lares run --best-of N --apply --temperature 0.8`, which
 knows of it what its user knows: the task and the repository's own tests. Both figures are printed; the floor is for both together.
 """
@@ -26,6 +27,7 @@ import sessions
 import skeletons
 
 TURN_SECONDS = 300
+CALLS_BEFORE_EDIT_MAX = 2   # at the median: the files are in the prompt
 BEST_OF_TEMPERATURE = 0.8  # attempts are to differ, and a checkpoint's own may be low
 OUTCOMES = ("repaired", "no edit", "wrong file", "wrong line", "wrong replacement", "turn limit", "malformed", "error")
 
@@ -187,11 +189,13 @@ def main():
           (f"; calls before the first edit: median {statistics.median(before):g}" if before else ""))
     repaired = sum(c["repaired"] for c in table.values())
     share = 100.0 * repaired / max(1, len(rows))
-    seconds = sum(row["seconds"] for row in rows) / max(1, len(rows))
+    seconds = [row["seconds"] for row in rows] or [0]
     if a.best_of:
         print(f"{n_first} of {len(rows)} repaired by one `lares run`, {repaired - n_first} of the other {len(rows) - n_first} by `lares run --best-of {a.best_of}`")
-    print(f"{repaired} of {len(rows)} repaired: {share:.0f} % (floor {a.floor:.0f} %), {malformed_calls} malformed calls, {seconds:.1f} s a task")
-    return 0 if share >= a.floor and not malformed_calls else 1
+    print(f"{repaired} of {len(rows)} repaired: {share:.0f} % (floor {a.floor:.0f} %), {malformed_calls} malformed calls, {statistics.median(seconds):.1f} s a task "
+          f"at the median, {statistics.mean(seconds):.1f} in the mean")
+    quick = not before or statistics.median(before) <= CALLS_BEFORE_EDIT_MAX
+    return 0 if share >= a.floor and not malformed_calls and quick else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Trains nano and exports it: train.sh [LENGTH [THREADS]]. LENGTH is a number of tokens such as 22M (reproducible), or of seconds
-# such as 7200s. Debian's python3-torch, gcc and libdnnl2 are all it needs. With RESUME=1 it goes on from the last saved state, with
-# NANO_ARGS as further arguments.
+# Trains nano and exports it to $NANO_BUILD/checkpoint (build-nano): train.sh [LENGTH [THREADS]]. LENGTH is a number of tokens such as 22M
+# (reproducible), or of seconds such as 7200s. Debian's python3-torch, gcc and libdnnl2 are all it needs. With RESUME=1 it goes on from the
+# last saved state, with NANO_ARGS as further arguments.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=${NANO_BUILD:-$here/../../build-nano}
@@ -31,4 +31,7 @@ if [ -z "${RESUME:-}" ]; then
 else
   train $length --resume ${NANO_ARGS:-}
 fi
-"$python" "$here/export.py" "$build/run/state.pt" "$here/checkpoint" ${NANO_HEAD:+--head "$NANO_HEAD"}
+mkdir -p "$build/checkpoint"
+cp "$here/checkpoint/tokenizer.json" "$build/checkpoint/"  # for the text of every prompt's head, where NANO_HEAD does not bring it
+"$python" "$here/export.py" "$build/run/state.pt" "$build/checkpoint" ${NANO_HEAD:+--head "$NANO_HEAD"}
+echo "$build/checkpoint: try it with \`lares --model $build/checkpoint\`, measure it with engine/nano/eval.py --model"

@@ -89,7 +89,7 @@ def arguments():
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     ap.add_argument("--tokenizer", default=os.path.join(here, "checkpoint", "tokenizer.json"))
-    ap.add_argument("--from", dest="start", metavar="STATE", help="a state.pt to go on from")
+    ap.add_argument("--from", dest="start", metavar="STATE", help="a state.pt to go on from; its shape is its own")
     ap.add_argument("--no-graphs", action="store_true", help="launch every step's kernels one by one")
     ap.add_argument("--from-share", type=float, default=0.0, help="share of the curriculum to skip, for a look at its later parts")
     return ap.parse_args()

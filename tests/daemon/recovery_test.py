@@ -110,7 +110,8 @@ class RecoveryTest(DaemonCase):
         asking = call("ask_user", question="Which?")
         block = lambda c: c[c.index("<｜DSML｜invoke"):c.rindex("</｜DSML｜tool_calls>")]
         both = "\n\n<｜DSML｜tool_calls>\n" + block(one) + block(asking) + block(one) + "</｜DSML｜tool_calls>"
-        c = self.start("x</think>" + both)
+        before = call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt"))  # of a step that is over
+        c = self.start("x</think>" + before, "x</think>" + both)
         s = c.call("session/create", root=self.root)["sessionId"]
         c.call("session/subscribe", sessionId=s, interactive=True)
         self.prompt(c, s, "Go.")

@@ -4,7 +4,7 @@ rewind_test.py SCRIPTED_DAEMON [unittest arguments]
 """
 import os
 
-from client import Refused
+from client import Refused, call
 from daemon_case import DaemonCase, main
 
 
@@ -112,6 +112,33 @@ class RewindTest(DaemonCase):
         self.assertGreater(c.call("session/get", sessionId=fork["sessionId"])["contextTokens"], tokens)
         with self.assertRaises(Refused):
             c.call("session/fork", sessionId=s, beforeTurn=9)
+
+    def test_a_fork_knows_the_first_steps_of_a_turn(self):
+        look = lambda name: "hm</think>" + call("str_replace_editor", command="view", path=os.path.join(self.root, name))
+        with open(os.path.join(self.root, "b.txt"), "w", encoding="utf-8") as f:
+            f.write("second\n")
+        c = self.start("hm</think>Zero.", look("a.txt"), look("b.txt"), "hm</think>Done.", "hm</think>Fork.")
+        s = self.session(c)
+        self.turn(c, s, "Zero.", 1)
+        self.prompt(c, s, "Look.", id="p2")
+        contexts = [m["params"]["usage"]["context"] for m in c.until("turn/ended", turnId=2) if m["method"] == "turn/step"][-3:]
+        self.assertEqual(len(contexts), 3)
+        first_line = {1: "alpha", 2: "second"}
+        for step in (1, 2, 3):
+            fork = c.call("session/fork", sessionId=s, beforeTurn=2, afterStep=step)
+            self.assertEqual(fork["contextTokens"], contexts[step - 1])
+            with open(os.path.join(self.daemon.state, "sessions", fork["sessionId"] + ".journal"), "rb") as f:
+                results = f.read().rsplit(b'"results":', 1)[1]
+            self.assertTrue(results.startswith(f'["     1  {first_line[step]}\\n"]'.encode() if step < 3 else b"[]"), results[:80])
+        self.assertEqual(contexts[2], c.call("session/get", sessionId=s)["contextTokens"])
+        for wrong, why in ((dict(beforeTurn=2, afterStep=4), "it has 3"), (dict(afterStep=1), "of which turn")):
+            with self.assertRaisesRegex(Refused, why):
+                c.call("session/fork", sessionId=s, **wrong)
+        fork = c.call("session/fork", sessionId=s, beforeTurn=2, afterStep=1)
+        c.call("session/subscribe", sessionId=fork["sessionId"])
+        self.prompt(c, fork["sessionId"], "Go on.", id="f1")
+        ended = c.until("turn/ended", sessionId=fork["sessionId"])[-1]["params"]
+        self.assertEqual(ended["reason"], "end_turn")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ class CudaEmulated : public testing::TestWithParam<Case> {
     tokens_ = Golden(GetParam().model).tokens;
     tokens_.resize(kTokens);
   }
-  std::vector<float> logits(std::span<const int> cuts, std::initializer_list<int> chunks) {
+  std::vector<float> logits(std::span<const int> cuts, std::initializer_list<int> chunks, bool wgmma = true) {
     const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
     std::vector<EmulatedDevice> memory(cuts.size() + 1);
     std::vector<cuda::Device*> devices;
-    for (EmulatedDevice& device : memory) devices.push_back(&device);
+    for (EmulatedDevice& device : memory) device.wgmma = wgmma, devices.push_back(&device);
     const auto pipeline = pipeline_over(devices, *weights_, cuts, {.n_pages = 4, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_);
     EXPECT_TRUE(pipeline) << pipeline.error().message;
     if (!pipeline) return {};
@@ -64,7 +64,7 @@ class CudaEmulated : public testing::TestWithParam<Case> {
 
 // Both round at the same places and add in another order, and where that tips an fp8 step a row moves by up to 3e-2 a layer. So the measure is
 // what rounding does at all: the device is no farther from float32 numerics than the CPU's released ones are, and nearer to those.
-// Then the same tokens cut otherwise, on one device and over several, to the bit.
+// Then the same tokens cut otherwise, on one device and over several, and without wgmma, to the bit.
 TEST_P(CudaEmulated, NearTheCpuAndTheSameInAnyCut) {
   const auto whole = logits({}, {kTokens});
   const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
@@ -73,6 +73,7 @@ TEST_P(CudaEmulated, NearTheCpuAndTheSameInAnyCut) {
   std::printf("  %s: from float32 %.1e, the CPU %.1e; from the CPU %.1e\n", GetParam().model, ours, rounding, apart);
   EXPECT_LT(ours, 1.25 * rounding);
   EXPECT_LT(apart, rounding);
+  EXPECT_EQ(logits({}, {kTokens}, /*wgmma=*/false), whole);
   for (const std::vector<int>& cuts : {std::vector<int>{}, GetParam().cuts}) {
     const auto cut = logits(cuts, {1, 1, 9, 1, 8});
     ASSERT_EQ(cut.size(), whole.size());

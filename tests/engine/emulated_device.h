@@ -8,6 +8,7 @@ namespace lares::engine::test {
 
 class EmulatedDevice : public HostDevice {
  public:
+  bool wgmma = true;  // as sm_90a; without it many tokens are multiplied as sm_80 does
   kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
     kc::pack_tiles(m, 0, m.n_out, tiles, scale);
     return HostDevice::pack(m, tiles, scale);
@@ -16,7 +17,9 @@ class EmulatedDevice : public HostDevice {
   void rope_table(const kc::RopeTableArgs& a) override { launch("rope_table", [=] { return kc::rope_table(a, nullptr); }); }
   void hyper(const kc::HyperArgs& a) override { launch("hyper", [=] { return kc::hyper(a, nullptr); }); }
   void linear(std::span<const kc::LinearArgs> together) override {
-    launch("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end())] { return kc::linear(all, nullptr); });
+    std::vector<kc::LinearArgs> all(together.begin(), together.end());
+    for (auto& a : all) a.wgmma = wgmma;
+    launch("linear", [all = std::move(all)] { return kc::linear(all, nullptr); });
   }
   void rms_norm(const kc::RmsNormArgs& a) override { launch("rms_norm", [=] { return kc::rms_norm(a, nullptr); }); }
   void queries(const kc::QueryArgs& a) override { launch("queries", [=] { return kc::queries(a, nullptr); }); }
@@ -33,7 +36,11 @@ class EmulatedDevice : public HostDevice {
   void route(const kc::RouteArgs& a) override { launch("route", [=] { return kc::route(a, nullptr); }); }
   void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { launch("route_and_group", [=] { return kc::route_and_group(a, b, nullptr); }); }
   void group(const kc::GroupArgs& a) override { launch("group", [=] { return kc::group(a, nullptr); }); }
-  void experts_linear(const kc::ExpertLinearArgs& a) override { launch("experts_linear", [=] { return kc::experts_linear(a, nullptr); }); }
+  void experts_linear(const kc::ExpertLinearArgs& given) override {
+    kc::ExpertLinearArgs a = given;
+    a.wgmma = wgmma;
+    launch("experts_linear", [=] { return kc::experts_linear(a, nullptr); });
+  }
   void swiglu(const kc::SwigluArgs& a) override { launch("swiglu", [=] { return kc::swiglu(a, nullptr); }); }
   void combine(const kc::CombineArgs& a) override { launch("combine", [=] { return kc::combine(a, nullptr); }); }
 
