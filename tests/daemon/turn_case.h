@@ -160,8 +160,8 @@ class TurnTest : public ::testing::Test {
 
   // What a step evaluated is what no step before it knew, drawn answers included: by what the timeline did, whichever it was, and by what
   // was told. `n_syncs`: by the end of each step; `usages`: of the steps.
-  void check_evaluated(const std::vector<ScriptedEngine::Sync>& syncs, const std::vector<std::size_t>& n_syncs, const std::vector<protocol::Usage>& usages,
-                       const protocol::Usage& total) const {
+  void check_evaluated(const std::vector<ScriptedEngine::Sync>& syncs, const std::vector<std::size_t>& n_syncs,
+                       const std::vector<protocol::Usage>& usages, const protocol::Usage& total) const {
     ASSERT_EQ(usages.size(), n_syncs.size());
     std::vector<std::vector<engine::Token>> known;
     const auto n_known = [&](std::span<const engine::Token> ids) {
