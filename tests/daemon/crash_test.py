@@ -330,13 +330,16 @@ def one_round(home, victim, rng, counts):
             home.restart()
         if patient:
             patient.end()
-        if command:
-            home.touched.update(s["sessionId"] for s in command.sessions() if s["sessionId"] not in command.before)
+        check_facts(home, sorted(home.touched))
+        settled = set()
+        while left := sorted(home.touched - settled):
+            for s in left:
+                settle(home, s)
+                check_calls(history(home, s), s, counts)
+            settled.update(left)
+            if command:  # what its client did not live to see may be made meanwhile
+                home.touched.update(s["sessionId"] for s in command.sessions() if s["sessionId"] not in command.before)
         sessions = sorted(home.touched)
-        check_facts(home, sessions)
-        for s in sessions:
-            settle(home, s)
-            check_calls(history(home, s), s, counts)
         check_facts(home, sessions)
         check_files(home)
         if command:
