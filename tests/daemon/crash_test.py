@@ -66,6 +66,16 @@ class Home:
         self.daemon.stop()
         shutil.rmtree(self.home)
 
+    def kill_all(self):
+        """After a failure: whatever carries its mark, and no look at what it did."""
+        self.daemon.process.kill()
+        self.daemon.process.wait()
+        for pid in self.left({}):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
     def descendants(self):
         """Of the daemon, by pid: when each began, its name and its command line."""
         found, children = {}, {}
@@ -397,7 +407,7 @@ def main():
             print(f"--seed {args.seed}, kill {n}" + (f", {home.home}" if args.keep else ""), file=sys.stderr)
             if args.keep and sys.stdin.isatty():
                 input("as it stands; Enter ends the daemon")
-            home.daemon.kill()
+            home.kill_all()
             if not args.keep:
                 shutil.rmtree(home.home, ignore_errors=True)
             return 1
