@@ -292,8 +292,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
 
   if (method == SessionGet::kMethod) co_return ok(session->info());
   if (method == SessionClose::kMethod) {
-    session->close();
-    co_await session->ended();
+    auto closing = session->close_and_keep();
+    if (const auto closed = co_await std::move(closing); !closed) co_return tl::unexpected(closed.error());
     co_return ok(Nothing{});
   }
   if (method == kSessionMcpServers) {
@@ -383,7 +383,10 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == PromptWithdraw::kMethod) {
     PromptWithdraw request;
     if (!read(request)) co_return bad();
-    co_return ok(session->withdraw(request.id));
+    auto withdrawing = session->withdraw(request.id);
+    const auto withdrawn = co_await std::move(withdrawing);
+    if (!withdrawn) co_return tl::unexpected(withdrawn.error());
+    co_return ok(*withdrawn);
   }
   if (method == TurnInterrupt::kMethod) {
     TurnInterrupt request;

@@ -400,17 +400,21 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   }
 }
 
-protocol::PromptWithdrawResult Session::withdraw(const std::string& prompt_id) {
+asio::awaitable<Reply<protocol::PromptWithdrawResult>> Session::withdraw(std::string prompt_id) {
+  using Result = protocol::PromptWithdrawResult;
+  const auto self = shared_from_this();
+  const bool kept = co_await writable();
   for (Prompt& p : prompts_) {
     if (p.send.id != prompt_id) continue;
-    if (p.turn_id != 0) return {.turn_id = interrupt(p.turn_id)};
+    if (p.turn_id != 0) co_return Result{.turn_id = interrupt(p.turn_id)};
     if (!p.delivered) {
+      if (kept) fact(protocol::PromptWithdrawn{.id = prompt_id});
+      if (!failure_.empty()) co_return tl::unexpected(unwritten());
       p.delivered = true;
-      fact(protocol::PromptWithdrawn{.id = prompt_id});
     }
-    return {.withdrawn = true};
+    co_return Result{.withdrawn = true};
   }
-  return {};
+  co_return Result{};
 }
 
 std::int64_t Session::interrupt(std::int64_t turn_id) {
@@ -435,6 +439,20 @@ asio::awaitable<void> Session::ended() {
   const auto self = shared_from_this();
   co_await idle_.wait();
   if (info_.closed) drop_tools();
+}
+
+asio::awaitable<Reply<>> Session::close_and_keep() {
+  const auto self = shared_from_this();
+  const bool was_closed = info_.closed;
+  close();
+  co_await ended();
+  if (failure_.empty() || was_closed) co_return Reply<>();
+  info_.closed = false;
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
+  close();  // there is room again
+  if (failure_.empty()) co_return Reply<>();
+  info_.closed = false;
+  co_return tl::unexpected(unwritten());
 }
 
 void Session::sleep() {

@@ -102,7 +102,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void sleep();  // gives its KV cache back; the next turn evaluates the transcript again
 
   asio::awaitable<Reply<protocol::PromptSendResult>> send(protocol::PromptSend prompt);
-  protocol::PromptWithdrawResult withdraw(const std::string& prompt_id);
+  asio::awaitable<Reply<protocol::PromptWithdrawResult>> withdraw(std::string prompt_id);
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
   asio::awaitable<Reply<>> reply(std::string item_id, std::string text);
   asio::awaitable<Reply<>> approve(protocol::ApprovalReply reply);
@@ -123,6 +123,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // session_tests_run.cc
   void close();
   asio::awaitable<void> ended();  // when no turn runs
+  asio::awaitable<Reply<>> close_and_keep();  // both, and it is on disk that it is closed
 
   // False: it still cannot be written. Where it could not be, this reads it back first; what was true of the session may not be any more.
   asio::awaitable<bool> writable();

@@ -155,7 +155,7 @@ class Turn {
   asio::awaitable<std::string> answer(int draw, bool last = false) {
     drawn_ = {};
     std::optional<Branch> branch = for_its_edit(given_up_) ? branches_.next(draw) : std::nullopt;
-    auto filled = branch ? go_back_to(behind_transcript(branch->tokens)) : fill(transcript_.ids);
+    auto filled = branch ? go_back_to(behind_transcript(branch->tokens)) : draw > 0 ? go_back_to(transcript_.ids) : fill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
     auto sampling = in_.settings.sampling;

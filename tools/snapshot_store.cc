@@ -59,8 +59,9 @@ SnapshotResult<SnapshotStore> SnapshotStore::open(const std::string& root, const
   if (library < 0) return failed_in_git("open the snapshots of", root);
   SnapshotStore out;
   out.private_dir_ = std::filesystem::absolute(private_dir).lexically_normal().string();
+  std::string real_private;
   std::filesystem::create_directories(out.private_dir_, error);
-  const std::string real_private = std::filesystem::canonical(out.private_dir_, error).string();
+  if (!error) real_private = std::filesystem::canonical(out.private_dir_, error).string();
   if (error) return tl::unexpected(fmt::format("make {} for snapshots: {}", out.private_dir_, error.message()));
   if (real_private == real_root || real_private.starts_with(real_root == "/" ? "/" : real_root + "/")) {
     return tl::unexpected(fmt::format("open the snapshots of {}: they would hold themselves in {}; choose a directory outside", real_root,

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 
+import evaluated
+
 DSML = "｜DSML｜"
 
 
@@ -104,10 +106,16 @@ class Client:
                 return seen
 
 
+def now_ms():
+    return time.time_ns() // 1_000_000
+
+
 class Daemon:
     def __init__(self, executable, home, script, **env):
         self.executable, self.home, self.env = executable, home, env
         self.socket, self.state = os.path.join(home, "run", "s"), os.path.join(home, "state")
+        self.lived = []                     # [since, until] in ms: each process of it
+        self.known_is_evaluated_again = ""  # why; empty: it is not, and that is looked at whenever it ends
         self.start(script)
 
     def start(self, script):
@@ -115,6 +123,7 @@ class Daemon:
         with open(path, "w", encoding="utf-8") as f:
             json.dump(script, f)
         self.log = open(os.path.join(self.home, "log"), "ab")
+        self.lived.append([now_ms(), None])
         self.process = subprocess.Popen([self.executable, self.socket, self.state, path], stderr=self.log, env=os.environ | self.env)
         self.wait_for_log("start", self.process)
 
@@ -134,10 +143,17 @@ class Daemon:
     def kill(self):
         self.process.kill()
         self.process.wait()
-        self.log.close()
+        self.ended()
 
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=30)
+        self.ended()
+
+    def ended(self):
+        if self.log.closed:
+            return
         self.log.close()
+        self.lived[-1][1] = now_ms()
+        evaluated.check(self.state, self.lived, self.known_is_evaluated_again)

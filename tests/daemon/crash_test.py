@@ -20,12 +20,13 @@ import time
 import traceback
 import uuid
 
-from client import Client, Daemon, Refused, call
+from client import Client, Daemon, Refused
 from crash_actors import Actor, Progress, Record, RecordingClient, file_text, say
+from crash_commands import COMMANDS, GONE_SECONDS_MAX, Patient
 
 ROUNDS_OF_A_HOME = 8      # then a new state directory, or every start would read the sessions of all
 ACTORS = 3
-GONE_SECONDS_MAX = 20     # for the processes of a killed daemon
+VICTIMS = {"daemon": 7, "shell": 1, "command line": 2}  # how often each
 
 
 class Home:
@@ -37,6 +38,8 @@ class Home:
         self.root = os.path.join(self.home, "repo")
         os.makedirs(self.root)
         subprocess.run(["git", "init", "-q", self.root], check=True)
+        who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", "-C", self.root, *who, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
         self.mark = f"crash-{uuid.uuid4()}"
         self.environment = dict(os.environ, CRASH_MARK=self.mark)
         os.environ["CRASH_MARK"] = self.mark  # the daemon's too
@@ -62,6 +65,16 @@ class Home:
     def end(self):
         self.daemon.stop()
         shutil.rmtree(self.home)
+
+    def kill_all(self):
+        """After a failure: whatever carries its mark, and no look at what it did."""
+        self.daemon.process.kill()
+        self.daemon.process.wait()
+        for pid in self.left({}):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def descendants(self):
         """Of the daemon, by pid: when each began, its name and its command line."""
@@ -184,7 +197,7 @@ def check_processes(home, known):
     until = time.monotonic() + GONE_SECONDS_MAX
     while left := home.left(known):
         if time.monotonic() > until:
-            raise AssertionError(f"processes are left of a daemon that is dead: {left}")
+            raise AssertionError(f"processes are left of a daemon that has ended: {left}")
         time.sleep(0.02)
 
 
@@ -267,39 +280,8 @@ def settle(home, session):
 # ---- one kill
 
 
-class Cli(threading.Thread):
-    """A person at the command line, whose lines are what the daemon told."""
-
-    def __init__(self, home, rng):
-        super().__init__(daemon=True)
-        self.home = home
-        path = os.path.join(home.root, f"c{home.next_version()}.txt")
-        text = "".join(f"by hand {path} {k}\n" for k in range(40))
-        home.record.whole(path, text)
-        home.record.whole(path, None)
-        answers = [{"text": "hm</think>New." + call("str_replace_editor", command="create", path=path, file_text=text), "us": rng.choice([0, 50])}]
-        env = dict(home.environment, LARES_SOCKET=home.socket, LARES_STATE_DIR=home.daemon.state)
-        self.process = subprocess.Popen([home.lares, "run", "--json", "Go.\n" + say(*answers)], cwd=home.root, env=env,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.lines, self.failure = [], None
-        self.start()
-
-    def run(self):
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.join()
-        for line in self.lines:
-            if line.endswith(b"\n") and "seq" in (params := json.loads(line).get("params", {})):
-                self.home.record.fact(params["sessionId"], params["seq"], line)
-                self.home.touched.add(params["sessionId"])
-
-
-def kill_shell(home, rng):
-    shells = [pid for pid, (_, name, _) in home.descendants().items() if name == "bash"]
+def kill_shell(home, rng, spared):
+    shells = [pid for pid, (_, name, _) in home.descendants().items() if name == "bash" and pid != spared]
     if not shells:
         return False
     try:
@@ -321,18 +303,23 @@ def one_round(home, victim, rng, counts):
             home.record.whole(path, file_text("0"))
         commands = "confined" if home.confined and rng.random() < 0.7 else "unconfined"
         actors.append(Actor(home, k, random.Random(rng.getrandbits(64)), commands))
-    cli = Cli(home, rng) if victim == "command line" else None
+    command = rng.choice(COMMANDS)(home, rng) if victim == "command line" else None
+    patient = Patient(home, rng, victim) if victim != "daemon" else None
     for a in actors:
         a.start()
     moment = rng.uniform(0, 0.25) if rng.random() < 0.6 else rng.uniform(0, 0.8)
+    if command:
+        time.sleep(rng.uniform(0, 0.1))
+        command.start()
+        moment = min(moment, rng.uniform(0, command.delay))
     time.sleep(moment)
     if victim == "shell":
         for _ in range(8):
-            counts["shells killed"] += kill_shell(home, rng)
+            counts["shells killed"] += kill_shell(home, rng, patient.shell)
             time.sleep(rng.uniform(0, 0.1))
     home.over.set()
-    if victim == "command line":
-        cli.kill()
+    if command:
+        counts[f"of {command.name()} at work"] += command.kill()
     known = home.descendants()
     if victim == "daemon":
         home.daemon.kill()
@@ -351,15 +338,35 @@ def one_round(home, victim, rng, counts):
             check_processes(home, known)
             check_files(home)
             home.restart()
+        if patient:
+            patient.end()
+        check_facts(home, sorted(home.touched))
+        settled = set()
+        while left := sorted(home.touched - settled):
+            for s in left:
+                settle(home, s)
+                check_calls(history(home, s), s, counts)
+            settled.update(left)
+            if command:  # what its client did not live to see may be made meanwhile
+                home.touched.update(s["sessionId"] for s in command.sessions() if s["sessionId"] not in command.before)
         sessions = sorted(home.touched)
         check_facts(home, sessions)
-        for s in sessions:
-            settle(home, s)
-            check_calls(history(home, s), s, counts)
-        check_facts(home, sessions)
         check_files(home)
+        if command:
+            command.after([s for s in command.sessions() if s["sessionId"] not in command.before])
+            check_files(home)
+        if patient and rng.random() < 0.5:
+            patient.close()
+        if victim != "daemon":
+            known = home.descendants()
+            home.daemon.stop()
+            check_processes(home, known)
+            patient.gone()
+            for who in filter(None, (command, patient)):
+                who.client.close()
+            home.restart()
     except BaseException:
-        print(f"killed the {victim} {moment:.4f} s after the round began", file=sys.stderr)
+        print(f"killed the {victim}{f', {command.name()},' if command else ''} {moment:.4f} s after the round began", file=sys.stderr)
         raise
     counts[f"kills of the {victim}"] += 1
     counts["facts compared"] += sum(len(home.record.facts.get(s, {})) for s in sessions)
@@ -374,6 +381,7 @@ def main():
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     parser.add_argument("--first", type=int, default=0, metavar="N", help="a multiple of %d: the kills before are left out" % ROUNDS_OF_A_HOME)
+    parser.add_argument("--victim", choices=VICTIMS, help="always this one")
     parser.add_argument("--keep", action="store_true", help="the home of a failure, and its daemon until Enter")
     args = parser.parse_args()
     counts = collections.Counter()
@@ -384,7 +392,8 @@ def main():
             home = Home(args.daemon, args.lares, n, args.seed)
             if not home.confined:
                 print("commands run unconfined: this host has no sandbox, so nothing daemonizes", file=sys.stderr)
-        victim = rng.choices(["daemon", "shell", "command line"], [8, 1, 1])[0]
+        victim = rng.choices(list(VICTIMS), VICTIMS.values())[0]
+        victim = args.victim or victim
         try:
             one_round(home, victim, rng, counts)
             if (n + 1) % 50 == 0:
@@ -398,7 +407,7 @@ def main():
             print(f"--seed {args.seed}, kill {n}" + (f", {home.home}" if args.keep else ""), file=sys.stderr)
             if args.keep and sys.stdin.isatty():
                 input("as it stands; Enter ends the daemon")
-            home.daemon.kill()
+            home.kill_all()
             if not args.keep:
                 shutil.rmtree(home.home, ignore_errors=True)
             return 1

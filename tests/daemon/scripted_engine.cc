@@ -105,10 +105,7 @@ class ScriptedTimeline final : public engine::Timeline {
     if (play_taken_ && play_.fail_sync >= 0) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
     if (stop.stop_requested()) return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
     const auto n = static_cast<std::int64_t>(prompt.size()) - common;
-    {
-      const std::lock_guard lock(engine_.mutex_);
-      engine_.n_evaluated_ += n;
-    }
+    count(prompt, n);
     progress_to(progress, n);
     return n;
   }
@@ -139,6 +136,10 @@ class ScriptedTimeline final : public engine::Timeline {
       ++at_;
     }
     tokens_.push_back(wanted);
+    if (engine_.keeps_syncs_) {
+      const std::lock_guard lock(engine_.mutex_);
+      if (!engine_.syncs_.empty()) engine_.syncs_.back().drawn.push_back(wanted);
+    }
     return wanted;
   }
 
@@ -165,9 +166,15 @@ class ScriptedTimeline final : public engine::Timeline {
     tokens_.assign(prompt.begin(), prompt.end());
     evaluated_ = tokens_.size();
     play_taken_ = false;
+    const auto n = static_cast<std::int64_t>(prompt.size() - begin);
+    count(prompt, n);
+    return n;
+  }
+
+  void count(std::span<const Token> prompt, std::int64_t n_evaluated) {
     const std::lock_guard lock(engine_.mutex_);
-    engine_.n_evaluated_ += static_cast<std::int64_t>(prompt.size() - begin);
-    return static_cast<std::int64_t>(prompt.size() - begin);
+    engine_.n_evaluated_ += n_evaluated;
+    if (engine_.keeps_syncs_) engine_.syncs_.push_back({{prompt.begin(), prompt.end()}, n_evaluated, {}});
   }
 
   engine::Result<> take_play() {
@@ -248,6 +255,16 @@ std::vector<std::string> ScriptedEngine::prompts() const {
 std::size_t ScriptedEngine::n_left() const {
   const std::lock_guard lock(mutex_);
   return plays_.size();
+}
+
+std::vector<ScriptedEngine::Sync> ScriptedEngine::syncs() const {
+  const std::lock_guard lock(mutex_);
+  return syncs_;
+}
+
+std::size_t ScriptedEngine::n_syncs() const {
+  const std::lock_guard lock(mutex_);
+  return syncs_.size();
 }
 
 int ScriptedEngine::n_masked() const {

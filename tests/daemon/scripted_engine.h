@@ -59,6 +59,16 @@ class ScriptedEngine final : public engine::Engine {
   std::size_t n_left() const;
   int n_masked() const;  // tokens the script wanted and the grammar forbade
 
+  // What its timelines were asked to know and really evaluated for it, in order, and what was drawn behind each.
+  struct Sync {
+    std::vector<engine::Token> prompt;
+    std::int64_t n_evaluated = 0;
+    std::vector<engine::Token> drawn;
+  };
+  void keep_syncs() { keeps_syncs_ = true; }  // before it is used
+  std::vector<Sync> syncs() const;            // that succeeded
+  std::size_t n_syncs() const;
+
  private:
   friend class ScriptedTimeline;
   engine::ModelInfo info_;
@@ -69,6 +79,8 @@ class ScriptedEngine final : public engine::Engine {
   std::vector<std::string> prompts_;
   std::function<void(std::int64_t)> before_chunk_;
   std::int64_t n_evaluated_ = 0;
+  bool keeps_syncs_ = false;
+  std::vector<Sync> syncs_;
   int n_masked_ = 0;
 };
 

@@ -14,6 +14,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+constexpr auto kGoneBack = "an answer departs from one before the last: its tokens are no longer the timeline's";
+
 TEST_F(TurnTest, AnEndlessAnswerIsDrawnAgainAndStopped) {
   std::deque<Play> plays;  // each is drawn again from before its circle, and then from its beginning
   for (int i = 0; i < 2 * (kResamplesMax + 1); ++i) plays.push_back({.text = fmt::format("for ever and {} days, ", i), .open_ended = true});
@@ -174,6 +176,7 @@ TEST_F(TurnTest, AnEditIsDrawnAgainFromTheLikeliestOtherToken) {
 
 // The likeliest answers first, each from the one it departs from; and where there are no more, as where nothing is known of others.
 TEST_F(TurnTest, OtherTokensAreTriedInTheOrderOfTheirAnswersProbabilities) {
+  evaluates_again_ = kGoneBack;
   write("a.txt", "one\n");
   const std::string said = edit(root_ + "/a.txt", "one", "one"), end = said.substr(said.find("one</｜DSML｜parameter>\n</") + 3);
   const std::string before = said.substr(0, said.size() - end.size() - 3);
@@ -253,6 +256,7 @@ TEST_F(TurnTest, AnAnswerInCirclesTwiceIsDrawnAgainFromItsBeginning) {
 
 // Behind edits in vain, too: nothing of an answer in circles is of use, and what the edits took of the draws it has still.
 TEST_F(TurnTest, CirclesBehindEditsInVainAreDrawnAgainFromTheBeginning) {
+  evaluates_again_ = kGoneBack;
   write("a.txt", "one\n");
   const std::string said = edit(root_ + "/a.txt", "one", "one");
   std::string circle, other;

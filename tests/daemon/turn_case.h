@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -39,7 +41,10 @@ struct Heard final : TurnEvents {
   }
   void item_updated(const Item& item) override { updated.push_back(item); }
   void item_completed(const Item& item) override { items.push_back(item); }
-  void step(std::int64_t, const std::string& reason, const protocol::Usage& usage) override { reasons.push_back(reason), usages.push_back(usage); }
+  void step(std::int64_t, const std::string& reason, const protocol::Usage& usage) override {
+    reasons.push_back(reason), usages.push_back(usage);
+    if (at_step) at_step();
+  }
   void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) override {
     recorded.insert(recorded.end(), ids.begin(), ids.end());
     pending = results;
@@ -64,6 +69,7 @@ struct Heard final : TurnEvents {
   std::vector<Item> items, updated;
   std::vector<std::string> reasons, pending;
   std::vector<protocol::Usage> usages;  // of the steps
+  std::function<void()> at_step;        // a step has ended
   std::vector<engine::Token> recorded;
   std::vector<Drawn> how;
   std::vector<Transcript> before;  // it was shortened
@@ -92,6 +98,11 @@ class TurnTest : public ::testing::Test {
   TurnResult turn(std::deque<Play> plays, TurnSettings settings = {}, const std::string& task = "Do it.") {
     auto owned = std::make_unique<ScriptedEngine>(std::move(plays), n_context_);
     script_ = owned.get();
+    script_->keep_syncs();
+    const std::size_t n_steps_before = heard_.usages.size();
+    std::vector<std::size_t> n_syncs;  // by the end of each step
+    heard_.at_step = [&] { n_syncs.push_back(script_->n_syncs()); };
+    std::vector<ScriptedEngine::Sync> syncs;
     if (n_chunk_ > 0) script_->evaluate_in_chunks(n_chunk_, before_chunk_);
     timeline_ = nullptr;
     asio::io_context io;
@@ -127,6 +138,7 @@ class TurnTest : public ::testing::Test {
           input.before_call = before_call_, input.after_call = after_call_, input.at_end = at_end_, input.check = check_;
           result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_, std::move(input));
           prompts_ = script_->prompts();
+          syncs = script_->syncs();
           n_masked_ = script_->n_masked(), script_left_ = script_->n_left();
           timeline_ = nullptr;
         },
@@ -138,13 +150,57 @@ class TurnTest : public ::testing::Test {
           }
         });
     io.run();
+    heard_.at_step = nullptr;
     EXPECT_EQ(thrown, "");
+    check_evaluated(syncs, n_syncs, {heard_.usages.begin() + static_cast<std::ptrdiff_t>(n_steps_before), heard_.usages.end()}, result.usage);
     EXPECT_EQ(heard_.recorded, transcript_.ids);  // what is on disk is what the model saw
     EXPECT_EQ(heard_.pending, transcript_.results);
     return result;
   }
 
+  // What a step evaluated is what no step before it knew, drawn answers included: by what the timeline did, whichever it was, and by what
+  // was told. `n_syncs`: by the end of each step; `usages`: of the steps.
+  void check_evaluated(const std::vector<ScriptedEngine::Sync>& syncs, const std::vector<std::size_t>& n_syncs,
+                       const std::vector<protocol::Usage>& usages, const protocol::Usage& total) const {
+    ASSERT_EQ(usages.size(), n_syncs.size());
+    std::vector<std::vector<engine::Token>> known;
+    const auto n_known = [&](std::span<const engine::Token> ids) {
+      std::ptrdiff_t n = 0;
+      for (const auto& k : known) n = std::max(n, std::mismatch(k.begin(), k.end(), ids.begin(), ids.end()).first - k.begin());
+      return static_cast<std::int64_t>(n);
+    };
+    std::int64_t evaluated_by_all = 0;
+    for (std::size_t step = 0, at = 0; step < usages.size(); ++step) {
+      SCOPED_TRACE("step " + std::to_string(step + 1) + " of turn " + std::to_string(n_turns_));
+      const protocol::Usage& usage = usages[step];
+      if (at == n_syncs[step]) {  // its prompt was not read
+        EXPECT_EQ(usage.prefilled, 0);
+        continue;
+      }
+      const auto prompt = std::span(syncs[n_syncs[step] - 1].prompt).first(static_cast<std::size_t>(usage.prompt));
+      const std::int64_t n_new = usage.prompt - n_known(prompt);
+      std::int64_t evaluated = 0, never_before = 0;
+      for (; at < n_syncs[step]; ++at) {
+        evaluated += syncs[at].n_evaluated;
+        never_before += static_cast<std::int64_t>(syncs[at].prompt.size()) - n_known(syncs[at].prompt);
+        known.push_back(syncs[at].prompt);
+        known.back().insert(known.back().end(), syncs[at].drawn.begin(), syncs[at].drawn.end());
+        if (n_chunk_ > 0 && !syncs[at].drawn.empty()) known.back().pop_back();  // the last one drawn waits for what follows
+      }
+      EXPECT_EQ(usage.prefilled, evaluated);
+      evaluated_by_all += evaluated;
+      if (!evaluates_again_.empty()) {
+        EXPECT_GE(usage.cached + usage.prefilled, usage.prompt);
+        continue;
+      }
+      EXPECT_EQ(evaluated, never_before) << "something was evaluated twice";
+      EXPECT_EQ(usage.cached, usage.prompt - n_new);
+    }
+    EXPECT_EQ(total.prefilled, evaluated_by_all);
+  }
+
   std::string base_, root_;
+  std::string evaluates_again_;  // why this test's turns evaluate what was known; empty: they do not
   std::function<asio::awaitable<std::string>()> changes_, at_end_;
   std::function<asio::awaitable<Checked>()> check_;
   std::function<asio::awaitable<std::optional<std::string>>(const Item&)> before_call_;

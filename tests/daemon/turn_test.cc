@@ -29,6 +29,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+constexpr auto kBegunAnew = "the transcript is begun anew, on a new timeline, and nothing here shares the repository's tokens";
+
 TEST_F(TurnTest, AnAnswerWithoutCallsEndsTheTurn) {
   const auto result = turn({{"It is a question.</think>The answer is 4."}});
   EXPECT_EQ(result.reason, "end_turn");
@@ -181,6 +183,7 @@ TEST_F(TurnTest, APromptThatCanNeverBeReadIsRefusedWithItsSizeAndNothingIsKeptOf
 
 // In the middle of its work: the summary is the model's own, without tools, and the repository stays.
 TEST_F(TurnTest, ACrowdedContextIsSummedUpAndTheWorkGoesOn) {
+  evaluates_again_ = kBegunAnew;
   can_shorten_ = true;
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
   ASSERT_LT(prompt_head().size(), 12'000u);
@@ -203,6 +206,7 @@ TEST_F(TurnTest, ACrowdedContextIsSummedUpAndTheWorkGoesOn) {
 
 // A new task finds it so: it comes behind the summary.
 TEST_F(TurnTest, ANewTaskInACrowdedContextComesBehindTheSummary) {
+  evaluates_again_ = kBegunAnew;
   can_shorten_ = true;
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
   std::string text;
@@ -229,6 +233,7 @@ TEST_F(TurnTest, WithoutASummaryTheContextJustFills) {
 
 // An answer may be longer than the room that is kept: its end goes, and the session goes on.
 TEST_F(TurnTest, AContextThatIsFullIsSummedUpWithoutItsEnd) {
+  evaluates_again_ = kBegunAnew;
   can_shorten_ = true;
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
   std::string text;
@@ -240,6 +245,7 @@ TEST_F(TurnTest, AContextThatIsFullIsSummedUpWithoutItsEnd) {
 }
 
 TEST_F(TurnTest, ASummaryIsBounded) {
+  evaluates_again_ = kBegunAnew;
   can_shorten_ = true;
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
   std::string text;

@@ -4,7 +4,9 @@ turns_test.py SCRIPTED_DAEMON [unittest arguments]
 """
 import json
 import os
+import shutil
 
+import evaluated
 from client import Refused, call
 from daemon_case import DaemonCase, main
 
@@ -29,6 +31,31 @@ class TurnsTest(DaemonCase):
         self.assertEqual(text, "Writing.")
         info = c.call("session/get", sessionId=s[:5])
         self.assertEqual((info["title"], info["nTurns"], info["state"]), ("Write b.txt.", 1, "idle"))
+
+    def test_what_is_known_is_not_evaluated_again(self):
+        c = self.start(self.create("b.txt"), "hm</think>One.", "hm</think>", "hm</think>Two.")  # an empty answer is drawn again
+        s = self.session(c)
+        steps = []
+        for n in (1, 2):
+            self.prompt(c, s, "Go.", id=f"p{n}")
+            steps += [m["params"]["usage"] for m in c.until("turn/ended", turnId=n) if m["method"] == "turn/step"]
+        self.assertEqual((len(steps), steps[0].get("cached", 0)), (3, 0))
+        for before, step in zip(steps, steps[1:]):
+            self.assertEqual((step["cached"], step["prefilled"]), (before["context"], step["prompt"] - before["context"]))
+        self.daemon.stop()
+        lived = self.daemon.lived
+        self.assertEqual(evaluated.check(self.daemon.state, lived), {"steps": 3, "compared": 2})
+        for text in (b'"cached":', b'"prefilled":'):  # a journal that says otherwise is found out
+            state = os.path.join(self.home, "copy", text.decode().strip('":'))
+            shutil.copytree(self.daemon.state, state)
+            journal = os.path.join(state, "sessions", s + ".journal")
+            with open(journal, "rb") as f:
+                told = f.read()
+            at = told.rindex(text, 0, told.rindex(b'"turn/ended"')) + len(text)
+            with open(journal, "wb") as f:
+                f.write(told[:at] + (b"1" if told[at:at + 1] != b"1" else b"2") + told[at + 1:])
+            with self.assertRaises(AssertionError):
+                evaluated.check(state, lived)
 
     def test_a_crowded_context_is_begun_anew_and_gone_back_behind(self):
         os.environ["LARES_TEST_CONTEXT"] = "26000"
