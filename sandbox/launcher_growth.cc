@@ -37,7 +37,9 @@ bool Growth::look(Space& out) const {
   struct statvfs now;
   if (!worktree_ || ::fstatvfs(worktree_.get(), &now) != 0) return false;
   const std::uint64_t block = now.f_frsize ? now.f_frsize : now.f_bsize;
-  out = {.bytes_used = (now.f_blocks - std::min(now.f_blocks, now.f_bfree)) * block, .bytes_free = now.f_bavail * block, .bytes_all = now.f_blocks * block,
+  out = {.bytes_used = (now.f_blocks - std::min(now.f_blocks, now.f_bfree)) * block,
+         .bytes_free = now.f_bavail * block,
+         .bytes_all = now.f_blocks * block,
          .inodes_used = now.f_files - std::min(now.f_files, now.f_ffree), .inodes_free = now.f_ffree, .inodes_all = now.f_files};
   return true;
 }

@@ -96,6 +96,7 @@ struct Exit {
 class Process {
  public:
   virtual ~Process() = default;
+  virtual bool alone() const = 0;                           // none of its processes is left but the command itself; in doubt, false
   virtual int pid() const = 0;                              // of the launcher, on the host
   virtual asio::posix::stream_descriptor& in() = 0;         // to its stdin
   virtual asio::posix::stream_descriptor& out() = 0;        // from its stdout and stderr, joined
