@@ -130,6 +130,13 @@ TEST(Tree, DiesWithTheDaemon) {
   EXPECT_TRUE(comes_to_zero(time));
 }
 
+TEST(Tree, TellsWhetherTheCommandIsAlone) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  EXPECT_EQ(alone_after({"true", "sleep 60 & job=$!", "kill $job; wait $job", "(setsid sleep 60 >/dev/null 2>&1 &)"}, in(scratch)),
+            (std::vector<bool>{true, false, true, false}));
+}
+
 TEST(Tree, ReportsHowTheCommandEnded) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
