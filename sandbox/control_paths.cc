@@ -126,7 +126,8 @@ std::string told_of(const std::vector<MovedAside>& moved) {
     out += fmt::format("{}{} ({}) {}", i ? "; " : "", one.path, one.why, now);
   }
   if (moved.size() > kToldMax) out += fmt::format("; and {} more", moved.size() - kToldMax);
-  return fmt::format("[moved aside, because it could run programs outside the sandbox: {}. If it is wanted, the user can move it back.]", out);
+  return fmt::format("[moved aside, because it could run programs outside the sandbox: {}. If it is wanted, the user can move it back.]",
+                     out);
 }
 
 }  // namespace lares::sandbox

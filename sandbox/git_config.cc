@@ -47,7 +47,8 @@ std::string value_of(std::string_view text) {
 
 // A helper by its name alone is one of git's own or in the user's PATH.
 bool names_helper(std::string_view value) {
-  return std::ranges::all_of(value, [](unsigned char c) { return std::isalnum(c) || std::string_view("-_= .").find(static_cast<char>(c)) != std::string_view::npos; });
+  constexpr std::string_view kOthers = "-_= .";
+  return std::ranges::all_of(value, [&](char c) { return std::isalnum(static_cast<unsigned char>(c)) || kOthers.find(c) != kOthers.npos; });
 }
 
 bool has(const auto& all, std::string_view one) { return std::ranges::find(all, one) != all.end(); }

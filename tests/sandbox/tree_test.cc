@@ -335,6 +335,9 @@ TEST_P(MemoryBomb, IsContained) {
 
 INSTANTIATE_TEST_SUITE_P(, MemoryBomb, testing::Values(
     std::pair("OneProcess", "import time\nb = bytearray(128 << 20)\ntime.sleep(60)\n"),
+    // A look that waits for a pause between ends never comes.
+    std::pair("AmongOrphansThatEnd", "import os, time\nb = bytearray(128 << 20)\nwhile True:\n  if os.fork() == 0:\n    os.fork()\n    os._exit(0)\n"
+                                     "  os.wait()\n  time.sleep(0.02)\n"),
     std::pair("FilesInMemory", "import os, time\nfor i in range(4): os.write(os.memfd_create('x'), bytes(32 << 20))\ntime.sleep(60)\n"),
     std::pair("SharedMemory", "import mmap, time\nm = mmap.mmap(-1, 128 << 20)\nfor i in range(0, 128 << 20, 4096): m[i] = 1\ntime.sleep(60)\n"),
     std::pair("Segments", "import ctypes, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\n"
