@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "sandbox/launcher_group.h"
+#include "sandbox/launcher_growth.h"
 #include "sandbox/launcher_lockdown.h"
 #include "sandbox/launcher_sources.h"
 #include "sandbox/launcher_supervise.h"
@@ -102,6 +103,7 @@ void run_bubblewrap(const Spec& spec) {
     group.join();
     limit(RLIMIT_FSIZE, spec.file_bytes);
     limit(RLIMIT_NOFILE, spec.n_open_files);
+    if (!limit_cpu(spec)) fail_errno("limits", "limit CPU time");
     limit(RLIMIT_CORE, 1);  // see limit_resources()
     ::execve(kProgram, pointers(words).data(), pointers(spec.env).data());
     fail_errno("bubblewrap", "run {}", kProgram);
@@ -109,7 +111,8 @@ void run_bubblewrap(const Spec& spec) {
   ::close(filter);
   const auto line = fmt::format("{}bubblewrap\n", kReplyStarted);
   (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
-  supervise(pid, Fd(raw), -1);
+  Growth growth(spec, ::getpid());
+  supervise(pid, Fd(raw), -1, &growth);
 }
 
 }  // namespace lares::sandbox::launcher

@@ -13,14 +13,23 @@
 
 #include <vector>
 
+#include "sandbox/launcher_growth.h"
 #include "sandbox/launcher_lockdown.h"
+#include "sandbox/launcher_supervise.h"
 #include "sandbox/launcher_sys.h"
 #include "sandbox/launcher_watch.h"
 
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr timespec kWatchPeriod = {0, 250'000'000};
+constexpr std::int64_t kWatchPeriodNs = 250'000'000;
+constexpr std::int64_t kIdlePeriodNs = 1'000'000'000;  // where the kernel holds the memory
+
+std::int64_t now_ns() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
 
 struct Command {
   std::vector<char*> argv, env;
@@ -36,8 +45,12 @@ struct Command {
 };
 
 // Runs between vfork and exec, in the parent's memory. A function of its own, for what it leaves on the stack.
-[[noreturn, gnu::noinline]] void become_command(const Command& command, const CommandGroup& group) {
+[[noreturn, gnu::noinline]] void become_command(const Spec& spec, const Command& command, const CommandGroup& group) {
   group.join();
+  if (!limit_cpu(spec)) {
+    write_all(2, "sandbox: cannot limit CPU time\n");
+    ::_exit(kExitSetupFailed);
+  }
   step_back();
   ::setsid();
   sigset_t none;
@@ -62,30 +75,36 @@ void run_as_init(const Spec& spec, const std::string& facts, CommandGroup group,
   // Commands share our uid; they shall not read or trace us. A new program is dumpable again.
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) fail_errno("internal", "PR_SET_DUMPABLE");
   const Command command(spec);
+  Growth growth(spec, 1);
   const pid_t pid = ::vfork();  // a copy of our memory takes longer than the program's start
   if (pid < 0) fail_errno("internal", "fork the command");
-  if (pid == 0) become_command(command, group);
+  if (pid == 0) become_command(spec, command, group);
   const auto line = fmt::format("{}{}\n", kReplyStarted, facts);
   (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
   ::close(kControlFd);
   ::close(0);
   ::close(1);
   const auto end = [&](int ended, const std::string& why) {
-    if (!why.empty()) write_all(2, fmt::format("\nsandbox: killed, the command's processes {}\n", why));
+    if (!why.empty()) write_all(2, told_of_kill(why));
     report(status, ended);
     ::_exit(0);
   };
-  for (;;) {
+  for (std::int64_t look_at = now_ns() + kWatchPeriodNs;;) {
     int ended;
     pid_t gone;
     while ((gone = ::waitpid(-1, &ended, WNOHANG)) > 0)
       if (gone == pid) end(ended, group.out_of_memory() ? too_much_memory(spec) : "");
     if (gone < 0 && errno == ECHILD) ::_exit(kExitSetupFailed);
-    if (spec.cgroup_limits) {
-      ::sigwaitinfo(&child_signal, nullptr);
-    } else if (::sigtimedwait(&child_signal, nullptr, &kWatchPeriod) < 0 && errno == EAGAIN) {
-      if (const auto why = over_limit(spec); !why.empty()) end(SIGKILL, why);
+    // By the clock: one whose orphans end all the time would else never be looked at.
+    if (const auto left = look_at - now_ns(); left > 0) {
+      const timespec wait{left / 1'000'000'000, left % 1'000'000'000};
+      ::sigtimedwait(&child_signal, nullptr, &wait);
+      continue;
     }
+    std::string why = growth.over();
+    if (why.empty() && !spec.cgroup_limits) why = over_limit(spec);
+    if (!why.empty()) end(SIGKILL, why);
+    look_at = now_ns() + (spec.cgroup_limits && growth.idle() ? kIdlePeriodNs : kWatchPeriodNs);
   }
 }
 

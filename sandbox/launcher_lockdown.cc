@@ -18,6 +18,8 @@
 namespace lares::sandbox::launcher {
 namespace {
 
+constexpr rlim_t kCpuGraceSeconds = 2;
+
 void limit(__rlimit_resource what, rlim_t value, const char* name) {
   rlimit now;
   if (::getrlimit(what, &now) != 0) fail_errno("limits", "read the limit of {}", name);
@@ -56,6 +58,14 @@ void limit_resources(const Spec& spec) {
   limit(RLIMIT_CORE, 1, "core dumps");
   limit(RLIMIT_MEMLOCK, 8 << 20, "locked memory");
   limit(RLIMIT_MSGQUEUE, 1 << 20, "message queues");
+}
+
+bool limit_cpu(const Spec& spec) {
+  rlimit now;
+  if (::getrlimit(RLIMIT_CPU, &now) != 0) return false;
+  // SIGXCPU first, which says what it was; who ignores that is killed.
+  const rlimit next{std::min<rlim_t>(spec.cpu_seconds, now.rlim_max), std::min<rlim_t>(spec.cpu_seconds + kCpuGraceSeconds, now.rlim_max)};
+  return ::setrlimit(RLIMIT_CPU, &next) == 0;
 }
 
 void step_back() {

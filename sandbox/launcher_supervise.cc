@@ -11,6 +11,14 @@
 
 namespace lares::sandbox::launcher {
 
+namespace {
+
+constexpr int kWatchPeriodMs = 250;
+
+}  // namespace
+
+std::string told_of_kill(const std::string& why) { return fmt::format("\nsandbox: killed, the command's processes {}\n", why); }
+
 void end_as(int status) {
   if (WIFSIGNALED(status)) {
     ::signal(WTERMSIG(status), SIG_DFL);
@@ -26,14 +34,18 @@ void close_streams() {
     if (null < 0 || ::dup2(null, fd) < 0) fail_errno("internal", "close the streams");
 }
 
-void supervise(pid_t pid, Fd pidfd, int status) {
+void supervise(pid_t pid, Fd pidfd, int status, Growth* growth) {
+  const Fd output(growth ? ::fcntl(2, F_DUPFD_CLOEXEC, 3) : -1);
   close_streams();
   bool killed = false;
   for (;;) {
     pollfd wait[2] = {{pidfd.get(), POLLIN, 0}, {killed ? -1 : kControlFd, POLLIN, 0}};
-    if (::poll(wait, 2, -1) < 0 && errno != EINTR) fail_errno("internal", "poll");
+    const int ready = ::poll(wait, 2, growth && !killed ? kWatchPeriodMs : -1);
+    if (ready < 0 && errno != EINTR) fail_errno("internal", "poll");
     if (wait[0].revents != 0) break;
-    if (wait[1].revents != 0) {  // the daemon closed its end, or died
+    const auto why = ready == 0 ? growth->over() : "";
+    if (!why.empty()) write_all(output.get(), told_of_kill(why));
+    if (!why.empty() || wait[1].revents != 0) {  // or the daemon closed its end, or died
       killed = true;
       pidfd_send_signal(pidfd.get(), SIGKILL);
     }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "sandbox/launcher_growth.h"
 #include "sandbox/launcher_sys.h"
 
 namespace lares::sandbox::launcher {
@@ -10,11 +11,15 @@ namespace lares::sandbox::launcher {
 // Of ours: the command's output ends when the command does, not when we do.
 void close_streams();
 
+// The line for its output.
+std::string told_of_kill(const std::string& why);
+
 // As a command ended whose wait status this is, so that whoever waits for us sees the same.
 [[noreturn]] void end_as(int status);
 
 // `status`: where PID 1 writes the command's wait status as an int; -1 when the child itself is the command.
 // Returns when the child is gone and, as a subreaper, everything it left behind; by exiting or dying as the command did.
-[[noreturn]] void supervise(pid_t pid, Fd pidfd, int status);
+// `growth`: to be watched here, for nobody inside does.
+[[noreturn]] void supervise(pid_t pid, Fd pidfd, int status, Growth* growth = nullptr);
 
 }  // namespace lares::sandbox::launcher

@@ -173,11 +173,15 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
   if (auto fine = add(policy.readonly, spec.readonly); !fine) return tl::unexpected(std::move(fine.error()));
   if (auto fine = add(policy.hidden, spec.hidden); !fine) return tl::unexpected(std::move(fine.error()));
   const auto& limits = policy.limits;
-  if (limits.n_processes < 2 || limits.n_open_files < 16 || limits.file_bytes == 0 || limits.memory_bytes == 0)
-    return tl::unexpected(refused("sandbox limits: need at least 2 processes, 16 open files, and non-zero file and memory bytes"));
+  if (limits.n_processes < 2 || limits.n_open_files < 16 || limits.file_bytes == 0 || limits.memory_bytes == 0 || limits.cpu_seconds == 0)
+    return tl::unexpected(refused("sandbox limits: need at least 2 processes, 16 open files, and non-zero file bytes, memory bytes and CPU seconds"));
   spec.file_bytes = limits.file_bytes;
   spec.memory_bytes = limits.memory_bytes;
   spec.n_processes = static_cast<std::uint64_t>(limits.n_processes);
+  spec.growth_bytes = limits.growth_bytes;
+  spec.growth_inodes = limits.growth_inodes;
+  spec.free_bytes = limits.free_bytes;
+  spec.cpu_seconds = limits.cpu_seconds;
   spec.n_open_files = static_cast<std::uint64_t>(limits.n_open_files);
   for (const auto& text : command.argv)
     if (text.find('\0') != text.npos) return tl::unexpected(refused("sandbox command: an argument contains a NUL byte"));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 #include <optional>
 
 #include <boost/asio/as_tuple.hpp>
@@ -32,6 +33,8 @@ namespace {
 
 inline constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 inline constexpr auto kKillPatience = std::chrono::seconds(2);  // the launcher needs milliseconds
+
+inline constexpr std::size_t kDescendantsMax = 4096;
 
 Error broken(std::string_view what) { return {Errc::broken, fmt::format("sandbox: {}: {}", what, ::strerror(errno))}; }
 
@@ -113,15 +116,27 @@ struct Child : std::enable_shared_from_this<Child> {
   Exit exit;
 };
 
+// Of a process on the host; what it cannot see is not counted.
+std::size_t n_descendants(int pid) {
+  std::vector<int> all = {pid};
+  for (std::size_t i = 0; i < all.size() && all.size() < kDescendantsMax; ++i) {
+    std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", all[i]));
+    for (int child; children >> child;) all.push_back(child);
+  }
+  return all.size() - 1;
+}
+
 class Running : public Process {
  public:
-  Running(std::shared_ptr<Child> child, asio::posix::stream_descriptor in, asio::posix::stream_descriptor out)
-      : child_(std::move(child)), in_(std::move(in)), out_(std::move(out)) {}
+  Running(std::shared_ptr<Child> child, Backend backend, asio::posix::stream_descriptor in, asio::posix::stream_descriptor out)
+      : child_(std::move(child)), n_when_alone_(backend == Backend::native ? 2 : backend == Backend::bubblewrap ? 3 : 1),
+        in_(std::move(in)), out_(std::move(out)) {}
   ~Running() override {
     child_->kill();
     child_->reap_later();
   }
   int pid() const override { return child_->pid; }
+  bool alone() const override { return n_descendants(child_->pid) == n_when_alone_; }
   asio::posix::stream_descriptor& in() override { return in_; }
   asio::posix::stream_descriptor& out() override { return out_; }
   void kill() override { child_->kill(); }
@@ -139,6 +154,7 @@ class Running : public Process {
 
  private:
   std::shared_ptr<Child> child_;
+  const std::size_t n_when_alone_;  // of the launcher's descendants: PID 1 and the command, with bubblewrap its two and the command
   asio::posix::stream_descriptor in_, out_;
 };
 
@@ -274,7 +290,7 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
 
   auto child = std::make_shared<Child>(io, std::move(*started), plain);
   child->group = std::move(group);
-  auto running = std::make_unique<Running>(child, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
+  auto running = std::make_unique<Running>(child, backend, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
   if (launched) {
     child->control.assign(control_ours.release());
     Fd listening;

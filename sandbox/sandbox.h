@@ -31,6 +31,10 @@ struct Limits {
   std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree: by the kernel where a control group is delegated, else watched
   int n_processes = 512;
   int n_open_files = 4096;
+  // Of the worktree's file system, looked at four times a second: what a command's processes may take, net, and what they must leave free
+  // (two percent if that is more, up to 10 GiB; half of what was free, if that is less). 0: without that bound.
+  std::uint64_t growth_bytes = 20ull << 30, growth_inodes = 2'000'000, free_bytes = 1ull << 30;
+  std::uint64_t cpu_seconds = 12 * 3600;    // RLIMIT_CPU: of one process, all its threads together
 };
 
 // What a command asked of the network, and the answer.
@@ -92,6 +96,7 @@ struct Exit {
 class Process {
  public:
   virtual ~Process() = default;
+  virtual bool alone() const = 0;                           // none of its processes is left but the command itself; in doubt, false
   virtual int pid() const = 0;                              // of the launcher, on the host
   virtual asio::posix::stream_descriptor& in() = 0;         // to its stdin
   virtual asio::posix::stream_descriptor& out() = 0;        // from its stdout and stderr, joined

@@ -115,6 +115,7 @@ Sensitive find_sensitive(const std::string& root) {
       const bool is_git = name == ".git", is_hidden = is_one_of(kSecretDirs, name);
       if (is_git && entry.depth() > 0) add_git(entry->path());
       if (is_hidden) out.hidden.push_back(entry->path());
+      if (is_one_of(kSkippedDirs, name) && fs::exists(fs::symlink_status(entry->path() / ".git", ignored))) add_git(entry->path() / ".git");
       if (is_git || is_hidden || entry.depth() >= kDepthMax || is_one_of(kSkippedDirs, name)) entry.disable_recursion_pending();
     } else if (entry->is_socket(ignored)) {
       out.hidden.push_back(entry->path());  // somebody outside may listen, and a read-only mount does not keep anyone from connecting

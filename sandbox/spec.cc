@@ -29,6 +29,10 @@ bool take(Spec& spec, std::string_view key, std::string_view value) {
   if (key == "memory_bytes") return number(value, spec.memory_bytes);
   if (key == "n_processes") return number(value, spec.n_processes);
   if (key == "n_open_files") return number(value, spec.n_open_files);
+  if (key == "cpu_seconds") return number(value, spec.cpu_seconds);
+  if (key == "growth_bytes") return number(value, spec.growth_bytes);
+  if (key == "growth_inodes") return number(value, spec.growth_inodes);
+  if (key == "free_bytes") return number(value, spec.free_bytes);
   if (key == "cgroup") return text(spec.cgroup);
   if (key == "cgroup_limits") return spec.cgroup_limits = value == "1", true;
   if (key == "argv") return more(spec.argv);
@@ -52,6 +56,10 @@ std::string encode(const Spec& spec) {
   put(out, "memory_bytes", std::to_string(spec.memory_bytes));
   put(out, "n_processes", std::to_string(spec.n_processes));
   put(out, "n_open_files", std::to_string(spec.n_open_files));
+  put(out, "cpu_seconds", std::to_string(spec.cpu_seconds));
+  put(out, "growth_bytes", std::to_string(spec.growth_bytes));
+  put(out, "growth_inodes", std::to_string(spec.growth_inodes));
+  put(out, "free_bytes", std::to_string(spec.free_bytes));
   if (!spec.cgroup.empty()) put(out, "cgroup", spec.cgroup);
   put(out, "cgroup_limits", spec.cgroup_limits ? "1" : "0");
   for (const auto& word : spec.argv) put(out, "argv", word);

@@ -32,7 +32,8 @@ struct Spec {
   bool network = false;  // hand out a listener
   std::vector<std::string> readonly, hidden;
   std::uint64_t file_bytes = 0, memory_bytes = 0;
-  std::uint64_t n_processes = 0, n_open_files = 0;
+  std::uint64_t n_processes = 0, n_open_files = 0, cpu_seconds = 0;
+  std::uint64_t growth_bytes = 0, growth_inodes = 0, free_bytes = 0;
   std::string cgroup;          // the command's own group, "" when there is none
   bool cgroup_limits = false;  // memory and number of processes are its business, nobody need watch them
   std::vector<std::string> argv, env;

@@ -148,6 +148,10 @@ void add_line(std::string& text, std::string_view line) {
   text += line;
 }
 
+void add_told(std::string& text, std::string_view line) {
+  if (!line.empty()) add_line(text, line);
+}
+
 }  // namespace
 
 BashTool::BashTool(asio::any_io_executor io, const BuiltinOptions& options)
@@ -229,6 +233,7 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
   if (!reply.ended()) co_return out;  // its answer, if it comes, is passed over as no command's
   shell_.unread += printed;
   for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(out, line);
+  if (shell_.inside) add_told(out, sandbox::told_of(shell_.inside->end(shell_.process->alone())));
   if (out.empty() || shell_.unread.empty()) co_return out;
   OutputCleaner cleaner;
   std::string text = cleaner.feed(std::exchange(shell_.unread, std::string()));
@@ -242,6 +247,7 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
 asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
   if (shell_.process && !has_ended(shell_.process->pid())) co_return tl::expected<void, std::string>();
   shell_ = Shell();
+  if (!options_.no_sandbox) shell_.inside = std::make_unique<sandbox::ControlPaths::Inside>(sandbox::ControlPaths::of(options_.root));
   std::vector<std::string> argv;
   for (const char* word : {"bash", "--noprofile", "--norc"}) argv.emplace_back(word);
   auto started = co_await start_command(options_, std::move(argv), options_.root);
@@ -254,12 +260,15 @@ asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
   co_return tl::expected<void, std::string>();
 }
 
-asio::awaitable<sandbox::Exit> BashTool::end_shell() {
+// What was moved aside of what it left.
+asio::awaitable<std::string> BashTool::end_shell() {
   Shell ending = std::move(shell_);
   shell_ = Shell();
   ending.process->kill();
-  const sandbox::Exit exit = co_await ending.process->wait();
-  co_return exit;
+  (void)co_await ending.process->wait();
+  // A coroutine that is cancelled does not wait for the end, and nobody would hear of it: the next look is another's.
+  if (!ending.inside || co_await is_cancelled()) co_return std::string();
+  co_return sandbox::told_of(ending.inside->end(true));
 }
 
 asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput on_output) {
@@ -277,6 +286,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   const std::string script = script_for(command, nonce);
   const auto deadline = Clock::now() + std::chrono::milliseconds(options_.command_timeout_ms);
   sandbox::Process& process = *shell_.process;
+  if (shell_.inside) shell_.inside->begin();
 
   // The shell reads a long script only as fast as it gets to it; a shell that is gone shows in the read below.
   const auto [write_error, n_written] = co_await asio::async_write(process.in(), asio::buffer(script), kIo);
@@ -336,14 +346,16 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   if (reply.ended()) {
     if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));
     for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(text, line);
+    if (shell_.inside) add_told(text, sandbox::told_of(shell_.inside->end(process.alone())));
     co_return Outcome{std::move(text), reply.status() == 0, {}};
   }
   if (end == ReadEnd::deadline && !draining) {
-    co_await end_shell();
+    const std::string moved = co_await end_shell();
     std::string out = fmt::format(
         "Your command timed out after {} seconds or experienced an OOM error. Below is partial output:\n",
         std::max(1, options_.command_timeout_ms / 1000));
     out += text;
+    add_told(out, moved);
     add_line(out, kResetNote);
     co_return Outcome{std::move(out), false, {}};
   }
@@ -359,6 +371,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   const sandbox::Exit exit = co_await ended.process->wait();
   if (exit.exited) add_line(text, fmt::format("[shell exited: code {}]", exit.code));
   else add_line(text, fmt::format("[shell killed by signal: SIG{}]", ::sigabbrev_np(exit.signal) ? ::sigabbrev_np(exit.signal) : "?"));
+  if (ended.inside) add_told(text, sandbox::told_of(ended.inside->end(true)));
   add_line(text, kResetNote);
   co_return Outcome{std::move(text), false, {}};
 }

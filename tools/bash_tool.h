@@ -8,6 +8,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/experimental/channel.hpp>
 
+#include "sandbox/control_paths.h"
 #include "tools/builtin.h"
 #include "tools/command.h"
 #include "tools/shell_jobs.h"
@@ -25,6 +26,7 @@ class BashTool : public Tool {
 
  private:
   struct Shell {
+    std::unique_ptr<sandbox::ControlPaths::Inside> inside;  // null without a sandbox; ends when the process is gone
     std::unique_ptr<sandbox::Process> process;
     std::string pending;  // read, but not yet part of a result
     std::string unread;   // what background jobs printed meanwhile, its end
@@ -33,7 +35,7 @@ class BashTool : public Tool {
   asio::awaitable<std::string> ask_for_jobs();
   asio::awaitable<Result<Outcome>> locked(std::string command, OnOutput on_output);
   asio::awaitable<tl::expected<void, std::string>> ensure_shell();
-  asio::awaitable<sandbox::Exit> end_shell();
+  asio::awaitable<std::string> end_shell();
 
   BuiltinOptions options_;
   Spec spec_;

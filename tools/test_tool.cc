@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "sandbox/control_paths.h"
 #include "tools/clip.h"
 #include "tools/rooted_fs.h"
 #include "tools/spill.h"
@@ -83,7 +84,10 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   const auto files = RootedFs::open(options.root);
   if (!files) co_return TestRun{.text = files.error()};
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  std::optional<sandbox::ControlPaths::Inside> inside;
+  if (!options.no_sandbox) inside.emplace(sandbox::ControlPaths::of(options.root)), inside->begin();
   auto started = co_await start_command(options, runner.argv, runner.cwd);
+  if (!started && inside) (void)inside->end(true);
   if (!started && co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   if (!started) co_return TestRun{.text = started.error()};
   const std::unique_ptr<sandbox::Process> process = std::move(*started);
@@ -124,12 +128,14 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   if (timed_out || cancelled) process->kill();
   const sandbox::Exit exit = co_await process->wait();
   if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  const std::string moved = inside ? sandbox::told_of(inside->end(true)) : "";
   const std::string output = kept.text();
   if (timed_out) {
     std::string text = fmt::format("tests timed out after {} seconds ({}", std::max<std::int64_t>(1, patience.count() / 1000), runner.shown);
     text += known ? fmt::format("; they took {} seconds before: is there a loop that does not end?)", seconds(before->took)) : ")";
     text += last_lines(output, kTimeoutLines);
     if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options.state_dir);
+    if (!moved.empty()) text += "\n" + moved;
     TestRun late{.ran = true, .text = std::move(text)};
     co_return late;
   }
@@ -139,6 +145,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
                                               : "";
   TestReport done = report(runner, output, status, *files);
   if (!done.ok && !done.whole) done.text += kept_in_full(output, options.state_dir);
+  if (!moved.empty()) done.text += "\n" + moved;
   const TestCounts& n = done.counts;
   TestRun run{.ran = true, .passed = done.ok, .counted = n.known, .total = n.total, .failed = n.failed, .skipped = n.skipped, .text = std::move(done.text)};
   co_return run;

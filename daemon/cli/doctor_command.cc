@@ -85,6 +85,11 @@ void look_at_second_line(const sandbox::Probe& probe, int daemon_pid, std::vecto
   }
   const sandbox::Containment limits = sandbox::containment(daemon_pid);
   out.push_back({limits.by_cgroup ? Kind::good : Kind::note, "cgroup", limits.text});
+  const sandbox::Limits of_each;
+  out.push_back({Kind::good, "limits", fmt::format("a command is stopped when it has taken {} GiB or {} files of the worktree's file system, or has left less than {} GiB; "
+                                                   "each of its processes after {} hours of CPU time, and no file gets larger than {} GiB",
+                                                   of_each.growth_bytes >> 30, of_each.growth_inodes, of_each.free_bytes >> 30, of_each.cpu_seconds / 3600,
+                                                   of_each.file_bytes >> 30)});
 }
 
 void look_at_sandbox(int daemon_pid, std::vector<Finding>& out) {

@@ -259,7 +259,7 @@ class CliTest(CliCase):
         about = {f["about"] for f in report["findings"]}
         self.assertLessEqual({"sandbox", "state", "disk", "GPU", "daemon", "model"}, about)
         if report["ok"]:
-            self.assertLessEqual({"user namespace", "PID namespace", "mounts", "proc", "network", "seccomp", "Landlock", "cgroup"}, about)
+            self.assertLessEqual({"user namespace", "PID namespace", "mounts", "proc", "network", "seccomp", "Landlock", "cgroup", "limits"}, about)
         os.chmod(os.path.join(self.home, "state"), 0o755)
         status, out, _ = self.lares("doctor")
         self.assertEqual(status, 1)

@@ -383,6 +383,7 @@ const std::map<std::string, std::function<int()>>& attempts() {
          const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY);
          return fd < 0 ? errno : ::write(fd, "-1000", 5) == 5 ? 0 : errno; }},
       {"raise-limits", [] { const rlimit more{1 << 20, 1 << 20}; return outcome(::setrlimit(RLIMIT_NPROC, &more)); }},
+      {"raise-cpu-time", [] { const rlimit more{RLIM_INFINITY, RLIM_INFINITY}; return outcome(::setrlimit(RLIMIT_CPU, &more)); }},
   };
   return all;
 }

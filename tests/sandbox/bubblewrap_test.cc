@@ -61,5 +61,27 @@ TEST(Bubblewrap, KillTakesAll) {
   EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));
 }
 
+TEST(Bubblewrap, GrowthAndCpuTimeStopAtTheirBounds) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  auto options = in(scratch, Backend::bubblewrap);
+  options.policy.limits.growth_bytes = 32 << 20;
+  const auto grown = shell("i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done", options);
+  EXPECT_FALSE(grown.timed_out);
+  EXPECT_EQ(grown.exit.signal, SIGKILL);
+  EXPECT_NE(grown.output.find("have taken more than 32 MiB of the worktree's file system"), std::string::npos) << grown.output;
+  options.policy.limits.cpu_seconds = 1;
+  const auto busy = shell("while :; do :; done", options);
+  EXPECT_FALSE(busy.timed_out);
+  EXPECT_EQ(busy.exit.exited ? busy.exit.code : 128 + busy.exit.signal, 128 + SIGXCPU);
+}
+
+TEST(Bubblewrap, TellsWhetherTheCommandIsAlone) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  EXPECT_EQ(alone_after({"true", "sleep 60 & job=$!", "kill $job; wait $job", "(setsid sleep 60 >/dev/null 2>&1 &)"}, in(scratch, Backend::bubblewrap)),
+            (std::vector<bool>{true, false, true, false}));
+}
+
 }  // namespace
 }  // namespace lares::sandbox::test

@@ -162,6 +162,7 @@ constexpr Attempt kAttempts[] = {
     {"real-time", "EPERM", Control::as_root},
     {"spare-me-when-memory-is-short", "EACCES"},
     {"raise-limits", "EPERM"},
+    {"raise-cpu-time", "EPERM", Control::always},
 };
 
 // What an attacker would like to reach, and the means to see whether he did.

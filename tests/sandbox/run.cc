@@ -66,6 +66,29 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
   co_return ran;
 }
 
+asio::awaitable<std::vector<bool>> alone_async(std::vector<std::string> lines, RunOptions options) {
+  std::vector<bool> out;
+  const Command command{{"/bin/sh"}, options.policy.root, options.env};
+  auto spawned = co_await spawn(launcher(), options.backend, options.policy, command);
+  if (!spawned) co_return out;
+  auto process = std::move(*spawned);
+  for (const auto& line : lines) {
+    const std::string script = line + "\necho done\n";
+    auto [failed, n] = co_await asio::async_write(process->in(), asio::buffer(script), kIo);
+    std::string answer;
+    while (!failed && answer.find("done\n") == answer.npos) {
+      char buffer[4096];
+      auto [ended, got] = co_await process->out().async_read_some(asio::buffer(buffer), kIo);
+      if (ended) co_return out;
+      answer.append(buffer, got);
+    }
+    out.push_back(process->alone());
+  }
+  process->kill();
+  co_await process->wait();
+  co_return out;
+}
+
 }  // namespace
 
 Scratch::Scratch() {
@@ -103,6 +126,13 @@ std::string launcher() {
 Ran run(const std::vector<std::string>& argv, RunOptions options) {
   asio::io_context io;
   auto done = asio::co_spawn(io, run_async(argv, std::move(options)), asio::use_future);
+  io.run();
+  return done.get();
+}
+
+std::vector<bool> alone_after(const std::vector<std::string>& lines, RunOptions options) {
+  asio::io_context io;
+  auto done = asio::co_spawn(io, alone_async(lines, std::move(options)), asio::use_future);
   io.run();
   return done.get();
 }

@@ -38,6 +38,9 @@ struct RunOptions {
   std::size_t output_max = 1 << 20;  // beyond it the command is killed
 };
 
+// Whether Process::alone() after each of these lines, of a shell that stays.
+std::vector<bool> alone_after(const std::vector<std::string>& lines, RunOptions options);
+
 std::string launcher();  // the one just built
 Ran run(const std::vector<std::string>& argv, RunOptions options);
 Ran shell(const std::string& script, RunOptions options);

@@ -1,6 +1,8 @@
 // The whole tree's death, and the limits: kill, the launcher's and the daemon's own death, floods, forks, files, memory.
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +130,13 @@ TEST(Tree, DiesWithTheDaemon) {
   EXPECT_TRUE(comes_to_zero(time));
 }
 
+TEST(Tree, TellsWhetherTheCommandIsAlone) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  EXPECT_EQ(alone_after({"true", "sleep 60 & job=$!", "kill $job; wait $job", "(setsid sleep 60 >/dev/null 2>&1 &)"}, in(scratch)),
+            (std::vector<bool>{true, false, true, false}));
+}
+
 TEST(Tree, ReportsHowTheCommandEnded) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
@@ -184,6 +193,111 @@ TEST(Limits, AFileStopsAtItsSize) {
   EXPECT_EQ(std::filesystem::file_size(scratch.wt / "big"), 1u << 20);
 }
 
+// Many files, each as small as anyone's: what counts is the file system.
+TEST(Limits, GrowthOfTheWorktreeStopsAtItsBytes) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.growth_bytes = 32 << 20;
+  const auto ran = shell("i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done; echo done", options);
+  EXPECT_FALSE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_NE(ran.output.find("sandbox: killed, the command's processes have taken more than 32 MiB of the worktree's file system"), std::string::npos) << ran.output;
+}
+
+TEST(Limits, GrowthOfTheWorktreeStopsAtItsFiles) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.growth_inodes = 2000;
+  // Of a job in the background, whose orphans end all the time.
+  const auto ran = run({"python3", "-c", R"py(
+import os, time
+if os.fork() == 0:
+    for i in range(10**6):
+        os.close(os.open(f'f{i}', os.O_CREAT | os.O_WRONLY))
+        if i % 100 == 0 and os.fork() == 0:
+            if os.fork() == 0: time.sleep(0.05)
+            os._exit(0)
+time.sleep(60)
+)py"}, options);
+  EXPECT_FALSE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_NE(ran.output.find("have made more than 2000 files in the worktree's file system"), std::string::npos) << ran.output;
+}
+
+TEST(Limits, GrowthLeavesWhatOthersNeed) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  // As much as there is: half of what was free is then the floor, which the command is far from.
+  const auto free = std::filesystem::space(scratch.wt).available;
+  options.policy.limits.free_bytes = free;
+  EXPECT_EQ(shell("head -c 16777216 /dev/zero > f; sleep 0.6; echo done", options).output, "done\n");
+}
+
+// On a file system of 64 MiB, which the test mounts for itself: two percent and half of what was free are the same to a full disk.
+TEST(Limits, GrowthStopsBeforeTheFileSystemIsFull) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const uid_t uid = ::geteuid();
+  const gid_t gid = ::getegid();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (::unshare(CLONE_NEWNS | (uid == 0 ? 0 : CLONE_NEWUSER)) != 0) ::_exit(10);
+    if (uid != 0) {
+      std::ofstream("/proc/self/setgroups") << "deny";
+      std::ofstream("/proc/self/uid_map") << uid << ' ' << uid << " 1\n";
+      std::ofstream("/proc/self/gid_map") << gid << ' ' << gid << " 1\n";
+    }
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 || ::mount("tmpfs", scratch.wt.c_str(), "tmpfs", 0, "size=64m") != 0) ::_exit(11);
+    const auto ran = shell("i=0; while [ $i -lt 60 ]; do head -c 1048576 /dev/zero > f$i; sleep 0.02; i=$((i+1)); done; sleep 1; echo done", in(scratch));
+    const bool told = ran.output.find("MiB free in the worktree's file system") != std::string::npos;
+    if (!told) std::fprintf(stderr, "%s%s\n", ran.error.c_str(), ran.output.c_str());
+    ::_exit(told && ran.exit.signal == SIGKILL ? 0 : 12);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "10: no namespace, 11: no mount, 12: not stopped";
+}
+
+// What is removed again is not taken, and neither is what the host writes while the command waits.
+TEST(Limits, GrowthCountsWhatIsKeptByTheCommand) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.growth_bytes = 256 << 20;
+  EXPECT_EQ(shell("for i in 1 2 3 4 5 6 7; do head -c 67108864 /dev/zero > f; sleep 0.3; rm f; sleep 0.3; done; echo done", options).output, "done\n");
+  std::thread host([&] {
+    while (scratch.read("waits") == "<absent>") std::this_thread::sleep_for(milliseconds(20));
+    std::this_thread::sleep_for(milliseconds(600));
+    std::ofstream file(scratch.outside / "large", std::ios::binary);
+    const std::string block(1 << 20, 'x');
+    for (int i = 0; i < 320; ++i) file << block << std::flush;
+  });
+  EXPECT_EQ(shell("touch waits; sleep 5; echo done", options).output, "done\n");
+  host.join();
+}
+
+TEST(Limits, AProcessStopsAtItsCpuTime) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.cpu_seconds = 1;
+  const auto polite = shell("while :; do :; done", options);
+  EXPECT_FALSE(polite.timed_out);
+  EXPECT_EQ(polite.exit.signal, SIGXCPU) << polite.output;
+  const auto stubborn = shell("trap '' XCPU; while :; do :; done", options);
+  EXPECT_FALSE(stubborn.timed_out);
+  EXPECT_EQ(stubborn.exit.signal, SIGKILL) << stubborn.output;
+}
+
+TEST(Limits, CpuTimeOfHoursIsTheDefaultAndCannotBeRaised) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  EXPECT_EQ(shell("ulimit -S -t; ulimit -t unlimited 2>/dev/null || echo kept", in(scratch)).output, std::to_string(Limits().cpu_seconds) + "\nkept\n");
+}
+
 TEST(Limits, ThePrivateTempDirectoryIsBounded) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
@@ -221,6 +335,9 @@ TEST_P(MemoryBomb, IsContained) {
 
 INSTANTIATE_TEST_SUITE_P(, MemoryBomb, testing::Values(
     std::pair("OneProcess", "import time\nb = bytearray(128 << 20)\ntime.sleep(60)\n"),
+    // A look that waits for a pause between ends never comes.
+    std::pair("AmongOrphansThatEnd", "import os, time\nb = bytearray(128 << 20)\nwhile True:\n  if os.fork() == 0:\n    os.fork()\n    os._exit(0)\n"
+                                     "  os.wait()\n  time.sleep(0.02)\n"),
     std::pair("FilesInMemory", "import os, time\nfor i in range(4): os.write(os.memfd_create('x'), bytes(32 << 20))\ntime.sleep(60)\n"),
     std::pair("SharedMemory", "import mmap, time\nm = mmap.mmap(-1, 128 << 20)\nfor i in range(0, 128 << 20, 4096): m[i] = 1\ntime.sleep(60)\n"),
     std::pair("Segments", "import ctypes, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\n"

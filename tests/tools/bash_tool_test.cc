@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <optional>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -273,6 +274,68 @@ TEST_F(Bash, WorksInTheSandbox) {
   EXPECT_EQ(run(tool, "cat .env").text.find("TOKEN"), std::string::npos);
   EXPECT_FALSE(run(tool, "echo x > /etc/lares-was-here").ok);
   EXPECT_EQ(run(tool, "exit 5").text, std::string("[shell exited: code 5]\n") + kReset);
+}
+
+class BashInside : public Bash {
+ protected:
+  BashInside() {
+    if (reason().empty()) tool_in_.emplace(io_.get_executor(), inside());
+  }
+  BuiltinOptions inside(int timeout_ms = 30'000) const {
+    BuiltinOptions out = options(timeout_ms);
+    out.no_sandbox = false;
+    return out;
+  }
+  std::string reason() {
+    std::string out;
+    const BuiltinOptions asked = inside();
+    asio::co_spawn(io_, shell_unavailable_reason(asked), [&](std::exception_ptr, std::string why) { out = std::move(why); });
+    io_.restart();
+    io_.run();
+    return out;
+  }
+  std::optional<BashTool> tool_in_;
+};
+
+constexpr const char* kRepository = "mkdir -p sub/.git/hooks sub/.git/objects sub/.git/refs; echo 'ref: refs/heads/main' > sub/.git/HEAD; ";
+constexpr const char* kHook = "echo 'touch ran' > sub/.git/hooks/pre-commit; chmod +x sub/.git/hooks/pre-commit";
+std::string told(const std::string& to = "") {
+  return "[moved aside, because it could run programs outside the sandbox: sub/.git/hooks/pre-commit (a git hook) is now sub/.git/hooks/pre-commit.lares-quarantined" + to +
+         ". If it is wanted, the user can move it back.]";
+}
+
+TEST_F(BashInside, WhatWouldRunOutsideIsMovedAsideAndTold) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  EXPECT_EQ(run(*tool_in_, kRepository).text, "");
+  EXPECT_EQ(run(*tool_in_, std::string("echo made; ") + kHook).text, "made\n" + told());
+  EXPECT_FALSE(std::filesystem::exists(dir_.at("sub/.git/hooks/pre-commit")));
+  EXPECT_EQ(run(*tool_in_, "ls sub/.git/hooks").text, "pre-commit.lares-quarantined\n");
+  // By what ends the shell, too.
+  EXPECT_EQ(run(*tool_in_, std::string(kHook) + "; exit 5").text, "[shell exited: code 5]\n" + told(".2") + "\n" + kReset);
+}
+TEST_F(BashInside, WhatABackgroundJobLeavesIsSeenAtTheNextLook) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  dir_.write("job", std::string("while [ ! -e go ]; do sleep 0.01; done; ") + kHook + "; echo x > made\n");
+  // Not among the shell's jobs: only its process tells that something may still write.
+  EXPECT_EQ(run(*tool_in_, std::string(kRepository) + "(setsid sh job >/dev/null 2>&1 &)").text, "");
+  EXPECT_EQ(run(*tool_in_, "true").text, "");
+  dir_.write("go", "");
+  for (int i = 0; i < 500 && !std::filesystem::exists(dir_.at("made")); ++i) ::usleep(10'000);
+  EXPECT_EQ(run(*tool_in_, "true").text, told());
+}
+TEST_F(BashInside, WhatTheUserMakesBetweenCommandsStays) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  EXPECT_EQ(run(*tool_in_, kRepository).text, "");
+  ASSERT_EQ(std::system(("cd " + dir_.root() + "; " + kHook).c_str()), 0);
+  EXPECT_EQ(run(*tool_in_, "true").text, "");
+  EXPECT_TRUE(std::filesystem::exists(dir_.at("sub/.git/hooks/pre-commit")));
+}
+TEST_F(BashInside, ATimeoutLeavesNoHook) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  BashTool tool(io_.get_executor(), inside(1500));
+  const Outcome out = run(tool, std::string(kRepository) + kHook + "; sleep 60");
+  EXPECT_TRUE(out.text.ends_with(told() + "\n" + kReset)) << out.text;
+  EXPECT_FALSE(std::filesystem::exists(dir_.at("sub/.git/hooks/pre-commit")));
 }
 
 }  // namespace

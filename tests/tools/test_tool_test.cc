@@ -319,5 +319,22 @@ TEST_F(Recorded, NodeEighteenWrapsEachFile) {
             "1 of 2 tests failed (runner)\nFAIL test/a.test.js:4 bad\n  assert.strictEqual(f(), 1);\n  2 !== 1");
 }
 
+TEST_F(TestRuns, WhatTestsLeaveThatWouldRunOutsideIsMovedAsideAndTold) {
+  const BuiltinOptions options{.root = dir_.root(), .state_dir = state_.root(), .sandbox_launcher = test::launcher()};
+  std::string reason;
+  asio::co_spawn(io_, shell_unavailable_reason(options), [&](std::exception_ptr, std::string why) { reason = std::move(why); });
+  io_.run();
+  if (!reason.empty()) GTEST_SKIP() << reason;
+  dir_.write(".lares/test", "#!/bin/sh\nmkdir -p sub; echo 'gitdir: /var/tmp/evil' > sub/.git\n");
+  std::filesystem::permissions(dir_.at(".lares/test"), std::filesystem::perms(0755));
+  TestTool tool(options);
+  const auto out = test::call(io_, tool, json::object());
+  ASSERT_TRUE(out);
+  EXPECT_TRUE(out->text.ends_with("\n[moved aside, because it could run programs outside the sandbox: sub/.git (a .git that leads out of the worktree) is now "
+                                  "sub/.git.lares-quarantined. If it is wanted, the user can move it back.]"))
+      << out->text;
+  EXPECT_TRUE(std::filesystem::exists(dir_.at("sub/.git.lares-quarantined")));
+}
+
 }  // namespace
 }  // namespace lares::tools

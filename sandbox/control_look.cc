@@ -1,0 +1,348 @@
+#include "sandbox/control_look.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "sandbox/git_config.h"
+#include "sandbox/start.h"
+
+namespace lares::sandbox {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kSettleNs = 20'000'000;  // a stamp younger than this may hide a change of the same clock tick
+constexpr std::size_t kFileBytesMax = 256 << 10;  // of a configuration
+constexpr int kLinksMax = 4;                      // from one git directory to the next
+constexpr int kNamesMax = 1000;                   // tried for one that is moved
+// Built or fetched by tools, large, and with repositories of others in them: looked at, but not below.
+constexpr std::array kTopOnly = {"node_modules", "target", ".venv", "venv", "__pycache__", ".tox", ".cache"};
+// Next to the worktree's own .git, what programs outside obey as soon as it is there.
+struct Whole {
+  const char *name, *why;
+};
+constexpr Whole kWhole[] = {{".envrc", "direnv's"}, {".mcp.json", "servers for agents"}, {".husky", "git hooks"},
+                            {".pre-commit-config.yaml", "what git hooks run"}, {"lefthook.yml", "what git hooks run"}};
+constexpr Whole kInEditors[] = {{".vscode/tasks.json", "an editor's tasks"},           {".vscode/launch.json", "an editor's tasks"},
+                                {".vscode/mcp.json", "servers for agents"},            {".idea/workspace.xml", "an editor's tasks"},
+                                {".idea/runConfigurations", "an editor's tasks"},      {".idea/startup.xml", "an editor's tasks"},
+                                {".idea/watcherTasks.xml", "an editor's tasks"}};
+constexpr const char* kEditors[] = {".vscode", ".idea"};
+constexpr const char* kSettings = ".vscode/settings.json";
+// Of an editor's settings, those that name a program: ends of their names, and beginnings.
+constexpr std::array<std::string_view, 11> kProgramEnds = {"path", "paths",   "executable", "interpreter", "command", "commands",
+                                                           "args", "runtime", "binary",     "server",      "shell"};
+constexpr std::array<std::string_view, 2> kProgramBegins = {"terminal.integrated.", "task.allowautomatictasks"};
+
+std::int64_t ns(const timespec& t) { return t.tv_sec * 1'000'000'000ll + t.tv_nsec; }
+
+std::string join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
+std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/')); }
+std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+// Below the root and nowhere else. Without `links` there is none on the way either.
+Fd open_below(int root, const std::string& path, int flags, bool links = false) {
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (flags & O_PATH) how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (links ? 0 : RESOLVE_NO_SYMLINKS);
+  return Fd(static_cast<int>(::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how)));
+}
+
+bool stat_of(int root, const std::string& path, struct stat& out) {
+  return ::fstatat(root, path.empty() ? "." : path.c_str(), &out, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+// nullopt: not a regular file that can be read, or too large.
+std::optional<std::string> text_of(int root, const std::string& path) {
+  const Fd file = open_below(root, path, O_RDONLY);
+  struct stat status;
+  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  std::string out(kFileBytesMax + 1, '\0');
+  std::size_t size = 0;
+  for (ssize_t n; size < out.size() && (n = ::read(file.get(), out.data() + size, out.size() - size)) > 0;)
+    size += static_cast<std::size_t>(n);
+  if (size > kFileBytesMax) return std::nullopt;
+  out.resize(size);
+  return out;
+}
+
+template <class OnEntry>
+void for_entries(const Fd& dir, OnEntry on_entry) {
+  const int copy = ::openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(copy < 0 ? nullptr : ::fdopendir(copy), ::closedir);
+  while (const dirent* entry = entries ? ::readdir(entries.get()) : nullptr)
+    if (const std::string_view name = entry->d_name; name != "." && name != "..")
+      if (!on_entry(std::string(name), entry->d_type)) break;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return out;
+}
+
+bool names_programs(std::string_view settings) {
+  if (settings.find("\\u") != settings.npos) return true;  // letters in disguise
+  for (std::size_t at = 0; (at = settings.find('"', at)) != settings.npos;) {
+    const auto end = settings.find('"', at + 1);
+    if (end == settings.npos) break;
+    const auto key = lower(settings.substr(at + 1, end - at - 1));
+    const auto next = settings.find_first_not_of(" \t\r\n", end + 1);
+    at = end + 1;
+    if (next == settings.npos || settings[next] != ':' || key.find_first_of("/*") != key.npos) continue;  // a pattern of files is no setting
+    if (std::ranges::any_of(kProgramEnds, [&](auto word) { return key.ends_with(word); }) ||
+        std::ranges::any_of(kProgramBegins, [&](auto word) { return key.starts_with(word); }))
+      return true;
+  }
+  return false;
+}
+
+// One look at what is there.
+class Finder {
+ public:
+  Finder(int root, const std::string& root_path, const ControlLimits& limits, const std::map<std::string, ino_t>& guarded)
+      : root_(root), root_path_(root_path), limits_(limits), guarded_(guarded) {}
+
+  // False: it is gone.
+  bool repository(const std::string& path) {
+    struct stat status;
+    if (!stat_of(root_, path, status)) return errno != ENOENT && errno != ENOTDIR;
+    if (is_guarded(path, status)) return true;
+    if (S_ISDIR(status.st_mode)) git_dir(path, 0);
+    else if (S_ISREG(status.st_mode) || S_ISLNK(status.st_mode)) git_link(path, status);
+    return true;
+  }
+
+  void editors_and_others() {
+    struct stat status;
+    for (const auto& [name, why] : kWhole)
+      if (stat_of(root_, name, status) && !is_guarded(name, status)) add(name, why, status);
+    for (const char* name : kEditors) {
+      if (!stat_of(root_, name, status) || is_guarded(name, status)) continue;
+      if (S_ISLNK(status.st_mode)) add(name, "an editor's settings, by a link", status);
+      if (!S_ISDIR(status.st_mode)) continue;
+      for (const auto& [file, why] : kInEditors)
+        if (std::string_view(file).starts_with(name) && stat_of(root_, file, status)) add(file, why, status);
+      if (name != std::string_view(".vscode") || !stat_of(root_, kSettings, status)) continue;
+      const auto text = text_of(root_, kSettings);
+      if (!text || names_programs(*text)) add(kSettings, "an editor's settings that name programs", status);
+    }
+  }
+
+  std::vector<ControlFound> take() { return std::move(found_); }
+
+ private:
+  bool is_guarded(const std::string& path, const struct stat& status) const {
+    const auto known = guarded_.find(path);
+    return known != guarded_.end() && known->second == status.st_ino;
+  }
+
+  void add(const std::string& path, std::string why, const struct stat& status) {
+    auto id = fmt::format("{}|{}|{}|{}|{}", path, status.st_ino, ns(status.st_ctim), status.st_size, why);
+    if (std::ranges::any_of(found_, [&](const auto& one) { return one.path == path; })) return;
+    found_.push_back({path, std::move(why), std::move(id)});
+  }
+
+  // Where `to`, as written in a file or a link in `dir`, leads below the root; nullopt: elsewhere. Not there: "" and false. As the kernel
+  // goes, for "link/../x" is not "x".
+  std::optional<std::string> leads(const std::string& dir, const std::string& to, bool& there) {
+    there = false;
+    const bool absolute = to.starts_with('/');
+    if (absolute && to != root_path_ && !to.starts_with(root_path_ + "/")) return std::nullopt;
+    const Fd place = open_below(root_, absolute ? to.substr(std::min(to.size(), root_path_.size() + 1)) : join(dir, to), O_PATH, true);
+    if (!place) return errno == ENOENT || errno == ENOTDIR ? std::optional(std::string()) : std::nullopt;
+    std::error_code failed;
+    const auto real = fs::read_symlink(fmt::format("/proc/self/fd/{}", place.get()), failed).native();
+    if (failed || (real != root_path_ && !real.starts_with(root_path_ + "/"))) return std::nullopt;
+    there = true;
+    return real.size() > root_path_.size() ? real.substr(root_path_.size() + 1) : std::string();
+  }
+
+  void git_link(const std::string& path, const struct stat& status) {
+    std::string to;
+    if (S_ISLNK(status.st_mode)) {
+      std::error_code failed;
+      to = fs::read_symlink(fs::path(root_path_) / path, failed).native();
+    } else {
+      const auto text = text_of(root_, path);
+      if (!text) return add(path, "a .git file that cannot be read", status);
+      if (!text->starts_with("gitdir: ")) return;  // git stops there
+      to = text->substr(8);
+      while (to.ends_with('\n') || to.ends_with('\r')) to.pop_back();
+    }
+    bool there;
+    const auto target = leads(parent_of(path), to, there);
+    if (!target) return add(path, "a .git that leads out of the worktree", status);
+    if (there) git_dir(*target, 0);
+  }
+
+  void git_dir(const std::string& dir, int n_links) {
+    struct stat status;
+    if (stat_of(root_, dir, status) && is_guarded(dir, status)) return;
+    for (const char* name : {"config", "config.worktree"}) config(dir, join(dir, name));
+    hooks(join(dir, "hooks"));
+    const auto common = join(dir, "commondir");
+    if (!stat_of(root_, common, status)) return;
+    auto text = text_of(root_, common);
+    while (text && (text->ends_with('\n') || text->ends_with('\r'))) text->pop_back();
+    bool there = false;
+    const auto target = text ? leads(dir, *text, there) : std::nullopt;
+    if (!target || n_links >= kLinksMax) return add(common, "a git directory's link out of the worktree", status);
+    if (there && *target != dir) git_dir(*target, n_links + 1);
+  }
+
+  void config(const std::string& dir, const std::string& path) {
+    struct stat status;
+    if (!stat_of(root_, path, status)) return;
+    const auto text = text_of(root_, path);
+    if (!text) return S_ISDIR(status.st_mode) ? void() : add(path, "a git configuration that cannot be read as a file", status);
+    const auto verdict = judge_config(*text);
+    if (!verdict.runs.empty()) return add(path, verdict.runs + " in a git configuration", status);
+    for (const auto& worktree : verdict.worktrees) {
+      bool there;
+      if (!leads(dir, worktree, there)) return add(path, "core.worktree out of the worktree in a git configuration", status);
+    }
+  }
+
+  void hooks(const std::string& path) {
+    struct stat status;
+    if (!stat_of(root_, path, status)) return;
+    if (S_ISLNK(status.st_mode)) return add(path, "git hooks, by a link", status);
+    const Fd dir = open_below(root_, path, O_RDONLY | O_DIRECTORY);
+    if (!dir) return;
+    std::size_t n = 0;
+    for_entries(dir, [&](const std::string& name, unsigned char) {
+      if (++n > limits_.hooks_max) return add(path, "more git hooks than are looked at", status), false;
+      struct stat hook;
+      if (name.ends_with(".sample") || name.find(kQuarantined) != name.npos) return true;
+      if (::fstatat(dir.get(), name.c_str(), &hook, AT_SYMLINK_NOFOLLOW) != 0) return true;
+      const bool runs = S_ISLNK(hook.st_mode) || (S_ISREG(hook.st_mode) && (hook.st_mode & 0111) != 0);
+      if (runs) add(path + "/" + name, "a git hook", hook);
+      return true;
+    });
+  }
+
+  const int root_;
+  const std::string& root_path_;
+  const ControlLimits& limits_;
+  const std::map<std::string, ino_t>& guarded_;
+  std::vector<ControlFound> found_;
+};
+
+bool top_only(const std::string& path) {
+  const auto name = name_of(path);
+  return std::ranges::any_of(kTopOnly, [&](const char* one) { return name == one; });
+}
+
+// Reads one directory; those that are new in it are added, to be read in their turn.
+void read_directory(int root, const std::string& path, const ControlLimits& limits, ControlTree& tree, std::size_t& n_entries,
+                    std::vector<std::string>& todo) {
+  const Fd dir = open_below(root, path, O_RDONLY | O_DIRECTORY);
+  struct stat status;
+  if (!dir || ::fstat(dir.get(), &status) != 0) {
+    tree.directories.erase(path);
+    return;
+  }
+  timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  bool head = false, objects = false, refs = false, common = false;
+  const bool below = !top_only(path) && std::ranges::count(path, '/') + 1 < limits.depth_max;
+  for_entries(dir, [&](const std::string& name, unsigned char type) {
+    ++n_entries;
+    head = head || name == "HEAD";
+    objects = objects || name == "objects";
+    refs = refs || name == "refs";
+    common = common || name == "commondir";
+    if (::strcasecmp(name.c_str(), ".git") == 0) {
+      if (tree.repositories.size() < limits.repositories_max) tree.repositories.insert(join(path, name));
+      return true;
+    }
+    struct stat of_entry;
+    const bool unknown = type == DT_UNKNOWN && ::fstatat(dir.get(), name.c_str(), &of_entry, AT_SYMLINK_NOFOLLOW) == 0;
+    if (unknown && S_ISDIR(of_entry.st_mode)) type = DT_DIR;
+    if (type != DT_DIR || !below || tree.directories.size() >= limits.directories_max) return true;
+    auto child = join(path, name);
+    if (tree.directories.try_emplace(child).second) todo.push_back(std::move(child));
+    return true;
+  });
+  // As git finds one without the name.
+  if (head && ((objects && refs) || common) && tree.repositories.size() < limits.repositories_max) tree.repositories.insert(path);
+  const auto changed = ns(status.st_ctim);
+  tree.directories[path] = {status.st_dev, status.st_ino, changed + kSettleNs > ns(now) ? 0 : changed};
+}
+
+}  // namespace
+
+void follow(int root, const ControlLimits& limits, ControlTree& tree) {
+  std::vector<std::string> todo;
+  tree.directories.try_emplace("");
+  for (auto known = tree.directories.begin(); known != tree.directories.end();) {
+    struct stat status;
+    auto& [path, last] = *known;
+    if (!stat_of(root, path, status) || !S_ISDIR(status.st_mode)) {
+      known = tree.directories.erase(known);
+      continue;
+    }
+    if (last.changed_ns == 0 || last.changed_ns != ns(status.st_ctim) || last.inode != status.st_ino || last.device != status.st_dev) {
+      last.changed_ns = 0;
+      todo.push_back(path);
+    }
+    ++known;
+  }
+  std::size_t n_entries = 0;
+  while (!todo.empty() && n_entries < limits.entries_max) {
+    const auto path = std::move(todo.back());
+    todo.pop_back();
+    read_directory(root, path, limits, tree, n_entries, todo);
+  }
+}
+
+std::vector<ControlFound> find_control(int root, const std::string& root_path, const ControlLimits& limits, ControlTree& tree,
+                                       const std::map<std::string, ino_t>& guarded) {
+  Finder finder(root, root_path, limits, guarded);
+  std::erase_if(tree.repositories, [&](const std::string& path) { return !finder.repository(path); });
+  finder.editors_and_others();
+  return finder.take();
+}
+
+std::map<std::string, ino_t> find_guarded(int root, const ControlTree& tree) {
+  std::map<std::string, ino_t> out;
+  const auto add = [&](const std::string& path) {
+    struct stat status;
+    if (stat_of(root, path, status) && (S_ISDIR(status.st_mode) || S_ISREG(status.st_mode))) out.emplace(path, status.st_ino);
+  };
+  for (const auto& path : tree.repositories)
+    if (name_of(path) == ".git") add(path);
+  for (const auto& one : kWhole) add(one.name);
+  for (const char* name : kEditors) add(name);
+  return out;
+}
+
+std::string move_aside(int root, const std::string& path) {
+  const Fd dir = open_below(root, parent_of(path), O_PATH | O_DIRECTORY);
+  const auto name = name_of(path);
+  for (int n = 1; dir && n <= kNamesMax; ++n) {
+    const auto to = n == 1 ? name + std::string(kQuarantined) : fmt::format("{}{}.{}", name, kQuarantined, n);
+    if (::renameat2(dir.get(), name.c_str(), dir.get(), to.c_str(), RENAME_NOREPLACE) == 0) return join(parent_of(path), to);
+    if (errno != EEXIST) break;
+  }
+  return {};
+}
+
+}  // namespace lares::sandbox

@@ -1,0 +1,133 @@
+#include "sandbox/control_paths.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "sandbox/control_look.h"
+#include "sandbox/start.h"
+
+namespace lares::sandbox {
+namespace {
+
+constexpr std::size_t kToldMax = 8;
+constexpr std::size_t kKeptMax = 8;  // worktrees, those in use aside
+
+enum class Whose { the_users, a_commands };
+
+// Those in use, those in which something has run since the last look (what that left must not be taken for the user's), and a few more,
+// which know the tree already.
+struct Shared {
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<ControlPaths>> known;
+};
+Shared& shared() {
+  static Shared all;
+  return all;
+}
+
+}  // namespace
+
+struct ControlPaths::State {
+  State(std::string path, ControlLimits bounds)
+      : root(std::move(path)), limits(bounds), fd(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+
+  void look(Whose whose) {
+    if (!fd) return;
+    follow(fd.get(), limits, tree);
+    std::set<std::string> ids;
+    for (auto& found : find_control(fd.get(), root, limits, tree, guarded)) {
+      if (whose == Whose::a_commands && !accepted.contains(found.id)) {
+        untold.push_back({found.path, move_aside(fd.get(), found.path), std::move(found.why)});
+        if (!untold.back().to.empty()) continue;  // else it is told once
+      }
+      ids.insert(std::move(found.id));
+    }
+    accepted = std::move(ids);
+  }
+  void look() { look(n_active == 0 && !doubtful ? Whose::the_users : Whose::a_commands); }
+
+  bool is_doubtful() {
+    const std::lock_guard lock(mutex);
+    return doubtful;
+  }
+
+  const std::string root;
+  const ControlLimits limits;
+  const Fd fd;
+  std::mutex mutex;
+  ControlTree tree;
+  std::map<std::string, ino_t> guarded;  // read-only in every sandbox that lives
+  std::set<std::string> accepted;        // ids of what is the user's, and of what could not be moved
+  std::vector<MovedAside> untold;
+  int n_inside = 0, n_active = 0;
+  bool doubtful = false;  // something has run since the last look
+};
+
+ControlPaths::ControlPaths(std::string root, ControlLimits limits) : state_(std::make_unique<State>(std::move(root), limits)) {}
+ControlPaths::~ControlPaths() = default;
+
+std::shared_ptr<ControlPaths> ControlPaths::of(const std::string& root) {
+  auto& all = shared();
+  const std::lock_guard lock(all.mutex);
+  if (const auto known = all.known.find(root); known != all.known.end()) return known->second;
+  if (all.known.size() >= kKeptMax)
+    std::erase_if(all.known, [](const auto& one) { return one.second.use_count() == 1 && !one.second->state_->is_doubtful(); });
+  return all.known[root] = std::make_shared<ControlPaths>(root);
+}
+
+ControlPaths::Inside::Inside(std::shared_ptr<ControlPaths> paths) : paths_(std::move(paths)) {
+  auto& state = *paths_->state_;
+  const std::lock_guard lock(state.mutex);
+  if (state.n_inside == 0) state.guarded.clear();
+  state.look();
+  state.doubtful = state.n_active > 0;
+  if (state.n_inside++ == 0 && state.fd) state.guarded = find_guarded(state.fd.get(), state.tree);
+}
+
+ControlPaths::Inside::~Inside() {
+  auto& state = *paths_->state_;
+  const std::lock_guard lock(state.mutex);
+  --state.n_inside;
+  state.n_active -= active_;
+}
+
+void ControlPaths::Inside::begin() {
+  auto& state = *paths_->state_;
+  const std::lock_guard lock(state.mutex);
+  if (active_) return;
+  state.look();
+  active_ = state.doubtful = true;
+  ++state.n_active;
+}
+
+std::vector<MovedAside> ControlPaths::Inside::end(bool idle) {
+  auto& state = *paths_->state_;
+  const std::lock_guard lock(state.mutex);
+  state.look(Whose::a_commands);
+  if (idle && active_) active_ = false, --state.n_active;
+  state.doubtful = state.n_active > 0;
+  return std::exchange(state.untold, {});
+}
+
+std::string told_of(const std::vector<MovedAside>& moved) {
+  if (moved.empty()) return {};
+  std::string out;
+  for (std::size_t i = 0; i < std::min(moved.size(), kToldMax); ++i) {
+    const auto& one = moved[i];
+    const std::string now = one.to.empty() ? "is still there, for it could not be moved" : "is now " + one.to;
+    out += fmt::format("{}{} ({}) {}", i ? "; " : "", one.path, one.why, now);
+  }
+  if (moved.size() > kToldMax) out += fmt::format("; and {} more", moved.size() - kToldMax);
+  return fmt::format("[moved aside, because it could run programs outside the sandbox: {}. If it is wanted, the user can move it back.]",
+                     out);
+}
+
+}  // namespace lares::sandbox

@@ -1,0 +1,58 @@
+// Paths that a command can make and that programs outside obey later: git's hooks and configuration, an editor's tasks. Those that are there
+// when a sandbox begins are read-only in it (launcher_covers.cc); of those that appear this finds what would run something on the host, or
+// lead git out of the worktree, and moves it aside under a name that nobody obeys. A repository as git itself makes it stays as it is.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lares::sandbox {
+
+// Bounds of one look; what lies beyond is not found.
+struct ControlLimits {
+  int depth_max = 24;                    // of directories
+  std::size_t entries_max = 400'000;     // of directories that are new or have changed; the rest of them is left to the next look
+  std::size_t directories_max = 50'000;  // known, and told to be unchanged by their stamps alone
+  std::size_t repositories_max = 512, hooks_max = 1024;
+};
+inline constexpr std::string_view kQuarantined = ".lares-quarantined";  // behind the name, and a number if that is taken
+
+struct MovedAside {
+  std::string path, to;  // relative to the worktree; to "": it could not be moved
+  std::string why;       // "a git hook", "core.fsmonitor in a git configuration"
+};
+// For the model and the person, one line; "" when there is nothing to tell.
+std::string told_of(const std::vector<MovedAside>& moved);
+
+// Of one worktree, for all who run commands in it. Blocks on the disk: 10,000 files in 1,000 directories take a millisecond.
+class ControlPaths {
+ public:
+  explicit ControlPaths(std::string root, ControlLimits limits = {});
+  ~ControlPaths();
+  // The one that everybody shares who runs commands in this worktree now.
+  static std::shared_ptr<ControlPaths> of(const std::string& root);
+
+  // A sandbox, from before its policy is made until nothing of it is left. While none runs anything, what appears is the user's own.
+  class Inside {
+   public:
+    explicit Inside(std::shared_ptr<ControlPaths> paths);
+    ~Inside();
+    Inside(const Inside&) = delete;
+    void begin();  // a command
+    // It has ended; `idle`: and none of its processes is left but a shell that waits. What was moved aside and not told yet.
+    std::vector<MovedAside> end(bool idle);
+
+   private:
+    const std::shared_ptr<ControlPaths> paths_;
+    bool active_ = false;
+  };
+
+ private:
+  struct State;
+  const std::unique_ptr<State> state_;
+};
+
+}  // namespace lares::sandbox

@@ -1,0 +1,18 @@
+// A git configuration that a command wrote, judged: whether git, run in that repository by the user, would run what it names.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lares::sandbox {
+
+struct ConfigVerdict {
+  std::string runs;  // the first setting that names a program, or that includes a file which could: "core.hooksPath"; "" when none does
+  std::vector<std::string> worktrees;  // core.worktree, as written
+};
+
+// Reads what git reads, and more: a line that makes no sense to git stops git, and is nothing here.
+ConfigVerdict judge_config(std::string_view text);
+
+}  // namespace lares::sandbox
