@@ -5,7 +5,7 @@ permissions_test.py SCRIPTED_DAEMON [unittest arguments]
 import os
 
 from client import Refused
-from daemon_case import DaemonCase, main
+from daemon_case import DaemonCase, call, main
 
 
 class PermissionsTest(DaemonCase):
@@ -77,6 +77,44 @@ class PermissionsTest(DaemonCase):
         self.assertEqual((item["why"], item.get("likes", [])), ("git reset --hard throws away uncommitted changes", []))
         c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
         self.assertIn("the user refused it", self.completed(c)[0]["output"])
+
+    def test_what_a_command_runs_of_the_worktree_is_looked_into(self):
+        def put(name, text):
+            path = os.path.join(self.root, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as f:
+                f.write(text)
+
+        put("build.sh", "make\n")
+        put("sub/x.sh", "git clean -fdx\n")
+        put("Makefile", "all:\n\ttrue\nclean:\n\tgit clean -fdx\n")
+        commands = ("bash build.sh; make", "make clean", "cd sub", "bash x.sh", 'g=gi; "${g}t" clean -fdx')
+        c = self.start(*[self.bash(command) for command in commands], "hm</think>Done.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        for why in ("Makefile: git clean -fdx deletes", "sub/x.sh: git clean -fdx deletes", "${g}t clean -fdx deletes"):
+            item = self.asked(c)
+            self.assertIn(why, item["why"])
+            self.assertEqual(item.get("likes", []), [])
+            c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])  # and nothing else asked
+
+    def test_the_configured_test_command_is_judged_before_it_runs(self):
+        os.makedirs(os.path.join(self.root, ".lares"))
+        config = os.path.join(self.root, ".lares", "config.json")
+        write = "hm</think>So." + call("str_replace_editor", command="create", path=config, file_text='{"test": "git clean -fdx -e .lares"}')
+        c = self.start(write, "hm</think>So." + call("test"), "hm</think>Done.")
+        open(os.path.join(self.root, "precious"), "w").close()
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        item = self.asked(c)
+        self.assertEqual((item["name"], item["why"]), ("test", "git clean -fdx -e .lares deletes files that git does not know"))
+        c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        tested = c.call("session/test", sessionId=s)  # for somebody who is not the model
+        self.assertFalse(tested.get("ran", False))
+        self.assertIn("were not run: git clean -fdx", tested["summary"])
+        self.assertTrue(os.path.exists(os.path.join(self.root, "precious")))
 
     def test_nobody_there_is_no_denial(self):
         c = self.start(self.create("one"), "hm</think>Done.")
