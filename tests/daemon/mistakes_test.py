@@ -30,6 +30,7 @@ MISTAKES = [
     (["apply", "nosuch"], "nosuch", "lares sessions"),
     (["worktrees", "remove", "nosuch"], "nosuch", "lares sessions"),
     (["rules", "add", "bash", "x", "maybe"], "maybe", "allow.*ask.*deny"),
+    (["rules", "add", "xyzzyx", "x", "ask"], "no tool xyzzyx; there are .*bash", "for one of the model's tools"),
     (["rules", "remove", "bash", "nosuch"], "nosuch", "lares rules"),
     (["config", "set", "nosuch", "1"], "nosuch", "lares config"),
     (["config", "set", "wake", "sometimes"], "sometimes", "attended always never"),
