@@ -19,6 +19,10 @@ class PermissionsTest(DaemonCase):
     def completed(self, c):
         return [m["params"]["item"] for m in c.until("turn/ended") if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
 
+    def follow(self, c, s):
+        """What comes from now on."""
+        c.call("session/subscribe", sessionId=s, after=c.call("session/get", sessionId=s)["lastSeq"])
+
     def test_a_policy_asks_and_an_answer_decides(self):
         c = self.start(self.create("one"), self.create("two"), self.create("three"), "hm</think>Done.")
         s = self.session(c, policy="ask")
@@ -68,6 +72,36 @@ class PermissionsTest(DaemonCase):
         with self.assertRaises(Refused) as e:
             c.call("rule/remove", root=self.root, rule={"tool": "str_replace_editor", "pattern": "*", "scope": "user"})
         self.assertEqual(e.exception.kind, "not_found")
+
+    def test_a_sessions_rules_are_its_own_and_outlive_the_daemon(self):
+        c = self.start(self.create("a1"), self.create("a1"), "hm</think>Done.", self.create("a1"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        c.call("approval/reply", sessionId=s, itemId=self.asked(c)["id"], decision="allow", scope="session")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["done", "failed"])  # the second ran unasked: the file is there
+        self.assertEqual(c.call("rule/list", root=self.root).get("rules", []), [])
+        other = self.session(c, policy="ask")
+        self.prompt(c, other, "Go.")
+        c.call("approval/reply", sessionId=other, itemId=self.asked(c)["id"], decision="deny", scope="turn")  # the other's rule is not its own
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        self.daemon.kill()
+        c = self.start(self.create("a1"), "hm</think>Done.", self.create("a1"), self.create("b1"), "hm</think>Done.")
+        self.follow(c, other)
+        self.prompt(c, other, "Again.", id="p2")  # nor did the turn's rule last
+        c.call("approval/reply", sessionId=other, itemId=self.asked(c)["id"], decision="deny", scope="session")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        self.follow(c, s)
+        self.prompt(c, s, "Again.", id="p2")
+        item = self.asked(c)
+        self.assertEqual(item["likes"], ["b1"])  # what the session's rule does not cover asks, and a1 did not
+        c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        self.daemon.kill()
+        c = self.start(self.create("a1"), "hm</think>Done.")
+        self.follow(c, other)
+        self.prompt(c, other, "Once more.", id="p3")  # one that denies outlives it too
+        done = self.completed(c)[0]
+        self.assertIn("a rule of this session denies", done["output"])
 
     def test_what_loses_work_is_asked_for_in_every_mode(self):
         c = self.start(self.bash("git reset --hard"), "hm</think>Done.")
