@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kExtensionMax = 6;  // with its dot: what looks like a file's name
 // What runs text that is given to it as an argument, in ways that are not looked into.
-constexpr std::string_view kInterpreters[] = {"python", "python2", "python3", "perl", "ruby", "node", "php", "lua", "awk", "gawk", "su", "script", "ssh", "expect", "make"};
+constexpr std::string_view kInterpreters[] = {"python", "python2", "python3", "perl", "ruby", "node", "php", "lua", "awk", "gawk", "su", "script",
+                                              "ssh", "expect", "hyperfine", "busybox", "parallel", "tmux", "screen", "nix-shell", "entr", "make"};
 
 template <class... T>
 bool one_of(std::string_view word, const T&... words) {

@@ -134,7 +134,9 @@ class Look {
 
   Found make(const Words& words, Words directories, int depth) {
     Words names, goals;
+    std::string given;  // variables, which come before the makefile's
     for (std::size_t i = 1; i < words.size(); ++i) {
+      if (!words[i].starts_with('-') && words[i].find('=') != std::string::npos) given += "\n" + words[i];
       if (const auto to = option(words, i, "-C", "--directory")) {
         for (auto& directory : directories) directory = place(directory, *to);
       } else if (const auto file = option(words, i, "-f", "--file")) {
@@ -156,6 +158,7 @@ class Look {
         if (!makefile) continue;
         for (const auto& included : makefile_includes(*makefile))
           if (const auto more = read(place(directory, included))) *makefile += "\n" + *more;
+        *makefile += given;
         const bool known = std::ranges::none_of(goals, is_marked);
         const std::string recipes = makefile_recipes(known ? *makefile : *makefile + "\n.DEFAULT_GOAL = x\n", known ? goals : Words());
         looked_.erase(path);  // for another goal

@@ -19,7 +19,14 @@ namespace {
 constexpr std::size_t kScriptBytesMax = 256 << 10;
 constexpr int kNestingMax = 4;            // sh -c 'sh -c ...'
 constexpr std::size_t kReadingsMax = 64;  // of one command
+constexpr std::size_t kReadBytesMax = 4 << 20;      // of texts that are run, one within the other
+constexpr std::size_t kReadingBytesMax = 16 << 20;  // of all readings
+constexpr std::size_t kReadLeast = 64;              // that a text counts for
 constexpr int kParentsMax = 64;           // looked at to see where a shell's input comes from
+// What runs a command that stands somewhere behind it.
+constexpr std::string_view kCarriers[] = {"npx", "npm", "yarn", "pnpm", "bun", "bunx", "poetry", "uv", "pipenv", "bundle", "conda", "nix",
+                                          "hatch", "pdm", "rye", "direnv", "dotenv", "chronic", "faketime", "fakeroot", "unshare",
+                                          "nsenter", "systemd-run", "setarch", "prlimit", "runuser", "coproc"};
 constexpr std::string_view kShells[] = {"sh", "bash", "dash", "zsh", "ksh", "ash"};
 
 template <class... T>
@@ -85,7 +92,12 @@ class Reader {
   explicit Reader(ShellScript& out) : out_(out) {}
 
   void read(std::string_view script, int depth) {
-    if (script.size() > kScriptBytesMax || depth > kNestingMax || is_marked(script) || script.find(kBreak) != std::string_view::npos) {
+    read_bytes_ += script.size() + kReadLeast;
+    if (read_bytes_ > kReadBytesMax || reading_bytes_ > kReadingBytesMax || depth > kNestingMax) {
+      out_.understood = false, out_.hides_git = true;  // whatever it is, it is not for people
+      return;
+    }
+    if (script.size() > kScriptBytesMax || is_marked(script) || script.find(kBreak) != std::string_view::npos) {
       hide(script);
       return;
     }
@@ -181,6 +193,10 @@ class Reader {
       hide(script);
       return;
     }
+    if (reading_bytes_ > kReadingBytesMax) {
+      out_.understood = false, out_.hides_git = true;
+      return;
+    }
     std::vector<std::string> words;
     std::vector<bool> certain;
     std::vector<std::vector<std::string>> shapes{{}};  // every reading's words
@@ -223,6 +239,7 @@ class Reader {
   // `at`: its place among the commands, which move.
   void read_command(std::vector<std::string> shapes, std::size_t at, TSNode node, std::string_view script, int depth) {
     std::vector<std::string> words;
+    for (const std::string& shape : shapes) reading_bytes_ += shape.size() + 1;
     for (const std::string& shape : shapes)
       for (std::size_t from = 0; from <= shape.size();) {
         const auto end = std::min(shape.find(kBreak, from), shape.size());
@@ -238,7 +255,7 @@ class Reader {
     const bool runner = std::ranges::find(kRunners, name, &Runner::name) != kRunners.end();
     if (adds_words && (words[0].find("{}") != std::string::npos || words[0] == "%" || (runner && !one_of(name, "xargs", "parallel"))))
       reading.hidden = true;  // xargs -I {} {}; xargs env
-    if (words_.is_function(words[0]) || name == std::string(1, kPlain) ||
+    if (std::ranges::find(kCarriers, name) != std::end(kCarriers) || words_.is_function(words[0]) || name == std::string(1, kPlain) ||
         name == std::string(1, kSetup)) {  // what it is given may be what it runs
       const auto git = std::find_if(words.begin() + 1, words.end(), [](const std::string& w) { return base_name(w) == "git"; });
       if (git != words.end()) out_.commands[at].readings.push_back({{git, words.end()}, reading.certain, false});
@@ -257,6 +274,15 @@ class Reader {
       if (text != std::string(1, kSetup)) return run_text(text, adds_words, at, depth);
       out_.understood = false;
       return;
+    }
+    if (name == "trap" && words.size() > 2 && words[1] != "-") return run_text(words[1] == "--" ? words[2] : words[1], adds_words, at, depth);
+    if (words.size() == 1 && name.find(' ') != std::string_view::npos) return run_text(words[0], adds_words, at, depth);  // watch 'x y'
+    if (name == "git") {
+      for (std::size_t i = 1; i + 2 < words.size(); ++i)
+        if ((words[i] == "submodule" && words[i + 1] == "foreach") || (words[i] == "bisect" && words[i + 1] == "run")) {
+          const auto from = words.begin() + static_cast<std::ptrdiff_t>(i) + (words[i + 2] == "--recursive" ? 3 : 2);
+          return run_text(fmt::format("{}", fmt::join(from, words.end(), " ")), adds_words, at, depth);
+        }
     }
     if (one_of(name, "source", ".") && words.size() > 1) return run_file(words[1], at);
     if (std::ranges::find(kShells, name) == std::end(kShells)) return;
@@ -358,6 +384,7 @@ class Reader {
 
   ShellScript& out_;
   ShellWords words_;
+  std::size_t read_bytes_ = 0, reading_bytes_ = 0;
 };
 
 }  // namespace

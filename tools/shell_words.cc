@@ -25,6 +25,11 @@ constexpr std::string_view kSetups[] = {"opam",           "pyenv",      "rbenv",
                                         "docker-machine", "minikube",   "register-python-argcomplete",
                                         "resize",         "locale"};
 
+constexpr std::size_t kValueBytesMax = 16 << 10;  // of a variable's value; v2=$v1$v1; v3=$v2$v2; ... would double it each time
+constexpr std::size_t kWordBytesMax = 256 << 10;  // of a word with values in it
+constexpr std::size_t kCutBytesMax = 256;         // of a value and a pattern that ${x%pattern} is worked out for
+constexpr int kCutStarsMax = 2;                   // fnmatch tries what each of them may be
+
 std::string_view text_of(TSNode node, std::string_view script) {
   return script.substr(ts_node_start_byte(node), ts_node_end_byte(node) - ts_node_start_byte(node));
 }
@@ -37,10 +42,9 @@ void add(Shapes& to, const std::string& shape) {
 
 // Every end for every beginning.
 Shapes joined(const Shapes& a, const Shapes& b) {
-  if (a.size() == 1 && b.size() == 1) return {a[0] + b[0]};
   Shapes out;
   for (const auto& x : a)
-    for (const auto& y : b) add(out, x + y);
+    for (const auto& y : b) add(out, x.size() + y.size() > kWordBytesMax ? std::string(1, kMade) : x + y);
   return out;
 }
 
@@ -68,6 +72,8 @@ Shapes marked(char mark) { return {std::string(1, mark)}; }
 
 // ${x%suffix} and ${x#prefix} of one value, where both are known.
 std::string cut(const std::string& value, std::string_view op, const std::string& pattern) {
+  if (value.size() > kCutBytesMax || pattern.size() > kCutBytesMax || std::ranges::count(pattern, '*') > kCutStarsMax)
+    return std::string(1, kMade);
   const bool longest = op.size() == 2, end = op[0] == '%';
   for (std::size_t k = 0; k <= value.size(); ++k) {
     const std::size_t n = longest ? value.size() - k : k;
@@ -114,7 +120,7 @@ void ShellWords::gather(TSNode root, std::string_view script) {
 }
 
 void ShellWords::assigned(const std::string& name, Shapes values) {
-  for (const auto& value : values) add(variables_[name].values, value);
+  for (const auto& value : values) add(variables_[name].values, value.size() > kValueBytesMax ? std::string(1, kMade) : value);
 }
 
 std::string ShellWords::list(TSNode array, std::string_view script, std::uint32_t from) const {
@@ -122,7 +128,7 @@ std::string ShellWords::list(TSNode array, std::string_view script, std::uint32_
   for (std::uint32_t i = from; i < ts_node_named_child_count(array); ++i) {
     const Shapes values = evaluate(ts_node_named_child(array, i), script, false);
     if (!out.empty()) out += kBreak;
-    out += values.size() == 1 ? values[0] : std::string(1, kMade);
+    out += values.size() == 1 && out.size() + values[0].size() <= kWordBytesMax ? values[0] : std::string(1, kMade);
   }
   return out;
 }
@@ -143,6 +149,7 @@ void ShellWords::assignment(TSNode node, std::string_view script) {
     Variable& variable = variables_[name];
     const std::string elements = list(right, script, 0);
     variable.elements = appends && !variable.elements.empty() ? variable.elements + kBreak + elements : elements;
+    if (variable.elements.size() > kWordBytesMax) variable.elements = std::string(1, kMade);
     for (std::size_t at = 0; at <= elements.size();) {
       const auto end = std::min(elements.find(kBreak, at), elements.size());
       add(variable.values, elements.substr(at, end - at));

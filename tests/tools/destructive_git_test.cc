@@ -1,4 +1,5 @@
 // Which scripts would lose what only git has: lists of those that ask and, longer, of those that do not.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tools/shell_commands.h"
@@ -29,8 +30,25 @@ TEST(DestructiveGit, AsksWhereWhatRunsIsMadeWhenItRuns) {
         "git config alias.x 'clean -fdx'; git x", "s=clean; git $s -fdx", "f=-fdx; git clean $f", "env $(echo git) clean -fdx",
         "\"$(which git)\" clean -fdx", "$(command -v git) reset --hard", "x=\"$(which git)\"; $x clean -fdx",
         "sudo \"$(echo git)\" clean -fdx", "timeout 5 $g$t clean -fdx", "if true; then g=git; fi; $g clean -fdx",
-        "while :; do \"${g}t\" clean -fdx; done"})
+        "while :; do \"${g}t\" clean -fdx; done", "trap 'git clean -fdx' EXIT", "watch 'git clean -fdx'", "poetry run git clean -fdx",
+        "git submodule foreach --recursive 'git clean -fdx'", "git bisect run git reset --hard", "npx -- git clean -fdx",
+        "command -p git clean -fdx", "exec git clean -fdx", "hyperfine 'git clean -fdx'"})
     EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
+}
+
+// What would be many or long readings is cut off, and asked about.
+TEST(DestructiveGit, ReadingIsBounded) {
+  std::string doubled = "v0=xxxxxxxx\n", many = "v=a", nested = "x='eval \"$x\"'; eval \"$x\"";
+  std::string stars = "x=" + std::string(5000, 'a') + "; ${x%";
+  for (int i = 0; i < 60; ++i) doubled += fmt::format("v{0}=$v{1}$v{1}\n", i + 1, i);
+  for (int i = 0; i < 15; ++i) many += fmt::format("; v={}", std::string(4000, static_cast<char>('b' + i)));
+  many += "\n";
+  for (int i = 0; i < 900; ++i) many += "echo $v $v $v $v $v\n";
+  for (int i = 0; i < 40; ++i) stars += "*a";
+  EXPECT_TRUE(destructive_git(shell_commands(doubled + "$v60 x\n")));
+  EXPECT_TRUE(destructive_git(shell_commands(many)));
+  EXPECT_TRUE(destructive_git(shell_commands(nested)));
+  EXPECT_TRUE(destructive_git(shell_commands(stars + "b} x")));
 }
 
 TEST(DestructiveGit, AsksNothingOfHonestCommands) {
@@ -82,7 +100,10 @@ TEST(DestructiveGit, AsksNothingOfHonestCommands) {
         "chmod +x x.sh && ./x.sh", "ps aux | grep python", "df -h", "env | sort", "env FOO=bar make", "which gcc g++ clang",
         "command -v cmake", "type -a python", "nice -n 10 ninja -C build", "stdbuf -oL ./x | tee log", "gdb -batch -ex run -ex bt ./a.out",
         "valgrind ./a.out", "strace -f -o t ./x", "perl -pi -e 's/a/b/' x", "jq '.a' x.json", "\"$EDITOR\" --version", "$SHELL --version",
-        "$MAKE clean", "\"$CARGO\" clean", "$DOTNET restore", "$JAVA_HOME/bin/java -version"}) {
+        "$MAKE clean", "\"$CARGO\" clean", "$DOTNET restore", "$JAVA_HOME/bin/java -version", "trap 'rm -rf $TMP' EXIT; make", "trap - EXIT",
+        "watch -n 5 make",
+        "git submodule foreach git pull",
+        "npx prettier --check .", "npm install git", "poetry run pytest", "uv run python x.py", "hyperfine './a.out'"}) {
     ++n;
     EXPECT_EQ(destructive_git(shell_commands(script)), std::nullopt) << script;
   }

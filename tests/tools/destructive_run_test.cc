@@ -97,6 +97,7 @@ TEST_F(DestructiveRun, MakeRunsTheRecipesOfItsGoals) {
   for (const char* script : {"make", "make -j4 all", "make log", "make -n clean", "make CC=clang", "make missing"})
     EXPECT_EQ(asks(script), "") << script;
   EXPECT_NE(asks("make", "sub"), "");
+  EXPECT_NE(asks("make CC='git reset --hard' a.o"), "");
 }
 
 TEST_F(DestructiveRun, MakefilesThatDoNotDecideCountWhole) {
