@@ -29,4 +29,12 @@ std::string_view nearest(std::string_view word, const Words& words) {
   return *std::min_element(words.begin(), words.end(), [&](std::string_view a, std::string_view b) { return edit_distance(word, a) < edit_distance(word, b); });
 }
 
+// The nearest that `word` may be a slip of: at most half of it is another. Empty: none is.
+template <class Words>
+std::string_view slip_of(std::string_view word, const Words& words) {
+  const std::string_view near = nearest(word, words);
+  const std::size_t dashes = std::min(word.find_first_not_of('-'), word.size());
+  return 2 * edit_distance(word, near) <= word.size() - dashes ? near : std::string_view();
+}
+
 }  // namespace lares::daemon

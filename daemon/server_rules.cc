@@ -27,7 +27,9 @@ std::string why_no_tool(const std::string& tool) {
   std::vector<std::string_view> known{"*"};
   for (const auto& spec : catalogue()) known.push_back(spec.name);
   if (std::ranges::find(known, tool) != known.end()) return "";
-  return fmt::format("there is no tool {}; do you mean {}? A rule is for one of the model's tools, or * for all", tool, nearest(tool, known));
+  const std::string_view near = slip_of(tool, known);
+  const std::string meant = near.empty() ? fmt::format("there are {}.", fmt::join(known, ", ")) : fmt::format("do you mean {}?", near);
+  return fmt::format("there is no tool {}; {} A rule is for one of the model's tools, or * for all", tool, meant);
 }
 
 }  // namespace

@@ -70,11 +70,12 @@ int write_whole(const std::string& path, std::string_view text) {
 }
 
 tl::expected<std::string, std::string> read_whole(const std::string& path) {
-  const auto failed = [&] { return tl::unexpected(fmt::format("read {}: {}", path, std::strerror(errno))); };
+  constexpr const char* kWanted = "name a file that `lares export -o FILE` wrote";
+  const auto failed = [&] { return tl::unexpected(fmt::format("read {}: {}; {}", path, std::strerror(errno), kWanted)); };
   const tools::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat st {};
   if (!fd || ::fstat(fd.get(), &st) != 0) return failed();
-  if (!S_ISREG(st.st_mode)) return tl::unexpected(fmt::format("read {}: it is no file", path));
+  if (!S_ISREG(st.st_mode)) return tl::unexpected(fmt::format("read {}: it is no file; {}", path, kWanted));
   if (static_cast<std::uint64_t>(st.st_size) > kExportBytesMax)
     return tl::unexpected(fmt::format("read {}: it has {} bytes; at most {} are taken", path, st.st_size, kExportBytesMax));
   std::string text(static_cast<std::size_t>(st.st_size), '\0');

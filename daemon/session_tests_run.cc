@@ -21,6 +21,13 @@ asio::awaitable<Reply<protocol::SessionTestResult>> Session::test(std::string co
   if (info_.closed) co_return tl::unexpected(refusal(Code::not_found, what + ": it is closed"));
   const Rewinding keeps_still(*this);  // no turn changes files meanwhile
   testing_ = std::make_unique<TurnStop>();
+  if (command.empty()) {  // what the repository names, and the model may have written
+    auto judging = permissions_.tests_lose(info_.root);
+    if (const auto why = co_await std::move(judging)) {
+      testing_ = nullptr;
+      co_return protocol::SessionTestResult{.summary = fmt::format("the tests were not run: {}; run them by hand, or name the command yourself", *why)};
+    }
+  }
   auto running = tools::run_tests(builtin_options(), std::move(command));
   auto until_stopped = asio::bind_cancellation_slot(testing_->tool.slot(), asio::as_tuple(asio::use_awaitable));
   auto [thrown, ran] = co_await asio::co_spawn(world_.io, std::move(running), std::move(until_stopped));
@@ -35,6 +42,12 @@ asio::awaitable<Reply<protocol::SessionTestResult>> Session::test(std::string co
 // The model's work is done when the tests pass; where they cannot be run nobody knows, and the turn says so.
 asio::awaitable<Checked> Session::check_work() {
   Checked checked;
+  auto judging = permissions_.tests_lose(info_.root);
+  if (const auto why = co_await std::move(judging)) {
+    checked.done = true, checked.known = false;
+    checked.text = valid_utf8(fmt::format("whether the tests pass is not known, they were not run: {}", *why));
+    co_return checked;
+  }
   auto running = tools::run_tests(builtin_options(), "");
   const auto ran = co_await std::move(running);
   if (ran && ran->passed) co_return checked;

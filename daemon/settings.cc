@@ -157,7 +157,7 @@ const Setting* find_setting(std::string_view key) {
 std::string_view nearest_setting(std::string_view key) {
   std::vector<std::string_view> keys;
   for (const Setting& s : kSettings) keys.push_back(s.key);
-  return nearest(normal(key), keys);
+  return slip_of(normal(key), keys);
 }
 
 std::string environment_name(const Setting& setting) {
@@ -218,7 +218,8 @@ tl::expected<Settings, std::string> Settings::load() {
     for (const auto& [key, value] : file->object.items()) {
       const Setting* const s = find_setting(key);
       if (!s) {
-        unknown += fmt::format("{}{} (near {})", unknown.empty() ? "" : ", ", key, nearest_setting(key));
+        const std::string_view near = nearest_setting(key);
+        unknown += fmt::format("{}{}{}", unknown.empty() ? "" : ", ", key, near.empty() ? "" : fmt::format(" (near {})", near));
         continue;
       }
       const bool is_text = s->kind != Kind::number && s->kind != Kind::whole && s->kind != Kind::flag;

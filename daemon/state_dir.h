@@ -9,6 +9,12 @@
 
 namespace lares::daemon {
 
+// What to do where the state directory cannot be made or written.
+inline constexpr const char* kAnotherStateDir = "name a directory that you may write to with --state-dir or LARES_STATE_DIR";
+
+// Makes it (0700) and the directories above it. The error says in one line what could not be made, why, and what to do.
+tl::expected<void, std::string> make_state_dir(const std::string& path);
+
 class StateDir {
  public:
   // Makes it (0700) with what belongs in it, and locks it; another daemon that wants it is told `socket`. The error is one line.

@@ -54,7 +54,9 @@ Json to_json(const Setting& s, const Settings& settings) {
 }
 
 Error unknown(const std::string& key) {
-  return Error{fmt::format("config: there is no setting {}; do you mean {}? `lares config` lists them all", key, daemon::nearest_setting(key))};
+  const std::string_view near = daemon::nearest_setting(key);
+  const std::string meant = near.empty() ? "" : fmt::format("do you mean {}? ", near);
+  return Error{fmt::format("config: there is no setting {}; {}`lares config` lists them all", key, meant)};
 }
 
 void list(const Settings& settings, bool json) {
@@ -97,6 +99,12 @@ Result<std::string> meant(const Setting& s, const std::string& text) {
 }
 
 Result<> change(const Settings& settings, const Setting& s, const std::string* text) {
+  // Where the file cannot be written.
+  const auto otherwise = [&](const Error& error) {
+    const std::string variable = daemon::environment_name(s) + (text ? "=" + *text : "");
+    return Error{fmt::format("{}; set {} in the environment instead, or let XDG_CONFIG_HOME name a directory that you may write to",
+                             error.message, variable)};
+  };
   Json value;
   if (text) {
     const auto path = meant(s, *text);
@@ -106,12 +114,13 @@ Result<> change(const Settings& settings, const Setting& s, const std::string* t
     value = *made;
   }
   const auto held = hold_settings_file(settings.path());  // while it is read and written: what another sets meanwhile is not lost
-  if (!held) return tl::unexpected(held.error());
+  if (!held) return tl::unexpected(otherwise(held.error()));
   auto object = daemon::read_settings_file(settings.path());
   if (!object) return tl::unexpected(Error{object.error()});
   for (auto it = object->begin(); it != object->end();) it = daemon::find_setting(it.key()) == &s ? object->erase(it) : std::next(it);
   if (text) (*object)[std::string(s.key)] = value;
-  return write_settings_file(settings.path(), *object);
+  if (auto written = write_settings_file(settings.path(), *object); !written) return tl::unexpected(otherwise(written.error()));
+  return {};
 }
 
 // What a person may stumble over next.

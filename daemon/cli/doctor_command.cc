@@ -23,6 +23,7 @@
 #include "daemon/cli/text.h"
 #include "daemon/cli/wrap.h"
 #include "daemon/nano_directory.h"
+#include "daemon/state_dir.h"
 #include "daemon/wire.h"
 #include "engine/gpus.h"
 #include "sandbox/sandbox.h"
@@ -113,7 +114,13 @@ void look_at_sandbox(int daemon_pid, std::vector<Finding>& out) {
 void look_at_places(const DaemonOptions& daemon, std::vector<Finding>& out) {
   using Kind = Finding::Kind;
   struct stat st {};
-  if (::stat(daemon.state_dir.c_str(), &st) != 0) {
+  const bool there = ::stat(daemon.state_dir.c_str(), &st) == 0;
+  std::string above = daemon.state_dir;
+  for (struct stat other {}; above.size() > 1 && ::stat(above.c_str(), &other) != 0;) above = fs::path(above).parent_path().string();
+  if (::access(above.c_str(), W_OK | X_OK) != 0) {
+    const std::string what = there ? "write into " + above : fmt::format("make {} in {}", daemon.state_dir, above);
+    out.push_back({Kind::bad, "state", fmt::format("{}: {}, so no daemon starts; {}", what, std::strerror(errno), daemon::kAnotherStateDir)});
+  } else if (!there) {
     out.push_back({Kind::note, "state", daemon.state_dir + " is made with the first session"});
   } else if (st.st_uid != ::geteuid() || (st.st_mode & 077) != 0) {
     out.push_back({Kind::bad, "state", daemon.state_dir + " is not private to you; chmod 700 it, or name another with LARES_STATE_DIR"});

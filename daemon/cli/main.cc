@@ -88,9 +88,9 @@ int dispatch(int argc, const char* const* argv) {
   } else {
     std::vector<std::string_view> names;
     for (const cli::Command& c : cli::commands()) names.push_back(c.name);
-    const std::string_view near = lares::daemon::nearest(name, names);
-    const bool is_slip = 2 * lares::daemon::edit_distance(name, near) < name.size();  // less than half of it is another
-    if (!is_slip) std::fprintf(stderr, "lares: no command is called %.*s; to have something done, put it in quotes: lares run \"...\"; lares help lists the commands\n", shown(name), name.data());
+    const std::string_view near = lares::daemon::slip_of(name, names);
+    constexpr const char* kNone = "lares: no command is called %.*s; to have something done, put it in quotes: lares run \"...\"; lares help lists the commands\n";
+    if (near.empty()) std::fprintf(stderr, kNone, shown(name), name.data());
     else std::fprintf(stderr, "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n", shown(name), name.data(), shown(near), near.data());
   }
   return cli::kExitUsage;

@@ -25,8 +25,9 @@ int model_command(int argc, const char* const* argv) {
     std::vector<std::string> names;
     for (const auto& part : parts) names.push_back(part->app().get_name());
     if (std::find(names.begin(), names.end(), word) == names.end()) {
-      fmt::print(stderr, "lares model: there is no {}, do you mean {}? `lares model --help` says what it takes\n", printable(word),
-                 daemon::nearest(word, names));
+      const std::string_view near = daemon::slip_of(word, names);
+      fmt::print(stderr, "lares model: there is no {}{}; `lares model --help` says what it takes\n", printable(word),
+                 near.empty() ? "" : fmt::format(", do you mean {}?", near));
       return kExitUsage;
     }
   }

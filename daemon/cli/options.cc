@@ -162,9 +162,19 @@ std::string nearest_option(const CLI::App& app, int argc, const char* const* arg
     const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
     if (word == "--") break;
     if (!word.starts_with("--") || std::find(known.begin(), known.end(), word) != known.end()) continue;
-    return fmt::format("there is no {}, do you mean {}?", printable(word), daemon::nearest(word, known));
+    const std::string_view near = daemon::slip_of(word, known);
+    return fmt::format("there is no {}{}", printable(word), near.empty() ? "" : fmt::format(", do you mean {}?", near));
   }
   return "";
+}
+
+// What a word that is left over may have been meant for.
+std::string too_many(const CLI::App& app, const std::string& word) {
+  const auto options = app.get_options();
+  const bool takes_words = std::ranges::any_of(options, [](const CLI::Option* option) { return option->get_positional(); });
+  if (takes_words) return "what has blanks stands in quotes";
+  if (app.get_option_no_throw("--session")) return fmt::format("a session is named with --session {}", printable(word));
+  return "it takes options only";
 }
 
 void print_error_json(const std::string& message, int code) {
@@ -190,7 +200,7 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
     std::string why = nearest_option(app, argc, argv);
     if (const auto extra = app.remaining(true); why.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) && !extra.empty())
-      why = fmt::format("{} is one word too many; what has blanks stands in quotes", printable(extra.front()));
+      why = fmt::format("{} is one word too many; {}", printable(extra.front()), too_many(*at, extra.front()));
     if (why.empty()) why = printable(e.what());
     if (why.starts_with("The ")) why[0] = 't';
     const std::string message = fmt::format("{0}: {1}; `{0} --help` says what it takes", path_of(*at), why);

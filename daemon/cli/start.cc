@@ -23,6 +23,7 @@
 #include "daemon/cli/text.h"
 #include "daemon/cli/screen.h"
 #include "daemon/cli/progress.h"
+#include "daemon/state_dir.h"
 
 extern char** environ;
 
@@ -196,7 +197,7 @@ Result<std::unique_ptr<Fd>> lock_start(Link& link, const DaemonOptions& options,
   const std::string path = options.state_dir + "/start.lock";
   auto lock = std::make_unique<Fd>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (lock->get() < 0)
-    return tl::unexpected(Error{fmt::format("start the daemon: open {}: {}", path, reason())});
+    return tl::unexpected(Error{fmt::format("start the daemon: open {}: {}; {}", path, reason(), daemon::kAnotherStateDir)});
   const auto began = Clock::now();
   while (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) {
@@ -224,10 +225,8 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
   if (there.error().kind != Error::Kind::absent) return tl::unexpected(std::move(there.error()));
 
   std::error_code ec;
-  fs::create_directories(fs::path(options.state_dir).parent_path(), ec);
-  if (::mkdir(options.state_dir.c_str(), 0700) != 0 && errno != EEXIST)  // sessions are nobody else's business
-    return tl::unexpected(
-        Error{fmt::format("start the daemon: create {}: {}; set LARES_STATE_DIR to a directory that you may write to", options.state_dir, std::strerror(errno))});
+  if (const auto made = daemon::make_state_dir(options.state_dir); !made)
+    return tl::unexpected(Error{fmt::format("start the daemon: {}", made.error())});
   const auto lock = lock_start(link, options, waiting);
   if (!lock) return tl::unexpected(lock.error());
   there = connect(link, options.socket);  // whoever held the lock may have started it

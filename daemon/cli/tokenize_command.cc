@@ -105,7 +105,7 @@ int tokenize_command(int argc, const char* const* argv) {
   std::string path = model.empty() ? daemon::nano_directory() : model;
   if (std::filesystem::is_directory(path, ec)) path += "/tokenizer.json";
   const auto tokenizer = engine::Tokenizer::from_file(path);
-  if (!tokenizer) return fail(Error{tokenizer.error().message}, json);
+  if (!tokenizer) return fail(Error{tokenizer.error().message + "; name a checkpoint's directory or its tokenizer.json with --model"}, json);
 
   std::vector<engine::Token> ids;
   if (decode) {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/destructive_run.h"
 #include "tools/shell_commands.h"
 
 namespace lares::daemon {
@@ -73,7 +74,21 @@ Judgement by_policy(std::string_view policy, std::string_view tool) {
   return {Verdict::ask, policy == "edits" ? "the session asks before commands" : "the session asks before every change", {}};
 }
 
+std::optional<std::string> loss(std::string_view root, std::string_view directory, const tools::ShellScript& script) {
+  return tools::destructive_run(std::string(root), std::string(directory), script, [&](const std::string& name) {
+    std::error_code ec;
+    return std::filesystem::exists(std::filesystem::symlink_status(std::filesystem::path(root) / name, ec));
+  });
+}
+
+std::optional<std::string> test_loss(const std::string& root, const std::string& path, const std::string& filter) {
+  const auto command = tools::test_command(root, path, filter);
+  return command ? loss(root, command->directory, tools::shell_commands(command->script)) : std::nullopt;
+}
+
 }  // namespace
+
+std::optional<std::string> tests_lose(const std::string& root) { return test_loss(root, "", ""); }
 
 std::string why_no_rule(const PermissionRule& rule) {
   if (rule.tool.empty() || rule.pattern.empty()) return "a rule needs a tool and a pattern; \"*\" is all of them";
@@ -91,10 +106,7 @@ Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rule
   if (call.tool == "bash") {
     const auto script = tools::shell_commands(string_of(call.arguments, "command"));
     subjects.understood = script.understood && !script.does_more;
-    loses = tools::destructive_git(script, [&](const std::string& name) {
-      std::error_code ec;
-      return std::filesystem::exists(std::filesystem::symlink_status(std::filesystem::path(call.root) / name, ec));
-    });
+    loses = loss(call.root, call.directory, script);
     const bool rules_forbid = std::ranges::any_of(rules, [](const auto& r) { return r.verdict != "allow" && (r.tool == "bash" || r.tool == "*"); });
     if (!loses && !script.understood && rules_forbid) loses = "what it runs is known only when it runs, and there are rules against some commands";
     for (const auto& command : script.commands) {
@@ -115,6 +127,8 @@ Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rule
   } else if (call.tool == "git") {
     subjects.texts = likes = {string_of(call.arguments, "command")};
   } else {
+    if (call.tool == "test")
+      loses = test_loss(std::string(call.root), string_of(call.arguments, "path"), string_of(call.arguments, "filter"));
     subjects.texts = {""};
     likes = {"*"};
   }

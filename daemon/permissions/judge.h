@@ -1,6 +1,7 @@
 // Whether a call may run, must be asked for, or may not: what the session's policy and the rules say of it. Knows no session.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@ struct JudgedCall {
   std::string_view tool;
   const nlohmann::json& arguments;
   std::string_view root;  // of the repository
+  std::string_view directory = {};  // below it, where the shell is thought to be
 };
 
 // Of a call that may change something. A rule is about a tool ("*": all) and a pattern ('*' is anything, '?' a character) over
@@ -33,8 +35,12 @@ struct JudgedCall {
 //   git                  the subcommand
 //   others               ""
 // Rules that deny come before those that ask, and those before the ones that allow; a script is allowed by rules only when each of its
-// commands is, and its text says what it runs. What would lose work that only git has (shell_commands.h) is always asked for.
+// commands is, and its text says what it runs. What would lose work that only git has (destructive_run.h) is always asked for: bash, and the
+// command that `test` finds. Reads files.
 Judgement judge(std::string_view policy, const std::vector<protocol::PermissionRule>& rules, const JudgedCall& call);
+
+// Why the tests that the repository names may not run unasked, for those that nobody could answer for; nullopt: they may.
+std::optional<std::string> tests_lose(const std::string& root);
 
 constexpr bool is_policy(std::string_view policy) {
   return policy == "ask" || policy == "edits" || policy == "auto" || policy == "plan" || policy == "read-only";

@@ -6,19 +6,31 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/on_disk_pool.h"
+#include "tools/destructive_run.h"
 
 namespace lares::daemon {
 
 using protocol::PermissionRule;
 
 asio::awaitable<Judgement> Permissions::judged(std::string policy, std::string root, std::string tool, const nlohmann::json& arguments) {
+  std::string directory = directory_;
   const auto look = [&] {
     auto stored = store_.of(root);
     if (!stored) return Judgement{Verdict::deny, stored.error(), {}};
     stored->insert(stored->end(), rules_.begin(), rules_.end());
-    const JudgedCall call{tool, arguments, root};
-    return judge(policy, *stored, call);
+    const JudgedCall call{tool, arguments, root, directory_};
+    Judgement judgement = judge(policy, *stored, call);
+    const auto command = arguments.is_object() && tool == "bash" ? arguments.find("command") : arguments.end();
+    if (command != arguments.end() && command->is_string()) directory = tools::directory_after(root, directory_, tools::shell_commands(command->get<std::string>()));
+    return judgement;
   };
+  auto judged = co_await on_disk_pool(disk_, look);
+  directory_ = std::move(directory);
+  co_return judged;
+}
+
+asio::awaitable<std::optional<std::string>> Permissions::tests_lose(std::string root) {
+  const auto look = [&] { return daemon::tests_lose(root); };
   co_return co_await on_disk_pool(disk_, look);
 }
 

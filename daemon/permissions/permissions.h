@@ -25,6 +25,9 @@ class Permissions {
   // A call that may change something, under `policy`. Rules that cannot be read deny it, for they may have said so.
   asio::awaitable<Judgement> judged(std::string policy, std::string root, std::string tool, const nlohmann::json& arguments);
 
+  // Why the repository's tests may not run where nobody is asked (judge.h).
+  asio::awaitable<std::optional<std::string>> tests_lose(std::string root);
+
   // Of the session and the turn; those of the store are read when they are needed.
   void add(const protocol::PermissionRule& rule) { rules_.push_back(rule); }
   void turn_ended();
@@ -48,6 +51,7 @@ class Permissions {
   asio::thread_pool& disk_;
   RuleStore store_;
   std::vector<protocol::PermissionRule> rules_;
+  std::string directory_;  // where the session's shell went last, below the root, as far as its commands say
   std::unique_ptr<Asked> asked_;
 };
 

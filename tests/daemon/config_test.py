@@ -64,7 +64,7 @@ class ConfigTest(CliCase):
     def test_the_file_is_the_users_alone_and_keeps_what_others_wrote(self):
         self.settings('{"future": {"x": 1}, "steps": 3}')
         os.chmod(self.file, 0o644)
-        self.assertIn(f"{self.file}: not known, so left alone: future (near ", self.lares("config", "set", "policy", "plan")[2])
+        self.assertIn(f"{self.file}: not known, so left alone: future; `lares config`", self.lares("config", "set", "policy", "plan")[2])
         with open(self.file) as f:
             self.assertEqual(json.load(f), {"future": {"x": 1}, "steps": 3, "policy": "plan"})
         self.assertEqual(stat.S_IMODE(os.stat(self.file).st_mode), 0o600)

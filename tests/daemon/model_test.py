@@ -91,7 +91,7 @@ class ModelTest(CliCase):
 
     def test_wrong_values_are_wrong_usage_and_name_what_there_is(self):
         logits = ("logits", "--model", self.nano, "--tokens", "ids.json", "--out", "x")
-        for arguments, words in ((("frobnicate",), ("no frobnicate", "do you mean")), (("inspekt", self.nano), ("do you mean inspect",)),
+        for arguments, words in ((("frobnicate",), ("no frobnicate; `lares model --help` says",)), (("inspekt", self.nano), ("do you mean inspect",)),
                                  ((*logits, "--impl", "no"), ("--impl", "cpu")),
                                  (("plan", self.nano, "--gpus", "many"), ("--gpus", "2x80")),
                                  (("plan", self.nano, "--gpu-memory", "4"), ("--gpus",)),

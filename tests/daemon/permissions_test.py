@@ -5,7 +5,7 @@ permissions_test.py SCRIPTED_DAEMON [unittest arguments]
 import os
 
 from client import Refused
-from daemon_case import DaemonCase, main
+from daemon_case import DaemonCase, call, main
 
 
 class PermissionsTest(DaemonCase):
@@ -18,6 +18,10 @@ class PermissionsTest(DaemonCase):
 
     def completed(self, c):
         return [m["params"]["item"] for m in c.until("turn/ended") if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+
+    def follow(self, c, s):
+        """What comes from now on."""
+        c.call("session/subscribe", sessionId=s, after=c.call("session/get", sessionId=s)["lastSeq"])
 
     def test_a_policy_asks_and_an_answer_decides(self):
         c = self.start(self.create("one"), self.create("two"), self.create("three"), "hm</think>Done.")
@@ -69,6 +73,36 @@ class PermissionsTest(DaemonCase):
             c.call("rule/remove", root=self.root, rule={"tool": "str_replace_editor", "pattern": "*", "scope": "user"})
         self.assertEqual(e.exception.kind, "not_found")
 
+    def test_a_sessions_rules_are_its_own_and_outlive_the_daemon(self):
+        c = self.start(self.create("a1"), self.create("a1"), "hm</think>Done.", self.create("a1"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        c.call("approval/reply", sessionId=s, itemId=self.asked(c)["id"], decision="allow", scope="session")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["done", "failed"])  # the second ran unasked: the file is there
+        self.assertEqual(c.call("rule/list", root=self.root).get("rules", []), [])
+        other = self.session(c, policy="ask")
+        self.prompt(c, other, "Go.")
+        c.call("approval/reply", sessionId=other, itemId=self.asked(c)["id"], decision="deny", scope="turn")  # the other's rule is not its own
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        self.daemon.kill()
+        c = self.start(self.create("a1"), "hm</think>Done.", self.create("a1"), self.create("b1"), "hm</think>Done.")
+        self.follow(c, other)
+        self.prompt(c, other, "Again.", id="p2")  # nor did the turn's rule last
+        c.call("approval/reply", sessionId=other, itemId=self.asked(c)["id"], decision="deny", scope="session")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        self.follow(c, s)
+        self.prompt(c, s, "Again.", id="p2")
+        item = self.asked(c)
+        self.assertEqual(item["likes"], ["b1"])  # what the session's rule does not cover asks, and a1 did not
+        c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        self.daemon.kill()
+        c = self.start(self.create("a1"), "hm</think>Done.")
+        self.follow(c, other)
+        self.prompt(c, other, "Once more.", id="p3")  # one that denies outlives it too
+        done = self.completed(c)[0]
+        self.assertIn("a rule of this session denies", done["output"])
+
     def test_what_loses_work_is_asked_for_in_every_mode(self):
         c = self.start(self.bash("git reset --hard"), "hm</think>Done.")
         s = self.session(c)
@@ -77,6 +111,44 @@ class PermissionsTest(DaemonCase):
         self.assertEqual((item["why"], item.get("likes", [])), ("git reset --hard throws away uncommitted changes", []))
         c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
         self.assertIn("the user refused it", self.completed(c)[0]["output"])
+
+    def test_what_a_command_runs_of_the_worktree_is_looked_into(self):
+        def put(name, text):
+            path = os.path.join(self.root, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as f:
+                f.write(text)
+
+        put("build.sh", "make\n")
+        put("sub/x.sh", "git clean -fdx\n")
+        put("Makefile", "all:\n\ttrue\nclean:\n\tgit clean -fdx\n")
+        commands = ("bash build.sh; make", "make clean", "cd sub", "bash x.sh", 'g=gi; "${g}t" clean -fdx')
+        c = self.start(*[self.bash(command) for command in commands], "hm</think>Done.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        for why in ("Makefile: git clean -fdx deletes", "sub/x.sh: git clean -fdx deletes", "${g}t clean -fdx deletes"):
+            item = self.asked(c)
+            self.assertIn(why, item["why"])
+            self.assertEqual(item.get("likes", []), [])
+            c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])  # and nothing else asked
+
+    def test_the_configured_test_command_is_judged_before_it_runs(self):
+        os.makedirs(os.path.join(self.root, ".lares"))
+        config = os.path.join(self.root, ".lares", "config.json")
+        write = "hm</think>So." + call("str_replace_editor", command="create", path=config, file_text='{"test": "git clean -fdx -e .lares"}')
+        c = self.start(write, "hm</think>So." + call("test"), "hm</think>Done.")
+        open(os.path.join(self.root, "precious"), "w").close()
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        item = self.asked(c)
+        self.assertEqual((item["name"], item["why"]), ("test", "git clean -fdx -e .lares deletes files that git does not know"))
+        c.call("approval/reply", sessionId=s, itemId=item["id"], decision="deny")
+        self.assertEqual([i["state"] for i in self.completed(c)], ["denied"])
+        tested = c.call("session/test", sessionId=s)  # for somebody who is not the model
+        self.assertFalse(tested.get("ran", False))
+        self.assertIn("were not run: git clean -fdx", tested["summary"])
+        self.assertTrue(os.path.exists(os.path.join(self.root, "precious")))
 
     def test_nobody_there_is_no_denial(self):
         c = self.start(self.create("one"), "hm</think>Done.")

@@ -312,6 +312,15 @@ class WorktreesTest(unittest.TestCase):
         self.assertEqual(status, 3, err)
         self.assertIn("whether the tests pass is not known", err)
 
+    def test_tests_that_would_lose_work_are_not_run_unasked(self):
+        self.write("precious", "mine")
+        config = "mkdir .lares; echo '{\"test\": \"git clean -fdx -e .lares\"}' > .lares/config.json"
+        self.start(bash(config), THINK + "Done.")
+        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
+        self.assertEqual(status, 3, err)
+        self.assertIn("whether the tests pass is not known, they were not run: git clean -fdx", err)
+        self.assertEqual(self.read("precious"), "mine")
+
     # ---- best of several
 
     def best_of(self, *edits, more=()):
