@@ -28,6 +28,10 @@ asio::awaitable<Reply<protocol::SessionTestResult>> Session::test(std::string co
       co_return protocol::SessionTestResult{.summary = fmt::format("the tests were not run: {}; run them by hand, or name the command yourself", *why)};
     }
   }
+  if (testing_->requested() || info_.closed) {
+    testing_ = nullptr;
+    co_return tl::unexpected(refusal(Code::internal, what + ": it was interrupted"));
+  }
   auto running = tools::run_tests(builtin_options(), std::move(command));
   auto until_stopped = asio::bind_cancellation_slot(testing_->tool.slot(), asio::as_tuple(asio::use_awaitable));
   auto [thrown, ran] = co_await asio::co_spawn(world_.io, std::move(running), std::move(until_stopped));

@@ -29,6 +29,7 @@ constexpr std::int64_t kSettleNs = 20'000'000;  // a stamp younger than this may
 constexpr std::size_t kFileBytesMax = 256 << 10;  // of a configuration
 constexpr int kLinksMax = 4;                      // from one git directory to the next
 constexpr int kNamesMax = 1000;                   // tried for one that is moved
+constexpr int kRacesMax = 16;
 // Built or fetched by tools, large, and with repositories of others in them: looked at, but not below.
 constexpr std::array kTopOnly = {"node_modules", "target", ".venv", "venv", "__pycache__", ".tox", ".cache"};
 // Next to the worktree's own .git, what programs outside obey as soon as it is there.
@@ -132,31 +133,37 @@ class Finder {
   void editors_and_others() {
     struct stat status;
     for (const auto& [name, why] : kWhole)
-      if (stat_of(root_, name, status) && !is_guarded(name, status)) add(name, why, status);
+      if (stat_of(root_, name, status) && !is_guarded(name, status)) add(name, why, status, true);
     for (const char* name : kEditors) {
       if (!stat_of(root_, name, status) || is_guarded(name, status)) continue;
-      if (S_ISLNK(status.st_mode)) add(name, "an editor's settings, by a link", status);
+      if (S_ISLNK(status.st_mode)) add(name, "an editor's settings, by a link", status, true);
       if (!S_ISDIR(status.st_mode)) continue;
       for (const auto& [file, why] : kInEditors)
-        if (std::string_view(file).starts_with(name) && stat_of(root_, file, status)) add(file, why, status);
+        if (std::string_view(file).starts_with(name) && stat_of(root_, file, status)) add(file, why, status, true);
       if (name != std::string_view(".vscode") || !stat_of(root_, kSettings, status)) continue;
       const auto text = text_of(root_, kSettings);
-      if (!text || names_programs(*text)) add(kSettings, "an editor's settings that name programs", status);
+      if (!text || names_programs(*text)) add(kSettings, "an editor's settings that name programs", status, true);
     }
   }
 
   std::vector<ControlFound> take() { return std::move(found_); }
 
  private:
+  // Or below what is.
   bool is_guarded(const std::string& path, const struct stat& status) const {
-    const auto known = guarded_.find(path);
-    return known != guarded_.end() && known->second == status.st_ino;
+    if (const auto known = guarded_.find(path); known != guarded_.end() && known->second == status.st_ino) return true;
+    for (auto above = parent_of(path); !above.empty(); above = parent_of(above)) {
+      const auto known = guarded_.find(above);
+      struct stat now;
+      if (known != guarded_.end() && stat_of(root_, above, now) && now.st_ino == known->second) return true;
+    }
+    return false;
   }
 
-  void add(const std::string& path, std::string why, const struct stat& status) {
+  void add(const std::string& path, std::string why, const struct stat& status, bool may_be_work = false) {
     auto id = fmt::format("{}|{}|{}|{}|{}", path, status.st_ino, ns(status.st_ctim), status.st_size, why);
     if (std::ranges::any_of(found_, [&](const auto& one) { return one.path == path; })) return;
-    found_.push_back({path, std::move(why), std::move(id)});
+    found_.push_back({path, std::move(why), std::move(id), may_be_work});
   }
 
   // Where `to`, as written in a file or a link in `dir`, leads below the root; nullopt: elsewhere. Not there: "" and false. As the kernel
@@ -165,7 +172,9 @@ class Finder {
     there = false;
     const bool absolute = to.starts_with('/');
     if (absolute && to != root_path_ && !to.starts_with(root_path_ + "/")) return std::nullopt;
-    const Fd place = open_below(root_, absolute ? to.substr(std::min(to.size(), root_path_.size() + 1)) : join(dir, to), O_PATH, true);
+    const std::string at = absolute ? to.substr(std::min(to.size(), root_path_.size() + 1)) : join(dir, to);
+    Fd place = open_below(root_, at, O_PATH, true);
+    for (int i = 0; !place && errno == EAGAIN && i < kRacesMax; ++i) place = open_below(root_, at, O_PATH, true);  // renamed as it was walked
     if (!place) return errno == ENOENT || errno == ENOTDIR ? std::optional(std::string()) : std::nullopt;
     std::error_code failed;
     const auto real = fs::read_symlink(fmt::format("/proc/self/fd/{}", place.get()), failed).native();

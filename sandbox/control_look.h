@@ -28,7 +28,8 @@ void follow(int root, const ControlLimits& limits, ControlTree& tree);
 
 struct ControlFound {
   std::string path, why;
-  std::string id;  // another one when it has changed
+  std::string id;            // another one when it has changed
+  bool may_be_work = false;  // a file of the worktree as people write and review them
 };
 // `guarded`: path and inode of what no command could change. Forgets repositories that are gone.
 std::vector<ControlFound> find_control(int root, const std::string& root_path, const ControlLimits& limits, ControlTree& tree,

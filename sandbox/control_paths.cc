@@ -45,7 +45,7 @@ struct ControlPaths::State {
     std::set<std::string> ids;
     for (auto& found : find_control(fd.get(), root, limits, tree, guarded)) {
       if (whose == Whose::a_commands && !accepted.contains(found.id)) {
-        untold.push_back({found.path, move_aside(fd.get(), found.path), std::move(found.why)});
+        untold.push_back({found.path, found.may_be_work ? "" : move_aside(fd.get(), found.path), std::move(found.why), found.may_be_work});
         if (!untold.back().to.empty()) continue;  // else it is told once
       }
       ids.insert(std::move(found.id));
@@ -86,8 +86,11 @@ std::shared_ptr<ControlPaths> ControlPaths::of(const std::string& root) {
 ControlPaths::Inside::Inside(std::shared_ptr<ControlPaths> paths) : paths_(std::move(paths)) {
   auto& state = *paths_->state_;
   const std::lock_guard lock(state.mutex);
-  if (state.n_inside == 0) state.guarded.clear();
-  state.look();
+  state.look();  // with what was read-only until now: that is the user's still
+  if (state.n_inside == 0) {
+    state.guarded.clear();
+    state.look(Whose::the_users);
+  }
   state.doubtful = state.n_active > 0;
   if (state.n_inside++ == 0 && state.fd) state.guarded = find_guarded(state.fd.get(), state.tree);
 }
@@ -118,16 +121,19 @@ std::vector<MovedAside> ControlPaths::Inside::end(bool idle) {
 }
 
 std::string told_of(const std::vector<MovedAside>& moved) {
-  if (moved.empty()) return {};
-  std::string out;
-  for (std::size_t i = 0; i < std::min(moved.size(), kToldMax); ++i) {
-    const auto& one = moved[i];
-    const std::string now = one.to.empty() ? "is still there, for it could not be moved" : "is now " + one.to;
-    out += fmt::format("{}{} ({}) {}", i ? "; " : "", one.path, one.why, now);
+  std::string gone, left;
+  std::size_t n_gone = 0, n_left = 0;
+  for (const auto& one : moved) {
+    const std::size_t n = one.left ? n_left++ : n_gone++;
+    if (n >= kToldMax) continue;
+    const std::string now = one.left ? "" : one.to.empty() ? " is still there, for it could not be moved" : " is now " + one.to;
+    (one.left ? left : gone) += fmt::format("{}{} ({}){}", n ? "; " : "", one.path, one.why, now);
   }
-  if (moved.size() > kToldMax) out += fmt::format("; and {} more", moved.size() - kToldMax);
-  return fmt::format("[moved aside, because it could run programs outside the sandbox: {}. If it is wanted, the user can move it back.]",
-                     out);
+  const auto more = [](std::size_t n) { return n > kToldMax ? fmt::format("; and {} more", n - kToldMax) : ""; };
+  std::string out;
+  if (n_gone) out = fmt::format("[moved aside, because it could run programs outside the sandbox: {}{}. If it is wanted, the user can move it back.]", gone, more(n_gone));
+  if (n_left) out += fmt::format("{}[new or changed, and programs outside the sandbox obey it: {}{}]", n_gone ? " " : "", left, more(n_left));
+  return out;
 }
 
 }  // namespace lares::sandbox

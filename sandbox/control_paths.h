@@ -1,6 +1,7 @@
 // Paths that a command can make and that programs outside obey later: git's hooks and configuration, an editor's tasks. Those that are there
 // when a sandbox begins are read-only in it (launcher_covers.cc); of those that appear this finds what would run something on the host, or
-// lead git out of the worktree, and moves it aside under a name that nobody obeys. A repository as git itself makes it stays as it is.
+// lead git out of the worktree. What lies where nobody looks, in git's directories, is moved aside under a name that nobody obeys; a file
+// of the worktree is told. A repository as git itself makes it stays as it is.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +14,17 @@ namespace lares::sandbox {
 
 // Bounds of one look; what lies beyond is not found.
 struct ControlLimits {
-  int depth_max = 24;                    // of directories
-  std::size_t entries_max = 400'000;     // of directories that are new or have changed; the rest of them is left to the next look
-  std::size_t directories_max = 50'000;  // known, and told to be unchanged by their stamps alone
+  int depth_max = 24;                   // of directories
+  std::size_t entries_max = 100'000;    // of directories that are new or have changed; the rest of them is left to the next look
+  std::size_t directories_max = 5'000;  // known, and told to be unchanged by their stamps alone: each costs a microsecond
   std::size_t repositories_max = 512, hooks_max = 1024;
 };
 inline constexpr std::string_view kQuarantined = ".lares-quarantined";  // behind the name, and a number if that is taken
 
 struct MovedAside {
-  std::string path, to;  // relative to the worktree; to "": it could not be moved
+  std::string path, to;  // relative to the worktree; to "": it could not be moved, or was to be `left`
   std::string why;       // "a git hook", "core.fsmonitor in a git configuration"
+  bool left = false;     // it may be what the user wants or has just written, and is in what people review: only told
 };
 // For the model and the person, one line; "" when there is nothing to tell.
 std::string told_of(const std::vector<MovedAside>& moved);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include <algorithm>
 #include <vector>
@@ -12,6 +13,8 @@ namespace {
 
 constexpr std::size_t kProcessesMax = 4096;          // looked at in one round
 constexpr std::uint64_t kFreePercentMin = 2;         // of the file system, left to others
+constexpr time_t kWindowSeconds = 600;               // in which growth counts
+constexpr std::uint64_t kToBlameBytes = 256ull << 20;  // taken by itself, before a full file system is its fault
 constexpr std::uint64_t kPercentBytesMax = 10ull << 30;  // on a large one two percent would be too much to ask
 
 std::string text_of(const std::string& path) {
@@ -31,6 +34,9 @@ std::string size_text(std::uint64_t bytes) {
 Growth::Growth(const Spec& spec, pid_t top) : spec_(spec), top_(top), worktree_(::open(spec.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {
   look(began_);
   last_ = began_;
+  timespec clock;
+  ::clock_gettime(CLOCK_MONOTONIC, &clock);
+  window_began_ = clock.tv_sec;
 }
 
 bool Growth::look(Space& out) const {
@@ -71,6 +77,13 @@ bool Growth::has_run() {
 std::string Growth::over() {
   Space now;
   if (!look(now)) return {};
+  timespec clock;
+  ::clock_gettime(CLOCK_MONOTONIC, &clock);
+  if (clock.tv_sec - window_began_ >= kWindowSeconds) {  // others write to the file system, too: what runs for days is not to answer for all of it
+    window_began_ = clock.tv_sec;
+    began_ = now;
+    bytes_taken_ = inodes_taken_ = 0;
+  }
   const bool counts = has_run();
   idle_ = !counts;
   if (counts) {
@@ -86,7 +99,8 @@ std::string Growth::over() {
   if (spec_.growth_inodes > 0 && static_cast<std::uint64_t>(inodes_taken_) > spec_.growth_inodes)
     return fmt::format("have made more than {} files in the worktree's file system; remove what is not needed", spec_.growth_inodes);
   const auto bytes_wanted = std::max(spec_.free_bytes, std::min(kPercentBytesMax, now.bytes_all / 100 * kFreePercentMin));
-  if (bytes_taken_ > 0 && now.bytes_free < floor_of(bytes_wanted, began_.bytes_free))
+  const auto floor = floor_of(bytes_wanted, began_.bytes_free);
+  if (bytes_taken_ > 0 && static_cast<std::uint64_t>(bytes_taken_) >= std::min(kToBlameBytes, floor / 4) && now.bytes_free < floor)
     return fmt::format("have left only {} free in the worktree's file system; remove what is not needed", size_text(now.bytes_free));
   if (inodes_taken_ > 0 && now.inodes_free < floor_of(now.inodes_all / 100 * kFreePercentMin, began_.inodes_free))
     return fmt::format("have left room for only {} more files in the worktree's file system; remove what is not needed", now.inodes_free);

@@ -33,6 +33,7 @@ class Growth {
   Space began_, last_;
   std::int64_t bytes_taken_ = 0, inodes_taken_ = 0;
   std::uint64_t ran_ns_ = 0;
+  std::int64_t window_began_ = 0;  // seconds
   bool idle_ = false;
 };
 

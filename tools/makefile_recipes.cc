@@ -195,9 +195,10 @@ std::string makefile_recipes(std::string_view text, const std::vector<std::strin
   }
   std::string out;
   const auto add = [&](std::string line) {
+    if (out.size() >= kExpandedBytesMax) return;
     line = expand(std::move(line), makefile.variables, true);
     const auto from = line.find_first_not_of("@-+ \t");
-    if (from != std::string::npos && out.size() < kExpandedBytesMax) out += line.substr(from) + "\n";
+    if (from != std::string::npos) out += line.substr(from) + "\n";
   };
   for (const auto& shell : makefile.shells) add(shell);
   for (std::size_t i = 0; i < makefile.rules.size(); ++i)

@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "tools/outline_node.h"
 
@@ -28,6 +29,7 @@ constexpr std::string_view kSetups[] = {"opam",           "pyenv",      "rbenv",
 constexpr std::size_t kValueBytesMax = 16 << 10;  // of a variable's value; v2=$v1$v1; v3=$v2$v2; ... would double it each time
 constexpr std::size_t kWordBytesMax = 256 << 10;  // of a word with values in it
 constexpr std::size_t kCutBytesMax = 256;         // of a value and a pattern that ${x%pattern} is worked out for
+constexpr int kDepthMax = 64;                     // of words in words
 constexpr int kCutStarsMax = 2;                   // fnmatch tries what each of them may be
 
 std::string_view text_of(TSNode node, std::string_view script) {
@@ -263,7 +265,7 @@ Shapes ShellWords::expansion(TSNode node, std::string_view script, bool quoted) 
 Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
   bool finds = true, sets = true;
   int n = 0;
-  std::string found;
+  std::optional<TSNode> looked_up;  // what `which` and its like are asked for
   TSTreeCursor cursor = ts_tree_cursor_new(node);
   for (bool more = true; more;) {
     const TSNode here = ts_tree_cursor_current_node(&cursor);
@@ -277,10 +279,7 @@ Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
       const bool looks_up =
           name == "which" || whole.starts_with("command -v ") || whole.starts_with("type -p ") || whole.starts_with("type -P ");
       const std::uint32_t count = ts_node_named_child_count(here);
-      if (looks_up && count > 1) {
-        const Shapes last = evaluate(ts_node_named_child(here, count - 1), script, false);
-        found = last.size() == 1 ? last[0] : std::string(1, kMade);
-      }
+      if (looks_up && count > 1) looked_up = ts_node_named_child(here, count - 1);
     } else if (type_of(here) == "file_redirect" && text_of(here, script).find('<') != std::string_view::npos) {
       finds = false;
     }
@@ -292,11 +291,23 @@ Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
       }
   }
   ts_tree_cursor_delete(&cursor);
-  if (n == 1 && !found.empty()) return {found};
+  if (n == 1 && looked_up) {  // nothing else runs in it, so nothing is walked twice
+    const Shapes last = evaluate(*looked_up, script, false);
+    if (last.size() == 1 && !last[0].empty()) return last;
+    return marked(kMade);
+  }
   return marked(n > 0 && sets ? kSetup : n > 0 && finds ? kPlain : kMade);
 }
 
 Shapes ShellWords::evaluate(TSNode node, std::string_view script, bool quoted) const {
+  if (depth_ >= kDepthMax) return marked(kMade);
+  ++depth_;
+  Shapes out = evaluated(node, script, quoted);
+  --depth_;
+  return out;
+}
+
+Shapes ShellWords::evaluated(TSNode node, std::string_view script, bool quoted) const {
   const std::string_view type = type_of(node), text = text_of(node, script);
   if (type == "raw_string") return {std::string(text.size() >= 2 ? text.substr(1, text.size() - 2) : text)};
   if (type == "ansi_c_string") {

@@ -41,7 +41,9 @@ class ShellWords {
   void assigned(const std::string& name, Shapes values);
   void set_by_command(TSNode command, std::string_view script);
   Shapes value_of(const std::string& name, bool all, bool quoted) const;
-  Shapes evaluate(TSNode node, std::string_view script, bool quoted) const;
+  Shapes evaluate(TSNode node, std::string_view script, bool quoted) const;  // deeper than a bound: made when it runs
+  Shapes evaluated(TSNode node, std::string_view script, bool quoted) const;
+  mutable int depth_ = 0;
   Shapes parts(TSNode node, std::string_view script, std::uint32_t from, std::uint32_t to, bool quoted) const;
   Shapes expansion(TSNode node, std::string_view script, bool quoted) const;
   Shapes substitution(TSNode node, std::string_view script) const;

@@ -25,7 +25,7 @@ asio::awaitable<Judgement> Permissions::judged(std::string policy, std::string r
     return judgement;
   };
   auto judged = co_await on_disk_pool(disk_, look);
-  directory_ = std::move(directory);
+  if (judged.verdict != Verdict::deny) directory_ = std::move(directory);
   co_return judged;
 }
 

@@ -110,5 +110,15 @@ TEST(DestructiveGit, AsksNothingOfHonestCommands) {
   EXPECT_GE(n, 150);
 }
 
+// What nests without end is read to a bound, and not again and again.
+TEST(DestructiveGit, NestedWordsEnd) {
+  std::string which = "git clean -fdx", value = "git";
+  for (int i = 0; i < 60; ++i) which = "$(which " + which + ")";
+  for (int i = 0; i < 20'000; ++i) value = "${a:-" + value + "}";
+  EXPECT_NE(destructive_git(shell_commands("x=" + which + "; $x clean -fdx")), std::nullopt);
+  EXPECT_NE(destructive_git(shell_commands("\"" + value + "\" clean -fdx")), std::nullopt);
+  EXPECT_NE(destructive_git(shell_commands("\"${a:-git}\" clean -fdx")), std::nullopt);
+}
+
 }  // namespace
 }  // namespace lares::tools
