@@ -284,6 +284,33 @@ std::string name_of(const testing::TestParamInfo<Attempt>& tested) {
 }
 INSTANTIATE_TEST_SUITE_P(, Escape, testing::ValuesIn(kAttempts), name_of);
 
+// The second backend denies the same; with which error is bubblewrap's matter. Not as root, who has the first.
+class EscapeFromBubblewrap : public testing::TestWithParam<Attempt> {};
+
+TEST_P(EscapeFromBubblewrap, IsDenied) {
+  if (::access("/usr/bin/bwrap", X_OK) != 0) GTEST_SKIP() << "bubblewrap is not installed";
+  const Host host;
+  auto options = host.options(Backend::bubblewrap);
+  options.policy.hidden = {".env", "private"};  // it refuses to begin where it would have to cover what lies deeper
+  const auto ran = run(host.command(GetParam().name), options);
+  ASSERT_EQ(ran.error, "");
+  EXPECT_EQ(ran.exit.code, 1) << ran.output;
+  host.expect_untouched();
+}
+std::vector<Attempt> denied_by_bubblewrap() {
+  constexpr std::string_view kNot[] = {
+      "trace-init", "init-memory", "init-descriptors", "init-environ",  // its first process is as good as the command's own
+      "worktree-socket",                                                // who listens in the worktree is heard
+      "hardlink-dotenv", "remove-secret", "move-parent-of-secret", "move-ancestor-of-secret"};  // of a secret that it refuses to begin with
+  std::vector<Attempt> out;
+  if (::geteuid() == 0) return out;
+  for (const auto& attempt : kAttempts)
+    if (std::ranges::find(kNot, attempt.name) == std::end(kNot)) out.push_back(attempt);
+  return out;
+}
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(EscapeFromBubblewrap);
+INSTANTIATE_TEST_SUITE_P(, EscapeFromBubblewrap, testing::ValuesIn(denied_by_bubblewrap()), name_of);
+
 // What is denied inside works outside, or the denial would prove nothing. Others depend on the kernel, or would harm the host.
 class Outside : public testing::TestWithParam<Attempt> {};
 

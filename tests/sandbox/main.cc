@@ -26,7 +26,7 @@ constexpr uid_t kUser = 1000;  // no account is needed
 constexpr const char* kAgain = "LARES_TESTS_AS_USER";
 
 // The suites whose every test is an attempt to get out or to take too much. Their controls, which must work, are not.
-constexpr const char* kAttempts[] = {"Escape", "EscapeByPolicy", "Credentials", "Tree", "Limits", "MemoryBomb", "LeftBehind", "LeftBehindBy", "Bubblewrap"};
+constexpr const char* kAttempts[] = {"Escape", "EscapeByPolicy", "Credentials", "Tree", "Limits", "MemoryBomb", "LeftBehind", "LeftBehindBy", "Bubblewrap", "EscapeFromBubblewrap"};
 
 class Tally : public testing::EmptyTestEventListener {
  public:
