@@ -33,7 +33,7 @@ constexpr Example kExamples[] = {
     {"lares mcp", "lares mcp --root ~/src/project"},
     {"lares diff", "lares diff | git apply --reverse"},
     {"lares rewind", "lares rewind -n        lares rewind 3 --keep-files"},
-    {"lares fork", "lares fork --before 3 --title \"another way\""},
+    {"lares fork", "lares fork --before 3 --steps 2 --title \"another way\""},
     {"lares worktrees", "lares worktrees        lares worktrees remove m9bqm2q79x1g --branch"},
     {"lares apply", "lares apply -n        lares apply        lares apply --undo"},
     {"lares export", "lares export -o session.lares        lares export m9bqm2q79x1g > file"},

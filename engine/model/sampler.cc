@@ -297,7 +297,7 @@ Logprobs logprobs(std::span<const float> logits, Token token, int n) {
     }
   }
   const double norm = top + std::log((sums[0] + sums[1]) + (sums[2] + sums[3]));
-  for (auto& [id, x] : out.top) x = static_cast<float>(x - norm);
+  for (auto& [id, value] : out.top) value = static_cast<float>(value - norm);
   out.drawn = static_cast<float>(logits[token] - norm);
   return out;
 }
