@@ -7,6 +7,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -259,9 +260,14 @@ void Conversation::answer_request(const json& id, std::string method, json param
   asio::co_spawn(io_, answer(std::move(method), std::move(params)), asio::bind_cancellation_slot(stop->slot(), answered));
 }
 
+// On the executor, as HttpTransport::cancel.
+void Conversation::cancel(std::shared_ptr<asio::cancellation_signal> stop) {
+  asio::dispatch(io_, [stop = std::move(stop)] { stop->emit(asio::cancellation_type::terminal); });
+}
+
 // Nobody waits for what the server wants to know any more: the person is left in peace.
 void Conversation::forget_asked() {
-  for (const auto& [key, stop] : std::exchange(asked_, {})) stop->emit(asio::cancellation_type::terminal);
+  for (const auto& [key, stop] : std::exchange(asked_, {})) cancel(stop);
 }
 
 // One request and its reply, of whatever type the result is.
@@ -347,7 +353,7 @@ void Conversation::hear(const std::string& method, const json& params) {
   if (method == "notifications/prompts/list_changed") changed_.insert(Listed::prompts);
   if (method == "notifications/cancelled" && params.contains("requestId")) {
     const auto& id = params["requestId"];
-    if (const auto asked = asked_.extract(dumped(id))) return asked.mapped()->emit(asio::cancellation_type::terminal);
+    if (const auto asked = asked_.extract(dumped(id))) return cancel(asked.mapped());
     // A server that ends a subscription may say so in this way; nothing else of ours is its to cancel.
     const auto pending = id.is_number_integer() ? pending_.find(id.get<std::int64_t>()) : pending_.end();
     if (pending != pending_.end() && pending->second->listens) settle(pending->first, tl::unexpected(Failure{Failure::refused, "cancelled the request"}));

@@ -80,6 +80,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   asio::awaitable<Reply<nlohmann::json>> fulfil(nlohmann::json wanted);
   asio::awaitable<std::optional<nlohmann::json>> answer(std::string method, nlohmann::json params);
   void answer_request(const nlohmann::json& id, std::string method, nlohmann::json params);
+  void cancel(std::shared_ptr<asio::cancellation_signal> stop);
   void forget_asked();
   asio::awaitable<void> listen_loop();
   nlohmann::json our_capabilities() const;

@@ -6,6 +6,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
@@ -258,11 +259,16 @@ void HttpTransport::fail(const FlightPtr& flight, Failure failure) {
   if (events_.failed) events_.failed(*flight->id, std::move(failure));
 }
 
+// On the executor: from elsewhere the signal is passed on to it by address (boost/asio/impl/co_spawn.hpp), and the flight may land before.
+void HttpTransport::cancel(const FlightPtr& flight) {
+  asio::dispatch(io_, [flight] { flight->stop.emit(asio::cancellation_type::terminal); });
+}
+
 bool HttpTransport::abandon(std::int64_t id) {
   for (const auto& [number, flight] : flights_) {
     if (flight->id != id) continue;
     flight->answered = true;
-    flight->stop.emit(asio::cancellation_type::terminal);
+    cancel(flight);
     break;
   }
   std::erase_if(held_, [id](const Outgoing& held) { return held.id == id; });
@@ -284,7 +290,7 @@ void HttpTransport::end(const std::string& why) {
   if (std::exchange(ended_, true)) return;
   why_ended_ = why;
   held_.clear();
-  for (const auto& [number, flight] : flights_) flight->stop.emit(asio::cancellation_type::terminal);
+  for (const auto& [number, flight] : flights_) cancel(flight);
   if (events_.ended) events_.ended(why_ended_);
 }
 

@@ -51,6 +51,7 @@ class HttpTransport final : public Transport, public std::enable_shared_from_thi
   SseParser parser(FlightPtr flight);
   void receive(const FlightPtr& flight, Message message);
   void fail(const FlightPtr& flight, Failure failure);
+  void cancel(const FlightPtr& flight);
   void end(const std::string& why);
 
   asio::any_io_executor io_;
