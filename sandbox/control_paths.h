@@ -29,7 +29,8 @@ struct MovedAside {
 // For the model and the person, one line; "" when there is nothing to tell.
 std::string told_of(const std::vector<MovedAside>& moved);
 
-// Of one worktree, for all who run commands in it. Blocks on the disk: 10,000 files in 1,000 directories take a millisecond.
+// Of one worktree, for all who run commands in it. Blocks on the disk: two looks, a command's, at 10,000 files in 500
+// directories take 1.3 ms (make bench-sandbox).
 class ControlPaths {
  public:
   explicit ControlPaths(std::string root, ControlLimits limits = {});

@@ -118,11 +118,8 @@ class Reader {
   }
 
  private:
-  // Every command below `node`, by hand rather than by recursion: a script may nest as deep as it likes.
   void walk(TSNode root, std::string_view script, int depth) {
-    TSTreeCursor cursor = ts_tree_cursor_new(root);
-    for (bool more = true; more;) {
-      const TSNode node = ts_tree_cursor_current_node(&cursor);
+    for_each_node(root, [&](TSNode node) {
       const std::string_view type = type_of(node);
       if (type == "command") command(node, script, depth);
       if (type == "variable_assignment" || type == "declaration_command") out_.does_more = true;
@@ -130,14 +127,7 @@ class Reader {
         out_.does_more = true;
         if (const TSNode to = field(node, "destination"); !ts_node_is_null(to)) out_.written.push_back(words_.shapes(to, script)[0]);
       }
-      if (ts_tree_cursor_goto_first_child(&cursor)) continue;
-      while (!ts_tree_cursor_goto_next_sibling(&cursor))
-        if (!ts_tree_cursor_goto_parent(&cursor)) {
-          more = false;
-          break;
-        }
-    }
-    ts_tree_cursor_delete(&cursor);
+    });
   }
 
   // Not all of it can be read; then its text alone says whether it may lose something.

@@ -88,9 +88,7 @@ std::string cut(const std::string& value, std::string_view op, const std::string
 }  // namespace
 
 void ShellWords::gather(TSNode root, std::string_view script) {
-  TSTreeCursor cursor = ts_tree_cursor_new(root);
-  for (bool more = true; more;) {
-    const TSNode node = ts_tree_cursor_current_node(&cursor);
+  for_each_node(root, [&](TSNode node) {
     const std::string_view type = type_of(node);
     if (type == "variable_assignment") assignment(node, script);
     if (type == "command") set_by_command(node, script);
@@ -111,14 +109,7 @@ void ShellWords::gather(TSNode root, std::string_view script) {
       if (values.empty()) values = value_of("@", false, true);
       assigned(std::string(text_of(field(node, "variable"), script)), std::move(values));
     }
-    if (ts_tree_cursor_goto_first_child(&cursor)) continue;
-    while (!ts_tree_cursor_goto_next_sibling(&cursor))
-      if (!ts_tree_cursor_goto_parent(&cursor)) {
-        more = false;
-        break;
-      }
-  }
-  ts_tree_cursor_delete(&cursor);
+  });
 }
 
 void ShellWords::assigned(const std::string& name, Shapes values) {
@@ -266,9 +257,7 @@ Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
   bool finds = true, sets = true;
   int n = 0;
   std::optional<TSNode> looked_up;  // what `which` and its like are asked for
-  TSTreeCursor cursor = ts_tree_cursor_new(node);
-  for (bool more = true; more;) {
-    const TSNode here = ts_tree_cursor_current_node(&cursor);
+  for_each_node(node, [&](TSNode here) {
     if (type_of(here) == "command") {
       ++n;
       const std::string_view whole = text_of(here, script), name = text_of(field(here, "name"), script);
@@ -283,14 +272,7 @@ Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
     } else if (type_of(here) == "file_redirect" && text_of(here, script).find('<') != std::string_view::npos) {
       finds = false;
     }
-    if (ts_tree_cursor_goto_first_child(&cursor)) continue;
-    while (!ts_tree_cursor_goto_next_sibling(&cursor))
-      if (!ts_tree_cursor_goto_parent(&cursor)) {
-        more = false;
-        break;
-      }
-  }
-  ts_tree_cursor_delete(&cursor);
+  });
   if (n == 1 && looked_up) {  // nothing else runs in it, so nothing is walked twice
     const Shapes last = evaluate(*looked_up, script, false);
     if (last.size() == 1 && !last[0].empty()) return last;
