@@ -70,7 +70,7 @@ class DeviceEngine : public Engine {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return timeline(nullptr); }
   std::unique_ptr<Timeline> timeline(PrefixRef from) override {
-    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max};
+    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max, &pool_};
     return std::make_unique<DeviceTimeline>(shared, std::static_pointer_cast<const ModelPrefix>(from));
   }
   void evaluate_together(std::span<Timeline* const> timelines) override {

@@ -20,9 +20,10 @@ class DeviceTimeline : public Timeline {
     const Weights& weights;
     Pipeline& pipeline;
     std::int64_t n_context;
+    kernels::ThreadPool* threads = nullptr;  // that a draw may use; null: none
   };
   // With the tokens of `from`, which may be null; memory on the GPUs is taken when it is first needed.
-  DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from) : s_(shared), from_(std::move(from)) {}
+  DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from) : s_(shared), sampler_(shared.threads), from_(std::move(from)) {}
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;

@@ -34,6 +34,7 @@ class Forward {
   Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, const kernels::Kernels& kernels);
 
   bool exact() const { return exact_; }
+  kernels::ThreadPool& threads() const { return pool_; }  // for others, while nothing is evaluated
   // Tells it which experts are about to be read, from now on; null: nobody.
   void keep_experts(ExpertMemory* memory) { experts_ = memory; }
   // Spans of what it does, from now on; null: none.

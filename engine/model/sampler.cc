@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kBlock = 64;     // ids a mask word covers
 static_assert(kBlock == kernels::kExpBlock);
+constexpr std::size_t kStretch = 64;   // blocks that a thread takes at a time
 constexpr std::size_t kSortFew = 32;   // candidates cheaper to sort than to halve again
 
 std::uint64_t mixed(std::uint64_t x) {  // splitmix64's finaliser
@@ -36,15 +37,12 @@ std::uint64_t word_of(const TokenMask* mask, std::size_t block) {
   return !mask ? ~std::uint64_t{0} : block < mask->size() ? (*mask)[block] : 0;
 }
 
-// The lowest id of the greatest allowed logit; the size when none is allowed. `nan` is any allowed id whose logit is not a number.
-struct Best {
-  std::size_t id;
-  std::size_t nan;
-};
-Best best_of(std::span<const float> logits, const TokenMask* mask) {
+// Of blocks [first, last).
+template <class Best>
+Best best_within(std::span<const float> logits, const TokenMask* mask, std::size_t first, std::size_t last) {
   const std::size_t n = logits.size();
   Best best{n, n};
-  for (std::size_t begin = 0; begin < n; begin += kBlock) {
+  for (std::size_t begin = first * kBlock; begin < std::min(n, last * kBlock); begin += kBlock) {
     const std::uint64_t word = word_of(mask, begin / kBlock);
     if (word == 0) continue;
     const std::size_t count = std::min(kBlock, n - begin);
@@ -73,6 +71,30 @@ Best best_of(std::span<const float> logits, const TokenMask* mask) {
 }
 
 }  // namespace
+
+// f(begin, end) over all blocks, kStretch of them at a time.
+void Sampler::each_blocks(std::size_t blocks, const std::function<void(std::size_t, std::size_t)>& f) {
+  if (!pool_ || blocks < 2 * kStretch) {
+    for (std::size_t begin = 0; begin < blocks; begin += kStretch) f(begin, std::min(blocks, begin + kStretch));
+    return;
+  }
+  const auto stretches = static_cast<std::int64_t>((blocks + kStretch - 1) / kStretch);
+  pool_->run(stretches, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) f(i * kStretch, std::min(blocks, (i + 1) * kStretch));
+  });
+}
+
+Sampler::Best Sampler::best_of(std::span<const float> logits, const TokenMask* mask) {
+  const std::size_t n = logits.size(), blocks = (n + kBlock - 1) / kBlock;
+  bests_.resize((blocks + kStretch - 1) / kStretch);
+  each_blocks(blocks, [&](std::size_t begin, std::size_t end) { bests_[begin / kStretch] = best_within<Best>(logits, mask, begin, end); });
+  Best best{n, n};
+  for (const Best& of : bests_) {
+    if (of.nan < n) return of;
+    if (of.id < n && (best.id == n || logits[of.id] > logits[best.id])) best.id = of.id;
+  }
+  return best;
+}
 
 // Linear in the window, not in the vocabulary, beyond one copy of the logits.
 std::span<const float> Sampler::penalised(std::span<const float> logits, const Sampling& s, const Context& context) {
@@ -105,9 +127,8 @@ void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double
   weights_.resize(blocks * kBlock);
   sums_.resize(blocks);
   tops_.resize(blocks);
-  total_ = 0;
   const auto exp_blocks = kernels::best().exp_blocks;
-  for (std::size_t b = 0; b < blocks; ++b) {
+  const auto weigh_block = [&](std::size_t b) {
     double* w = weights_.data() + b * kBlock;
     const std::uint64_t word = word_of(mask, b);
     float x[kBlock];
@@ -115,7 +136,7 @@ void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double
     sums_[b] = tops_[b] = 0;
     if (word == 0) {
       std::fill(w, w + kBlock, 0);
-      continue;
+      return;
     }
     std::fill(x + count, x + kBlock, -std::numeric_limits<float>::infinity());
     std::copy_n(logits.data() + b * kBlock, count, x);
@@ -134,8 +155,12 @@ void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double
       }
     sums_[b] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     tops_[b] = std::max({most[0], most[1], most[2], most[3]});
-    total_ += sums_[b];
-  }
+  };
+  each_blocks(blocks, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t b = begin; b < end; ++b) weigh_block(b);
+  });
+  total_ = 0;
+  for (const double sum : sums_) total_ += sum;
 }
 
 Token Sampler::draw_ascending(double target) const {

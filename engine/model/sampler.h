@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "engine/engine.h"
+#include "kernels/thread_pool.h"
 
 namespace lares::engine {
 
@@ -21,6 +23,9 @@ struct Context {
 // Work is linear in the vocabulary, whatever the filters keep. Keeps its work space from draw to draw, and nothing else.
 class Sampler {
  public:
+  // A large vocabulary's weights are shared out to the threads of `pool`, which may be null; the same bits with any number of them.
+  explicit Sampler(kernels::ThreadPool* pool = nullptr) : pool_(pool) {}
+
   // `position` is the place the token will take. Ties go to the lowest id. The draw runs over ids in ascending order, with a
   // filter over probabilities in descending order.
   Result<Token> draw(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position,
@@ -40,12 +45,21 @@ class Sampler {
     Token id;
   };
 
+  struct Best {      // the lowest id of the greatest allowed logit; the size when none is allowed
+    std::size_t id;
+    std::size_t nan;  // any allowed id whose logit is not a number
+  };
+
+  void each_blocks(std::size_t blocks, const std::function<void(std::size_t, std::size_t)>& f);
+  Best best_of(std::span<const float> logits, const TokenMask* mask);
   std::span<const float> penalised(std::span<const float> logits, const Sampling& sampling, const Context& context);
   void weigh(std::span<const float> logits, const TokenMask* mask, double top, double temperature);
   void filter(const Sampling& sampling);
   Token draw_ascending(double target) const;
   Token draw_filtered(double uniform);
 
+  kernels::ThreadPool* const pool_;
+  std::vector<Best> bests_;  // of each stretch of blocks
   std::vector<float> logits_;
   std::vector<std::uint16_t> generated_;     // [V], zero between draws
   std::vector<bool> seen_;                   // [V], false between draws

@@ -24,6 +24,7 @@ ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int6
       chunk_(chunk),
       memory_(memory ? std::move(memory) : std::make_shared<SequenceMemory>()),
       state_(weights, forward.exact(), chunk, memory_),
+      sampler_(&forward.threads()),
       drafter_(weights, forward, drafts, memory_),
       from_(std::move(from)),
       own_(memory_, 0) {

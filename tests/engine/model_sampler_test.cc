@@ -98,6 +98,26 @@ TEST(Sampler, GreedyTakesTheLowestOfTheBestAnywhere) {
   }
 }
 
+// A vocabulary of V4's size over threads: the same draws and refusals as on one, with what matters in any stretch of it.
+TEST(Sampler, ThreadsChangeNothing) {
+  constexpr std::size_t kVocab = 129280;
+  kernels::ThreadPool pool(3);
+  Sampler alone, shared(&pool);
+  const auto logits = random_logits(kVocab, 4, 5);
+  const TokenMask odd = random_mask(kVocab, 6);
+  for (const Sampling& s : {Sampling{.temperature = 0}, Sampling{.temperature = 1}, Sampling{.temperature = 0.6f, .top_p = 0.9f}, Sampling{.temperature = 1, .top_k = 40}, Sampling{.temperature = 2, .min_p = 0.01f}})
+    for (const TokenMask* const mask : {static_cast<const TokenMask*>(nullptr), static_cast<const TokenMask*>(&odd)})
+      for (int position = 0; position < 20; ++position) ASSERT_EQ(shared.draw(logits, s, mask, position).value(), alone.draw(logits, s, mask, position).value());
+  for (const std::size_t at : {std::size_t{0}, std::size_t{70000}, kVocab - 1}) {
+    auto spoilt = logits;
+    spoilt[at] = spoilt[kVocab - 1] = NAN;
+    EXPECT_EQ(shared.draw(spoilt, {.temperature = 1}, nullptr, 0).error().message, alone.draw(spoilt, {.temperature = 1}, nullptr, 0).error().message) << at;
+    auto tied = logits;
+    tied[at] = tied[kVocab - 1] = 100;
+    EXPECT_EQ(shared.draw(tied, {.temperature = 0}, nullptr, 0).value(), static_cast<Token>(at));
+  }
+}
+
 TEST(Sampler, FiltersLookAtWhatTheOnesBeforeThemLeft) {
   // Probabilities .4 .3 .2 .1. top_k 2 leaves .57 .43, of which top_p .5 is the first alone; of all four it would be two.
   const std::vector<float> logits{std::log(0.4f), std::log(0.3f), std::log(0.2f), std::log(0.1f)};
