@@ -148,8 +148,9 @@ LARES_BOTH void fp8_pairs_bf16(std::uint32_t word, std::uint32_t& first, std::ui
 LARES_BOTH void fp4_pairs(std::uint32_t word, std::uint32_t (&pairs)[4]) {
   pairs[0] = word & 0x8E008E00u;
   pairs[1] = word << 3 & 0x8E008E00u;
-  pairs[2] = (word << 6 & 0x0E000E00u) | (word << 1 & 0x80008000u);
-  pairs[3] = (word << 9 & 0x0E000E00u) | (word << 2 & 0x80008000u);
+  // Magnitude and sign need shifts of their own: both at once by a product. What one half's sign carries into the other stays below bit 9.
+  pairs[2] = (word & 0x40384038u) * (1u << 6 | 1u << 1) & 0x8E008E00u;
+  pairs[3] = (word & 0x20072007u) * (1u << 9 | 1u << 2) & 0x8E008E00u;
 }
 inline constexpr float kFp4Code = 16384.0f;  // what those lack
 

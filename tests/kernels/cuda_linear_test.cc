@@ -59,15 +59,19 @@ TEST(CudaFormats, EveryCodeIsExactAsAnOperand) {
         EXPECT_EQ(bf16_value(times_2_120(bf16[pair]) >> half & 0xFFFFu), want) << c;
       }
   }
+  // Beside every value that the other half may have, and others around.
   for (int c = 0; c < 16; ++c)
     for (int pair = 0; pair < 4; ++pair)
-      for (const int half : {0, 16}) {
-        const CodePair at = kFp4Pairs[pair];
-        const std::uint32_t own = 7u << (at.magnitude + half) | 1u << (at.sign + half);
-        std::uint32_t pairs[4];
-        fp4_pairs((0xA5C33C5Au & ~own) | static_cast<std::uint32_t>(c & 7) << (at.magnitude + half) | static_cast<std::uint32_t>(c >> 3) << (at.sign + half), pairs);
-        EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(pairs[pair] >> half)) * kFp4Code, e2m1_value(static_cast<std::uint8_t>(c))) << c;
-      }
+      for (const int half : {0, 16})
+        for (int other = 0; other < 16; ++other)
+          for (const std::uint32_t around : {0xA5C33C5Au, 0u, 0xFFFFFFFFu}) {
+            const CodePair at = kFp4Pairs[pair];
+            const auto code = [&](int value, int to) { return static_cast<std::uint32_t>(value & 7) << (at.magnitude + to) | static_cast<std::uint32_t>(value >> 3) << (at.sign + to); };
+            const std::uint32_t both = code(15, 0) | code(15, 16);
+            std::uint32_t pairs[4];
+            fp4_pairs((around & ~both) | code(c, half) | code(other, 16 - half), pairs);
+            EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(pairs[pair] >> half)) * kFp4Code, e2m1_value(static_cast<std::uint8_t>(c))) << c << " beside " << other;
+          }
 }
 
 struct Case {
