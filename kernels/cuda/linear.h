@@ -34,8 +34,20 @@ struct LinearArgs {
   bool wgmma = true;  // many tokens, where the device has it (sm_90a): the same bits as without
 };
 
+// Where blocks of a launch with few tokens meet, kScratchBlocks of them: memory that is 0 at first and belongs to one stream. Without it
+// every block has whole rows, and the slowest has up to a third more than its share.
+inline constexpr int kScratchBlocks = 192, kScratchSums = 8192;
+struct StreamScratch {
+  std::uint32_t arrived;
+  std::uint32_t unused[31];
+  float sums[kScratchSums];  // of a row tile: [tiles, sums of a tile, n_tokens, 16]
+};
+struct Scratch {
+  StreamScratch* streams = nullptr;
+};
+
 // Products over the same tokens that do not depend on each other; at most kLinearTogether.
-Status linear(std::span<const LinearArgs> together, Stream stream);
+Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch = {});
 inline Status linear(const LinearArgs& a, Stream stream) { return linear(std::span(&a, 1), stream); }
 
 }  // namespace lares::kernels::cuda

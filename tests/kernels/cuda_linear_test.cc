@@ -82,10 +82,10 @@ struct Case {
 class CudaLinear : public testing::TestWithParam<Case> {};
 
 // As one launch streams them, with so many blocks.
-std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<std::uint32_t>& y) {
+std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<std::uint32_t>& y, const Scratch& scratch = {}) {
   Products all;
   EXPECT_TRUE(products({&args, 1}, all).ok());
-  const StreamArgs s = stream_of(all);
+  const StreamArgs s = stream_of(all, scratch);
   EXPECT_GT(s.plan.slots, 0);
   return in_every_order(
       {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes), [&] { y.poison(); }, [&] { linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s); }, [&] { return y.values(); });
@@ -267,6 +267,47 @@ TEST(CudaProducts, Fp4SumsOfAGroupAreExactUpTo2To14) {
   }
 }
 
+// What blocks handed to each other: as many rows as were cut. The counts are 0 again.
+int rows_shared(std::vector<StreamScratch>& scratch) {
+  int n = 0;
+  for (StreamScratch& s : scratch) {
+    EXPECT_EQ(s.arrived, 0u);
+    n += std::any_of(std::begin(s.sums), std::end(s.sums), [](float v) { return v != 0; });
+    s = {};
+  }
+  return n;
+}
+
+// Rows longer than a batch of sums, pairs of tiles in a slot and rows with an odd one, more groups than x has buffers, rows cut between two
+// blocks: any number of blocks gives the same.
+TEST(CudaProducts, StreamsGiveTheSameBitsHoweverTheyAreCut) {
+  struct Shape {
+    Format format;
+    bool quantise;
+    int n_out, n_in, rows_per_group;
+  };
+  std::vector<StreamScratch> scratch(7);
+  for (const Shape& c : {Shape{Format::fp4, true, 112, 2560, 0}, {Format::fp4, true, 48, 2432, 0}, {Format::fp8, true, 144, 2304, 0}, {Format::fp8, false, 192, 512, 48}, {Format::bf16, false, 176, 2304, 0}}) {
+    const Stored s = stored(c.format, c.n_out, c.n_in);
+    const Tiled t = tiled(s.m);
+    const int columns = c.rows_per_group ? c.n_out / c.rows_per_group * c.n_in : c.n_in;
+    const auto x = halves(normals(static_cast<std::size_t>(8) * columns, 21));
+    int cut = 0;
+    for (const int n : {1, 2, 3, 8}) {
+      SCOPED_TRACE(testing::Message() << "format " << static_cast<int>(c.format) << ", " << n << " tokens");
+      Guarded<std::uint32_t> y(static_cast<std::size_t>(n) * c.n_out);
+      const LinearArgs args{.w = t.w, .x = x.data(), .y = y.data(), .x_stride = columns, .y_stride = c.n_out, .n_tokens = n, .rows_per_group = c.rows_per_group, .quantise = c.quantise, .y_f32 = true};
+      const auto want = run(args, Path::few, y);
+      for (const int blocks : {1, 2, 5}) {
+        EXPECT_EQ(streamed(args, blocks, y), want) << blocks << " blocks";
+        EXPECT_EQ(streamed(args, blocks, y, {scratch.data()}), want) << blocks << " blocks, rows cut";
+        cut += rows_shared(scratch);
+      }
+    }
+    EXPECT_GT(cut, 0) << static_cast<int>(c.format);
+  }
+}
+
 // As far as barriers let one warp run ahead of the others, it may: with fewer stages it writes what they still read.
 TEST(CudaProducts, AWarpgroupThatRunsAheadWritesToNoStageInUse) {
   constexpr int n_in = 8 * kTileK, n = 40;
@@ -334,7 +375,8 @@ TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
   one.y = alone_b.data();
   EXPECT_EQ(yb.values(), run(one, Path::few, alone_b));
   const auto a_alone = alone_a.values(), b_alone = alone_b.values();
-  const StreamArgs args = stream_of(all);
+  std::vector<StreamScratch> scratch(7);
+  const StreamArgs args = stream_of(all, {scratch.data()});
   for (const int n : {1, 2, 3, 7}) {
     ya.poison();
     yb.poison();
