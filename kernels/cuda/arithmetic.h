@@ -99,6 +99,20 @@ LARES_BOTH std::uint8_t e4m3_code(float v) {
   return static_cast<std::uint8_t>(sign | ((u & 0x7FFFFFFFu) - (120u << 23)) >> 20);
 }
 
+// Four values of magnitude up to 448 as the codes of the nearest e4m3 values, the first in the lowest byte.
+LARES_DEVICE std::uint32_t e4m3_codes(const float (&v)[4]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+  std::uint16_t low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(v[1]), "f"(v[0]));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(v[3]), "f"(v[2]));
+  return pair(low, high);
+#else
+  std::uint32_t codes = 0;
+  LARES_UNROLL for (int i = 0; i < 4; ++i) codes |= static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(v[i]))) << 8 * i;
+  return codes;
+#endif
+}
+
 // ---- cells (kernels/cells_cpu.cc): the least scale with which values on the grid, the largest `most`, do not exceed 448; and their codes
 
 LARES_BOTH int cell_scale(float most) {

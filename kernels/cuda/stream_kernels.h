@@ -296,7 +296,7 @@ struct StreamBlock {
         const Visit& of = i < first ? v : other;
         const Piece& p = pieces()[of.piece];
         const Product& product = all.item[p.item];
-        const int own = i < first ? i : i - first, along = along_of(product.n_in), token = own / along, k = own % along * kTileK + 4 * lane;
+        const int own = i < first ? i : i - first, along = along_of(product.n_in), token = p.n == 1 ? 0 : own / along, k = (own - token * along) * kTileK + 4 * lane;
         what(p, product, i >= first, own, token, of.column, k);
       };
       LARES_UNROLL for (int d = 0; d < kTogether; ++d)
@@ -307,8 +307,14 @@ struct StreamBlock {
       LARES_UNROLL for (int d = 0; d < kTogether; ++d)
         if (const int i = base + d * kAll; i < blocks)
           each(i, [&](const Piece&, const Product& product, int buffer, int own, int token, int, int k) {
-            const float s = stage_block(product, e[d], k < product.n_in, x(buffer) + token * plan().row + k);
-            if (lane == 0) scales(buffer)[own] = s;
+            std::uint16_t* const to = x(buffer) + token * plan().row + k;
+            if constexpr ((kinds & (kFp8Codes | kFp4)) != 0) {
+              const float s = stage_block(product, e[d], k < product.n_in, to);
+              if (lane == 0) scales(buffer)[own] = s;
+            } else {
+              *reinterpret_cast<Vec8*>(to) = e[d].x;
+              if (lane == 0) scales(buffer)[own] = 1.0f;
+            }
           });
     }
   }
