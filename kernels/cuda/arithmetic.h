@@ -99,6 +99,20 @@ LARES_BOTH std::uint8_t e4m3_code(float v) {
   return static_cast<std::uint8_t>(sign | ((u & 0x7FFFFFFFu) - (120u << 23)) >> 20);
 }
 
+// Four values of magnitude up to 448 as the codes of the nearest e4m3 values, the first in the lowest byte.
+LARES_DEVICE std::uint32_t e4m3_codes(const float (&v)[4]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+  std::uint16_t low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(v[1]), "f"(v[0]));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(v[3]), "f"(v[2]));
+  return pair(low, high);
+#else
+  std::uint32_t codes = 0;
+  LARES_UNROLL for (int i = 0; i < 4; ++i) codes |= static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(v[i]))) << 8 * i;
+  return codes;
+#endif
+}
+
 // ---- cells (kernels/cells_cpu.cc): the least scale with which values on the grid, the largest `most`, do not exceed 448; and their codes
 
 LARES_BOTH int cell_scale(float most) {
@@ -148,8 +162,9 @@ LARES_BOTH void fp8_pairs_bf16(std::uint32_t word, std::uint32_t& first, std::ui
 LARES_BOTH void fp4_pairs(std::uint32_t word, std::uint32_t (&pairs)[4]) {
   pairs[0] = word & 0x8E008E00u;
   pairs[1] = word << 3 & 0x8E008E00u;
-  pairs[2] = (word << 6 & 0x0E000E00u) | (word << 1 & 0x80008000u);
-  pairs[3] = (word << 9 & 0x0E000E00u) | (word << 2 & 0x80008000u);
+  // Magnitude and sign need shifts of their own: both at once by a product. What one half's sign carries into the other stays below bit 9.
+  pairs[2] = (word & 0x40384038u) * (1u << 6 | 1u << 1) & 0x8E008E00u;
+  pairs[3] = (word & 0x20072007u) * (1u << 9 | 1u << 2) & 0x8E008E00u;
 }
 inline constexpr float kFp4Code = 16384.0f;  // what those lack
 

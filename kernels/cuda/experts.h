@@ -71,7 +71,7 @@ struct ExpertLinearArgs {
   bool jobs_known = false;               // the launch before this one does not make them: they may be read before it ends
   int n_tokens = 0, n_experts = 0, k = 0;
 };
-Status experts_linear(const ExpertLinearArgs& a, Stream stream);
+Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& scratch = {});
 
 // h = silu(min(gate, limit)) clamp(up, -limit, limit) factor, rounded to bf16; then Q8_128 where codes are asked for.
 struct SwigluArgs {

@@ -16,7 +16,7 @@ Status many(const Product& p, int n_tokens, Stream stream) {
 
 }  // namespace
 
-Status linear(std::span<const LinearArgs> together, Stream stream) {
+Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch) {
   if (together.empty() || together[0].n_tokens == 0) return {};
   Products all;
   if (const Status s = products(together, all); !s.ok()) return s;
@@ -32,7 +32,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream) {
     return {};
   }
   if (const int n_sms = streaming_sms(); n_sms > 0)
-    if (const StreamArgs args = stream_of(all); args.plan.slots > 0)
+    if (const StreamArgs args = stream_of(all, n_sms <= kScratchBlocks ? scratch : Scratch{}); args.plan.slots > 0)
       return launch("launch linear",
                     args.kinds == kFp8Codes              ? linear_stream_kernel<kFp8Codes>
                     : args.kinds == kFp8Plain            ? linear_stream_kernel<kFp8Plain>
@@ -44,7 +44,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream) {
   for (int i = 0; i < all.n; ++i) {
     all.item[i].first_block = blocks;
     blocks += few_blocks(all.item[i]);
-    bytes = larger(bytes, few_shared(all.n_tokens, all.item[i].n_in).bytes);
+    bytes = larger(bytes, few_shared(all.n_tokens, all.item[i].n_in, tile_sums_of(all.item[i].format)).bytes);
   }
   const Few few = few_of(all);
   return launch("launch linear",

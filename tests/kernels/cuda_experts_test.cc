@@ -205,7 +205,7 @@ TEST(CudaExperts, GroupGivesEverySlotOnceInOrderOfTokens) {
 
 // Two matrices of every expert and the shared one, few tokens and many: each slot's row is what linear() gives that token alone.
 TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
-  constexpr int E = 3, k = 2, n_out = 144, n_in = 256;
+  constexpr int E = 3, k = 2, n_out = 144, n_in = 512;
   std::vector<Stored> stored_of;
   std::vector<Tiled> tiles;
   for (int i = 0; i < 2 * E; ++i) {
@@ -214,6 +214,7 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
     s.m.data = s.codes.data() + 1;
     s.m.scale = s.scales.data();
     tiles.push_back(tiled(s.m));
+    stored_of.push_back(std::move(s));
   }
   const Stored shared_stored = stored(Format::fp8, n_out, n_in);
   const Tiled shared_tiles = tiled(shared_stored.m);
@@ -306,13 +307,18 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
           b.code_scale = scale.data();
           b.row_of = nullptr;
         }
-        const StreamArgs args = stream_of(b);
-        for (const int blocks : {1, 3, 40})
-          EXPECT_EQ(in_every_order(
-                        {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), [&] { y0.poison(), y1.poison(); },
-                        [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); }, [&] { return std::pair(y0.values(), y1.values()); }),
-                    blocks_each)
-              << blocks << " blocks";
+        std::vector<StreamScratch> scratch(40);
+        for (const bool cut : {false, true})
+          for (const int blocks : {1, 3, 5, 40}) {
+            const StreamArgs args = stream_of(b, {cut ? scratch.data() : nullptr});
+            EXPECT_EQ(in_every_order(
+                          {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), [&] { y0.poison(), y1.poison(); },
+                          [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); }, [&] { return std::pair(y0.values(), y1.values()); }),
+                      blocks_each)
+                << blocks << " blocks" << (cut ? ", rows cut" : "");
+          }
+        EXPECT_TRUE(std::any_of(scratch.begin(), scratch.end(), [](const StreamScratch& s) { return s.sums[0] != 0; }));
+        EXPECT_TRUE(std::all_of(scratch.begin(), scratch.end(), [](const StreamScratch& s) { return s.arrived == 0; }));
       }
     }
     for (int m = 0; m < 2; ++m) {
@@ -336,6 +342,12 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
         simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads, static_cast<std::size_t>(few_shared(1, n_in).bytes),
                                  simt::Order::ascending, [&] { few_kernel(all); });
         const std::vector<std::uint16_t> row(got.begin() + slot * n_out, got.begin() + (slot + 1) * n_out);
+        if (expert < E) {  // the CPU's bits
+          std::vector<float> of_cpu(n_out);
+          find("cpu")->linear({.w = &stored_of[static_cast<std::size_t>(m * E + expert)].m, .x = q.values.data() + token * n_in, .y = of_cpu.data(), .x_stride = n_in, .y_stride = n_out, .n_tokens = 1,
+                               .row_begin = 0, .row_end = n_out});
+          EXPECT_EQ(one.values(), halves(of_cpu)) << "matrix " << m << " slot " << slot;
+        }
         const bool elsewhere = m == 1 && expert == 2;
         EXPECT_EQ(row, elsewhere ? std::vector<std::uint16_t>(n_out, 0xFFFF) : one.values()) << "matrix " << m << " slot " << slot;
       }
