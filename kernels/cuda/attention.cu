@@ -18,12 +18,18 @@ Status run(const AttentionArgs& a, Stream stream) {
     return shared_bytes_max() >= attention_shared<C, kHeadsWide, false>()
                ? rows<C, kHeadsWide, false>(a, 1, n_blocks, stream)
                : rows<C, kHeadsNarrow, false>(a, 1, n_blocks, stream);
-  if (const Status s = rows<C, attention_heads_apart(C), true>(a, n_blocks, n_blocks, stream);
-      !s.ok())
-    return s;
+  Status s;
+  if constexpr (C > 256) {
+    s = attention_heads_apart(n, a.n_heads, n_blocks) == 16
+            ? rows<C, 16, true>(a, n_blocks, n_blocks, stream)
+            : rows<C, 32, true>(a, n_blocks, n_blocks, stream);
+  } else {
+    s = rows<C, 32, true>(a, n_blocks, n_blocks, stream);
+  }
+  if (!s.ok()) return s;
   return launch("launch attention", attention_fold_kernel,
-                {a.n_heads, n, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads, kFoldShared,
-                stream, a, n_blocks);
+                {a.n_heads, n, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads,
+                fold_shared(n_blocks), stream, a, n_blocks);
 }
 
 }  // namespace
