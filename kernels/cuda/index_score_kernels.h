@@ -14,6 +14,23 @@ LARES_DEVICE void key_bytes(std::uint32_t word, std::uint32_t& first, std::uint3
   second = permute_bytes(kLow, kHigh, sel >> 16) | permute_bytes(0x8000u, 0, sign >> 16);
 }
 
+// A warp's 32 keys as they are stored: a lane has the exponents of the key it points to, and of keys
+// g, g + 8, g + 16 and g + 24 every fourth word of codes.
+struct KeyWords {
+  std::uint32_t exponents, codes[2][2][4];
+};
+LARES_DEVICE void load_keys(KeyWords& to, const std::uint8_t* key) {
+  const int lane = thread() % 32;
+  to.exponents = *reinterpret_cast<const std::uint32_t*>(key + 64);
+  LARES_UNROLL for (int tile = 0; tile < 2; ++tile)
+      LARES_UNROLL for (int half = 0; half < 2; ++half) {
+    const std::uint8_t* const codes =
+        pointer_from(key, 16 * tile + 8 * half + lane / 4) + 4 * (lane % 4);
+    LARES_UNROLL for (int c = 0; c < 4; ++c) to.codes[tile][half][c] =
+        *reinterpret_cast<const std::uint32_t*>(codes + 16 * c);
+  }
+}
+
 inline constexpr int kScoreThreads = 128, kScoreWarpKeys = 32,
                      kScoreKeys = kScoreThreads / 32 * kScoreWarpKeys;  // of a block at a time
 inline constexpr int kScoreRow = kIndexDim + 32;  // of a query in shared memory
@@ -33,9 +50,25 @@ inline int score_blocks(int n_tokens, int n_keys_max) {
 // Block (x: keys, y: token). A warp has 32 keys, two mma of 16, and goes through all heads with
 // them.
 LARES_KERNEL(kScoreThreads, 3) index_scores_kernel(const IndexScoreArgs a) {
-  wait_for_inputs();
   const int t = block_y(), heads = (a.n_heads + 7) / 8 * 8, warp = thread() / 32,
             lane = thread() % 32, g = lane / 4, q = lane % 4;
+  // Each lane finds a key. Places and pages are there before any launch; keys may be new.
+  const auto seen = static_cast<int>((a.places.position[t] + 1) / 4);
+  const int begin = block_x() * kScoreKeys, step = grid_x() * kScoreKeys;
+  const std::uint8_t* const* const pages = a.places.parts[a.places.part[t]].pages;
+  const auto place = [&](int block) {
+    const int own = smaller(block + warp * kScoreWarpKeys + lane, seen - 1);
+    return pages[own / a.keys.per_page] + a.keys.offset +
+           static_cast<std::int64_t>(own % a.keys.per_page) * 68;
+  };
+  const std::uint8_t* key = begin < seen ? place(begin) : nullptr;
+  wait_for_inputs();
+  if (begin >= seen) return;
+  // Keys are on their way while the ones before are multiplied, and where they are is asked for
+  // one block before that.
+  KeyWords next;
+  load_keys(next, key);
+  if (begin + step < seen) key = place(begin + step);
   auto* const qs = shared<std::uint16_t>();
   auto* const scale = reinterpret_cast<Vec16*>(qs + kIndexHeadsMax * kScoreRow);  // [heads] of four
   auto* const weight =
@@ -61,37 +94,27 @@ LARES_KERNEL(kScoreThreads, 3) index_scores_kernel(const IndexScoreArgs a) {
     const auto of = [&](int h) { return h < a.n_heads ? a.weight[of_token + h] : 0.0f; };
     weight[p] = bf16_pair(of(2 * p), of(2 * p + 1));
   }
-  const auto seen = static_cast<int>((a.places.position[t] + 1) / 4);
-  const std::uint8_t* const* const pages = a.places.parts[a.places.part[t]].pages;
-  bool first = true;
-  for (int block = block_x() * kScoreKeys; block < seen; block += grid_x() * kScoreKeys) {
-    // Each lane finds a key.
-    const int base = block + warp * kScoreWarpKeys, own = smaller(base + lane, seen - 1);
-    const std::uint8_t* const key = pages[own / a.keys.per_page] + a.keys.offset +
-                                    static_cast<std::int64_t>(own % a.keys.per_page) * 68;
-    const std::uint32_t exponents = *reinterpret_cast<const std::uint32_t*>(key + 64);
+  finish_copies();
+  sync_block();
+  for (int block = begin; block < seen; block += step) {
+    const int base = block + warp * kScoreWarpKeys;
     std::uint32_t keys[2][4][2][4];
     float key_scale[2][2][4];
     LARES_UNROLL for (int tile = 0; tile < 2; ++tile)
         LARES_UNROLL for (int half = 0; half < 2; ++half) {
-      const int at = 16 * tile + 8 * half + g;
-      const std::uint8_t* const codes = pointer_from(key, at) + 4 * q;
-      const std::uint32_t scales = shuffle(exponents, at);
+      const std::uint32_t scales = shuffle(next.exponents, 16 * tile + 8 * half + g);
       LARES_UNROLL for (int c = 0; c < 4; ++c) {
         key_scale[tile][half][c] = e8m0(scales >> 8 * c & 255);
         std::uint32_t bytes[2];
-        key_bytes(*reinterpret_cast<const std::uint32_t*>(codes + 16 * c), bytes[0], bytes[1]);
+        key_bytes(next.codes[tile][half][c], bytes[0], bytes[1]);
         LARES_UNROLL for (int s = 0; s < 2; ++s) {
           keys[tile][c][s][half] = spread_low(bytes[s]);
           keys[tile][c][s][2 + half] = spread_high(bytes[s]);
         }
       }
     }
-    if (first) {
-      finish_copies();
-      sync_block();
-      first = false;
-    }
+    if (block + step < seen) load_keys(next, key);
+    if (block + 2 * step < seen) key = place(block + 2 * step);
     for (int h0 = 0; h0 < heads; h0 += 8) {
       float dot[2][4] = {};
       const Vec16 scales[2] = {scale[h0 + 2 * q], scale[h0 + 2 * q + 1]};
