@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/attention_wgmma_kernels.h"
 #include "kernels/cuda/launch.h"
 
 namespace lares::kernels::cuda {
@@ -14,6 +14,11 @@ Status rows(const AttentionArgs& a, int blocks, int n_blocks, Stream stream) {
 template <int C>
 Status run(const AttentionArgs& a, Stream stream) {
   const int n_blocks = attention_blocks(a.window, a.n_entries_max), n = a.places.n_tokens;
+  if constexpr (C == kWgmmaDim)
+    if (const int items = n * ((a.n_heads + kHeadsWide - 1) / kHeadsWide), sms = streaming_sms();
+        !attention_apart(n, a.n_heads) && a.wgmma && has_wgmma())
+      return launch("launch attention", attention_wgmma_kernel, {items < sms ? items : sms},
+                    kWgmmaThreads, kWgmmaShared, stream, a);
   if (!attention_apart(n, a.n_heads))
     return shared_bytes_max() >= attention_shared<C, kHeadsWide, false>()
                ? rows<C, kHeadsWide, false>(a, 1, n_blocks, stream)

@@ -31,6 +31,7 @@ struct AttentionArgs {
   int n_entries_max;  // no token attends more; the launch's size
   float scale;
   std::int64_t seen_from = -1;  // >= 0: all tokens of a part attend positions seen_from .. its last one instead of their window
+  bool wgmma = true;  // many tokens with 512 dims, where the device has it (sm_90a): the same bits as without
 };
 
 // Blocks of the window and the entries that a token may have.

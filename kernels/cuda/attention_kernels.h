@@ -92,20 +92,21 @@ LARES_DEVICE float* partial_sums(const AttentionArgs& a, int n_blocks, int t, in
          ((static_cast<std::int64_t>(t) * n_blocks + b) * a.n_heads + h) * 2;
 }
 
-// Where a warp's rows of a block are: lane i has its i-th. The number of an entry comes a step
-// before, for it is read from memory, too.
-LARES_DEVICE int entry_number(const AttentionArgs& a, const TokenRows& rows, int t, int b) {
+// Where a warp's rows of a block are, eight from row `row` on: lane i has its i-th. The number of an
+// entry comes a step before, for it is read from memory, too.
+LARES_DEVICE int entry_number(const AttentionArgs& a, const TokenRows& rows, int t, int b,
+                              int row) {
   const BlockRows block = block_rows(rows, b);
-  const int i = thread() / 32 * 8 + thread() % 32;
+  const int i = row + thread() % 32;
   if (thread() % 32 >= 8 || b >= rows.n_blocks || block.window || i >= block.n) return 0;
   return rows.chosen ? a.chosen[static_cast<std::int64_t>(t) * a.k + block.rank + i]
                      : block.rank + i;
 }
 template <int C>
 LARES_DEVICE const std::uint8_t* row_cell(const AttentionArgs& a, const TokenRows& rows,
-                                          const Part& part, int b, int entry) {
+                                          const Part& part, int b, int row, int entry) {
   const BlockRows block = block_rows(rows, b);
-  const int i = thread() / 32 * 8 + thread() % 32;
+  const int i = row + thread() % 32;
   if (thread() % 32 >= 8 || b >= rows.n_blocks || i >= block.n) return nullptr;
   if (block.window) return part.window + (block.low + i) % a.window_capacity * CellWords<C>::kBytes;
   return part.pages[entry / a.entries.per_page] + a.entries.offset +
@@ -122,7 +123,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
                 kPass = apart && kAcross % 4 == 0 ? 4 : Shape::kPass, kRow = C + kMatrixPad;
   const int t = block_y(), h0 = block_z() * kHeads, heads = smaller(kHeads, a.n_heads - h0);
   const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4,
-            m0 = warp % Shape::kGroups * 16 * kTall, share = warp / Shape::kGroups;
+            m0 = warp % Shape::kGroups * 16 * kTall, share = warp / Shape::kGroups,
+            row0 = 8 * warp;  // of those of a block that it fetches
   auto* const qs = shared<std::uint16_t>();
   std::uint16_t* const ks = qs + kHeads * kRow;
   std::uint16_t* const ps = ks + kAttentionBlock * kRow;
@@ -139,7 +141,7 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   if constexpr (apart) mine = token_rows(a, t);
   const std::uint8_t* cell = nullptr;
   if (apart && !mine.chosen)
-    cell = row_cell<C>(a, mine, part, block_x(), entry_number(a, mine, t, block_x()));
+    cell = row_cell<C>(a, mine, part, block_x(), row0, entry_number(a, mine, t, block_x(), row0));
   wait_for_inputs();
   if (apart && block_x() >= mine.n_blocks) return;
   for (int i = thread(); i < kHeads * (C / 8); i += kAttentionThreads) {
@@ -163,12 +165,12 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   const bool counts = share == 0 && q == 0;  // whoever has l, in shared memory
   const int begin = apart ? block_x() : 0, end = apart ? begin + 1 : rows.n_blocks;
   if (!apart || rows.chosen)
-    cell = row_cell<C>(a, rows, part, begin, entry_number(a, rows, t, begin));
+    cell = row_cell<C>(a, rows, part, begin, row0, entry_number(a, rows, t, begin, row0));
   int entry = 0;  // of the block after the next
   if constexpr (!apart) {
     copy_cells<C>(cells, cell);
-    cell = row_cell<C>(a, rows, part, begin + 1, entry_number(a, rows, t, begin + 1));
-    entry = entry_number(a, rows, t, begin + 2);
+    cell = row_cell<C>(a, rows, part, begin + 1, row0, entry_number(a, rows, t, begin + 1, row0));
+    entry = entry_number(a, rows, t, begin + 2, row0);
   }
   for (int b = begin; b < end; ++b) {
     const int n = block_rows(rows, b).n;
@@ -192,8 +194,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
       sync_warp();
       if (b + 1 < end) {
         copy_cells<C>(cells, cell);
-        cell = row_cell<C>(a, rows, part, b + 2, entry);
-        entry = entry_number(a, rows, t, b + 3);
+        cell = row_cell<C>(a, rows, part, b + 2, row0, entry);
+        entry = entry_number(a, rows, t, b + 3, row0);
       }
     }
     sync_block();
