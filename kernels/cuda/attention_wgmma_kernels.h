@@ -145,15 +145,16 @@ LARES_DEVICE void attend_rows(const AttentionArgs& a, const WgmmaShared& s) {
       const std::uint32_t count = s.counts[stage];
       const int n = static_cast<int>(count & 255u) - 32 * half;  // of its rows
       ends = count >= 256u;
-      const unsigned char *const rows = anew(s.rows + stage * kWgmmaRows), *const queries = anew(s.queries);
+      const unsigned char* const rows = s.rows + stage * kWgmmaRows;
+      const Factor queries = anew(factor_of(s.queries)), keys = anew(factor_of(rows + half * (kWgmmaTile / 2))), values = anew(transposed_of(rows + half * (kWgmmaRows / 2)));
       float v[16], upper[16];
       wgmma_fence();
       LARES_UNROLL for (int tile = 0; tile < kWgmmaTiles / 2; ++tile)
         LARES_UNROLL for (int step = 0; step < 4; ++step) {
           constexpr int kUpper = kWgmmaTiles / 2 * kWgmmaTile;
-          const unsigned char *const heads = queries + tile * kWgmmaTile, *const of = rows + tile * kWgmmaTile + half * (kWgmmaTile / 2);
-          wgmma_shared(v, heads, of, step, tile + step > 0);
-          wgmma_shared(upper, heads + kUpper, of + kUpper, step, tile + step > 0);
+          const int at = tile * kWgmmaTile + 32 * step;
+          wgmma_shared(v, further(queries, at), further(keys, at), tile + step > 0);
+          wgmma_shared(upper, further(queries, at + kUpper), further(keys, at + kUpper), tile + step > 0);
         }
       wgmma_commit();
       wgmma_wait<0>();
@@ -199,7 +200,7 @@ LARES_DEVICE void attend_rows(const AttentionArgs& a, const WgmmaShared& s) {
       LARES_UNROLL for (int part = 0; part < 4; ++part) {
         float o[32];
         wgmma_fence();
-        LARES_UNROLL for (int step = 0; step < 4; ++step) wgmma_transposed(o, weights[step], rows + (4 * half + part) * kWgmmaTile, step, step > 0);
+        LARES_UNROLL for (int step = 0; step < 4; ++step) wgmma_transposed(o, weights[step], further(values, part * kWgmmaTile + 2048 * step), step > 0);
         wgmma_commit();
         wgmma_wait<0>();
         pin(o);
