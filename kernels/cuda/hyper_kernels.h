@@ -121,12 +121,14 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
   float* const xs = shared<float>();
   float* const fn = xs + n * kSliceRow;
   float* const sums = fn + kHyperRows * kSliceRow;  // [chunk, kSums, n]
-  if (a.fn && works)  // weights, which nobody writes: before the wait
+  if (a.fn && works) {  // weights, which nobody writes: before the wait, and beside the loads that follow
     for (int i = thread(); i < rows * kSliceK / 4; i += kThreads) {
       const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
-      const float* const from = a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0;
-      *reinterpret_cast<FourFloats*>(fn + row * kSliceRow + k) = *reinterpret_cast<const FourFloats*>(from + k % kHyperSlice);
+      copy_later<16>(fn + row * kSliceRow + k, a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 + k % kHyperSlice);
     }
+    // Mixing needs the norm's weights at its end; so far nobody may have read them since the last step.
+    if (thread() < kHyperSlice / 32) ask_line(a.norm + d0 + 32 * thread());
+  }
   // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came between what wrote streams, post and comb
   // and this one: the first ones need not wait.
   const bool leaves = a.y || a.experts.out;
@@ -150,6 +152,7 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
     }
   }
   if (!a.fn) return;
+  finish_copies();
   sync_block();
   if (warp < kSliceChunks) {
     const int k = warp * kSliceChunk;
