@@ -142,7 +142,7 @@ void DeviceForward::select(const Step& s, int i) {
 void DeviceForward::attend(const Step& s, int i) {
   const int ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
   const bool chooses = s.chooses(c_, ratio);
-  const int entries = chooses ? c_.index_topk : s.entries(ratio), together = tokens_attending(c_, entries);
+  const int entries = chooses ? c_.index_topk : s.entries(ratio), together = kc::attention_apart(s.n, H) ? tokens_attending(c_, entries) : s.n;
   for (int t = 0; t < s.n; t += together) {
     const auto at = static_cast<std::size_t>(t), width = static_cast<std::size_t>(H) * static_cast<std::size_t>(C);
     device_.attention({.q = ws_.q + at * width,

@@ -115,9 +115,10 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
     l.take(w.scores, std::max(std::min(std::min(n, u64(kScoredMax)) * keys, kScoresBytes / sizeof(float)), keys));
   }
   std::uint64_t partials = 0;
+  const std::uint64_t apart = std::min(n, u64(kc::kAttentionApart) / H);  // more tokens leave nothing
   for (int i = 0; i < c.num_hidden_layers; ++i) {
     const std::uint64_t one = partials_of(c, attended(c, c.ratio(i), longest));
-    partials = std::max({partials, one, std::min(n * one, kPartialsBytes / sizeof(float))});
+    partials = std::max({partials, one, std::min(apart * one, kPartialsBytes / sizeof(float))});
   }
   l.take(w.partials, partials);
   if (chunk > kStepTokens) l.take(w.window, (n + u64(c.sliding_window)) * kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim));

@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/attention_wgmma_kernels.h"
 #include "kernels/cuda/launch.h"
 
 namespace lares::kernels::cuda {
@@ -14,16 +14,27 @@ Status rows(const AttentionArgs& a, int blocks, int n_blocks, Stream stream) {
 template <int C>
 Status run(const AttentionArgs& a, Stream stream) {
   const int n_blocks = attention_blocks(a.window, a.n_entries_max), n = a.places.n_tokens;
+  if constexpr (C == kWgmmaDim)
+    if (const int items = n * ((a.n_heads + kHeadsWide - 1) / kHeadsWide), sms = streaming_sms();
+        !attention_apart(n, a.n_heads) && a.wgmma && has_wgmma())
+      return launch("launch attention", attention_wgmma_kernel, {items < sms ? items : sms},
+                    kWgmmaThreads, kWgmmaShared, stream, a);
   if (!attention_apart(n, a.n_heads))
     return shared_bytes_max() >= attention_shared<C, kHeadsWide, false>()
                ? rows<C, kHeadsWide, false>(a, 1, n_blocks, stream)
                : rows<C, kHeadsNarrow, false>(a, 1, n_blocks, stream);
-  if (const Status s = rows<C, attention_heads_apart(C), true>(a, n_blocks, n_blocks, stream);
-      !s.ok())
-    return s;
+  Status s;
+  if constexpr (C > 256) {
+    s = attention_heads_apart(n, a.n_heads, n_blocks) == 16
+            ? rows<C, 16, true>(a, n_blocks, n_blocks, stream)
+            : rows<C, 32, true>(a, n_blocks, n_blocks, stream);
+  } else {
+    s = rows<C, 32, true>(a, n_blocks, n_blocks, stream);
+  }
+  if (!s.ok()) return s;
   return launch("launch attention", attention_fold_kernel,
-                {a.n_heads, n, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads, kFoldShared,
-                stream, a, n_blocks);
+                {a.n_heads, n, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads,
+                fold_shared(n_blocks), stream, a, n_blocks);
 }
 
 }  // namespace

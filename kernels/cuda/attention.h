@@ -20,7 +20,7 @@ struct AttentionArgs {
   const float* sink;   // [n_heads]
   const double* rope;  // [n_tokens, rope_dim / 2, 2], for the rotation back
   bf16* out;           // [n_tokens, n_heads, head_dim]
-  float* workspace;    // attention_workspace() floats
+  float* workspace;    // attention_workspace() floats where attention_apart(), else unused
   Places places;
   PageCells entries;
   const std::int32_t* chosen;  // [n_tokens, k] of tokens that see more than k entries; null: all attend all they see
@@ -31,6 +31,7 @@ struct AttentionArgs {
   int n_entries_max;  // no token attends more; the launch's size
   float scale;
   std::int64_t seen_from = -1;  // >= 0: all tokens of a part attend positions seen_from .. its last one instead of their window
+  bool wgmma = true;  // many tokens with 512 dims, where the device has it (sm_90a): the same bits as without
 };
 
 // Blocks of the window and the entries that a token may have.
@@ -38,7 +39,10 @@ constexpr int attention_window_blocks(int window) { return (window + kAttentionB
 constexpr int attention_blocks(int window, int n_entries_max) {
   return attention_window_blocks(window) + (n_entries_max + kAttentionBlock - 1) / kAttentionBlock;
 }
-// Partial results of all blocks: (m, l) and O, f32.
+// With few tokens the blocks of rows are shared out; with many there are enough blocks as it is, and no workspace is needed.
+inline constexpr int kAttentionApart = 64 * 64;  // (token, head) pairs
+constexpr bool attention_apart(int n_tokens, int n_heads) { return n_tokens * n_heads <= kAttentionApart; }
+// Partial results of all blocks where they are apart: (m, l) and O, f32.
 constexpr std::size_t attention_workspace(int n_tokens, int n_heads, int head_dim, int n_blocks) {
   return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(n_blocks) * static_cast<std::size_t>(n_heads) *
          static_cast<std::size_t>(head_dim + 2);

@@ -64,9 +64,9 @@ LARES_DEVICE void load_cell(CellWords<C>& to, const std::uint8_t* cell, bool the
         there && at < CellWords<C>::kWords ? reinterpret_cast<const Vec8*>(cell)[at] : Vec8{{0, 0}};
   }
 }
-// ... as bf16 values [C].
-template <int C>
-LARES_DEVICE void put_values(const CellWords<C>& cell, std::uint16_t* to) {
+// ... as bf16 values [C]: those from dim c on, up to eight of them, lie at to(c).
+template <int C, class To>
+LARES_DEVICE void put_values_at(const CellWords<C>& cell, To to) {
   using Words = CellWords<C>;
   const int lane = thread() % 32;
   constexpr int kHolder = Words::kCodes / 32;  // whose lane kCodes % 32 has the scales
@@ -84,11 +84,15 @@ LARES_DEVICE void put_values(const CellWords<C>& cell, std::uint16_t* to) {
         v.w[2 * half + 1] =
             multiply_bf16(times_2_120(e4m3_bf16(spread_high(cell.w[i].w[half]))), scale);
       }
-      *reinterpret_cast<Vec16*>(to + 8 * at) = v;
+      *reinterpret_cast<Vec16*>(to(8 * at)) = v;
     } else if (at > Words::kCodes && at < Words::kWords) {
-      *reinterpret_cast<Vec8*>(to + Words::kPlain + 4 * (at - Words::kCodes - 1)) = cell.w[i];
+      *reinterpret_cast<Vec8*>(to(Words::kPlain + 4 * (at - Words::kCodes - 1))) = cell.w[i];
     }
   }
+}
+template <int C>
+LARES_DEVICE void put_values(const CellWords<C>& cell, std::uint16_t* to) {
+  put_values_at<C>(cell, [to](int c) { return to + c; });
 }
 
 // Eight cells as they are, by one warp whose lane i says where the i-th is; none at null.

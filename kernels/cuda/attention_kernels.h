@@ -1,7 +1,9 @@
 // Bodies of attention(). A block holds some heads of a token and takes its rows 64 at a time: cells
 // to bf16 in shared memory, scores, weights, values, each an mma of all warps. It does all of a
 // token's rows and ends with the output, or one block of rows and leaves (m, l, O) to
-// attention_fold_kernel; the folds are the same, and so are the bits.
+// attention_fold_kernel; the folds are the same, and so are the bits. Folds stay a single sequence
+// however long it is: what 131 blocks of rows leave (17 MB) is in L2 when it is folded, and sums of
+// sums would take registers for a second set of them where a block does all rows.
 #pragma once
 
 #include "kernels/cuda/arithmetic.h"
@@ -27,8 +29,14 @@ struct AttentionShape {
                        kPass = kTall > 1 ? 4 : 2;  // its columns, so many tiles at a time
   static_assert(kDown * 8 * kShares == kAttentionBlock && kAcross % kPass == 0 && C % 64 == 0);
 };
-// Heads of a block: few where blocks of rows are apart, which makes more blocks.
-constexpr int attention_heads_apart(int head_dim) { return head_dim > 256 ? 16 : 32; }
+// Heads of a block where blocks of rows are apart: of 512 dims few where that makes blocks that the
+// device has room for at once (two an SM of an H100), else more, so that a cell is decoded less
+// often.
+inline constexpr int kBlocksAtOnce = 264;
+constexpr int attention_heads_apart(int n_tokens, int n_heads, int n_blocks) {
+  const std::int64_t blocks = static_cast<std::int64_t>(n_tokens) * n_blocks * ((n_heads + 15) / 16);
+  return blocks <= kBlocksAtOnce ? 16 : 32;
+}
 // With 64 a token's cells are read once, but of 512 dims they take more shared memory than an A100
 // has.
 inline constexpr int kHeadsWide = 64, kHeadsNarrow = 32;
@@ -84,20 +92,21 @@ LARES_DEVICE float* partial_sums(const AttentionArgs& a, int n_blocks, int t, in
          ((static_cast<std::int64_t>(t) * n_blocks + b) * a.n_heads + h) * 2;
 }
 
-// Where a warp's rows of a block are: lane i has its i-th. The number of an entry comes a step
-// before, for it is read from memory, too.
-LARES_DEVICE int entry_number(const AttentionArgs& a, const TokenRows& rows, int t, int b) {
+// Where a warp's rows of a block are, eight from row `row` on: lane i has its i-th. The number of an
+// entry comes a step before, for it is read from memory, too.
+LARES_DEVICE int entry_number(const AttentionArgs& a, const TokenRows& rows, int t, int b,
+                              int row) {
   const BlockRows block = block_rows(rows, b);
-  const int i = thread() / 32 * 8 + thread() % 32;
+  const int i = row + thread() % 32;
   if (thread() % 32 >= 8 || b >= rows.n_blocks || block.window || i >= block.n) return 0;
   return rows.chosen ? a.chosen[static_cast<std::int64_t>(t) * a.k + block.rank + i]
                      : block.rank + i;
 }
 template <int C>
 LARES_DEVICE const std::uint8_t* row_cell(const AttentionArgs& a, const TokenRows& rows,
-                                          const Part& part, int b, int entry) {
+                                          const Part& part, int b, int row, int entry) {
   const BlockRows block = block_rows(rows, b);
-  const int i = thread() / 32 * 8 + thread() % 32;
+  const int i = row + thread() % 32;
   if (thread() % 32 >= 8 || b >= rows.n_blocks || i >= block.n) return nullptr;
   if (block.window) return part.window + (block.low + i) % a.window_capacity * CellWords<C>::kBytes;
   return part.pages[entry / a.entries.per_page] + a.entries.offset +
@@ -108,14 +117,14 @@ LARES_DEVICE const std::uint8_t* row_cell(const AttentionArgs& a, const TokenRow
 template <int C, int kHeads, bool apart>
 LARES_KERNEL(kAttentionThreads, apart ? 2 : 1)
 attention_kernel(const AttentionArgs a, int n_blocks) {
-  wait_for_inputs();
   using Shape = AttentionShape<C, kHeads>;
   constexpr int kTall = Shape::kTall, kShares = Shape::kShares, kRows = Shape::kRows,
                 kDown = Shape::kDown, kColumns = Shape::kColumns, kAcross = Shape::kAcross,
-                kPass = Shape::kPass, kRow = C + kMatrixPad;
+                kPass = apart && kAcross % 4 == 0 ? 4 : Shape::kPass, kRow = C + kMatrixPad;
   const int t = block_y(), h0 = block_z() * kHeads, heads = smaller(kHeads, a.n_heads - h0);
   const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4,
-            m0 = warp % Shape::kGroups * 16 * kTall, share = warp / Shape::kGroups;
+            m0 = warp % Shape::kGroups * 16 * kTall, share = warp / Shape::kGroups,
+            row0 = 8 * warp;  // of those of a block that it fetches
   auto* const qs = shared<std::uint16_t>();
   std::uint16_t* const ks = qs + kHeads * kRow;
   std::uint16_t* const ps = ks + kAttentionBlock * kRow;
@@ -124,6 +133,17 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   float* const totals = pairs + 32 * kHeads;                              // [heads]
   auto* const cells = reinterpret_cast<std::uint8_t*>(totals + kHeads) +
                       warp * 8 * CellWords<C>::kBytes;  // of its warp alone
+  // Places and pages are what the host copied before any launch of a step; what was chosen and
+  // whatever is in a cell may come from the launch just before.
+  const Part& part = a.places.parts[a.places.part[t]];
+  TokenRows mine;  // apart: a block's short life has registers for it, and no time for a barrier
+  const TokenRows* held = &mine;
+  if constexpr (apart) mine = token_rows(a, t);
+  const std::uint8_t* cell = nullptr;
+  if (apart && !mine.chosen)
+    cell = row_cell<C>(a, mine, part, block_x(), row0, entry_number(a, mine, t, block_x(), row0));
+  wait_for_inputs();
+  if (apart && block_x() >= mine.n_blocks) return;
   for (int i = thread(); i < kHeads * (C / 8); i += kAttentionThreads) {
     const int h = i / (C / 8), c = i % (C / 8);
     std::uint16_t* const to = qs + h * kRow + 8 * c;
@@ -132,12 +152,7 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
     else
       *reinterpret_cast<Vec16*>(to) = Vec16{{0, 0, 0, 0}};
   }
-  const Part& part = a.places.parts[a.places.part[t]];
-  TokenRows mine;  // apart: a block's short life has registers for it, and no time for a barrier
-  const TokenRows* held = &mine;
-  if constexpr (apart) {
-    mine = token_rows(a, t);
-  } else {
+  if constexpr (!apart) {
     auto* const kept = reinterpret_cast<TokenRows*>(cells - warp * 8 * CellWords<C>::kBytes +
                                                     kAttentionBlock * CellWords<C>::kBytes);
     if (thread() == 0) *kept = token_rows(a, t);
@@ -145,17 +160,17 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
     sync_block();
   }
   const TokenRows& rows = *held;
-  if (apart && block_x() >= rows.n_blocks) return;
-  float out[kTall][kAcross][4] = {};
+  float out[kTall][apart ? 1 : kAcross][4] = {};  // apart: none, for nothing is folded
   float m[kTall][2];                         // of heads m0 + 16 tile + g, + 8
   const bool counts = share == 0 && q == 0;  // whoever has l, in shared memory
   const int begin = apart ? block_x() : 0, end = apart ? begin + 1 : rows.n_blocks;
-  const std::uint8_t* cell = row_cell<C>(a, rows, part, begin, entry_number(a, rows, t, begin));
+  if (!apart || rows.chosen)
+    cell = row_cell<C>(a, rows, part, begin, row0, entry_number(a, rows, t, begin, row0));
   int entry = 0;  // of the block after the next
   if constexpr (!apart) {
     copy_cells<C>(cells, cell);
-    cell = row_cell<C>(a, rows, part, begin + 1, entry_number(a, rows, t, begin + 1));
-    entry = entry_number(a, rows, t, begin + 2);
+    cell = row_cell<C>(a, rows, part, begin + 1, row0, entry_number(a, rows, t, begin + 1, row0));
+    entry = entry_number(a, rows, t, begin + 2, row0);
   }
   for (int b = begin; b < end; ++b) {
     const int n = block_rows(rows, b).n;
@@ -179,8 +194,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
       sync_warp();
       if (b + 1 < end) {
         copy_cells<C>(cells, cell);
-        cell = row_cell<C>(a, rows, part, b + 2, entry);
-        entry = entry_number(a, rows, t, b + 3);
+        cell = row_cell<C>(a, rows, part, b + 2, row0, entry);
+        entry = entry_number(a, rows, t, b + 3, row0);
       }
     }
     sync_block();
@@ -273,31 +288,45 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
               o[tile][c], p[0], p[1], p[2], p[3], vb[c / 2][c % 2 * 2], vb[c / 2][c % 2 * 2 + 1]);
         }
       }
-      LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
-          LARES_UNROLL for (int c = 0; c < kPass; ++c) LARES_UNROLL for (int i = 0; i < 4; ++i)
-              out[tile][c0 + c][i] = folded(out[tile][c0 + c][i], o[tile][c][i], f[tile][i / 2]);
+      if constexpr (apart) {
+        LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
+            LARES_UNROLL for (int r = 0; r < 2; ++r) {
+          const int h = m0 + 16 * tile + g + 8 * r;
+          if (h >= heads) continue;
+          float* const to =
+              partial_values(a, n_blocks, t, begin, h0 + h) + share * kColumns + 8 * c0 + 2 * q;
+          LARES_UNROLL for (int c = 0; c < kPass; ++c) * reinterpret_cast<Vec8*>(to + 8 * c) =
+              Vec8{{bits_of(o[tile][c][2 * r]), bits_of(o[tile][c][2 * r + 1])}};
+        }
+      } else {
+        LARES_UNROLL for (int tile = 0; tile < kTall; ++tile)
+            LARES_UNROLL for (int c = 0; c < kPass; ++c) LARES_UNROLL for (int i = 0; i < 4; ++i)
+                out[tile][c0 + c][i] = folded(out[tile][c0 + c][i], o[tile][c][i], f[tile][i / 2]);
+      }
     }
     if constexpr (!apart) sync_block();
   }
-  // Results lie as sums do, two columns a lane; in shared memory, where nobody needs q and the rows
-  // any more, they get to be rows.
-  auto* const results = reinterpret_cast<float*>(qs);  // [heads, dim + pad]
-  static_assert(kHeads * kRow * 4 <= (kHeads + kAttentionBlock) * kRow * 2);
-  LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) LARES_UNROLL for (int r = 0; r < 2; ++r) {
-    const int h = m0 + 16 * tile + g + 8 * r;
-    if (h >= heads) continue;
-    float* const to = (apart ? partial_values(a, n_blocks, t, begin, h0 + h) : results + h * kRow) +
-                      share * kColumns + 2 * q;
-    LARES_UNROLL for (int c = 0; c < kAcross; ++c) * reinterpret_cast<Vec8*>(to + 8 * c) =
-        Vec8{{bits_of(out[tile][c][2 * r]), bits_of(out[tile][c][2 * r + 1])}};
-    if (!counts) continue;
-    if constexpr (apart)
-      *reinterpret_cast<Vec8*>(partial_sums(a, n_blocks, t, begin, h0 + h)) =
-          Vec8{{bits_of(m[tile][r]), bits_of(totals[h])}};
-    else
-      tops[h] = inverse_sum(totals[h], a.sink[h0 + h], m[tile][r]);
-  }
-  if constexpr (!apart) {
+  if constexpr (apart) {
+    if (!counts) return;
+    LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) LARES_UNROLL for (int r = 0; r < 2; ++r) {
+      const int h = m0 + 16 * tile + g + 8 * r;
+      if (h < heads)
+        *reinterpret_cast<Vec8*>(partial_sums(a, n_blocks, t, begin, h0 + h)) =
+            Vec8{{bits_of(m[tile][r]), bits_of(totals[h])}};
+    }
+  } else {
+    // Results lie as sums do, two columns a lane; in shared memory, where nobody needs q and the
+    // rows any more, they get to be rows.
+    auto* const results = reinterpret_cast<float*>(qs);  // [heads, dim + pad]
+    static_assert(kHeads * kRow * 4 <= (kHeads + kAttentionBlock) * kRow * 2);
+    LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) LARES_UNROLL for (int r = 0; r < 2; ++r) {
+      const int h = m0 + 16 * tile + g + 8 * r;
+      if (h >= heads) continue;
+      float* const to = results + h * kRow + share * kColumns + 2 * q;
+      LARES_UNROLL for (int c = 0; c < kAcross; ++c) * reinterpret_cast<Vec8*>(to + 8 * c) =
+          Vec8{{bits_of(out[tile][c][2 * r]), bits_of(out[tile][c][2 * r + 1])}};
+      if (counts) tops[h] = inverse_sum(totals[h], a.sink[h0 + h], m[tile][r]);
+    }
     sync_block();
     for (int i = thread(); i < heads * (C / 2); i += kAttentionThreads) {
       const int h = i / (C / 2), c = i % (C / 2) * 2;
@@ -306,37 +335,37 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   }
 }
 
-// Block (x: head, y: token, z: columns): the blocks left to right. A thread has two columns. What
-// needs no other value is asked for at once: the first blocks' results before it is known how many
-// there are.
-inline constexpr int kFoldThreads = 128, kFoldColumns = 2 * kFoldThreads, kFoldAhead = 16;
-inline constexpr int kFoldShared = kFoldThreads * 16 + (kFoldThreads / 32 + 4) * 4;
-LARES_KERNEL(kFoldThreads, 4) attention_fold_kernel(const AttentionArgs a, int n_blocks) {
+// Block (x: head, y: token, z: columns): the blocks left to right. All results are on their way to
+// shared memory at once, as many as fit there; half the threads then fold two columns each. In
+// registers, sixteen at a time, 131 blocks took nine times the way to L2 and back.
+inline constexpr int kFoldThreads = 256, kFoldColumns = 256, kFoldRows = 136;
+static_assert(kFoldRows <= kFoldThreads && 2 * (kFoldThreads / 2) == kFoldColumns);
+constexpr int fold_rows(int n_blocks) { return n_blocks < kFoldRows ? n_blocks : kFoldRows; }
+constexpr int fold_shared(int n_blocks) {
+  return fold_rows(n_blocks) * (kFoldColumns * 4 + 16) + (kFoldThreads / 32 + 4) * 4;
+}
+LARES_KERNEL(kFoldThreads, 1) attention_fold_kernel(const AttentionArgs a, int n_blocks) {
+  constexpr int kPieces = kFoldColumns / 4, kWarps = kFoldThreads / 32;
+  const int h = block_x(), t = block_y(), c0 = block_z() * kFoldColumns, warp = thread() / 32,
+            lane = thread() % 32, rows = fold_rows(n_blocks), piece = 4 * (thread() % kPieces);
+  auto* const values = shared<float>();  // [rows, columns]
+  auto* const factors = reinterpret_cast<Vec16*>(values + rows * kFoldColumns);  // own, earlier, l
+  auto* const tops = reinterpret_cast<float*>(factors + rows);  // of warps; then the latest
+  const int n = token_rows(a, t).n_blocks;                      // places: before the wait
+  const float sink = a.sink[h], none = float_of(0xFF800000u);
   wait_for_inputs();
-  const int h = block_x(), t = block_y(), c = block_z() * kFoldColumns + 2 * thread(),
-            warp = thread() / 32, lane = thread() % 32;
-  auto* const factors = shared<Vec16>();  // of kFoldThreads blocks: own, earlier, l
-  auto* const tops = reinterpret_cast<float*>(factors + kFoldThreads);  // of warps; then the latest
-  const bool has = c < a.head_dim;
-  const float sink = a.sink[h];
-  const auto values = [&](int b) {
-    return has && b < n_blocks
-               ? *reinterpret_cast<const Vec8*>(partial_values(a, n_blocks, t, b, h) + c)
-               : Vec8{{0, 0}};
-  };
-  const auto sums = [&](int b) {
-    return b < n_blocks ? *reinterpret_cast<const Vec8*>(partial_sums(a, n_blocks, t, b, h))
-                        : Vec8{{0, 0}};
-  };
-  Vec8 own[kFoldAhead];
-  LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i) own[i] = values(i);
-  Vec8 sum = sums(thread());
-  const int n = token_rows(a, t).n_blocks;
-  const float none = float_of(0xFF800000u);
   float m = none, l = 0, v[2] = {0, 0};
-  for (int first = 0; first < n; first += kFoldThreads) {
-    const int b = first + thread(), here = smaller(kFoldThreads, n - first);
-    const float own_m = b < n ? float_of(sum.w[0]) : none;
+  for (int first = 0; first < n; first += rows) {
+    const int here = smaller(rows, n - first);
+    if (c0 + piece < a.head_dim)
+      for (int b = thread() / kPieces; b < here; b += kFoldThreads / kPieces)
+        copy_later<16>(values + b * kFoldColumns + piece,
+                       partial_values(a, n_blocks, t, first + b, h) + c0 + piece);
+    const bool has = thread() < here;  // a block of rows
+    const Vec8 sum =
+        has ? *reinterpret_cast<const Vec8*>(partial_sums(a, n_blocks, t, first + thread(), h))
+            : Vec8{{bits_of(none), 0}};
+    const float own_m = float_of(sum.w[0]);
     float top = own_m;
     LARES_UNROLL for (int d = 1; d < 32; d *= 2) {
       const float other = shuffle_from(top, lane >= d ? lane - d : lane);
@@ -348,32 +377,25 @@ LARES_KERNEL(kFoldThreads, 4) attention_fold_kernel(const AttentionArgs a, int n
     for (int w = 0; w < warp; ++w) before = max2(before, tops[w]);
     const float left = shuffle_from(top, lane > 0 ? lane - 1 : 0);
     const float earlier = lane > 0 ? max2(before, left) : before;
-    const Fold f = b == 0 ? Fold{own_m, 0, 1} : fold(earlier, own_m);
-    factors[thread()] = Vec16{{bits_of(f.own), bits_of(f.earlier), sum.w[1], 0}};
-    if (thread() == here - 1) tops[kFoldThreads / 32] = f.m;
+    const Fold f = first + thread() == 0 ? Fold{own_m, 0, 1} : fold(earlier, own_m);
+    if (has) factors[thread()] = Vec16{{bits_of(f.own), bits_of(f.earlier), sum.w[1], 0}};
+    if (thread() == here - 1) tops[kWarps] = f.m;
+    finish_copies();
     sync_block();
-    m = tops[kFoldThreads / 32];
-    for (int base = 0; base < here; base += kFoldAhead) {
-      if (first + base > 0) {
-        LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i) own[i] = values(first + base + i);
-      }
-      LARES_UNROLL for (int i = 0; i < kFoldAhead; ++i) if (base + i < here) {
-        const Vec16 by = factors[base + i];
+    m = tops[kWarps];
+    if (thread() < kFoldThreads / 2) {
+      LARES_UNROLL_8 for (int b = 0; b < here; ++b) {
+        const Vec16 by = factors[b];
+        const Vec8 own = reinterpret_cast<const Vec8*>(values + b * kFoldColumns)[thread()];
         const Fold step{0, float_of(by.w[1]), float_of(by.w[0])};
         l = folded(l, float_of(by.w[2]), step);
-        LARES_UNROLL for (int j = 0; j < 2; ++j) v[j] = folded(v[j], float_of(own[i].w[j]), step);
+        LARES_UNROLL for (int j = 0; j < 2; ++j) v[j] = folded(v[j], float_of(own.w[j]), step);
       }
     }
-    sum = sums(b + kFoldThreads);
-    sync_block();  // before the factors are written again
+    if (first + rows < n) sync_block();  // before factors and values are written again
   }
-  if (has) put_output(a, t, h, c, v[0], v[1], inverse_sum(l, sink, m));
-}
-
-// With few tokens the blocks of rows are shared out; with many there are enough blocks as it is.
-inline constexpr int kAttentionApart = 64 * 64;  // (token, head) pairs
-constexpr bool attention_apart(int n_tokens, int n_heads) {
-  return n_tokens * n_heads <= kAttentionApart;
+  if (const int c = c0 + 2 * thread(); thread() < kFoldThreads / 2 && c < a.head_dim)
+    put_output(a, t, h, c, v[0], v[1], inverse_sum(l, sink, m));
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

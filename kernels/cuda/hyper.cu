@@ -1,4 +1,4 @@
-#include "kernels/cuda/hyper_kernels.h"
+#include "kernels/cuda/hyper_many_kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 // Tokens of a run: their streams (33 MB at 4096 dims) stay in L2 between the two launches.
 constexpr int kRunTokens = 1024;
-static_assert(kRunTokens % kSliceTokens == 0);
+static_assert(kRunTokens % kManyTokens == 0);
 
 HyperArgs tokens(HyperArgs a, int first, int n) {
   const std::int64_t t = first, dim = a.dim;
@@ -23,13 +23,17 @@ HyperArgs tokens(HyperArgs a, int first, int n) {
   return a;
 }
 
-Status two_launches(const HyperArgs& a, Stream stream) {
-  const int together = a.n_tokens < kSliceTokens ? a.n_tokens : kSliceTokens;
+Status few(const HyperArgs& a, Stream stream) {
   const Grid slices{a.dim / kHyperSlice, (a.n_tokens + kSliceTokens - 1) / kSliceTokens};
-  if (const Status s = launch("launch hyper", hyper_slice_kernel, slices, kSliceThreads, slice_shared(together), stream, a);
-      !s.ok() || !a.fn)
-    return s;
-  if (a.n_tokens <= kTokensFew) return launch("launch hyper", hyper_mix_kernel, {a.n_tokens}, kMixThreads + 32, mix_shared(), stream, a);
+  const int together = a.n_tokens < kSliceTokens ? a.n_tokens : kSliceTokens;
+  const Status s = launch("launch hyper", hyper_slice_kernel, slices, kSliceThreads, slice_shared(together), stream, a);
+  if (!s.ok() || !a.fn) return s;
+  return launch("launch hyper", hyper_mix_kernel, {a.n_tokens}, kMixThreads + 32, mix_shared(), stream, a);
+}
+Status many(const HyperArgs& a, Stream stream) {
+  const Grid slices{a.dim / kHyperSlice, (a.n_tokens + kManyTokens - 1) / kManyTokens};
+  const Status s = launch("launch hyper", hyper_slice_many_kernel, slices, kSliceThreads, slice_many_shared(), stream, a);
+  if (!s.ok() || !a.fn) return s;
   return launch("launch hyper", hyper_mix_many_kernel, {a.n_tokens}, kMixManyThreads + 32, mix_many_shared(a.dim), stream, a);
 }
 
@@ -40,9 +44,10 @@ Status hyper(const HyperArgs& a, Stream stream) {
   if (a.later && a.n_tokens > kTokensFew) return refused("hyper: of many tokens nothing is left for later");
   if (a.n_tokens == 1 && a.arrived && a.fn)
     return launch("launch hyper", hyper_token_kernel, {a.dim / kHyperSlice}, kMixThreads + 32, token_shared(), stream, a);
+  if (a.n_tokens <= kTokensFew) return a.n_tokens == 0 ? Status{} : few(a, stream);
   for (int first = 0; first < a.n_tokens; first += kRunTokens) {
     const int n = a.n_tokens - first < kRunTokens ? a.n_tokens - first : kRunTokens;
-    if (const Status s = two_launches(tokens(a, first, n), stream); !s.ok()) return s;
+    if (const Status s = many(tokens(a, first, n), stream); !s.ok()) return s;
   }
   return {};
 }

@@ -27,8 +27,8 @@ struct ExpertOutputs {
 
 struct HyperArgs {
   bf16* x;  // [n_tokens, 4, dim], in place where something leaves
-  // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing. Where something does, x, post and comb are
-  // not what the launch just before this one writes: they are read before that has ended.
+  // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing. Where something does, x, post, comb and
+  // slot_of are not what the launch just before this one writes: they are read before that has ended.
   const bf16* y;               // [n_tokens, dim]
   ExpertOutputs experts = {};  // or, with `out`, their sum in place of y
   float* post;                 // [n_tokens, 4] in, then out for the next boundary

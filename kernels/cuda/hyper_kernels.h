@@ -1,4 +1,4 @@
-// Bodies of hyper(): slices of the streams, then the mixing of each token.
+// Bodies of hyper() for few tokens: slices of the streams, then the mixing of each token. hyper_many_kernels.h has those for many.
 #pragma once
 
 #include "kernels/cuda/bulk.h"
@@ -7,12 +7,11 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 inline constexpr int kSliceThreads = 256;
-inline constexpr int kSliceTokens = 32;                             // of a block
+inline constexpr int kSliceTokens = 8;                              // of a block
 inline constexpr int kSliceK = kHyperStreams * kHyperSlice;         // values of a token in a slice
 inline constexpr int kSliceChunk = 32;                              // a warp's
 inline constexpr int kSliceChunks = kSliceK / kSliceChunk;
 inline constexpr int kSliceRow = kSliceK + 4;                       // floats: rows begin in other banks
-inline constexpr int kFewSliceTokens = 4;                           // up to which lanes are rows of fn, not tokens
 inline constexpr int kSums = kHyperRows + 1;                        // products, then the sum of squares
 constexpr int slice_shared(int tokens) {
   return (tokens * kSliceRow + kHyperRows * kSliceRow + kSliceChunks * kSums * tokens) * 4;
@@ -35,8 +34,22 @@ LARES_DEVICE float chunk_dot(const float* w, const float (&x)[kSliceChunk]) {
   return sum;
 }
 
+// Where the first ranks' outputs of a token are.
+inline constexpr int kSlotsTogether = 8;
+struct Slots {
+  std::int32_t slot[kSlotsTogether];
+};
+LARES_DEVICE Slots slots_of(const HyperArgs& a, std::int64_t t, int first) {
+  const ExpertOutputs& e = a.experts;
+  Slots s = {};
+  if (!e.out) return s;
+  LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i)
+    if (first + i < e.k) s.slot[i] = e.slot_of[(e.first + t) * e.k + first + i];
+  return s;
+}
+
 // Two dims of what leaves.
-LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d) {
+LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d, Slots slots) {
   if (a.y) {
     const std::uint32_t in = *reinterpret_cast<const std::uint32_t*>(a.y + t * a.dim + d);
     return {{bf16_value(in & 0xFFFFu), bf16_value(in >> 16)}};
@@ -47,13 +60,11 @@ LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d) {
   const std::uint32_t shared_one = at(static_cast<std::int64_t>(e.n_tokens) * e.k + token);
   float sum[2] = {0, 0};
   // Eight ranks' loads are on their way together: first which slots, then what is in them.
-  constexpr int kTogether = 8;
-  for (int first = 0; first < e.k; first += kTogether) {
-    std::int32_t slot[kTogether];
-    std::uint32_t in[kTogether];
-    LARES_UNROLL for (int i = 0; i < kTogether; ++i) slot[i] = first + i < e.k ? e.slot_of[token * e.k + first + i] : 0;
-    LARES_UNROLL for (int i = 0; i < kTogether; ++i) in[i] = first + i < e.k ? at(slot[i]) : 0;
-    LARES_UNROLL for (int i = 0; i < kTogether; ++i)
+  for (int first = 0; first < e.k; first += kSlotsTogether) {
+    if (first > 0) slots = slots_of(a, t, first);
+    std::uint32_t in[kSlotsTogether];
+    LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i) in[i] = first + i < e.k ? at(slots.slot[i]) : 0;
+    LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i)
       if (first + i < e.k) {
         sum[0] = first + i == 0 ? bf16_value(in[i] & 0xFFFFu) : sum[0] + bf16_value(in[i] & 0xFFFFu);
         sum[1] = first + i == 0 ? bf16_value(in[i] >> 16) : sum[1] + bf16_value(in[i] >> 16);
@@ -66,6 +77,7 @@ LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d) {
 struct Arriving {
   std::uint32_t x[kHyperStreams];
   FourFloats comb[kHyperStreams], post;
+  Slots slots;
 };
 LARES_DEVICE std::uint32_t* stream_at(const HyperArgs& a, std::int64_t t, int stream, int d) {
   return reinterpret_cast<std::uint32_t*>(a.x + (t * kHyperStreams + stream) * a.dim + d);
@@ -76,10 +88,31 @@ LARES_DEVICE Arriving arriving(const HyperArgs& a, std::int64_t t, int d) {
   if (!a.y && !a.experts.out) return in;
   LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) in.comb[j] = reinterpret_cast<const FourFloats*>(a.comb)[t * kHyperStreams + j];
   in.post = reinterpret_cast<const FourFloats*>(a.post)[t];
+  in.slots = slots_of(a, t, 0);
   return in;
 }
+// ... as floats, and what becomes of them when `y` leaves.
+LARES_DEVICE void two_dims(const std::uint32_t (&x)[kHyperStreams], float (&v)[kHyperStreams][2]) {
+  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
+    v[j][0] = bf16_value(x[j] & 0xFFFFu);
+    v[j][1] = bf16_value(x[j] >> 16);
+  }
+}
+LARES_DEVICE void take_along(float (&v)[kHyperStreams][2], const FourFloats (&comb)[kHyperStreams], const FourFloats& post, const TwoFloats& y) {
+  float left[kHyperStreams][2];
+  LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k)
+    LARES_UNROLL for (int half = 0; half < 2; ++half) {
+      float m = comb[0].v[k] * v[0][half];
+      LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(comb[j].v[k], v[j][half], m);
+      left[k][half] = bf16_rounded(post.v[k] * y.v[half] + m);
+    }
+  LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
+    v[k][0] = left[k][0];
+    v[k][1] = left[k][1];
+  }
+}
 
-// A slice of n tokens from `first` on, by the first kThreads threads of a block.
+// A slice of n tokens from `first` on, at most kSliceTokens, by the first kThreads threads of a block.
 template <int kThreads>
 LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
   const int d0 = slice * kHyperSlice, n_slices = a.dim / kHyperSlice, rows = a.head ? kHyperStreams : kHyperRows;
@@ -88,12 +121,14 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
   float* const xs = shared<float>();
   float* const fn = xs + n * kSliceRow;
   float* const sums = fn + kHyperRows * kSliceRow;  // [chunk, kSums, n]
-  if (a.fn && works)  // weights, which nobody writes: before the wait
+  if (a.fn && works) {  // weights, which nobody writes: before the wait, and beside the loads that follow
     for (int i = thread(); i < rows * kSliceK / 4; i += kThreads) {
       const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
-      const float* const from = a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0;
-      *reinterpret_cast<FourFloats*>(fn + row * kSliceRow + k) = *reinterpret_cast<const FourFloats*>(from + k % kHyperSlice);
+      copy_later<16>(fn + row * kSliceRow + k, a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 + k % kHyperSlice);
     }
+    // Mixing needs the norm's weights at its end; so far nobody may have read them since the last step.
+    if (thread() < kHyperSlice / 32) ask_line(a.norm + d0 + 32 * thread());
+  }
   // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came between what wrote streams, post and comb
   // and this one: the first ones need not wait.
   const bool leaves = a.y || a.experts.out;
@@ -106,25 +141,10 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
     const std::int64_t t = first + token;
     if (!leaves || i != begin) in = arriving(a, t, d0 + d);
     float v[kHyperStreams][2];
-    LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
-      v[j][0] = bf16_value(in.x[j] & 0xFFFFu);
-      v[j][1] = bf16_value(in.x[j] >> 16);
-    }
+    two_dims(in.x, v);
     if (leaves) {
-      const TwoFloats y = leaving(a, t, d0 + d);
-      float left[kHyperStreams][2];
-      LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
-        LARES_UNROLL for (int half = 0; half < 2; ++half) {
-          float m = in.comb[0].v[k] * v[0][half];
-          LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(in.comb[j].v[k], v[j][half], m);
-          left[k][half] = bf16_rounded(in.post.v[k] * y.v[half] + m);
-        }
-      }
-      LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
-        v[k][0] = left[k][0];
-        v[k][1] = left[k][1];
-        *stream_at(a, t, k, d0 + d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
-      }
+      take_along(v, in.comb, in.post, leaving(a, t, d0 + d, in.slots));
+      LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) *stream_at(a, t, k, d0 + d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
     }
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
       xs[token * kSliceRow + j * kHyperSlice + d] = v[j][0];
@@ -132,22 +152,16 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
     }
   }
   if (!a.fn) return;
+  finish_copies();
   sync_block();
   if (warp < kSliceChunks) {
     const int k = warp * kSliceChunk;
     float x[kSliceChunk];
-    if (n <= kFewSliceTokens) {
-      for (int token = 0; token < n; ++token) {
-        const float* const from = xs + token * kSliceRow + k;
-        load_chunk(x, from);
-        if (lane < rows) sums[(warp * kSums + lane) * n + token] = chunk_dot(fn + lane * kSliceRow + k, x);
-        if (lane == 31) sums[(warp * kSums + kHyperRows) * n + token] = chunk_dot(from, x);
-      }
-    } else if (lane < n) {
-      const float* const from = xs + lane * kSliceRow + k;
+    for (int token = 0; token < n; ++token) {
+      const float* const from = xs + token * kSliceRow + k;
       load_chunk(x, from);
-      for (int row = 0; row < rows; ++row) sums[(warp * kSums + row) * n + lane] = chunk_dot(fn + row * kSliceRow + k, x);
-      sums[(warp * kSums + kHyperRows) * n + lane] = chunk_dot(from, x);
+      if (lane < rows) sums[(warp * kSums + lane) * n + token] = chunk_dot(fn + lane * kSliceRow + k, x);
+      if (lane == 31) sums[(warp * kSums + kHyperRows) * n + token] = chunk_dot(from, x);
     }
   }
   sync_block();
@@ -169,11 +183,9 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_kernel(const HyperArgs a) {
 // ---- Mixing weights, input and norm of a token: kThreads threads, and a warp that does what only the next boundary needs, beside them.
 
 inline constexpr int kMixThreads = 512;                // which sum the squares
-inline constexpr int kMixManyThreads = 256;            // with many tokens each stands for two of them
 inline constexpr int kMixShared = kHyperGroups * kSums + kMixThreads / 32;  // floats: the groups' sums, squares
 static_assert(kMixShared % 4 == 0);
 constexpr int mix_shared() { return kMixShared * 4; }
-constexpr int mix_many_shared(int dim) { return (kMixShared + dim) * 4; }
 constexpr int token_shared() { return slice_shared(1); }
 static_assert(token_shared() >= mix_shared() + 4);
 
@@ -193,14 +205,20 @@ LARES_DEVICE void sum_groups(const HyperArgs& a, std::int64_t t, float* groups) 
   const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), lane = thread() % 32;
   const int rows = a.head ? kHyperStreams : kHyperRows;
   if (lane >= kSums || (lane >= rows && lane < kHyperRows)) return;
-  for (int g = thread() / 32; g < kHyperGroups && g * run < n_slices; g += kThreads / 32) {
-    constexpr int kTogether = kHyperDimMax / kHyperSlice / kHyperGroups;
-    float part[kTogether];
-    LARES_UNROLL for (int i = 0; i < kTogether; ++i)
-      part[i] = i < run && g * run + i < n_slices ? a.partial[(t * n_slices + g * run + i) * kSums + lane] : 0;
-    float sum = part[0];
-    LARES_UNROLL for (int i = 1; i < kTogether; ++i)
-      if (i < run && g * run + i < n_slices) sum = sum + part[i];
+  constexpr int kEach = kHyperGroups / (kThreads / 32), kLongest = kHyperDimMax / kHyperSlice / kHyperGroups;
+  const int g0 = thread() / 32;
+  float part[kEach][kLongest];
+  LARES_UNROLL for (int e = 0; e < kEach; ++e)
+    LARES_UNROLL for (int i = 0; i < kLongest; ++i) {
+      const int slice = (g0 + e * (kThreads / 32)) * run + i;
+      part[e][i] = i < run && slice < n_slices ? a.partial[(t * n_slices + slice) * kSums + lane] : 0;
+    }
+  LARES_UNROLL for (int e = 0; e < kEach; ++e) {
+    const int g = g0 + e * (kThreads / 32);
+    if (g * run >= n_slices) break;
+    float sum = part[e][0];
+    LARES_UNROLL for (int i = 1; i < kLongest; ++i)
+      if (i < run && g * run + i < n_slices) sum = sum + part[e][i];
     groups[g * kSums + lane] = sum;
   }
 }
@@ -311,51 +329,6 @@ LARES_KERNEL(kMixThreads + 32, 1) hyper_token_kernel(const HyperArgs a) {
   if (thread() == 0) *last = arrive_last(a.arrived, static_cast<std::uint32_t>(grid_x()));
   sync_block();
   if (*last) mix_token(a, 0, row);
-}
-
-// Many: a block each, of fewer threads with fewer registers, so that several share an SM; what enters is kept in shared memory.
-LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
-  constexpr int S = kHyperStreams, kShare = kMixThreads / kMixManyThreads;
-  static_assert(kShare == 2);
-  const RowScale row = row_scale(a);
-  wait_for_inputs();
-  const std::int64_t t = block_x();
-  const int lane = thread() % 32;
-  const bool mixes_streams = thread() < kMixManyThreads;
-  float* const groups = shared<float>();
-  float* const squares = groups + kHyperGroups * kSums;
-  float* const ys = groups + kMixShared;
-  if (mixes_streams) sum_groups<kMixManyThreads>(a, t, groups);
-  sync_block();
-  const float mix = mix_of_lane(a, groups, row);
-  if (!mixes_streams) {
-    if (!a.head) leave_mixes(a, t, mix);
-    return;
-  }
-  const float own = sigmoid(mix) + a.eps;
-  float pre[S], acc[kShare] = {0, 0};
-  LARES_UNROLL for (int j = 0; j < S; ++j) pre[j] = shuffle_from(own, j);
-  for (int base = 4 * thread(); base < a.dim; base += 4 * kMixThreads)
-    LARES_UNROLL for (int share = 0; share < kShare; ++share)
-      if (const int d = base + 4 * kMixManyThreads * share; d < a.dim) {
-        Vec8 in[S];
-        float v[4];
-        LARES_UNROLL for (int j = 0; j < S; ++j) in[j] = *reinterpret_cast<const Vec8*>(a.x + (t * S + j) * a.dim + d);
-        mix_streams(in, pre, v, acc[share]);
-        *reinterpret_cast<FourFloats*>(ys + d) = {{v[0], v[1], v[2], v[3]}};
-        if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v);
-      }
-  LARES_UNROLL for (int share = 0; share < kShare; ++share) {
-    acc[share] = sum_of_warp(acc[share]);
-    if (lane == 0) squares[thread() / 32 + share * kMixManyThreads / 32] = acc[share];
-  }
-  sync_some(1, kMixManyThreads);
-  const float root = squares_root(a, squares);
-  for (int d = 4 * thread(); d - 4 * lane < a.dim; d += 4 * kMixManyThreads) {
-    FourFloats v = {}, norm = {};
-    if (d < a.dim) v = *reinterpret_cast<const FourFloats*>(ys + d), norm = *reinterpret_cast<const FourFloats*>(a.norm + d);
-    put_normed(a, t, d, v.v, root, norm);
-  }
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

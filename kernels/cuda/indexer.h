@@ -14,7 +14,8 @@ struct IndexQueryArgs {
   const bf16* q;         // [n_tokens, n_heads, 128] the projection
   const bf16* w;         // [n_tokens, n_heads] weights_proj's product
   const double* rope;    // [n_tokens, rope_dim / 2, 2]
-  std::uint16_t* codes;  // [n_tokens, n_heads, 128] out: twice the e2m1 values, as f16
+  std::uint16_t* codes;  // [n_tokens, n_heads, 128] out: twice the e2m1 values, as f16; where a head's groups have nearly the same scale,
+                         // multiplied so that they have the same (exponents_level())
   float* scale;          // [n_tokens, n_heads, 4] out: of a group's codes
   float* weight;         // [n_tokens, n_heads] out: bf16(w * weight_scale)
   int n_tokens, n_heads, rope_dim;

@@ -13,6 +13,10 @@ LARES_BOTH std::uint16_t whole_f16(float v) {
   return static_cast<std::uint16_t>((u >> 16 & 0x8000u) | ((u >> 13 & 0x3FFFFu) - (112u << 10)));
 }
 
+// Whether codes of groups with these exponents may be brought to the least of them: the codes of a query and of a key then are whole numbers
+// up to 12 2^4, sums of all their products below 2^23, exact in an mma in whatever order, and nothing on the way is a denormal or infinite.
+LARES_BOTH bool exponents_level(int least, int most) { return least >= 66 && most <= 150 && most - least <= 4; }
+
 // Lane l has dims 4 l .. 4 l + 3.
 LARES_DEVICE void index_query(const IndexQueryArgs& a, std::int64_t i) {
   const int lane = thread() % 32, pairs = a.rope_dim / 2, plain = kIndexDim - a.rope_dim;
@@ -58,17 +62,18 @@ LARES_DEVICE void index_query(const IndexQueryArgs& a, std::int64_t i) {
   }
   // kernels/index_codes.h: groups that are next to nothing take the least exponent of the others.
   const int e = static_cast<int>(top >> 23), own = e == 255 ? 255 : e < 27 ? 0 : e - 2;
-  int least = 255;
+  int least = 255, most_of_all = 0;
   LARES_UNROLL for (int g = 0; g < 4; ++g) {
     const int other = static_cast<int>(shuffle(static_cast<std::uint32_t>(own), 8 * g));
     if (other != 0) least = smaller(least, other);
+    most_of_all = larger(most_of_all, other);
   }
-  const int exponent = own != 0 ? own : least == 255 ? 127 : least;
-  const bool holds = own != 0 && own != 255;
-  const float up = e8m0(static_cast<std::uint32_t>(255 - own));
+  const bool holds = own != 0 && own != 255, level = exponents_level(least, most_of_all);
+  const int exponent = level || own == 0 ? (least == 255 ? 127 : least) : own;
+  const float up = e8m0(static_cast<std::uint32_t>(255 - own)), raise = level && holds ? e8m0(static_cast<std::uint32_t>(127 + own - least)) : 1.0f;
   std::uint16_t code[4];
   LARES_UNROLL for (int c = 0; c < 4; ++c)
-    code[c] = holds ? whole_f16(static_cast<float>(static_cast<int>(v[c] * up))) : static_cast<std::uint16_t>(0);
+    code[c] = holds ? whole_f16(static_cast<float>(static_cast<int>(v[c] * up)) * raise) : static_cast<std::uint16_t>(0);
   *reinterpret_cast<Vec8*>(a.codes + i * kIndexDim + 4 * lane) = Vec8{{pair(code[0], code[1]), pair(code[2], code[3])}};
   if (lane % 8 == 0) a.scale[i * 4 + lane / 8] = e8m0(static_cast<std::uint32_t>(exponent)) * 0.25f;
   if (lane == 0) a.weight[i] = bf16_rounded(bf16_value(a.w[i]) * a.weight_scale);

@@ -1,5 +1,5 @@
 // Bodies of attention(), emulated: against float64, blocks apart against one block a token, and every order of threads.
-#include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/attention_wgmma_kernels.h"
 #include "tests/kernels/cuda_places.h"
 
 namespace lares::kernels::cuda {
@@ -13,7 +13,7 @@ struct Case {
   std::int64_t seen_from = -1;
 };
 
-enum class Shared { apart, narrow, wide };  // a block of rows a block; all rows of 32 heads, or of 64
+enum class Shared { apart, apart_more, narrow, wide, wgmma };  // a block of rows of 16 or of 32 heads a block; all rows of 32 heads, or of 64; by wgmma
 
 template <int C, int heads, bool apart>
 void run_rows(const AttentionArgs& a, int blocks, int n_blocks, simt::Order order) {
@@ -24,12 +24,20 @@ void run_rows(const AttentionArgs& a, int blocks, int n_blocks, simt::Order orde
 }
 template <int C>
 void run_as(const AttentionArgs& a, Shared shared, int n_blocks, simt::Order order) {
+  if (shared == Shared::wgmma)  // two blocks, so that each has several tokens
+    return simt::Machine::get().run({2}, kWgmmaThreads, static_cast<std::size_t>(kWgmmaShared), order, [&] { attention_wgmma_kernel(a); });
   if (shared == Shared::wide) return run_rows<C, kHeadsWide, false>(a, 1, n_blocks, order);
   if (shared == Shared::narrow) return run_rows<C, kHeadsNarrow, false>(a, 1, n_blocks, order);
-  run_rows<C, attention_heads_apart(C), true>(a, n_blocks, n_blocks, order);
-  simt::Machine::get().run({a.n_heads, a.places.n_tokens, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads, kFoldShared, order,
+  if (C == 512 && shared == Shared::apart) run_rows<512, 16, true>(a, n_blocks, n_blocks, order);
+  else run_rows<C, 32, true>(a, n_blocks, n_blocks, order);
+  simt::Machine::get().run({a.n_heads, a.places.n_tokens, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads, static_cast<std::size_t>(fold_shared(n_blocks)), order,
                            [&] { attention_fold_kernel(a, n_blocks); });
 }
+
+// An H100 has room for all blocks of one token's selection of 512 entries, of 16 heads each, but not of 8,192 entries.
+static_assert(attention_heads_apart(1, 64, attention_blocks(128, 512)) == 16);
+static_assert(attention_heads_apart(1, 64, attention_blocks(128, 8192)) == 32);
+static_assert(2 * attention_blocks(128, 8192) <= kBlocksAtOnce && attention_blocks(128, 8192) <= kFoldRows);
 
 class CudaAttention : public testing::TestWithParam<Case> {};
 
@@ -102,7 +110,10 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
   EXPECT_EQ(run(Shared::wide, simt::Order::scattered), whole);
   EXPECT_EQ(run(Shared::narrow, simt::Order::descending), whole) << "32 heads a block";
   EXPECT_EQ(run(Shared::apart, simt::Order::ascending), whole) << "a block of rows a block";
-  EXPECT_EQ(run(Shared::apart, simt::Order::descending), whole);
+  EXPECT_EQ(run(Shared::apart_more, simt::Order::descending), whole);
+  if (C == kWgmmaDim) {
+    for (const auto order : {simt::Order::ascending, simt::Order::descending, simt::Order::scattered, simt::Order::greedy}) EXPECT_EQ(run(Shared::wgmma, order), whole) << "by wgmma";
+  }
   std::vector<double> want;
   for (int t = 0; t < n; ++t) {
     const TestSequence& s = sequences[static_cast<std::size_t>(places.part_of[static_cast<std::size_t>(t)])];
@@ -155,7 +166,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{128, 16, 4, 20, 128, {{300, 2}, {5, 1}}},     // chosen; and one that sees all it has
                     Case{192, 8, 128, 0, 128, {{128 * 70 + 126, 2}}},  // 70 and 71 entries
                     Case{512, 64, 4, 64, 128, {{600, 1}}}, Case{512, 70, 0, 0, 70, {{129, 1}}},  // two groups of heads
-                    Case{128, 4, 4, 0, 64, {{4 * 64 * 130 + 70, 1}}},  // more blocks than the fold takes at a time
+                    Case{512, 66, 4, 20, 128, {{330, 3}, {5, 2}}},     // tokens of several blocks of rows, and of one
+                    Case{128, 4, 4, 0, 64, {{4 * 64 * 140 + 70, 1}}},  // more blocks than the fold takes at a time
                     Case{128, 4, 0, 0, 64, {{40, 3}}, 10}));                                     // a draft block: all see all
 
 }  // namespace

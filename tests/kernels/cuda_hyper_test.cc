@@ -1,6 +1,6 @@
 // Bodies of hyper(), emulated: what leaves has the CPU's bits, what enters is compared with float64, and no token sees another.
 #include "kernels/cuda/experts_kernels.h"
-#include "kernels/cuda/hyper_kernels.h"
+#include "kernels/cuda/hyper_many_kernels.h"
 #include "tests/kernels/cuda_emulation.h"
 
 namespace lares::kernels::cuda {
@@ -30,7 +30,7 @@ struct Case {
   int iters = 20;  // by 20 a sweep that is missing does not show
 };
 
-// The launches that there are for a token: one, or two of which the second has many threads or few.
+// The launches that there are for a token: one, or two, for few tokens or for many.
 enum class Form { one, few, many };
 
 // What is left for later, made by the warps of one block.
@@ -84,13 +84,16 @@ Out run(const Case& c, Form form, bool later, const Weights& w, const std::vecto
     if (form == Form::one) {
       machine.run({slices}, kMixThreads + 32, static_cast<std::size_t>(token_shared()), order, [&] { hyper_token_kernel(a); });
     } else {
-      machine.run({slices, (c.n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads,
-                  static_cast<std::size_t>(slice_shared(std::min(c.n, kSliceTokens))), order, [&] { hyper_slice_kernel(a); });
-      if (form == Form::few)
+      const auto run_many = [&] {
+        machine.run({slices, (c.n + kManyTokens - 1) / kManyTokens}, kSliceThreads, static_cast<std::size_t>(slice_many_shared()), order, [&] { hyper_slice_many_kernel(a); });
+        machine.run({c.n}, kMixManyThreads + 32, static_cast<std::size_t>(mix_many_shared(c.dim)), order, [&] { hyper_mix_many_kernel(a); });
+      };
+      const auto run_few = [&] {
+        machine.run({slices, (c.n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads, static_cast<std::size_t>(slice_shared(std::min(c.n, kSliceTokens))), order,
+                    [&] { hyper_slice_kernel(a); });
         machine.run({c.n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), order, [&] { hyper_mix_kernel(a); });
-      else
-        machine.run({c.n}, kMixManyThreads + 32, static_cast<std::size_t>(mix_many_shared(c.dim)), order,
-                    [&] { hyper_mix_many_kernel(a); });
+      };
+      form == Form::few ? run_few() : run_many();
     }
     if (later) {
       EXPECT_EQ(gcomb.values(), comb);
@@ -116,17 +119,20 @@ TEST(CudaHyperExperts, LeaveAsTheirSum) {
   simt::Machine::get().run({1, n + first}, 256, 0, simt::Order::ascending, [&] { combine_kernel(sum); });
   const auto x = halves(normals(n * S * dim, 25));
   const auto post = normals(n * S, 27), comb = normals(n * S * S, 28, 0.3f);
-  const auto leave = [&](const bf16* leaving, const ExpertOutputs& experts) {
+  const auto leave = [&](bool many, const bf16* leaving, const ExpertOutputs& experts) {
     auto streams = x;
     auto p = post, c = comb;
     const HyperArgs a{.x = streams.data(), .y = leaving, .experts = experts, .post = p.data(), .comb = c.data(), .fn = nullptr, .base = nullptr, .scale = nullptr, .norm = nullptr, .entered = nullptr,
                       .normed = nullptr, .codes = nullptr, .code_scale = nullptr, .partial = nullptr, .n_tokens = n, .dim = dim, .iters = 1, .head = false, .eps = 0, .norm_eps = 0, .rms_eps = 0};
-    simt::Machine::get().run({dim / kHyperSlice, 1}, kSliceThreads, static_cast<std::size_t>(slice_shared(n)), simt::Order::scattered, [&] { hyper_slice_kernel(a); });
+    simt::Machine::get().run({dim / kHyperSlice, 1}, kSliceThreads, static_cast<std::size_t>(many ? slice_many_shared() : slice_shared(n)), simt::Order::scattered,
+                             [&] { many ? hyper_slice_many_kernel(a) : hyper_slice_kernel(a); });
     return streams;
   };
-  const auto want = leave(y.data() + first * dim, {});
+  const auto want = leave(false, y.data() + first * dim, {});
   EXPECT_NE(want, x);
-  EXPECT_EQ(leave(nullptr, {.out = out.data(), .slot_of = slot_of.data(), .stride = dim, .n_tokens = n + first, .k = k, .first = first}), want);
+  const ExpertOutputs experts{.out = out.data(), .slot_of = slot_of.data(), .stride = dim, .n_tokens = n + first, .k = k, .first = first};
+  EXPECT_EQ(leave(false, nullptr, experts), want);
+  EXPECT_EQ(leave(true, nullptr, experts), want);
 }
 
 class CudaHyper : public testing::TestWithParam<Case> {};

@@ -294,7 +294,7 @@ TEST(CudaRowsDevice, TopKOfAMillionTokensContext) {
 TEST(CudaRowsDevice, Attention) {
   LARES_NEEDS_DEVICE();
   constexpr int C = 512, R = 64, heads = 64, window = 128, capacity = 256, k = 100, ratio = 4;
-  for (const int n : {1, 70}) {
+  for (const int n : {1, 70, 300}) {  // the last are more than a device has SMs: blocks take several
     Sequence s(1200, n, capacity * 584, 584, {0});
     std::vector<std::uint8_t> cells;
     for (int j = 0; j < Sequence::kPages * Sequence::kPerPage + capacity; ++j) {
@@ -332,7 +332,12 @@ TEST(CudaRowsDevice, Attention) {
       ASSERT_TRUE(out.device_values() == first) << "run " << run;
     }
     if (n > 1) {
-      // The first token alone: its blocks of rows are shared out, and the bits are the same.
+      // Without wgmma, and the first token alone, whose blocks of rows are shared out: the bits are the same.
+      AttentionArgs by_mma = args(true);
+      by_mma.wgmma = false;
+      out.renew();
+      LARES_EXPECT_OK(attention(by_mma, nullptr));
+      expect_same(out.device_values(), first, "by mma");
       AttentionArgs alone = args(true);
       alone.places.n_tokens = 1;
       out.renew();
