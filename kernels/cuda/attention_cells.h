@@ -72,17 +72,25 @@ LARES_DEVICE void put_values_at(const CellWords<C>& cell, To to) {
   constexpr int kHolder = Words::kCodes / 32;  // whose lane kCodes % 32 has the scales
   const std::uint32_t scales[2] = {shuffle(cell.w[kHolder].w[0], Words::kCodes % 32),
                                    shuffle(cell.w[kHolder].w[1], Words::kCodes % 32)};
+  // With scales up to 1, which nearly all cells have, one factor does it: 2^(s - 127) and the 2^120
+  // that codes lack.
+  const bool once = ((scales[0] | scales[1]) & 0x80808080u) == 0;
   LARES_UNROLL for (int i = 0; i < Words::kEach; ++i) {
     const int at = lane + 32 * i;
     if (at < Words::kCodes) {
       const std::uint32_t s = scales[i % 2] >> lane / 8 * 8 & 255;  // 64 codes each
-      const std::uint32_t scale =
-          s == 0 ? 0x00400040u : s << 7 | s << 23;  // 2^(s - 127); 255 with codes of 0 makes NaN
+      const std::uint32_t codes[4] = {
+          e4m3_bf16(spread_low(cell.w[i].w[0])), e4m3_bf16(spread_high(cell.w[i].w[0])),
+          e4m3_bf16(spread_low(cell.w[i].w[1])), e4m3_bf16(spread_high(cell.w[i].w[1]))};
       Vec16 v;
-      LARES_UNROLL for (int half = 0; half < 2; ++half) {
-        v.w[2 * half] = multiply_bf16(times_2_120(e4m3_bf16(spread_low(cell.w[i].w[half]))), scale);
-        v.w[2 * half + 1] =
-            multiply_bf16(times_2_120(e4m3_bf16(spread_high(cell.w[i].w[half]))), scale);
+      if (once) {
+        LARES_UNROLL for (int c = 0; c < 4; ++c) v.w[c] =
+            multiply_bf16(codes[c], (s + 120) * 0x00800080u);
+      } else {
+        const std::uint32_t scale =
+            s == 0 ? 0x00400040u : s << 7 | s << 23;  // 2^(s - 127); 255 with codes of 0 makes NaN
+        LARES_UNROLL for (int c = 0; c < 4; ++c) v.w[c] =
+            multiply_bf16(times_2_120(codes[c]), scale);
       }
       *reinterpret_cast<Vec16*>(to(8 * at)) = v;
     } else if (at > Words::kCodes && at < Words::kWords) {

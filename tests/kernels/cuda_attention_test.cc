@@ -34,6 +34,32 @@ void run_as(const AttentionArgs& a, Shared shared, int n_blocks, simt::Order ord
                            [&] { attention_fold_kernel(a, n_blocks); });
 }
 
+// A cell's values, by one warp.
+template <int C>
+LARES_KERNEL(32, 1) cell_kernel(const std::uint8_t* cell, std::uint16_t* out) {
+  CellWords<C> words;
+  load_cell(words, cell, true);
+  put_values(words, out);
+}
+TEST(CudaAttentionCells, AreTheCpusValues) {
+  constexpr int C = 512, R = 64;
+  // Scales of a cell's groups below 1, up to 1, beyond it in one group, far beyond, next to nothing; and none.
+  for (const float size : {1.0f, 0x1p-20f, 448.0f, 0x1p20f, 0x1p100f, 0x1p-120f, 0.0f})
+    for (const int wide : {-1, 0, 3, 6}) {
+      auto row = floats(halves(normals(C, 7)));
+      for (int i = 0; i < C; ++i) row[static_cast<std::size_t>(i)] *= i / 64 == wide ? 0x1p10f * size : size;
+      find("cpu")->quantise({.x = row.data(), .stride = C, .n_rows = 1, .n = C - R, .block = 64});
+      std::vector<std::uint8_t> cell(cell_bytes(C, R));
+      pack_cell(row.data(), C, R, cell.data());
+      std::vector<std::uint16_t> want(C);
+      const void* const cells[] = {cell.data()};
+      find("cpu")->unpack_cells({.cells = cells, .rows = want.data(), .n = 1, .head_dim = C, .rope_dim = R});
+      Guarded<std::uint16_t> got(C);
+      simt::Machine::get().run({}, 32, 0, simt::Order::ascending, [&] { cell_kernel<C>(cell.data(), got.data()); });
+      EXPECT_EQ(got.values(), want) << size << " and group " << wide;
+    }
+}
+
 // An H100 has room for all blocks of one token's selection of 512 entries, of 16 heads each, but not of 8,192 entries.
 static_assert(attention_heads_apart(1, 64, attention_blocks(128, 512)) == 16);
 static_assert(attention_heads_apart(1, 64, attention_blocks(128, 8192)) == 32);
