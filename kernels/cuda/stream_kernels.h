@@ -322,7 +322,9 @@ struct StreamBlock {
   // A visit, in batches: some row tiles whole, or a part of one.
   template <Format format, bool codes_in, bool few>
   LARES_DEVICE void run(const Piece& p, const Product& product, const Visit& v, int& mine) {
-    const int along = along_of(product.n_in), in_batch = plan().batch, row = v.begin / along, low = v.begin % along;
+    const int along = along_of(product.n_in), row = v.begin / along, low = v.begin % along;
+    // Tiles; more where an expert's are by fewer tokens than the launch has.
+    const int in_batch = format == Format::fp4 ? plan().batch * plan().n_tokens / p.n / 2 * 2 : plan().batch;
     const bool shared_row = v.end - v.begin < along;  // with another block
     const int high = shared_row ? low + v.end - v.begin : along, end = shared_row ? row + 1 : v.end / along;
     const int units = along <= in_batch ? in_batch / along : 1, parts = (high - low + in_batch - 1) / in_batch;

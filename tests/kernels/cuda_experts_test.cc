@@ -221,7 +221,7 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
   const std::uint8_t* tables[2][E];
   for (int i = 0; i < 2 * E; ++i) tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data();
   tables[1][2] = nullptr;  // w3 of the last one is elsewhere
-  for (const int n : {3, 70}) {
+  for (const int n : {1, 3, 8, 70}) {
     Routes r;
     for (int t = 0; t < n; ++t) r.expert.insert(r.expert.end(), {t % 5 == 0 ? 0 : 2, 1}), r.weight.insert(r.weight.end(), {1, 2});
     const Groups g = grouped(r, n, E, k);
