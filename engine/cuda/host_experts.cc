@@ -15,30 +15,28 @@ bf16 high_half(float v) { return static_cast<bf16>(std::bit_cast<std::uint32_t>(
 bool quantises(const kernels::Matrix& m) { return m.format == kernels::Format::fp8 || m.format == kernels::Format::fp4; }
 
 struct Offsets {
-  std::uint64_t out, token_of, factor, begin, all;
-  Offsets(const Config& c, int chunk) {
-    const auto n = static_cast<std::uint64_t>(chunk), D = static_cast<std::uint64_t>(c.hidden_size), k = static_cast<std::uint64_t>(c.num_experts_per_tok);
+  std::uint64_t out, token_of, factor, all;
+  Offsets(const Config& c, int n_max) {
+    const auto n = static_cast<std::uint64_t>(n_max), D = static_cast<std::uint64_t>(c.hidden_size), k = static_cast<std::uint64_t>(c.num_experts_per_tok);
     out = n * D * sizeof(bf16);
     token_of = out + n * k * D * sizeof(bf16);
     factor = token_of + n * k * sizeof(std::int32_t);
-    begin = factor + n * k * sizeof(float);
-    all = begin + (static_cast<std::uint64_t>(c.n_routed_experts) + 1) * sizeof(std::int32_t);
+    all = factor + n * k * sizeof(float);
   }
 };
 
 }  // namespace
 
-std::uint64_t HostExperts::bytes(const Config& c, int chunk) { return Offsets(c, chunk).all; }
+std::uint64_t HostExperts::bytes(const Config& c, int n_max) { return Offsets(c, n_max).all; }
 
-HostExperts::HostExperts(Device& device, const Config& c, int chunk, kernels::ThreadPool& pool, const kernels::Kernels& kernels)
-    : device_(device), c_(c), pool_(pool), k_(kernels), memory_(device, bytes(c, chunk)) {
+HostExperts::HostExperts(Device& device, const Config& c, int n_max, kernels::ThreadPool& pool, const kernels::Kernels& kernels)
+    : device_(device), c_(c), pool_(pool), k_(kernels), memory_(device, bytes(c, n_max)) {
   if (!memory_) return;
-  const Offsets at(c, chunk);
+  const Offsets at(c, n_max);
   normed_ = reinterpret_cast<bf16*>(memory_.data());
   out_ = reinterpret_cast<bf16*>(memory_.data() + at.out);
   token_of_ = reinterpret_cast<std::int32_t*>(memory_.data() + at.token_of);
   factor_ = reinterpret_cast<float*>(memory_.data() + at.factor);
-  begin_ = reinterpret_cast<std::int32_t*>(memory_.data() + at.begin);
 }
 
 // y [n, n_out] = x [n, n_in] W^T, rounded to bf16.
@@ -56,19 +54,16 @@ void HostExperts::multiply(const kernels::Matrix& m, const float* x, float* y, i
   });
 }
 
-void HostExperts::compute(const LayerWeights& layer, std::span<const char> resident, const WorkSpace& w, int n) {
+void HostExperts::compute(const LayerWeights& layer, std::span<const char> resident, const std::int32_t* begin, const WorkSpace& w, int n) {
   const int D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts;
   const auto slots = static_cast<std::size_t>(n) * static_cast<std::size_t>(c_.num_experts_per_tok);
-  device_.to_host(begin_, w.begin, sizeof(std::int32_t) * static_cast<std::size_t>(E + 1));
   device_.to_host(token_of_, w.token_of, sizeof(std::int32_t) * slots);
   device_.to_host(factor_, w.factor, sizeof(float) * slots);
   device_.to_host(normed_, w.normed, sizeof(bf16) * static_cast<std::size_t>(n) * static_cast<std::size_t>(D));
   device_.synchronise();
   for (int e = 0; e < E; ++e) {
-    const int first = begin_[e], rows = begin_[e + 1] - first;
-    if (rows == 0) continue;
-    (resident[static_cast<std::size_t>(e)] ? found_ : missed_) += 1;
-    if (resident[static_cast<std::size_t>(e)]) continue;
+    const int first = begin[e], rows = begin[e + 1] - first;
+    if (rows == 0 || resident[static_cast<std::size_t>(e)]) continue;
     const ExpertWeights& expert = layer.experts[static_cast<std::size_t>(e)];
     const auto count = static_cast<std::size_t>(rows);
     float* const x = room(x_, count * static_cast<std::size_t>(D));

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 
 #include "kernels/cells.h"
@@ -181,17 +182,15 @@ void HostDevice::release(void* memory) {
   std::free(memory);
 }
 void* HostDevice::allocate_pinned(std::size_t bytes) {
-  if (bytes > pinned_max) return nullptr;
-  pinned_max -= bytes;
+  if (n_pinned_++ == pinned_refused) return nullptr;
   void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
   std::memset(memory, 0xFF, bytes);
-  pinned_[memory] = bytes;
+  pinned_.insert(memory);
   return memory;
 }
 void HostDevice::release_pinned(void* memory) {
   finish_all();
-  pinned_max += pinned_.at(memory);
-  pinned_.erase(memory);
+  EXPECT_EQ(pinned_.erase(memory), 1u);
   std::free(memory);
 }
 
@@ -206,7 +205,9 @@ void HostDevice::pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float*
 }
 kernels::Matrix HostDevice::matrix(const std::uint8_t* tiles) const {
   Label first, last;
-  std::memcpy(&first, tiles, sizeof first);
+  const auto after = sizes_.upper_bound(const_cast<std::uint8_t*>(tiles));
+  const bool here = after != sizes_.begin() && tiles < static_cast<std::uint8_t*>(std::prev(after)->first) + std::prev(after)->second;
+  if (here) std::memcpy(&first, tiles, sizeof first);
   if (first.magic == kMagic) std::memcpy(&last, end_label(const_cast<std::uint8_t*>(tiles), first.matrix), sizeof last);
   if (last.magic != kMagic || last.matrix.data != first.matrix.data) {
     ADD_FAILURE() << "tiles are multiplied that are not there";

@@ -4,11 +4,10 @@
 
 #include <deque>
 #include <functional>
-#include <limits>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/cuda/device.h"
@@ -29,7 +28,7 @@ class HostDevice : public cuda::Device {
   // comes as late as it may, or as early, which is before the work that still reads what it writes over.
   enum class Ahead { work, copies };
   Ahead ahead = Ahead::work;
-  std::size_t pinned_max = std::numeric_limits<std::size_t>::max();  // bytes of pinned memory there are
+  int pinned_refused = -1;  // the request for pinned memory, counted from 0, that finds none
   std::size_t n_bytes() const { return bytes_max_ - free_; }  // taken
 
   std::string name() const override { return name_; }
@@ -98,7 +97,9 @@ class HostDevice : public cuda::Device {
   const std::size_t bytes_max_;
   std::size_t free_;
   const std::string name_;
-  std::unordered_map<void*, std::size_t> sizes_, pinned_;
+  std::map<void*, std::size_t> sizes_;
+  std::set<void*> pinned_;
+  int n_pinned_ = 0;  // asked for
   std::deque<Entry> queues_[2];
   std::unique_ptr<Recorded> recording_;
 };
