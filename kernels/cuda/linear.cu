@@ -44,7 +44,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream) {
   for (int i = 0; i < all.n; ++i) {
     all.item[i].first_block = blocks;
     blocks += few_blocks(all.item[i]);
-    bytes = larger(bytes, few_shared(all.n_tokens, all.item[i].n_in).bytes);
+    bytes = larger(bytes, few_shared(all.n_tokens, all.item[i].n_in, tile_sums_of(all.item[i].format)).bytes);
   }
   const Few few = few_of(all);
   return launch("launch linear",

@@ -62,14 +62,18 @@ constexpr int many_row_blocks(const Product& p) {
   return (p.n_out + p.rows_per_group - 1) / p.rows_per_group * ((p.rows_per_group + kManyRows - 1) / kManyRows);
 }
 
-// Shared memory of a block with few tokens: x [n, segment + pad] 16-bit, its scales [n, segment / 128], sums [segment / 128, n, 16].
+// Sums of a tile that are scaled and added up one by one: of 32-groups, or of all 128 k.
+constexpr int kTileSumsMax = 4;
+LARES_BOTH constexpr int tile_sums_of(Format format) { return format == Format::fp4 ? kTileSumsMax : 1; }
+
+// Shared memory of a block with few tokens: x [n, segment + pad] 16-bit, its scales [n, segment / 128], sums [segment / 128, of a tile, n, 16].
 struct FewShared {
   int row, scale_at, sum_at, bytes;  // row in values, the others in bytes
 };
-LARES_BOTH constexpr FewShared few_shared(int n_tokens, int n_in) {
+LARES_BOTH constexpr FewShared few_shared(int n_tokens, int n_in, int of_tile = kTileSumsMax) {
   const int segment = segment_of(n_in), row = segment + kRowPad, tiles = segment / kTileK;
   const int scale_at = n_tokens * row * 2, sum_at = scale_at + (n_tokens * tiles * 4 + 15) / 16 * 16;
-  return {row, scale_at, sum_at, sum_at + tiles * n_tokens * kTileRows * 4};
+  return {row, scale_at, sum_at, sum_at + tiles * of_tile * n_tokens * kTileRows * 4};
 }
 // Of one with many: two stages of x [tokens, 128 + pad] and its scales [tokens]; or, at the end, y [tokens, 128 + 8] f32.
 LARES_BOTH constexpr int many_stage(int tokens) { return tokens * (kTileK + kRowPad) * 2 + tokens * 4; }

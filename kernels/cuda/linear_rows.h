@@ -67,25 +67,22 @@ LARES_DEVICE void multiply(float (&d)[4], const std::uint32_t (&a)[4], std::uint
   else mma_bf16(d, a[0], a[1], a[2], a[3], b0, b1);
 }
 
-// Adds a group's products to p, in the order that linear.h gives; s0, s1: fp4's scales of rows g and g + 8.
-template <Format format, bool codes_in>
-LARES_DEVICE void add_group(float (&p)[4], float s0, float s1, const std::uint32_t (&a)[2][4], const Vec16& b) {
-  if constexpr (format == Format::fp4) {
-    float sum[4] = {0, 0, 0, 0};
-    multiply<codes_in>(sum, a[0], b.w[0], b.w[1]);
-    multiply<codes_in>(sum, a[1], b.w[2], b.w[3]);
-    p[0] = fmaf(sum[0], s0, p[0]);
-    p[1] = fmaf(sum[1], s0, p[1]);
-    p[2] = fmaf(sum[2], s1, p[2]);
-    p[3] = fmaf(sum[3], s1, p[3]);
-  } else {
-    multiply<codes_in>(p, a[0], b.w[0], b.w[1]);
-    multiply<codes_in>(p, a[1], b.w[2], b.w[3]);
-  }
+// Adds a group's products to p.
+template <bool codes_in>
+LARES_DEVICE void add_group(float (&p)[4], const std::uint32_t (&a)[2][4], const Vec16& b) {
+  multiply<codes_in>(p, a[0], b.w[0], b.w[1]);
+  multiply<codes_in>(p, a[1], b.w[2], b.w[3]);
+}
+// fp4's group j: its sum times the weights' scale, a power of two. Words: the lane's scales of rows g and g + 8.
+LARES_DEVICE void scaled_group(float (&t)[4], const std::uint32_t (&a)[2][4], const Vec16& b, const std::uint32_t (&scale)[2], int j) {
+  LARES_UNROLL for (int i = 0; i < 4; ++i) t[i] = 0;
+  add_group<true>(t, a, b);
+  const float s[2] = {fp4_block_scale(scale[0] >> 8 * j & 255), fp4_block_scale(scale[1] >> 8 * j & 255)};
+  LARES_UNROLL for (int i = 0; i < 4; ++i) t[i] *= s[i / 2];
 }
 
-// What a tile's sum is multiplied by: the weights' block scale (1 with fp4, whose scales are in the sum), the activations', and what the
-// f16 values of codes lack.
+// What a sum is multiplied by when it is added: the weights' block scale (1 with fp4, whose scales it has already), the activations', and
+// what the f16 values of codes lack.
 LARES_BOTH float product_scale(Format format, bool codes_in, float weights, float activations) {
   if (format == Format::bf16) return 1.0f;
   if (!codes_in) return weights;
@@ -158,7 +155,7 @@ LARES_DEVICE void few_rows(const Product& p, int tile_row, const std::int32_t* r
   const int along = along_of(p.n_in), seg_tiles = segment_of(p.n_in) / kTileK;
   const int row0 = tile_row * kTileRows, column = row0 / p.rows_per_group * p.n_in;
   const std::uint8_t* const tiles = p.tiles + static_cast<std::int64_t>(tile_row) * along * tile_bytes(format);
-  constexpr int kWarps = kLinearThreads / 32, kAhead = LaneTile<format>::ahead;
+  constexpr int kWarps = kLinearThreads / 32, kAhead = LaneTile<format>::ahead, kSums = tile_sums_of(format);
   float acc = 0;
   for (int first = 0; first < along; first += seg_tiles) {
     const int end = smaller(along, first + seg_tiles);
@@ -188,23 +185,23 @@ LARES_DEVICE void few_rows(const Product& p, int tile_row, const std::int32_t* r
             operands<format, codes_in>(&now.v[0].w[0] + group_words(format) * j, a);
             Vec16 b{{0, 0, 0, 0}};
             if (g < n) b = *reinterpret_cast<const Vec16*>(xs + g * at.row + (t - first) * kTileK + 32 * j + 8 * q);
-            const float s0 = format == Format::fp4 ? fp4_block_scale(now.scale[0] >> 8 * j & 255) : 1,
-                        s1 = format == Format::fp4 ? fp4_block_scale(now.scale[1] >> 8 * j & 255) : 1;
-            add_group<format, codes_in>(sum, s0, s1, a, b);
+            if constexpr (format == Format::fp4) scaled_group(sum, a, b, now.scale, j);
+            else add_group<codes_in>(sum, a, b);
+            if (j % (4 / kSums) != 4 / kSums - 1) continue;
+            float* const to = sums + ((t - first) * kSums + j * kSums / 4) * n * kTileRows;
+            LARES_UNROLL for (int i = 0; i < 4; ++i)
+              if (const int token = 2 * q + i % 2; token < n) to[token * kTileRows + g + i / 2 * 8] = sum[i];
           }
-          LARES_UNROLL for (int i = 0; i < 4; ++i)
-            if (const int token = 2 * q + i % 2; token < n) sums[((t - first) * n + token) * kTileRows + g + i / 2 * 8] = sum[i];
         }
       }
     }
     sync_block();
     if (thread() < n * kTileRows) {
       const int token = thread() / kTileRows, r = thread() % kTileRows;
-      for (int t = first; t < end; ++t)
-        acc = fmaf(sums[((t - first) * n + token) * kTileRows + r],
-                   product_scale(format, codes_in, weight_scale(p, row0 + r < p.n_out ? row0 + r : row0, t),
-                                 scales[token * seg_tiles + t - first]),
-                   acc);
+      for (int t = first; t < end; ++t) {
+        const float s = product_scale(format, codes_in, weight_scale(p, row0 + r < p.n_out ? row0 + r : row0, t), scales[token * seg_tiles + t - first]);
+        LARES_UNROLL for (int i = 0; i < kSums; ++i) acc = fmaf(sums[(((t - first) * kSums + i) * n + token) * kTileRows + r], s, acc);
+      }
     }
     if (end < along) sync_block();  // before x and the sums are written again
   }
@@ -318,30 +315,38 @@ LARES_DEVICE void many_rows(const Product& p, int row0, int row_end, const std::
           group_scales[m][1] = v.w[1];
         }
     }
-    float sum[2][kAcross][4] = {};
+    [[maybe_unused]] float sum[2][kAcross][4] = {};
     const std::uint16_t* const xs = values(t % 2);
     LARES_UNROLL for (int j = 0; j < 4; ++j) {
       LARES_UNROLL for (int m = 0; m < 2; ++m)
         LARES_UNROLL for (int w = 0; w < kWords; ++w) words[m][w] = next[m][w];
       load_group(4 * t + j + 1);
       std::uint32_t a[2][2][4];
-      float s[2][2];
-      LARES_UNROLL for (int m = 0; m < 2; ++m) {
-        operands<format, codes_in>(words[m], a[m]);
-        LARES_UNROLL for (int half = 0; half < 2; ++half) s[m][half] = format == Format::fp4 ? fp4_block_scale(group_scales[m][half] >> 8 * j & 255) : 1;
-      }
+      LARES_UNROLL for (int m = 0; m < 2; ++m) operands<format, codes_in>(words[m], a[m]);
       LARES_UNROLL for (int c = 0; c < kAcross; ++c) {
         const Vec16 b = *reinterpret_cast<const Vec16*>(xs + (first_token + 8 * c + g) * kRow + 32 * j + 8 * q);
-        LARES_UNROLL for (int m = 0; m < 2; ++m) add_group<format, codes_in>(sum[m][c], s[m][0], s[m][1], a[m], b);
+        if constexpr (format == Format::fp4) {
+          float s[2];
+          LARES_UNROLL for (int i = 0; i < 2; ++i) s[i] = product_scale(format, codes_in, 1.0f, scales(t % 2)[first_token + 8 * c + 2 * q + i]);
+          LARES_UNROLL for (int m = 0; m < 2; ++m) {
+            float part[4];
+            scaled_group(part, a[m], b, group_scales[m], j);
+            LARES_UNROLL for (int i = 0; i < 4; ++i) acc[m][c][i] = fmaf(part[i], s[i % 2], acc[m][c][i]);
+          }
+        } else {
+          LARES_UNROLL for (int m = 0; m < 2; ++m) add_group<codes_in>(sum[m][c], a[m], b);
+        }
       }
     }
-    LARES_UNROLL for (int m = 0; m < 2; ++m) {
-      const int row = first_row + 16 * m;
-      const float w = weight_scale(p, row < row_end ? row : row0, t);
-      LARES_UNROLL for (int c = 0; c < kAcross; ++c)
-        LARES_UNROLL for (int i = 0; i < 4; ++i)
-          acc[m][c][i] = fmaf(sum[m][c][i], product_scale(format, codes_in, w, scales(t % 2)[first_token + 8 * c + 2 * q + i % 2]),
-                              acc[m][c][i]);
+    if constexpr (format != Format::fp4) {
+      LARES_UNROLL for (int m = 0; m < 2; ++m) {
+        const int row = first_row + 16 * m;
+        const float w = weight_scale(p, row < row_end ? row : row0, t);
+        LARES_UNROLL for (int c = 0; c < kAcross; ++c)
+          LARES_UNROLL for (int i = 0; i < 4; ++i)
+            acc[m][c][i] = fmaf(sum[m][c][i], product_scale(format, codes_in, w, scales(t % 2)[first_token + 8 * c + 2 * q + i % 2]),
+                                acc[m][c][i]);
+      }
     }
     if (t + 1 < along) put((t + 1) % 2);
     sync_block();

@@ -18,18 +18,18 @@ LARES_DEVICE void read_tile(LaneTile<format>& t, const unsigned char* tile, int 
   }
 }
 
-// A tile by the tokens at x (of this tile's k): the lane's part of the sums.
+// A tile by the tokens at x (of this tile's k): the lane's part of its sums.
 template <Format format, bool codes_in>
-LARES_DEVICE void tile_sums(float (&sum)[4], const LaneTile<format>& tile, const std::uint16_t* x, int row, int n, int lane) {
+LARES_DEVICE void tile_sums(float (&sum)[tile_sums_of(format)][4], const LaneTile<format>& tile, const std::uint16_t* x, int row, int n, int lane) {
   const int g = lane / 4, q = lane % 4;
-  LARES_UNROLL for (int i = 0; i < 4; ++i) sum[i] = 0;
+  LARES_UNROLL for (int i = 0; i < 4; ++i) sum[0][i] = 0;
   LARES_UNROLL for (int j = 0; j < 4; ++j) {
     std::uint32_t a[2][4];
     operands<format, codes_in>(&tile.v[0].w[0] + group_words(format) * j, a);
     Vec16 b{{0, 0, 0, 0}};
     if (g < n) b = *reinterpret_cast<const Vec16*>(x + g * row + 32 * j + 8 * q);
-    const float s0 = format == Format::fp4 ? fp4_block_scale(tile.scale[0] >> 8 * j & 255) : 1, s1 = format == Format::fp4 ? fp4_block_scale(tile.scale[1] >> 8 * j & 255) : 1;
-    add_group<format, codes_in>(sum, s0, s1, a, b);
+    if constexpr (format == Format::fp4) scaled_group(sum[j], a, b, tile.scale, j);
+    else add_group<codes_in>(sum[0], a, b);
   }
 }
 
@@ -59,7 +59,7 @@ struct StreamBlock {
   LARES_DEVICE unsigned char* slot(int warp, int i) const { return memory() + plan().ring_at + (warp * plan().slots + i) * plan().slot; }
   LARES_DEVICE std::uint16_t* x() const { return reinterpret_cast<std::uint16_t*>(memory() + plan().x_at); }
   LARES_DEVICE float* scales() const { return reinterpret_cast<float*>(memory() + plan().scale_at); }
-  LARES_DEVICE float* sums(int round) const { return reinterpret_cast<float*>(memory() + plan().sum_at) + round * plan().batch * plan().n_tokens * kTileRows; }
+  LARES_DEVICE float* sums(int round) const { return reinterpret_cast<float*>(memory() + plan().sum_at) + round * plan().batch * plan().of_tile * plan().n_tokens * kTileRows; }
 
   // Row costs, and so this block's rows, once every piece's own cost is there. All threads.
   LARES_DEVICE void share_out() {
@@ -217,9 +217,10 @@ struct StreamBlock {
   // This warp's tiles before `last`; the sums of tile `first` come first.
   template <Format format, bool codes_in>
   LARES_DEVICE void multiply_batch(int n, int along, int first, int last, int& mine, int& t, float* sums) {
+    constexpr int kSums = tile_sums_of(format);
     const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4, step = kStreamWarps % along;
-    float* out = sums + (mine - first) * n * kTileRows + 2 * q * kTileRows + g;
-    for (; mine < last; mine += kStreamWarps, out += kStreamWarps * n * kTileRows) {
+    float* out = sums + (mine - first) * kSums * n * kTileRows + 2 * q * kTileRows + g;
+    for (; mine < last; mine += kStreamWarps, out += kStreamWarps * kSums * n * kTileRows) {
       unsigned char* const from = slot(warp, at.slot);
       BulkBarrier* const full = barrier(warp, at.slot);
       wait_bulk(full, at.use);
@@ -229,10 +230,13 @@ struct StreamBlock {
       if (lane == 0) fetch_next(warp, at.slot);
       sync_warp();
       if (++at.slot == plan().slots) at.slot = 0, ++at.use;
-      float sum[4];
+      float sum[kSums][4];
       tile_sums<format, codes_in>(sum, tile, x() + t * kTileK, plan().row, n, lane);
-      if (2 * q < n) out[0] = sum[0], out[8] = sum[2];
-      if (2 * q + 1 < n) out[kTileRows] = sum[1], out[kTileRows + 8] = sum[3];
+      LARES_UNROLL for (int i = 0; i < kSums; ++i) {
+        float* const to = out + i * n * kTileRows;
+        if (2 * q < n) to[0] = sum[i][0], to[8] = sum[i][2];
+        if (2 * q + 1 < n) to[kTileRows] = sum[i][1], to[kTileRows + 8] = sum[i][3];
+      }
       t += step;
       if (t >= along) t -= along;
     }
@@ -241,17 +245,25 @@ struct StreamBlock {
   // Adds up the sums of tiles [t0, t1) of `here` row tiles from `unit` on; those of a row's last tile go out.
   template <Format format, bool codes_in>
   LARES_DEVICE void fold(const Piece& piece, const Product& p, int unit, int here, int t0, int t1, const float* sums) {
+    constexpr int kSums = tile_sums_of(format);
     const int along = along_of(p.n_in), n = piece.n;
     auto* const unfinished = reinterpret_cast<float*>(memory() + plan().acc_at);
     for (int i = thread() - 32 * kStreamWarps; i < here * n * kTileRows; i += 32 * kFoldWarps) {
       const int r = i % kTileRows, token = i / kTileRows % n, u = i / kTileRows / n;
       const int row = (unit + u) * kTileRows + r;
       float acc = t0 == 0 ? 0 : unfinished[token * kTileRows + r];
-      const float* const from = sums + (u * (t1 - t0) * n + token) * kTileRows + r;
+      const float* const from = sums + (u * (t1 - t0) * kSums * n + token) * kTileRows + r;
       const float* const by = scales() + token * along;
       const float* const block = format == Format::fp8 ? piece.scale + static_cast<std::int64_t>((row < p.n_out ? row : row - r) / kScaleBlock) * along : nullptr;
-      LARES_UNROLL_8 for (int k = t0; k < t1; ++k)
-        acc = fmaf(from[(k - t0) * n * kTileRows], product_scale(format, codes_in, format == Format::fp8 ? block[k] : 1.0f, by[k]), acc);
+      if constexpr (kSums == 1) {
+        LARES_UNROLL_8 for (int k = t0; k < t1; ++k)
+          acc = fmaf(from[(k - t0) * n * kTileRows], product_scale(format, codes_in, format == Format::fp8 ? block[k] : 1.0f, by[k]), acc);
+      } else {
+        LARES_UNROLL_4 for (int k = t0; k < t1; ++k) {
+          const float s = product_scale(format, codes_in, 1.0f, by[k]);
+          LARES_UNROLL for (int j = 0; j < kSums; ++j) acc = fmaf(from[((k - t0) * kSums + j) * n * kTileRows], s, acc);
+        }
+      }
       if (t1 < along) {
         unfinished[token * kTileRows + r] = acc;
       } else if (row < p.n_out) {

@@ -6,14 +6,15 @@ namespace lares::kernels::cuda {
 namespace {
 
 void plan(StreamArgs& s, int n_tokens, int n_pieces) {
-  int n_in = 0, slot = 0;
+  int n_in = 0, slot = 0, of_tile = 1;
   for (int i = 0; i < s.n_items; ++i) {
     const Product& p = s.item[i];
     n_in = std::max(n_in, p.n_in);
     slot = std::max(slot, cuda::tile_bytes(p.format));
+    of_tile = std::max(of_tile, tile_sums_of(p.format));
     s.kinds |= stream_kind(p.format, p.codes_in);
   }
-  s.plan = stream_plan(n_tokens, n_in, slot);
+  s.plan = stream_plan(n_tokens, n_in, slot, of_tile);
   if (n_pieces > kPiecesMax) s.plan.slots = 0;
 }
 

@@ -29,20 +29,21 @@ struct Piece {
 };
 
 // Shared memory, in bytes from its beginning: barriers, pieces, rings, x [n, row] 16-bit, its scales [n, along], kRounds of sums
-// [batch, n, 16], and the unfinished sums of a row tile longer than a batch.
+// [batch, of_tile, n, 16], and the unfinished sums of a row tile longer than a batch.
 struct StreamPlan {
   int n_tokens, slot, slots;
   int piece_at, ring_at, x_at, scale_at, sum_at, acc_at, bytes;
-  int batch, row;  // tiles; values
+  int batch, of_tile, row;  // tiles; sums; values
 };
-// n_in: the longest of the launch; slot: its largest tile. `slots` 0: it does not fit.
-constexpr StreamPlan stream_plan(int n_tokens, int n_in, int slot) {
+// n_in: the longest of the launch; slot: its largest tile; of_tile: the most sums that one of its tiles has. `slots` 0: it does not fit.
+constexpr StreamPlan stream_plan(int n_tokens, int n_in, int slot, int of_tile) {
   StreamPlan p{};
   p.n_tokens = n_tokens;
   p.slot = (slot + 127) / 128 * 128;
+  p.of_tile = of_tile;
   p.batch = kBatchSums / n_tokens > kBatchTiles ? kBatchSums / n_tokens : kBatchTiles;
   p.row = along_of(n_in) * kTileK + kRowPad;
-  const int x = n_tokens * p.row * 2, scale = (n_tokens * along_of(n_in) * 4 + 15) / 16 * 16, sum = kRounds * p.batch * n_tokens * kTileRows * 4,
+  const int x = n_tokens * p.row * 2, scale = (n_tokens * along_of(n_in) * 4 + 15) / 16 * 16, sum = kRounds * p.batch * of_tile * n_tokens * kTileRows * 4,
             acc = n_tokens * kTileRows * 4;
   p.piece_at = kStreamWarps * kSlotsMax * 8;
   p.ring_at = (p.piece_at + kPiecesMax * static_cast<int>(sizeof(Piece)) + 127) / 128 * 128;

@@ -100,13 +100,14 @@ LARES_DEVICE void wide_rows(const Product& p, int row0, int row_end, const std::
       LARES_UNROLL for (int s = 0; s < 2; ++s) wgmma<codes_in>(d, a[s], xs + j / 2 * kHalf, j % 2 * 2 + s, add || s > 0);
       wgmma_commit();
     };
-    float sum[kSums];
+    [[maybe_unused]] float sum[kSums];
     if constexpr (format == Format::fp4) {
       // One group is multiplied while the one before it is scaled and added.
-      float part[2][kSums];
+      float part[2][kSums], by[kSums / 2];
+      LARES_UNROLL for (int i = 0; i < kSums / 2; ++i) by[i] = product_scale(format, codes_in, w, scales(t % kWideStages)[i / 2 * 8 + 2 * q + i % 2]);
       const auto add_part = [&](int j) {
         const float s0 = fp4_block_scale(now.scale[0] >> 8 * j & 255), s1 = fp4_block_scale(now.scale[1] >> 8 * j & 255);
-        LARES_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = fmaf(part[j % 2][i], i % 4 < 2 ? s0 : s1, j == 0 ? 0.0f : sum[i]);
+        LARES_UNROLL for (int i = 0; i < kSums; ++i) acc[i] = fmaf(part[j % 2][i] * (i % 4 < 2 ? s0 : s1), by[i / 4 * 2 + i % 2], acc[i]);
       };
       multiply_group(part[0], 0, false);
       LARES_UNROLL for (int j = 1; j < 4; ++j) {
@@ -137,10 +138,10 @@ LARES_DEVICE void wide_rows(const Product& p, int row0, int row_end, const std::
       wgmma_wait<0>();
       pin(sum);
       if (format == Format::bf16 && t + 1 < along) load(t + 1);
-    }
-    LARES_UNROLL for (int i = 0; i < kSums; ++i) {
-      const float s = codes_in ? scales(t % kWideStages)[i / 4 * 8 + 2 * q + i % 2] : 1;
-      acc[i] = fmaf(sum[i], product_scale(format, codes_in, w, s), acc[i]);
+      LARES_UNROLL for (int i = 0; i < kSums; ++i) {
+        const float s = codes_in ? scales(t % kWideStages)[i / 4 * 8 + 2 * q + i % 2] : 1;
+        acc[i] = fmaf(sum[i], product_scale(format, codes_in, w, s), acc[i]);
+      }
     }
   }
   sync_block();  // the ring becomes y

@@ -214,6 +214,7 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
     s.m.data = s.codes.data() + 1;
     s.m.scale = s.scales.data();
     tiles.push_back(tiled(s.m));
+    stored_of.push_back(std::move(s));
   }
   const Stored shared_stored = stored(Format::fp8, n_out, n_in);
   const Tiled shared_tiles = tiled(shared_stored.m);
@@ -336,6 +337,12 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
         simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads, static_cast<std::size_t>(few_shared(1, n_in).bytes),
                                  simt::Order::ascending, [&] { few_kernel(all); });
         const std::vector<std::uint16_t> row(got.begin() + slot * n_out, got.begin() + (slot + 1) * n_out);
+        if (expert < E) {  // the CPU's bits
+          std::vector<float> of_cpu(n_out);
+          find("cpu")->linear({.w = &stored_of[static_cast<std::size_t>(m * E + expert)].m, .x = q.values.data() + token * n_in, .y = of_cpu.data(), .x_stride = n_in, .y_stride = n_out, .n_tokens = 1,
+                               .row_begin = 0, .row_end = n_out});
+          EXPECT_EQ(one.values(), halves(of_cpu)) << "matrix " << m << " slot " << slot;
+        }
         const bool elsewhere = m == 1 && expert == 2;
         EXPECT_EQ(row, elsewhere ? std::vector<std::uint16_t>(n_out, 0xFFFF) : one.values()) << "matrix " << m << " slot " << slot;
       }

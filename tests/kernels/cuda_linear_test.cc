@@ -122,6 +122,15 @@ std::vector<std::uint32_t> run(const LinearArgs& args, Path path, Guarded<std::u
       values);
 }
 
+// The CPU's bits, x [n_tokens, n_in].
+std::vector<std::uint32_t> cpus(const Matrix& m, const std::vector<float>& x, int n_tokens) {
+  std::vector<float> y(static_cast<std::size_t>(n_tokens) * m.n_out);
+  find("cpu")->linear({.w = &m, .x = x.data(), .y = y.data(), .x_stride = m.n_in, .y_stride = m.n_out, .n_tokens = n_tokens, .row_begin = 0, .row_end = m.n_out});
+  std::vector<std::uint32_t> bits;
+  for (const float v : y) bits.push_back(bits_of(v));
+  return bits;
+}
+
 TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
   const Case c = GetParam();
   const Stored s = stored(c.format, c.n_out, c.n_in, c.f32_scale);
@@ -173,6 +182,9 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
   args.y = y.data();
   const auto many = run(args, Path::many, y);
   EXPECT_EQ(run(args, Path::wide, y), many);
+  if (c.format == Format::fp4) {
+    EXPECT_EQ(many, cpus(s.m, entering, c.n_tokens));
+  }
   // The emulated mma rounds once for 16 products; 2^-24 for each, and for each scale's fma, of what was summed so far.
   for (std::size_t i = 0; i < want.size(); ++i)
     ASSERT_LE(std::fabs(float_of(many[i]) - want[i]), (c.n_in / 16 + c.n_in / 32 + 2) * 0x1p-24 * size[i] + 1e-30) << i;
@@ -205,6 +217,50 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
   const auto got = rounded.values();
   for (std::size_t i = 0; i < static_cast<std::size_t>(args.n_tokens) * c.n_out; ++i)
     ASSERT_EQ(got[i], bf16_bits(float_of(many[i]))) << i;
+}
+
+// fp4's bits are the CPU's while no part of a 32-group's sum exceeds 2^14: six products of 448 and 6 beside others of a few 2^-10 do not, seven do.
+TEST(CudaProducts, Fp4SumsOfAGroupAreExactUpTo2To14) {
+  constexpr int n_out = 32, n_in = 256, n = 9;
+  for (const int large : {5, 6, 7, 16}) {
+    Stored s = stored(Format::fp4, n_out, n_in);
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(n) * n_in);
+    std::vector<float> entering, scale(static_cast<std::size_t>(n) * (n_in / 128), 0.5f);
+    const auto where = normals(n_in, 9);
+    for (int k = 0; k < n_in; ++k) {  // of each group the `large` first in an order of its own
+      int before = 0;
+      for (int i = k / 32 * 32; i < k / 32 * 32 + 32; ++i) before += where[static_cast<std::size_t>(i)] < where[static_cast<std::size_t>(k)];
+      const bool high = before < large;
+      for (int row = 0; row < n_out; ++row) {
+        const int at = row * n_in + k, code = high ? 7 : 1;  // 6 or 0.5
+        std::uint8_t& byte = s.codes[static_cast<std::size_t>(at / 2 + 1)];
+        byte = static_cast<std::uint8_t>(at % 2 ? (byte & 15) | code << 4 : (byte & 240) | code);
+      }
+      for (int t = 0; t < n; ++t) codes[static_cast<std::size_t>(t * n_in + k)] = static_cast<std::uint8_t>(high ? 0x7E : 1 + (t + k) % 3);  // 448, or 1 to 3 times 2^-9
+    }
+    double size = 0;  // of a row's sum, its largest scale
+    for (const std::uint8_t code : codes) entering.push_back(0.5f * e4m3_value(code));
+    for (int k = 0; k < n_in; ++k) size += 6 * std::fabs(static_cast<double>(entering[static_cast<std::size_t>(k)]));
+    size *= 0x1p12;  // stored()'s scales end there
+    const Tiled t = tiled(s.m);
+    LinearArgs args{.w = t.w, .codes = codes.data(), .code_scale = scale.data(), .x_stride = n_in, .code_scale_stride = n_in / 128, .y_stride = n_out, .n_tokens = n, .y_f32 = true};
+    Guarded<std::uint32_t> y(static_cast<std::size_t>(n) * n_out);
+    args.y = y.data();
+    const auto many = run(args, Path::many, y), want = cpus(s.m, entering, n);
+    EXPECT_EQ(run(args, Path::wide, y), many);
+    args.n_tokens = 8;
+    Guarded<std::uint32_t> few(static_cast<std::size_t>(8) * n_out);
+    args.y = few.data();
+    EXPECT_EQ(run(args, Path::few, few), std::vector<std::uint32_t>(many.begin(), many.begin() + 8 * n_out));
+    EXPECT_EQ(streamed(args, 2, few), std::vector<std::uint32_t>(many.begin(), many.begin() + 8 * n_out));
+    if (6 * 448 * large < 0x1p14) {
+      EXPECT_EQ(many, want) << large;
+    } else {
+      EXPECT_NE(many, want) << large << ": then the bound is higher than linear.h says";
+    }
+    // Each way rounds at most 32 + 1 times a group.
+    for (std::size_t i = 0; i < want.size(); ++i) ASSERT_LE(std::fabs(static_cast<double>(float_of(many[i])) - float_of(want[i])), 2 * 33 * 0x1p-24 * size) << i;
+  }
 }
 
 // As far as barriers let one warp run ahead of the others, it may: with fewer stages it writes what they still read.
