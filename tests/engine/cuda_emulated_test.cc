@@ -27,12 +27,16 @@ class CudaEmulated : public testing::TestWithParam<Case> {
     tokens_ = Golden(GetParam().model).tokens;
     tokens_.resize(kTokens);
   }
-  std::vector<float> logits(std::span<const int> cuts, std::initializer_list<int> chunks, bool wgmma = true) {
+  std::vector<float> logits(std::span<const int> cuts, std::initializer_list<int> chunks, bool wgmma = true, const cuda::StageOptions& options = {}) {
     const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
     std::vector<EmulatedDevice> memory(cuts.size() + 1);
     std::vector<cuda::Device*> devices;
     for (EmulatedDevice& device : memory) device.wgmma = wgmma, devices.push_back(&device);
-    const auto pipeline = pipeline_over(devices, *weights_, cuts, {.n_pages = 4, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_);
+    cuda::StageOptions of = options;
+    of.n_pages = 4;
+    of.forward.chunk = kTokens;
+    of.forward.n_context = kContext;
+    const auto pipeline = pipeline_over(devices, *weights_, cuts, of, pool_);
     EXPECT_TRUE(pipeline) << pipeline.error().message;
     if (!pipeline) return {};
     cuda::PipelineState state(**pipeline, kContext);
@@ -80,6 +84,28 @@ TEST_P(CudaEmulated, NearTheCpuAndTheSameInAnyCut) {
     for (std::size_t i = 0; i < whole.size(); ++i)
       ASSERT_EQ(std::bit_cast<std::uint32_t>(cut[i]), std::bit_cast<std::uint32_t>(whole[i])) << "on " << cuts.size() + 1 << " devices, token " << i / V;
   }
+}
+
+// Experts of fp4 that have no room there, computed by the CPU or multiplied as they pass, few tokens and many: the bits of experts that stay.
+TEST_P(CudaEmulated, MissingExpertsGiveTheSameBits) {
+  const auto whole = logits({}, {kTokens});
+  const Config& c = weights_->checkpoint.config();
+  std::vector<char> resident(static_cast<std::size_t>(c.num_hidden_layers) * static_cast<std::size_t>(c.n_routed_experts));
+  for (std::size_t i = 0; i < resident.size(); ++i) resident[i] = i * 7 % 5 < 2;
+  const auto same = [&](const std::vector<float>& got, const char* way) {
+    ASSERT_EQ(got.size(), whole.size());
+    for (std::size_t i = 0; i < whole.size(); ++i)
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(whole[i])) << way << ", token " << i / static_cast<std::size_t>(c.vocab_size);
+  };
+  cuda::StageOptions of{.resident = resident};
+  same(logits({}, {1, 1, 10, 8}, true, of), "computed");
+  of.stream = true;
+  of.ring_max = 1;
+  of.forward.stream_from = 1;
+  same(logits({}, {1, 1, 10, 8}, true, of), "passing");
+  same(logits({}, {kTokens}, false, of), "passing, without wgmma");
+  of.forward.stream_from = 9;
+  same(logits(GetParam().cuts, {1, 1, 10, 8}, true, of), "passing or computed, over devices");
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaEmulated, testing::Values(Case{"micro-flash", {2, 5}}, Case{"micro-pro", {3}}), [](const auto& p) { return std::string(p.param.model).substr(6); });
