@@ -154,6 +154,7 @@ void DeviceForward::head(const Step& s) {
 bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on) {
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
   device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over, entry_.data(), entry_bytes(c_, s.n, first()));
+  if (s.streams_all) options_.stream->expect_all();  // behind the inputs, which come by the same way
   if (first()) device_.embed({.table = ws_.rows, .tokens = s.iota, .x = s.x.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
   for (const bool compressed : {false, true})
     device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
@@ -190,8 +191,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   s.x = hand_over(c_, s.n, ws_.hand_over);
   write_inputs(s, sequences, tokens);
   s.streams = options_.stream && !host_layers_.empty() && s.n >= stream_from_;
-  s.streams_all = s.streams && static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >= static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
-  if (s.streams_all) options_.stream->expect_all();
+  s.streams_all = s.streams && s.n > kStepTokens && static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >= static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
   const auto host = [&](int i) { missing_experts(s, i); };
   if (!options_.record || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
     if (!walk(s, host, go_on)) {
