@@ -126,6 +126,7 @@ class DeviceEngine : public Engine {
         use.experts.found += uses->found();
         use.experts.missed += uses->missed();
       }
+      if (stage.stream) use.experts.read += stage.stream->copied_bytes();
     }
     use.experts.remembered = heat_.remembered();
     use.experts.unkept = heat_.unkept();

@@ -4,6 +4,7 @@
 // of this one.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -40,7 +41,7 @@ class ExpertStream {
 
   std::uint64_t ring_size() const { return ring_.size(); }
   std::uint64_t packed_bytes() const { return packed_bytes_; }
-  std::uint64_t copied_bytes() const { return copied_; }  // ever
+  std::uint64_t copied_bytes() const { return copied_; }  // ever; from any thread
 
  private:
   // One expert's matrices of a wave, in it.
@@ -76,7 +77,8 @@ class ExpertStream {
   Device& device_;
   const Weights& weights_;
   const int begin_;
-  std::uint64_t stage_bytes_ = 0, packed_bytes_ = 0, copied_ = 0;
+  std::uint64_t stage_bytes_ = 0, packed_bytes_ = 0;
+  std::atomic<std::uint64_t> copied_ = 0;
   std::vector<Wave> waves_;
   std::vector<Layer> layers_;
   Memory ring_;
