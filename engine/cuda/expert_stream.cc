@@ -30,56 +30,54 @@ int stream_from(const Config& c, const ExpertWeights& expert, int n_threads) {
   return std::max(kStepTokens + 1, static_cast<int>(std::ceil(rows / rows_a_token)));
 }
 
-std::vector<const kernels::Matrix*> ExpertStream::matrices(const Wave& wave, int expert) const {
-  const ExpertWeights& e = weights_.layers[static_cast<std::size_t>(wave.layer)].experts[static_cast<std::size_t>(expert)];
-  if (wave.n_matrices == 2) return {&e.w1, &e.w3};
+std::vector<const kernels::Matrix*> ExpertStream::matrices(int layer, int n_matrices, int expert) const {
+  const ExpertWeights& e = weights_.layers[static_cast<std::size_t>(layer)].experts[static_cast<std::size_t>(expert)];
+  if (n_matrices == 2) return {&e.w1, &e.w3};
   return {&e.w2};
 }
 
-// Waves of each layer in the order in which they are multiplied, and in turn the ring's stages.
-void ExpertStream::lay(std::span<const char> resident, int end) {
-  const int E = weights_.checkpoint.config().n_routed_experts;
-  for (int i = begin_; i < end; ++i) {
-    Layer& layer = layers_.emplace_back();
-    for (const int n_matrices : {2, 1}) {
-      bool open = false;
-      for (int e = 0; e < E; ++e) {
-        if (resident[static_cast<std::size_t>(i) * static_cast<std::size_t>(E) + static_cast<std::size_t>(e)]) continue;
-        const Wave of{.layer = i, .stage = 0, .n_matrices = n_matrices, .at = 0, .bytes = 0, .pieces = {}};
-        std::uint64_t bytes = 0;
-        for (const kernels::Matrix* const m : matrices(of, e)) bytes += packed(*m);
-        if (!open || waves_.back().bytes + bytes > stage_bytes_) {
-          layer.waves.push_back(static_cast<int>(waves_.size()));
-          waves_.push_back(of);
-          waves_.back().stage = static_cast<int>(waves_.size() - 1) % kRingStages;
-          waves_.back().at = layer.bytes;
-          waves_.back().bytes = ring_table_bytes(n_matrices, E);
-          layer.bytes += waves_.back().bytes;
-          open = true;
-        }
-        Wave& wave = waves_.back();
-        Piece piece{.expert = e, .begin = wave.bytes, .end = wave.bytes + bytes, .tiles = {}, .scale = {}};
-        std::uint64_t at = wave.bytes;
-        for (int k = 0; const kernels::Matrix* const m : matrices(wave, e)) {
-          piece.tiles[k] = at;
-          piece.scale[k++] = at + tiles_of(*m);
-          at += packed(*m);
-        }
-        wave.pieces.push_back(piece);
-        wave.bytes += bytes;
-        layer.bytes += bytes;
-      }
+// A layer's waves of w1 and w3, or of w2, behind those that there are. Waves take the ring's stages in turn.
+void ExpertStream::lay(int layer, std::span<const char> resident, int n_matrices) {
+  Layer& of = layers_[static_cast<std::size_t>(layer - begin_)];
+  const auto begin_wave = [&] {
+    const int number = static_cast<int>(waves_.size());
+    of.waves.push_back(number);
+    const std::uint64_t table = ring_table_bytes(n_matrices, static_cast<int>(resident.size()));
+    waves_.push_back({.layer = layer, .stage = number % kRingStages, .n_matrices = n_matrices, .at = of.bytes, .bytes = table, .pieces = {}});
+    of.bytes += table;
+  };
+  bool begun = false;
+  for (std::size_t e = 0; e < resident.size(); ++e) {
+    if (resident[e]) continue;
+    const std::vector<const kernels::Matrix*> those = matrices(layer, n_matrices, static_cast<int>(e));
+    std::uint64_t bytes = 0;
+    for (const kernels::Matrix* const m : those) bytes += packed(*m);
+    if (!begun || waves_.back().bytes + bytes > stage_bytes_) begin_wave();
+    begun = true;
+    Wave& wave = waves_.back();
+    Piece& piece = wave.pieces.emplace_back(Piece{.expert = static_cast<int>(e), .begin = wave.bytes, .end = wave.bytes + bytes, .tiles = {}, .scale = {}});
+    for (std::size_t k = 0; k < those.size(); ++k) {
+      piece.tiles[k] = wave.bytes;
+      piece.scale[k] = wave.bytes + tiles_of(*those[k]);
+      wave.bytes += packed(*those[k]);
     }
-    packed_bytes_ += layer.bytes;
+    of.bytes += bytes;
   }
 }
 
-Result<std::unique_ptr<ExpertStream>> ExpertStream::make(Device& device, const Weights& weights, int begin, int end, std::span<const char> resident, std::uint64_t ring_max) {
+Result<std::unique_ptr<ExpertStream>> ExpertStream::make(Device& device, const Weights& weights, int begin, int end, std::span<const char> resident,
+                                                          std::uint64_t ring_max) {
   auto out = std::unique_ptr<ExpertStream>(new ExpertStream(device, weights, begin));
+  const Config& c = weights.checkpoint.config();
   std::uint64_t largest = 0;
   for (int i = begin; i < end; ++i) largest = std::max(largest, packed(weights.layers[static_cast<std::size_t>(i)].experts.front()));
-  out->stage_bytes_ = ring_bytes(largest, weights.checkpoint.config().n_routed_experts, ring_max) / kRingStages;
-  out->lay(resident, end);
+  out->stage_bytes_ = ring_bytes(largest, c.n_routed_experts, ring_max) / kRingStages;
+  const auto E = static_cast<std::size_t>(c.n_routed_experts);
+  for (int i = begin; i < end; ++i) {
+    Layer& layer = out->layers_.emplace_back();
+    for (const int n_matrices : {2, 1}) out->lay(i, resident.subspan(static_cast<std::size_t>(i) * E, E), n_matrices);
+    out->packed_bytes_ += layer.bytes;
+  }
   const auto refused = [&](const char* where, std::uint64_t bytes) {
     return tl::unexpected(Error{Errc::no_memory, fmt::format("bring experts to {}: {} has no room for {:.2f} GB of them", device.name(), where, static_cast<double>(bytes) / 1e9)});
   };
@@ -103,7 +101,7 @@ void ExpertStream::pack(int layer) {
     const std::uint8_t* const there = stage_at(wave.stage);
     std::vector<const void*> table(2 * E * static_cast<std::size_t>(wave.n_matrices), nullptr);  // tiles and scales of the one matrix, then of the other
     for (const Piece& piece : wave.pieces)
-      for (std::size_t k = 0; const kernels::Matrix* const m : matrices(wave, piece.expert)) {
+      for (std::size_t k = 0; const kernels::Matrix* const m : matrices(layer, wave.n_matrices, piece.expert)) {
         device_.pack_host(*m, to + piece.tiles[k], reinterpret_cast<float*>(to + piece.scale[k]));
         table[2 * E * k + static_cast<std::size_t>(piece.expert)] = there + piece.tiles[k];
         if (m->format == kernels::Format::fp8) table[2 * E * k + E + static_cast<std::size_t>(piece.expert)] = there + piece.scale[k];
@@ -120,7 +118,7 @@ bool ExpertStream::used(const Wave& wave, const std::int32_t* begin) const {
 // Of a wave whose experts are all asked for, one run of bytes; else the table and those that are.
 void ExpertStream::bring(const Wave& wave) {
   const std::uint8_t* const from = layers_[static_cast<std::size_t>(wave.layer - begin_)].block.data() + wave.at;
-  Stage& stage = stages_[static_cast<std::size_t>(wave.stage)];
+  RingStage& stage = stages_[static_cast<std::size_t>(wave.stage)];
   device_.wait(Device::Queue::copies, *stage.read);
   std::uint64_t begin = 0, end = ring_table_bytes(wave.n_matrices, weights_.checkpoint.config().n_routed_experts);
   const auto copy = [&] {
@@ -150,7 +148,7 @@ void ExpertStream::fill() {
 }
 
 void ExpertStream::use(const Wave& wave, kc::ExpertLinearArgs a) {
-  Stage& stage = stages_[static_cast<std::size_t>(wave.stage)];
+  RingStage& stage = stages_[static_cast<std::size_t>(wave.stage)];
   const auto* const table = reinterpret_cast<const void* const*>(stage_at(wave.stage));
   const auto E = static_cast<std::size_t>(weights_.checkpoint.config().n_routed_experts);
   for (std::size_t k = 0; k < static_cast<std::size_t>(wave.n_matrices); ++k) {
@@ -166,7 +164,7 @@ void ExpertStream::use(const Wave& wave, kc::ExpertLinearArgs a) {
 
 void ExpertStream::expect(std::vector<int> coming, const std::int32_t* asked) {
   // What a cancelled evaluation left on its way comes before these, and nobody multiplies it.
-  for (Stage& stage : stages_) stage.taken = false;
+  for (RingStage& stage : stages_) stage.taken = false;
   coming_ = std::move(coming);
   asked_ = asked;
   n_brought_ = n_used_ = 0;

@@ -19,16 +19,16 @@ namespace lares::engine::cuda {
 inline constexpr double kThreadFlops = 50e9;  // a second, of a CPU thread: a fourth of what AVX-512 with bf16 gives, and all that AVX2 does
 inline constexpr int kRowsEach = 8;           // tokens that an expert has on average from which on nearly all are asked for
 
-// Tokens evaluated together from which on missing experts come to the GPU: as many as take the CPU longer than the bytes take PCIe. Experts of
-// fp8 always do, since the CPU adds their products in another order.
+// Tokens evaluated together from which on missing experts come to the GPU: as many as take the CPU longer than the bytes take PCIe. Those of
+// another format than fp4 always do, since the CPU adds their products in another order.
 int stream_from(const Config& c, const ExpertWeights& expert, int n_threads);
 
 class ExpertStream {
  public:
   // Of layers [begin, end), those that `resident` ([layers * experts], as DeviceWeights::upload() takes it) lacks. no_memory: the ring or
-  // host memory has no room. ring_max: bytes, where it is less than kRingBytesMax;
-  // kRingStages experts always have room.
-  static Result<std::unique_ptr<ExpertStream>> make(Device& device, const Weights& weights, int begin, int end, std::span<const char> resident, std::uint64_t ring_max = kRingBytesMax);
+  // host memory has no room. The ring has ring_max bytes at most, but room for kRingStages experts.
+  static Result<std::unique_ptr<ExpertStream>> make(Device& device, const Weights& weights, int begin, int end, std::span<const char> resident,
+                                                    std::uint64_t ring_max = kRingBytesMax);
   // A layer's into host memory; before anything is multiplied, each.
   void pack(int layer);
 
@@ -60,13 +60,13 @@ class ExpertStream {
     std::uint64_t bytes = 0;
     std::vector<int> waves;
   };
-  struct Stage {
+  struct RingStage {
     std::unique_ptr<Device::Event> arrived, read;
     bool taken = false;  // by a wave that is on its way, or there and not asked for yet
   };
   ExpertStream(Device& device, const Weights& weights, int begin) : device_(device), weights_(weights), begin_(begin) {}
-  std::vector<const kernels::Matrix*> matrices(const Wave& wave, int expert) const;
-  void lay(std::span<const char> resident, int end);
+  std::vector<const kernels::Matrix*> matrices(int layer, int n_matrices, int expert) const;
+  void lay(int layer, std::span<const char> resident, int n_matrices);
   bool used(const Wave& wave, const std::int32_t* begin) const;
   void expect(std::vector<int> coming, const std::int32_t* asked);
   void bring(const Wave& wave);
@@ -82,7 +82,7 @@ class ExpertStream {
   std::vector<Wave> waves_;
   std::vector<Layer> layers_;
   Memory ring_;
-  std::vector<Stage> stages_;
+  std::vector<RingStage> stages_;
   // What comes: waves by number, and how many of them have been asked for as copies, and multiplied.
   std::vector<int> coming_;
   std::size_t n_brought_ = 0, n_used_ = 0;

@@ -70,8 +70,11 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
 // From how many tokens on missing experts come to the GPU; returns how many the CPU computes them for at most.
 int DeviceForward::look_at_misses(int n_threads) {
   if (host_layers_.empty()) return 0;
-  const ExpertWeights& expert = weights_.layers[static_cast<std::size_t>(host_layers_.front())].experts.front();
-  stream_from_ = !options_.stream ? options_.chunk + 1 : options_.stream_from > 0 ? options_.stream_from : cuda::stream_from(c_, expert, n_threads);
+  stream_from_ = !options_.stream ? options_.chunk + 1 : options_.stream_from;
+  if (stream_from_ == 0) {
+    stream_from_ = options_.chunk + 1;
+    for (const int i : host_layers_) stream_from_ = std::min(stream_from_, cuda::stream_from(c_, weights_.layers[static_cast<std::size_t>(i)].experts.front(), n_threads));
+  }
   return std::min(options_.chunk, stream_from_ - 1);
 }
 

@@ -1,5 +1,6 @@
 // Experts that are on no GPU, computed by the CPU: their tokens come to the host, its kernels read the weights where they lie, and the results
-// go to the slots that the GPU left alone. For few tokens: for more, expert_stream.h brings the experts to the GPU.
+// go to the slots that the GPU left alone. For few tokens: for more, expert_stream.h brings the experts to the GPU. Of fp4 the bits are the GPU's;
+// of other formats it adds in another order, so these are computed here only where they cannot come.
 #pragma once
 
 #include <vector>

@@ -70,7 +70,8 @@ TEST_P(MissingExperts, GiveTheBitsOfThoseThatStay) {
       for (int run = 0; run < kReruns; ++run) {
         const auto got = logits(*pipeline);
         for (std::size_t i = 0; i < whole.size(); ++i)
-          ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(whole[i])) << few << " of 5 resident, from " << from << ", run " << run << ", token " << i / V();
+          ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(whole[i]))
+              << few << " of 5 resident, from " << from << ", run " << run << ", token " << i / V();
       }
     }
 }

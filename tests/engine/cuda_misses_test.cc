@@ -72,7 +72,12 @@ struct Loaded {
       all.push_back(devices.back().get());
     }
     auto made = pipeline_over(all, *model(of.model).weights, of.cuts,
-                              {.resident = resident, .n_pages = 16, .stream = way.stream, .ring_max = way.ring_max, .forward = {.chunk = chunk, .n_context = kContext, .stream_from = way.from, .heat = heat}}, pool());
+                              {.resident = resident,
+                               .n_pages = 16,
+                               .stream = way.stream,
+                               .ring_max = way.ring_max,
+                               .forward = {.chunk = chunk, .n_context = kContext, .stream_from = way.from, .heat = heat}},
+                              pool());
     EXPECT_TRUE(made) << made.error().message;
     if (made) pipeline = std::move(*made);
   }
@@ -130,7 +135,9 @@ class CudaMisses : public testing::TestWithParam<Case> {
     if (out.empty()) out = Loaded({GetParam().model, {}, HostDevice::Ahead::work}, {}, kComputed, 700).logits(GetParam(), chunks);
     return out;
   }
-  std::vector<float> logits(std::span<const char> resident, const Way& way, const std::vector<int>& chunks) { return Loaded(GetParam(), resident, way, 700).logits(GetParam(), chunks); }
+  std::vector<float> logits(std::span<const char> resident, const Way& way, const std::vector<int>& chunks) {
+    return Loaded(GetParam(), resident, way, 700).logits(GetParam(), chunks);
+  }
 };
 
 const std::vector<int> kSteps{1, 1, 1, 7, 7, 64, 65};  // each of a kind run, recorded, replayed
@@ -237,13 +244,14 @@ TEST_P(CudaMisses, WhatIsAskedForIsCounted) {
   EXPECT_EQ(std::ranges::count(std::span(sent[0]).first(E), 0), static_cast<std::ptrdiff_t>(E));
   for (std::size_t i = 1; i < n_layers; ++i) {
     const auto layer = std::span(sent[0]).subspan(i * E, E);
-    EXPECT_NEAR(std::accumulate(layer.begin(), layer.end(), 0.0), 66.0 * m().config().num_experts_per_tok, 0.03 * 66 * m().config().num_experts_per_tok) << "layer " << i;  // the last ones weigh a little more
+    const double uses = 66.0 * m().config().num_experts_per_tok;
+    EXPECT_NEAR(std::accumulate(layer.begin(), layer.end(), 0.0), uses, 0.03 * uses) << "layer " << i;  // the last ones weigh a little more
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaMisses,
-                         testing::Values(Case{"micro-flash", {}, HostDevice::Ahead::work}, Case{"micro-flash", {2}, HostDevice::Ahead::copies}, Case{"micro-pro", {}, HostDevice::Ahead::copies},
-                                         Case{"micro-pro", {3}, HostDevice::Ahead::work}),
+                         testing::Values(Case{"micro-flash", {}, HostDevice::Ahead::work}, Case{"micro-flash", {2}, HostDevice::Ahead::copies},
+                                         Case{"micro-pro", {}, HostDevice::Ahead::copies}, Case{"micro-pro", {3}, HostDevice::Ahead::work}),
                          [](const auto& p) {
                            return p.param.model.substr(6) + (p.param.cuts.empty() ? "" : "_on_2") + (p.param.ahead == HostDevice::Ahead::copies ? "_early" : "_late");
                          });
