@@ -155,11 +155,12 @@ class DeviceEngine : public Engine {
       const std::string pass = fmt::format("{:.2g} s of PCIe 4 for {} tokens", seconds, plan.chunk);
       const int from = stage.forward->stream_from();
       if (from == 1) return fmt::format("{}: those that are asked for come to it from {:.1f} GB of pinned memory, {}", what, static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
-      return fmt::format("{}: the CPU computes them for less than {} tokens, for more they come to it from {:.1f} GB of pinned memory, {}", what, from,
+      return fmt::format("{}: the CPU computes them for fewer than {} tokens, for more they come to it from {:.1f} GB of pinned memory, {}", what, from,
                          static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
     }
     const double flops = 6.0 * c.hidden_size * c.moe_intermediate_size * plan.chunk * c.num_experts_per_tok * static_cast<double>(n_missing) / plan.n_experts;
-    return fmt::format("{}: the CPU computes them, for {} tokens of a prompt in about {:.2g} s{}", what, plan.chunk, flops / (pool_.size() * kThreadFlops),
+    const double seconds = flops / (pool_.size() * kThreadFlops);
+    return fmt::format("{}: the CPU computes them, for {} tokens of a prompt in about {}{}", what, plan.chunk, seconds < 100 ? fmt::format("{:.2g} s", seconds) : fmt::format("{:.0f} minutes", seconds / 60),
                        stage.unstreamed.empty() ? "" : "; they could not come to it: " + stage.unstreamed);
   }
 

@@ -3,6 +3,7 @@
 // of other formats it adds in another order, so these are computed here only where they cannot come.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "engine/cuda/device.h"
@@ -26,7 +27,23 @@ class HostExperts {
   void compute(const LayerWeights& layer, std::span<const char> resident, const std::int32_t* begin, const WorkSpace& w, int n);
 
  private:
-  void multiply(const kernels::Matrix& m, const float* x, float* y, int n);
+  // An expert's slots, and where its rows are among those that are computed together.
+  struct Use {
+    const ExpertWeights* expert;
+    int first, n, at;
+  };
+  struct Product {
+    kernels::Matrix ExpertWeights::* which;
+    float* y;  // [rows, n_out]
+  };
+  template <class Row>
+  void each_row(int rows, Row f) {
+    pool_.run(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) f(static_cast<int>(r));
+    });
+  }
+  void compute_together(std::span<const Use> uses, int rows, const WorkSpace& w);
+  void multiply(std::span<const Use> uses, std::span<const Product> products, const float* x, int rows);
 
   Device& device_;
   const Config& c_;
@@ -37,6 +54,8 @@ class HostExperts {
   std::int32_t* token_of_ = nullptr;                  // [n k]
   float* factor_ = nullptr;                           // [n k]
   Buffer x_, gate_, up_, y_, packed_;
+  std::vector<Use> uses_;
+  std::vector<int> slots_;  // of the rows that are computed together
 };
 
 }  // namespace lares::engine::cuda

@@ -239,7 +239,7 @@ TEST_F(CudaEngine, SaysWhatBecomesOfExpertsThatHaveNoRoom) {
       if (note.starts_with("device 0 has no room for " + std::to_string(48 - plan->gpus[0].n_experts) + " of its experts: ")) return note;
     return std::string();
   };
-  EXPECT_THAT(told({}), HasSubstr(": the CPU computes them for less than 65 tokens, for more they come to it from 0.0 GB of pinned memory"));
+  EXPECT_THAT(told({}), HasSubstr(": the CPU computes them for fewer than 65 tokens, for more they come to it from 0.0 GB of pinned memory"));
   EXPECT_THAT(told({.bytes = plan->host.total() - 1}), HasSubstr(": those that are asked for come to it from"));
   EXPECT_THAT(told({.pinned_refused = 0}), testing::AllOf(HasSubstr(": the CPU computes them, for 8192 tokens of a prompt in about "), HasSubstr("; they could not come to it: bring experts to device 0: pinned host memory")));
 }
