@@ -40,7 +40,7 @@ struct PlacementRequest {
   std::int64_t n_context = 0;          // tokens of all sequences together that are kept on the GPUs; 0: the model's own limit
   int n_sequences = 8;                 // that are evaluated in turn without going to the host
   bool draft = false;                  // the draft blocks too, where the checkpoint has them
-  std::vector<double> heat;            // [layers * experts] how often each is asked for; empty: not known
+  std::vector<double> heat;            // [layers * experts] how often each is asked for, of each layer's by itself; empty: not known
 };
 inline constexpr int kSequencesMax = 1024;
 
@@ -53,12 +53,17 @@ struct GpuPlacement {
   std::uint64_t pages = 0;            // cells of n_context tokens
   std::uint64_t state = 0;            // windows and open rows of n_sequences
   std::uint64_t work = 0;             // buffers of a chunk
+  std::uint64_t ring = 0;             // through which experts pass that it has no room for; 0: it lacks none, or the CPU computes them
   std::uint64_t reserve = 0;          // for CUDA itself
   std::uint64_t experts = 0;          // the routed ones that stay
   std::int64_t n_experts = 0;
-  std::uint64_t fixed() const;        // all but the experts
-  std::uint64_t used() const { return fixed() + experts; }
+  std::uint64_t fixed() const;        // all but experts
+  std::uint64_t used() const { return fixed() + ring + experts; }
 };
+
+// What becomes of uses whose expert has no room on its GPU. They pass: the experts come from pinned host memory, in the kernels' order, which
+// for a prompt is sooner than the CPU computes them; for few tokens the CPU is, if it has them in its own order too.
+enum class Misses { none, computed_or_pass, pass, computed };
 
 struct Placement {
   std::string directory, model_type;
@@ -68,19 +73,22 @@ struct Placement {
   bool heat_known = false;
   ModelBytes model;
   std::vector<GpuPlacement> gpus;
-  std::vector<char> resident;  // [layers * experts] on the layer's GPU; the others' tokens are computed in host memory, by the CPU
+  std::vector<char> resident;  // [layers * experts] on the layer's GPU
+  Misses misses = Misses::none;
+  std::uint64_t missing = 0;   // bytes of experts that are on no GPU
   struct Host {
     std::uint64_t embed = 0;      // a row a token is looked up
-    std::uint64_t experts = 0;    // that are on no GPU
+    std::uint64_t experts = 0;    // that the CPU may compute
+    std::uint64_t passing = 0;    // that pass through GPUs, pinned
     std::uint64_t snapshots = 0;  // frontiers to return to
     std::uint64_t work = 0;       // pinned buffers of a chunk
-    std::uint64_t total() const { return embed + experts + snapshots + work; }
+    std::uint64_t total() const { return embed + experts + passing + snapshots + work; }
   } host;
   double found = 0;                               // of the routed uses, the share that a GPU has
   std::uint64_t token_gpu = 0, token_host = 0;    // bytes of weights a token reads at batch 1, expected
 };
 
-// no_memory, with the numbers, where it cannot be.
+// no_memory, with the numbers, where it cannot be. Experts that have no room pass and may be computed too, if host memory has room for both.
 Result<Placement> plan_placement(const PlacementRequest& request);
 std::string placement_text(const Placement& placement);
 std::string placement_json(const Placement& placement);
@@ -91,7 +99,7 @@ struct CardNeeds {
   std::int64_t n_all = 0;              // cards that hold every weight; 0: not with kGpusMax
   std::int64_t n_least = 0;            // cards that hold all but routed experts
   double found = 0;                    // with so many
-  std::uint64_t host = 0;              // what host memory then holds
+  std::uint64_t host = 0;              // what host memory then holds at least
 };
 struct Needs {
   std::string directory;

@@ -1,5 +1,5 @@
 // A GPU as the forward pass sees it: memory, copies, the kernels of kernels/cuda in the order they are asked for, and runs of them that
-// are recorded once. One stream, one thread at a time. A second implementation, in host memory, is what tests run the forward pass on.
+// are recorded once. One thread at a time. A second implementation, in host memory, is what tests run the forward pass on.
 #pragma once
 
 #include <memory>
@@ -37,12 +37,27 @@ class Device {
 
   // A matrix in the kernels' order, tiles [tiles_bytes()] and scale [tiles_scales()] in device memory that is the caller's.
   virtual kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) = 0;
+  // The same bytes in host memory, to be copied there as they are.
+  virtual void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) = 0;
 
   virtual void to_device(void* to, const void* from, std::size_t bytes) = 0;
   virtual void to_host(void* to, const void* from, std::size_t bytes) = 0;
   virtual void on_device(void* to, const void* from, std::size_t bytes) = 0;
   virtual void clear(void* to, std::size_t bytes) = 0;  // to zero bytes
   virtual void synchronise() = 0;
+
+  // Work that is asked for runs in that order, copy_beside() in an order of its own, at any time that events do not rule out: what is
+  // marked is how far one of the two had been asked to go, and one that waits goes no farther before the other has come to the newest mark.
+  enum class Queue { work, copies };
+  class Event {
+   public:
+    virtual ~Event() = default;
+  };
+  virtual std::unique_ptr<Event> event() = 0;
+  virtual void mark(Queue queue, Event& event) = 0;
+  virtual void wait(Queue queue, Event& event) = 0;  // not marked yet: for nothing
+  // To the device, from pinned memory. synchronise() does not wait for it.
+  virtual void copy_beside(void* to, const void* from, std::size_t bytes) = 0;
 
   // What is asked for between record() and the end of it is not run, but kept: replay() runs it, reading memory as it then is.
   class Recording {

@@ -5,12 +5,16 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <numeric>
 
 #include "engine/cuda/layout.h"
 #include "engine/cuda/timeline.h"
 #include "engine/gpus.h"
 #include "engine/model/available_memory.h"
+#include "engine/model/expert_heat.h"
 #include "engine/model/parameters.h"
+#include "engine/model/repack.h"
 #include "engine/placement.h"
 #include "engine/tokenizer.h"
 
@@ -20,9 +24,16 @@ namespace {
 constexpr int kNumericsVersion = 2;  // raised whenever the kernels give other bits than before
 constexpr int kDevicesMax = 1024;
 
+std::size_t n_experts(const Weights& weights) {
+  std::size_t n = 0;
+  for (const LayerWeights& layer : weights.layers) n += layer.experts.size();
+  for (const LayerWeights* const block : weights.draft_layers()) n += block->experts.size();
+  return n;
+}
+
 class DeviceEngine : public Engine {
  public:
-  DeviceEngine(EngineParts parts, const LoadOptions& options) : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), pool_(options.n_threads), gpus_(std::move(parts.gpus)) {
+  DeviceEngine(EngineParts parts, const LoadOptions& options) : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), heat_(n_experts(*weights_)), pool_(options.n_threads), gpus_(std::move(parts.gpus)) {
     const Config& c = weights_->checkpoint.config();
     info_.directory = options.directory;
     info_.model_type = c.model_type;
@@ -34,6 +45,31 @@ class DeviceEngine : public Engine {
       info_.weight_bytes += entry.tensor->n_bytes;
       info_.n_parameters += parameters_of(name, *entry.tensor);
     }
+  }
+
+  ~DeviceEngine() override { heat_.keep(); }
+
+  // Before the plan. What earlier runs were asked for, if there is a place for it.
+  void remember(const std::string& directory) {
+    if (directory.empty()) return;
+    if (const auto remembered = heat_.remember({directory, checkpoint_fingerprint(weights_->checkpoint)}); !remembered) info_.notes.push_back(remembered.error().message);
+  }
+  // [layers * experts] each expert's share of its layer's uses; empty: nothing is known. Of layers that lacked none nothing was counted lately, so
+  // layers are not compared, and where one's are not known they are alike.
+  std::vector<double> shares() const {
+    if (heat_.remembered() == 0) return {};
+    const Config& c = weights_->checkpoint.config();
+    std::vector<double> out;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(c.num_hidden_layers); ++i) {
+      const auto E = static_cast<std::size_t>(c.n_routed_experts);
+      const auto of = heat_.all().subspan(i * E, E);
+      const double most = *std::ranges::max_element(of);
+      std::vector<double> share(E, 1);
+      if (most != ExpertHeat::kNever) std::ranges::transform(of, share.begin(), [&](double h) { return std::exp2(h - most); });
+      const double sum = std::accumulate(share.begin(), share.end(), 0.0);
+      for (const double s : share) out.push_back(s / sum);
+    }
+    return out;
   }
 
   // A GPU that the plan gives neither layers nor the head is left alone.
@@ -51,17 +87,17 @@ class DeviceEngine : public Engine {
                                 .head = last,
                                 .resident = plan.resident,
                                 .n_pages = (info_.n_context_max + layout.tokens - 1) / layout.tokens,
-                                .forward = {.chunk = plan.chunk, .n_context = info_.n_context_max}},
+                                .stream = of.ring > 0,
+                                .forward = {.chunk = plan.chunk, .n_context = info_.n_context_max, .stream_from = plan.misses == Misses::pass ? 1 : 0, .heat = &heat_}},
                                pool_, kernels::best(), progress);
       if (!stage) return tl::unexpected(stage.error());
-      stages.push_back(std::move(*stage));
       experts_resident_ += of.experts;
+      if (of.n_experts < static_cast<std::int64_t>(of.layer_end - of.layer_begin) * plan.n_experts) info_.notes.push_back(note_of_misses(*stage, of, plan));
+      stages.push_back(std::move(*stage));
     }
     pipeline_ = std::make_unique<Pipeline>(*weights_, std::move(stages));
     info_.n_chunk = plan.chunk;
-    if (plan.host.experts > 0)
-      info_.notes.push_back(fmt::format("{:.1f} GB of experts stay in host memory and are computed by the CPU", static_cast<double>(plan.host.experts) / 1e9));
-    experts_all_ = experts_resident_ + plan.host.experts;
+    experts_all_ = experts_resident_ + plan.missing;
     format_ = {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, false) + fmt::format(", CUDA kernels {}", kNumericsVersion)};
     return {};
   }
@@ -85,6 +121,15 @@ class DeviceEngine : public Engine {
     use.experts.bytes = experts_all_;
     use.experts.bytes_max = experts_resident_ == experts_all_ ? 0 : experts_resident_;
     use.experts.resident = experts_resident_;
+    for (const Stage& stage : pipeline_->stages()) {
+      if (const ExpertUses* const uses = stage.forward->uses()) {
+        use.experts.found += uses->found();
+        use.experts.missed += uses->missed();
+      }
+      if (stage.stream) use.experts.read += stage.stream->copied_bytes();
+    }
+    use.experts.remembered = heat_.remembered();
+    use.experts.unkept = heat_.unkept();
     return use;
   }
 
@@ -99,8 +144,29 @@ class DeviceEngine : public Engine {
                        plan.n_context);
   }
 
+  // What becomes of uses whose expert the GPU lacks, and what a prompt of one chunk costs by that.
+  std::string note_of_misses(const Stage& stage, const GpuPlacement& of, const Placement& plan) const {
+    const Config& c = weights_->checkpoint.config();
+    const int n_layers = of.layer_end - of.layer_begin;
+    const std::int64_t n_missing = static_cast<std::int64_t>(n_layers) * plan.n_experts - of.n_experts;
+    const std::string what = fmt::format("{} has no room for {} of its experts", stage.device->name(), n_missing);
+    if (stage.stream) {
+      const double seconds = static_cast<double>(stage.stream->packed_bytes()) / kPcieBytes;
+      const std::string pass = fmt::format("{:.2g} s of PCIe 4 for {} tokens", seconds, plan.chunk);
+      const int from = stage.forward->stream_from();
+      if (from == 1) return fmt::format("{}: those that are asked for come to it from {:.1f} GB of pinned memory, {}", what, static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
+      return fmt::format("{}: the CPU computes them for fewer than {} tokens, for more they come to it from {:.1f} GB of pinned memory, {}", what, from,
+                         static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
+    }
+    const double flops = 6.0 * c.hidden_size * c.moe_intermediate_size * plan.chunk * c.num_experts_per_tok * static_cast<double>(n_missing) / plan.n_experts;
+    const double seconds = flops / (pool_.size() * kThreadFlops);
+    return fmt::format("{}: the CPU computes them, for {} tokens of a prompt in about {}{}", what, plan.chunk, seconds < 100 ? fmt::format("{:.2g} s", seconds) : fmt::format("{:.0f} minutes", seconds / 60),
+                       stage.unstreamed.empty() ? "" : "; they could not come to it: " + stage.unstreamed);
+  }
+
   std::unique_ptr<Weights> weights_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  ExpertHeat heat_;  // of the layers' experts, then the draft blocks', as the CPU's engine keeps them
   kernels::ThreadPool pool_;
   std::vector<EngineGpu> gpus_;  // outlive all that has memory on them
   std::unique_ptr<Pipeline> pipeline_;
@@ -139,14 +205,16 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
   }
   const std::string all = fmt::format("{}", fmt::join(names, ", "));
   if (options.exact) return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto {}: exact numerics are the CPU's alone; load it with device cpu", options.directory, all)});
+  const std::uint64_t budget = parts.budget;
+  auto engine = std::make_unique<DeviceEngine>(std::move(parts), options);
+  engine->remember(options.heat_directory);
   const auto plan = plan_placement({.directory = options.directory,
                                     .gpus = std::move(memory),
-                                    .gpu_memory = parts.budget,
+                                    .gpu_memory = budget,
                                     .host_memory = options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
                                     .n_context = options.n_context,
-                                    .heat = {}});
+                                    .heat = engine->shares()});
   if (!plan) return tl::unexpected(plan.error());
-  auto engine = std::make_unique<DeviceEngine>(std::move(parts), options);
   if (const auto placed = engine->place(*plan, progress); !placed) return tl::unexpected(placed.error());
   return engine;
 }

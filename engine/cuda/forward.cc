@@ -54,14 +54,28 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   out->inputs_ = Pinned(device, nowhere.inputs_bytes);
   out->entry_ = Pinned(device, entry_bytes(c, options.chunk, out->first()));
   if (on_device.has_head()) out->logits_ = Pinned(device, sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
-  if (!out->host_layers_.empty()) out->host_experts_ = std::make_unique<HostExperts>(device, c, options.chunk, pool, kernels);
-  if (!out->memory_ || !out->scratch_ || !out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (out->host_experts_ && !out->host_experts_->ready()))
+  const int few = out->look_at_misses(pool.size());
+  if (!out->host_layers_.empty()) out->uses_ = std::make_unique<ExpertUses>(device, c, on_device, options.heat);
+  if (few > 0) out->host_experts_ = std::make_unique<HostExperts>(device, c, few, pool, kernels);
+  if (!out->memory_ || !out->scratch_ || !out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (out->uses_ && !out->uses_->ready()) ||
+      (out->host_experts_ && !out->host_experts_->ready()))
     return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
                                                              weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());
   device.clear(out->scratch_.data(), bins);
   device.clear(out->ws_.arrived, sizeof *out->ws_.arrived);
   return out;
+}
+
+// From how many tokens on missing experts come to the GPU; returns how many the CPU computes them for at most.
+int DeviceForward::look_at_misses(int n_threads) {
+  if (host_layers_.empty()) return 0;
+  stream_from_ = !options_.stream ? options_.chunk + 1 : options_.stream_from;
+  if (stream_from_ == 0) {
+    stream_from_ = options_.chunk + 1;
+    for (const int i : host_layers_) stream_from_ = std::min(stream_from_, cuda::stream_from(c_, weights_.layers[static_cast<std::size_t>(i)].experts.front(), n_threads));
+  }
+  return std::min(options_.chunk, stream_from_ - 1);
 }
 
 // The step's positions, tokens, parts and, for layer 0, embedding rows, in pinned memory; where they will be on the GPU.
@@ -139,10 +153,11 @@ void DeviceForward::head(const Step& s) {
   }
 }
 
-// All of a step's launches. `host` is called where experts of that layer must be computed before it goes on; `go_on` after each layer.
+// All of a step's launches. `host` is called where a layer lacks experts, before their sums are needed; `go_on` after each layer.
 bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on) {
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
   device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over, entry_.data(), entry_bytes(c_, s.n, first()));
+  if (s.streams_all) options_.stream->expect_all();  // behind the inputs, which come by the same way
   if (first()) device_.embed({.table = ws_.rows, .tokens = s.iota, .x = s.x.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
   for (const bool compressed : {false, true})
     device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
@@ -178,7 +193,9 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   s.logits = logits;
   s.x = hand_over(c_, s.n, ws_.hand_over);
   write_inputs(s, sequences, tokens);
-  const auto host = [&](int i) { host_experts_->compute(weights_.layers[static_cast<std::size_t>(i)], w_.layer(i).resident, ws_, s.n); };
+  s.streams = options_.stream && !host_layers_.empty() && s.n >= stream_from_;
+  s.streams_all = s.streams && s.n > kStepTokens && static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >= static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
+  const auto host = [&](int i) { missing_experts(s, i); };
   if (!options_.record || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
     if (!walk(s, host, go_on)) {
       device_.synchronise();
@@ -190,6 +207,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   device_.synchronise();
   if (n_rows > 0 && n_rows <= kRowsMax) std::memcpy(logits, logits_.data(), sizeof(float) * static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(c_.vocab_size));
   for (const Sequence& q : sequences) q.state->advance(q.n);
+  if (uses_) uses_->count(s.n);
   return {};
 }
 

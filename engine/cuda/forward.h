@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "engine/cuda/device.h"
+#include "engine/cuda/expert_stream.h"
+#include "engine/cuda/expert_uses.h"
 #include "engine/cuda/host_experts.h"
 #include "engine/cuda/state.h"
 #include "engine/cuda/weights.h"
@@ -27,6 +29,9 @@ class DeviceForward {
     int chunk = 0;               // tokens evaluated at a time, at most
     std::int64_t n_context = 0;  // tokens of the longest sequence
     bool record = true;          // steps of at most kStepTokens
+    ExpertStream* stream = nullptr;  // of experts that the GPU lacks, packed; null: the CPU computes them, for any number of tokens
+    int stream_from = 0;             // tokens evaluated together from which on they come; 0: reckoned. The bits do not depend on it
+    ExpertHeat* heat = nullptr;      // where experts of layers that lack some are counted, or null
   };
   // Of the layers that `on_device` has. no_memory: the work space has no room.
   static Result<std::unique_ptr<DeviceForward>> make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options, kernels::ThreadPool& pool,
@@ -48,16 +53,18 @@ class DeviceForward {
 
   int chunk() const { return options_.chunk; }
   std::size_t n_recordings() const;
-  const HostExperts& host_experts() const { return *host_experts_; }
+  const ExpertUses* uses() const { return uses_.get(); }  // null: it lacks no expert
+  int stream_from() const { return stream_from_; }        // as in Options; more than a chunk: they never come
 
  private:
   struct Step;
-  using Recorded = std::vector<std::unique_ptr<Device::Recording>>;  // between them the host computes experts of host_layers_
+  using Recorded = std::vector<std::unique_ptr<Device::Recording>>;  // between them the host sees to experts of host_layers_
   struct Cells {
     kc::PageCells entries, index_keys;
   };
   DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options);
 
+  int look_at_misses(int n_threads);
   void write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens);
   bool walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on);
   void run_step(const Step& s, const std::function<void(int)>& host);
@@ -75,7 +82,14 @@ class DeviceForward {
   kc::IndexQueryArgs index_query_args(const Step& s) const;
   void read_inputs(const Step& s, int i);
   void move_window(const Step& s, int i, bool back);
+  struct ExpertLaunches {
+    kc::ExpertLinearArgs in, out;
+    kc::SwigluArgs gated;
+    bool gates = false;  // few tokens' `out` does it by itself
+  };
+  ExpertLaunches expert_launches(const Step& s, int i) const;
   void experts(const Step& s, int i, const std::function<void(int)>& host);
+  void missing_experts(const Step& s, int i);
   void head(const Step& s);
   void product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32) const;
   bool first() const { return w_.begin() == 0; }
@@ -91,9 +105,11 @@ class DeviceForward {
   WorkSpace ws_;
   Pinned inputs_, entry_, logits_;  // entry_: rows of the embedding, or what the GPU before hands on
   std::uint8_t* outbox_ = nullptr;  // the next GPU's entry_; null: the head is here
+  std::unique_ptr<ExpertUses> uses_;
   std::unique_ptr<HostExperts> host_experts_;
+  int stream_from_ = 0;
   std::vector<Cells> cells_;      // of each of its layers, in its stretch of a page
-  std::vector<int> host_layers_;  // whose experts are not all on the GPU
+  std::vector<int> host_layers_;  // whose experts are not all on the GPU: the host computes them, or has them come
   std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts, rows, reach; empty: seen once
 };
 

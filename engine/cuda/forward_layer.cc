@@ -235,10 +235,33 @@ void DeviceForward::attention(const Step& s, int i) {
   device_.linear(products);
 }
 
-void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>& host) {
+// The two products of routed experts, and of the shared one, and what lies between.
+DeviceForward::ExpertLaunches DeviceForward::expert_launches(const Step& s, int i) const {
   const DeviceLayer& l = w_.layer(i);
   const int n = s.n, D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts, k = c_.num_experts_per_tok;
   const bool in_codes = l.w1.format == kernels::Format::fp8 || l.w1.format == kernels::Format::fp4, out_codes = l.w2.format == kernels::Format::fp8 || l.w2.format == kernels::Format::fp4;
+  const bool few = n <= kc::kTokensFew;
+  const auto matrix = [](const DeviceExperts& of, bf16* y) { return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y}; };
+  ExpertLaunches a{.in = {.matrix = {matrix(l.w1, ws_.gate), matrix(l.w3, ws_.up)}, .n_matrices = 2, .format = l.w1.format, .n_out = I, .n_in = D, .x_stride = D,
+                          .code_scale_stride = blocks(D), .y_stride = I, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k},
+                   .out = {.matrix = {matrix(l.w2, ws_.out), {}}, .n_matrices = 1, .format = l.w2.format, .n_out = D, .n_in = I, .x_stride = I, .code_scale_stride = blocks(I),
+                           .y_stride = D, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k},
+                   .gated = {.gate = ws_.gate, .up = ws_.up, .factor = ws_.factor, .h = out_codes ? nullptr : ws_.gate, .codes = out_codes ? ws_.h_codes : nullptr, .code_scale = ws_.h_scale,
+                             .stride = I, .scale_stride = blocks(I), .n_rows = n * (k + 1), .n = I, .limit = c_.swiglu_limit},
+                   .gates = !few || !out_codes};
+  if (in_codes) a.in.codes = ws_.codes, a.in.code_scale = ws_.code_scale;
+  else a.in.x = ws_.normed;
+  if (out_codes && few) a.out.x = ws_.gate, a.out.up = ws_.up, a.out.factor = ws_.factor, a.out.limit = c_.swiglu_limit, a.out.quantise = true;
+  else if (out_codes) a.out.codes = ws_.h_codes, a.out.code_scale = ws_.h_scale;
+  else a.out.x = ws_.gate;
+  a.out.jobs_known = few && out_codes;  // the first matrices' launch is between
+  return a;
+}
+
+void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>& host) {
+  const DeviceLayer& l = w_.layer(i);
+  const int n = s.n, D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts, k = c_.num_experts_per_tok;
+  const bool in_codes = l.w1.format == kernels::Format::fp8 || l.w1.format == kernels::Format::fp4;
   const bool few = n <= kc::kTokensFew;
   // With few tokens the shared expert's first matrices are read while nobody knows yet which others will be.
   const bool shared_first = few && in_codes && l.w1.shared.tiles && quantises(l.w1.shared);
@@ -260,26 +283,23 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
     device_.route(route);
     device_.group(group);
   }
-  const auto matrix = [](const DeviceExperts& of, bf16* y) { return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y}; };
-  kc::ExpertLinearArgs in{.matrix = {matrix(l.w1, ws_.gate), matrix(l.w3, ws_.up)}, .n_matrices = 2, .format = l.w1.format, .n_out = I, .n_in = D, .x_stride = D,
-                          .code_scale_stride = blocks(D), .y_stride = I, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
-  if (in_codes) in.codes = ws_.codes, in.code_scale = ws_.code_scale;
-  else in.x = ws_.normed;
-  if (shared_first) in.matrix[0].shared = in.matrix[1].shared = {};
-  device_.experts_linear(in);
-  const int slots = n * (k + 1);
-  if (!few || !out_codes)  // few tokens' product does it by itself
-    device_.swiglu({.gate = ws_.gate, .up = ws_.up, .factor = ws_.factor, .h = out_codes ? nullptr : ws_.gate, .codes = out_codes ? ws_.h_codes : nullptr, .code_scale = ws_.h_scale,
-                    .stride = I, .scale_stride = blocks(I), .n_rows = slots, .n = I, .limit = c_.swiglu_limit});
-  kc::ExpertLinearArgs out{.matrix = {matrix(l.w2, ws_.out), {}}, .n_matrices = 1, .format = l.w2.format, .n_out = D, .n_in = I, .x_stride = I, .code_scale_stride = blocks(I),
-                           .y_stride = D, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k};
-  if (out_codes && few) out.x = ws_.gate, out.up = ws_.up, out.factor = ws_.factor, out.limit = c_.swiglu_limit, out.quantise = true;
-  else if (out_codes) out.codes = ws_.h_codes, out.code_scale = ws_.h_scale;
-  else out.x = ws_.gate;
-  out.jobs_known = few && out_codes;  // the first matrices' launch is between
-  device_.experts_linear(out);
+  ExpertLaunches launches = expert_launches(s, i);
+  if (shared_first) launches.in.matrix[0].shared = launches.in.matrix[1].shared = {};
+  device_.experts_linear(launches.in);
+  if (launches.gates) device_.swiglu(launches.gated);
+  device_.experts_linear(launches.out);
   if (!l.all_resident) host(i);
   if (!few || hands_on(i)) device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = s.x.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
+}
+
+// Slots of experts that are not on the GPU, behind the launches of those that are. What these read of the missing ones' gates and hidden
+// values was nothing yet.
+void DeviceForward::missing_experts(const Step& s, int i) {
+  const std::int32_t* const begin = uses_->ask(i, ws_);
+  if (!s.streams) return host_experts_->compute(weights_.layers[static_cast<std::size_t>(i)], w_.layer(i).resident, begin, ws_, s.n);
+  if (!s.streams_all) device_.synchronise();
+  const ExpertLaunches a = expert_launches(s, i);
+  options_.stream->multiply(i, s.streams_all ? nullptr : begin, a.in, a.gates ? &a.gated : nullptr, a.out);
 }
 
 }  // namespace lares::engine::cuda

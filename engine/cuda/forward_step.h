@@ -14,6 +14,7 @@ struct DeviceForward::Step {
   std::int64_t reach = 0;  // no token's position is as great; what launches are sized by
   const DeviceState* alone = nullptr;  // of a chunk too long for its own ring: it works in the work space's
   float* logits = nullptr;
+  bool streams = false, streams_all = false;  // missing experts come to the GPU, without waiting for who is asked for
   HandOver x{};             // the streams, and what leaves a sub-layer and how it mixes with them
   std::uint64_t bytes = 0;  // of the inputs
   const std::int64_t* position = nullptr;

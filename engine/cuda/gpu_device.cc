@@ -27,7 +27,8 @@ class GpuDevice : public Device {
     if (const auto used = kc::use_device(index); !used.ok())
       return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
     current_ = index;
-    if (const auto made = stream_.create(); !made.ok()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
+    for (kc::OwnedStream* stream : {&stream_, &copies_})
+      if (const auto made = stream->create(); !made.ok()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
     scratch_.streams = static_cast<kc::StreamScratch*>(allocate(sizeof(kc::StreamScratch) * kc::kScratchBlocks));  // products do without, too
     if (scratch_.streams) clear(scratch_.streams, sizeof(kc::StreamScratch) * kc::kScratchBlocks);
     return {};
@@ -37,12 +38,12 @@ class GpuDevice : public Device {
 
   void* allocate(std::size_t bytes) override { return allocated(device_, bytes); }
   void release(void* memory) override {
-    must(kc::synchronise(here()));  // nobody uses it any more
+    wait_for_all();  // nobody uses it any more
     device_.erase(memory);
   }
   void* allocate_pinned(std::size_t bytes) override { return allocated(pinned_, bytes); }
   void release_pinned(void* memory) override {
-    must(kc::synchronise(here()));
+    wait_for_all();
     pinned_.erase(memory);
   }
 
@@ -50,20 +51,22 @@ class GpuDevice : public Device {
     const std::size_t bytes = kc::tiles_bytes(m.format, m.n_out, m.n_in), scales = kc::tiles_scales(m.format, m.n_out, m.n_in);
     packed_.resize(std::max(packed_.size(), bytes));
     scales_.assign(scales, 0);
-    // Runs of whole 128-row blocks, so that each block's scales are one thread's.
-    const int run = kc::kScaleBlock, runs = (m.n_out + run - 1) / run;
-    const int n_threads = bytes < kPackTogether ? 1 : std::min<int>(runs, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
-    const auto some = [&](int first) {
-      for (int r = first; r < runs; r += n_threads) kc::pack_tiles(m, r * run, std::min(m.n_out, (r + 1) * run), packed_.data(), scales_.data());
-    };
-    std::vector<std::jthread> others;
-    for (int t = 1; t < n_threads; ++t) others.emplace_back(some, t);
-    some(0);
-    others.clear();
+    pack_host(m, packed_.data(), scales_.data());
     must(kc::copy_to_device(tiles, packed_.data(), bytes, here()));
     if (scales) must(kc::copy_to_device(scale, scales_.data(), scales * sizeof(float), here()));
     must(kc::synchronise(here()));
     return {m.format, tiles, scales ? scale : nullptr, m.n_out, m.n_in};
+  }
+  void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
+    // Runs of whole 128-row blocks, so that each block's scales are one thread's.
+    const int run = kc::kScaleBlock, runs = (m.n_out + run - 1) / run;
+    const int n_threads = kc::tiles_bytes(m.format, m.n_out, m.n_in) < kPackTogether ? 1 : std::min<int>(runs, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+    const auto some = [&](int first) {
+      for (int r = first; r < runs; r += n_threads) kc::pack_tiles(m, r * run, std::min(m.n_out, (r + 1) * run), tiles, scale);
+    };
+    std::vector<std::jthread> others;
+    for (int t = 1; t < n_threads; ++t) others.emplace_back(some, t);
+    some(0);
   }
 
   void to_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_device(to, from, bytes, here())); }
@@ -71,6 +74,19 @@ class GpuDevice : public Device {
   void on_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_on_device(to, from, bytes, here())); }
   void clear(void* to, std::size_t bytes) override { must(kc::fill(to, 0, bytes, here())); }
   void synchronise() override { must(kc::synchronise(here())); }
+
+  struct Mark : Event {
+    kc::Event event;
+  };
+  std::unique_ptr<Event> event() override {
+    here();
+    auto out = std::make_unique<Mark>();
+    must(out->event.create());
+    return out;
+  }
+  void mark(Queue queue, Event& event) override { must(static_cast<Mark&>(event).event.record(stream_of(queue))); }
+  void wait(Queue queue, Event& event) override { must(static_cast<Mark&>(event).event.make_wait(stream_of(queue))); }
+  void copy_beside(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_device(to, from, bytes, stream_of(Queue::copies))); }
 
   struct Graph : Recording {
     kc::Graph graph;
@@ -121,6 +137,14 @@ class GpuDevice : public Device {
     }
     return stream_;
   }
+  kc::Stream stream_of(Queue queue) {
+    const kc::Stream work = here();
+    return queue == Queue::work ? work : static_cast<kc::Stream>(copies_);
+  }
+  void wait_for_all() {
+    must(kc::synchronise(here()));
+    must(kc::synchronise(copies_));
+  }
   template <class Buffer>
   void* allocated(std::unordered_map<void*, Buffer>& in, std::size_t bytes) {
     here();
@@ -136,8 +160,8 @@ class GpuDevice : public Device {
   static inline thread_local int current_ = -1;  // the GPU that the thread used last
   int index_ = 0;
   std::string name_;
-  kc::OwnedStream stream_;
-  kc::Scratch scratch_;  // of the stream's launches
+  kc::OwnedStream stream_, copies_;
+  kc::Scratch scratch_;  // of stream_'s launches
   std::unordered_map<void*, kc::DeviceBuffer> device_;
   std::unordered_map<void*, kc::PinnedBuffer> pinned_;
   std::vector<std::uint8_t> packed_;

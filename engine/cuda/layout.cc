@@ -1,5 +1,8 @@
 #include "engine/cuda/layout.h"
 
+#include <algorithm>
+
+#include "engine/cuda/expert_uses.h"
 #include "engine/cuda/host_experts.h"
 #include "engine/cuda/work_space.h"
 #include "engine/model/state.h"
@@ -51,7 +54,17 @@ std::uint64_t host_work_bytes(const Config& c, int chunk, const HostWork& of) {
   WorkSpace nowhere;
   lay(nowhere, c, chunk, 0, nullptr);
   const std::uint64_t logits = sizeof(float) * kRowsMax * static_cast<std::uint64_t>(c.vocab_size);
-  return nowhere.inputs_bytes + entry_bytes(c, chunk, of.first) + (of.last ? logits : 0) + (of.misses ? HostExperts::bytes(c, chunk) : 0);
+  return nowhere.inputs_bytes + entry_bytes(c, chunk, of.first) + (of.last ? logits : 0) + (of.misses ? ExpertUses::bytes(c, c.num_hidden_layers) : 0) +
+         (of.computes ? HostExperts::bytes(c, chunk) : 0);
+}
+
+std::uint64_t ring_table_bytes(int n_matrices, int n_experts) {
+  return aligned(2 * sizeof(void*) * static_cast<std::uint64_t>(n_matrices) * static_cast<std::uint64_t>(n_experts));
+}
+
+std::uint64_t ring_bytes(std::uint64_t expert, int n_experts, std::uint64_t ring_max) {
+  const std::uint64_t least = aligned(expert) + ring_table_bytes(2, n_experts), share = static_cast<std::uint64_t>(n_experts) * expert / 4;
+  return kRingStages * std::max(least, aligned(std::min(share, ring_max) / kRingStages));
 }
 
 }  // namespace lares::engine::cuda

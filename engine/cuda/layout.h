@@ -24,10 +24,20 @@ std::uint64_t layer_state_bytes(const Config& c, int layer);
 
 // Buffers of a chunk, on each GPU; all its layers use the same (work_space.h). n_context: the longest sequence.
 std::uint64_t work_bytes(const Config& c, int chunk, std::int64_t n_context);
-// Pinned host memory that goes with it, of one GPU: `first` has layer 0, `last` the head; `misses`: some experts are computed by the CPU.
+// Pinned host memory that goes with it, of one GPU: `first` has layer 0, `last` the head; `misses`: it lacks some experts; `computes`: the
+// CPU computes those, for a chunk at most.
 struct HostWork {
-  bool first = true, last = true, misses = false;
+  bool first = true, last = true, misses = false, computes = false;
 };
 std::uint64_t host_work_bytes(const Config& c, int chunk, const HostWork& of);
+
+inline constexpr int kRingStages = 4;  // runs of experts that pass: there, or on their way
+inline constexpr std::uint64_t kRingBytesMax = std::uint64_t{1} << 30;
+inline constexpr double kPcieBytes = 25e9;  // a second, of PCIe 4 x16; version 5 brings twice as much
+
+// The ring that experts of so many bytes pass through (expert_stream.h): a fourth of a layer's, for so much comes while attention is computed.
+std::uint64_t ring_bytes(std::uint64_t expert, int n_experts, std::uint64_t ring_max = kRingBytesMax);
+// A stage of it begins with pointers to tiles and scales of each expert.
+std::uint64_t ring_table_bytes(int n_matrices, int n_experts);
 
 }  // namespace lares::engine::cuda

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 
 #include "engine/cuda/forward.h"
 #include "engine/cuda/page_cache.h"
@@ -14,7 +15,9 @@ struct StageOptions {
   bool head = true;
   std::span<const char> resident = {};  // as DeviceWeights::upload() takes it
   std::int64_t n_pages = 0;             // of all sequences together
-  DeviceForward::Options forward;
+  bool stream = false;                  // experts that are not resident come to the GPU for many tokens (expert_stream.h)
+  std::uint64_t ring_max = kRingBytesMax;  // as ExpertStream::make() takes it
+  DeviceForward::Options forward;       // but for `stream`
 };
 
 struct Stage {
@@ -25,6 +28,8 @@ struct Stage {
 
   Device* device = nullptr;
   std::unique_ptr<DeviceWeights> weights;
+  std::unique_ptr<ExpertStream> stream;  // null: no expert is missing, or the CPU computes them all
+  std::string unstreamed;                // why, where they were to come to the GPU and cannot
   std::unique_ptr<PagePool> pages;
   std::unique_ptr<PageCache> cache;
   std::unique_ptr<DeviceForward> forward;

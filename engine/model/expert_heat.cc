@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "engine/model/fnv1a.h"
 #include "engine/model/mapped_file.h"
@@ -33,6 +35,11 @@ void append(std::string& to, const T& value) {
 
 tl::unexpected<Error> unwritten(const std::string& path, int error) {
   return tl::unexpected(Error{Errc::malformed, fmt::format("keep what experts were asked for in {}: {}", path, std::strerror(error))});
+}
+
+double log2_of_sum(double a, double b) {  // of 2^a + 2^b
+  const double high = std::max(a, b), low = std::min(a, b);
+  return low == ExpertHeat::kNever ? high : high + std::log2(1 + std::exp2(low - high));
 }
 
 }  // namespace
@@ -83,6 +90,43 @@ Result<> HeatFile::write(std::span<const float> heat) const {
   if (error == 0) return {};
   ::unlink(part.c_str());
   return unwritten(path_, error);
+}
+
+ExpertHeat::ExpertHeat(std::size_t n_experts) : heat_(n_experts, kNever) {}
+
+Result<> ExpertHeat::remember(HeatFile file) {
+  const auto heat = file.read(heat_.size());
+  file_.emplace(std::move(file));
+  if (!heat && heat.error().code == Errc::not_found) return {};
+  if (!heat) return tl::unexpected(heat.error());
+  for (std::size_t i = 0; i < heat_.size(); ++i) {
+    heat_[i] = static_cast<double>((*heat)[i]) - 1;
+    remembered_ += heat_[i] != kNever;
+  }
+  return {};
+}
+
+void ExpertHeat::sent(std::size_t expert, std::int64_t n_tokens) {
+  heat_[expert] = log2_of_sum(heat_[expert], std::log2(static_cast<double>(n_tokens)) + clock_ / kHeatHalfLife);
+}
+
+void ExpertHeat::keep_now_and_then() {
+  if (clock_ - kept_at_ >= kHeatKeptEvery) keep();
+}
+
+void ExpertHeat::keep() {
+  if (!file_ || clock_ == kept_at_) return;
+  kept_at_ = clock_;
+  std::vector<float> heat;
+  for (const double h : heat_) heat.push_back(static_cast<float>(h - clock_ / kHeatHalfLife));
+  const auto written = file_->write(heat);
+  const std::lock_guard lock(mutex_);
+  unkept_ = written ? "" : written.error().message;
+}
+
+std::string ExpertHeat::unkept() const {
+  const std::lock_guard lock(mutex_);
+  return unkept_;
 }
 
 }  // namespace lares::engine

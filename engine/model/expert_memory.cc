@@ -1,8 +1,6 @@
 #include "engine/model/expert_memory.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <utility>
 
 #include "engine/model/repack.h"
@@ -11,8 +9,6 @@
 
 namespace lares::engine {
 namespace {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 std::uint64_t stored_bytes(const kernels::Matrix& m) {
   const std::uint64_t n = static_cast<std::uint64_t>(m.n_out) * m.n_in;
@@ -29,17 +25,12 @@ std::uint64_t scales(const kernels::Matrix& m) {
                                           : static_cast<std::uint64_t>((m.n_out + 127) / 128) * ((m.n_in + 127) / 128);
 }
 
-double log2_of_sum(double a, double b) {  // of 2^a + 2^b
-  const double high = std::max(a, b), low = std::min(a, b);
-  return low == kNever ? high : high + std::log2(1 + std::exp2(low - high));
-}
-
 }  // namespace
 
-ExpertMemory::ExpertMemory(std::vector<Expert> experts, std::uint64_t bytes_max) {
+ExpertMemory::ExpertMemory(std::vector<Expert> experts, std::uint64_t bytes_max) : heat_(experts.size()) {
   report_.bytes_max = bytes_max;
   for (Expert& parts : experts) {
-    State s{.parts = std::move(parts), .heat = kNever};
+    State s{.parts = std::move(parts)};
     for (const Part& part : s.parts) s.bytes += part.bytes.size();
     report_.bytes += s.bytes;
     experts_.push_back(std::move(s));
@@ -54,29 +45,24 @@ void ExpertMemory::publish() {
 
 ExpertMemory::~ExpertMemory() {
   ahead_of_use_ = {};
-  keep_heat();
+  heat_.keep();
 }
 
 Result<> ExpertMemory::remember(HeatFile file) {
-  const auto heat = file.read(experts_.size());
-  file_.emplace(std::move(file));
-  if (!heat && heat.error().code == Errc::not_found) return {};
-  if (!heat) return tl::unexpected(heat.error());
+  const auto remembered = heat_.remember(std::move(file));
+  if (!remembered || heat_.remembered() == 0) return remembered;
+  report_.remembered = heat_.remembered();
   std::vector<std::int32_t> order;
-  for (std::size_t i = 0; i < experts_.size(); ++i) {
-    if ((*heat)[i] == kNever) continue;
-    experts_[i].heat = static_cast<double>((*heat)[i]) - 1;
-    order.push_back(static_cast<std::int32_t>(i));
-  }
-  report_.remembered = static_cast<std::int64_t>(order.size());
-  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return std::pair(-experts_[a].heat, a) < std::pair(-experts_[b].heat, b); });
+  for (std::size_t i = 0; i < experts_.size(); ++i)
+    if (heat_[i] != ExpertHeat::kNever) order.push_back(static_cast<std::int32_t>(i));
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return std::pair(-heat_[a], a) < std::pair(-heat_[b], b); });
   std::size_t n = 0;
   for (; n < order.size(); ++n) {
     State& s = experts_[order[n]];
     if (report_.resident + ahead_ + s.bytes > bytes_max()) break;
     s.resident = s.ahead = true;
     ahead_ += s.bytes;
-    resident_.emplace(s.heat, order[n]);
+    resident_.emplace(heat_[order[n]], order[n]);
   }
   order.resize(n);
   publish();
@@ -112,19 +98,10 @@ void ExpertMemory::wait_until_read_ahead() {
   if (ahead_of_use_.joinable()) ahead_of_use_.join();
 }
 
-void ExpertMemory::keep_heat() {
-  if (!file_ || clock_ == kept_at_) return;
-  kept_at_ = clock_;
-  std::vector<float> heat;
-  for (const State& s : experts_) heat.push_back(static_cast<float>(s.heat - clock_ / kHeatHalfLife));
-  const auto written = file_->write(heat);
-  report_.unkept = written ? "" : written.error().message;
-}
-
 void ExpertMemory::bring(std::int32_t expert) {
   State& s = experts_[expert];
   if (s.resident && !s.ahead) return;
-  if (!std::exchange(s.resident, true)) resident_.emplace(s.heat, expert);
+  if (!std::exchange(s.resident, true)) resident_.emplace(heat_[expert], expert);
   if (std::exchange(s.ahead, false)) ahead_ -= s.bytes;
   report_.resident += s.bytes;
   report_.read += s.bytes;
@@ -161,17 +138,18 @@ void ExpertMemory::make_room(std::span<const std::int32_t> experts) {
 
 void ExpertMemory::use(std::span<const std::int32_t> experts, std::span<const std::int32_t> counts, double n_tokens) {
   const std::lock_guard lock(work_);
-  clock_ += n_tokens;
+  heat_.pass(n_tokens);
   make_room(experts);
   for (std::size_t i = 0; i < experts.size(); ++i) {
     State& s = experts_[experts[i]];
     ++(s.resident && !s.ahead ? report_.found : report_.missed);
-    if (s.resident) resident_.erase({s.heat, experts[i]});
-    s.heat = log2_of_sum(s.heat, std::log2(static_cast<double>(counts[i])) + clock_ / kHeatHalfLife);
-    if (s.resident) resident_.emplace(s.heat, experts[i]);
+    if (s.resident) resident_.erase({heat_[experts[i]], experts[i]});
+    heat_.sent(experts[i], counts[i]);
+    if (s.resident) resident_.emplace(heat_[experts[i]], experts[i]);
     bring(experts[i]);
   }
-  if (clock_ - kept_at_ >= kHeatKeptEvery) keep_heat();
+  heat_.keep_now_and_then();
+  report_.unkept = heat_.unkept();
   publish();
 }
 

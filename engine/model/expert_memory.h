@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <set>
 #include <span>
 #include <stop_token>
@@ -23,9 +22,6 @@ namespace lares::engine {
 struct Weights;
 class Repacked;
 
-inline constexpr double kHeatHalfLife = 2048;  // tokens after which a token sent to an expert counts half
-inline constexpr double kHeatKeptEvery = 4096;  // tokens after which what experts were asked for is written down again
-
 // For one thread, but for report().
 class ExpertMemory {
  public:
@@ -39,9 +35,7 @@ class ExpertMemory {
   ExpertMemory(std::vector<Expert> experts, std::uint64_t bytes_max);
   ~ExpertMemory();
 
-  // Before anything else: begins with what earlier runs left in `file`, where a token of theirs counts as one kHeatHalfLife ago, and
-  // reads the hottest of those experts ahead while others go on. Keeps it there from now on, also where there was nothing or, which is
-  // the error, something that is not used.
+  // As ExpertHeat's; and reads the hottest of those experts ahead while others go on.
   Result<> remember(HeatFile file);
   // From now on experts and sequences together stay within `bytes`: experts make way, down to what a single use() needs.
   void share_with(std::shared_ptr<const SequenceMemory> sequences, std::uint64_t bytes);
@@ -59,7 +53,6 @@ class ExpertMemory {
   struct State {
     Expert parts;
     std::uint64_t bytes = 0;
-    double heat = 0;  // log2 of the tokens sent to it, a token worth twice one of kHeatHalfLife before it: so no clock ages it
     bool resident = false;
     bool ahead = false;        // counted as resident, and not asked of the disk yet: the other thread is still to come to it
     std::uint64_t wanted = 0;  // the last call that named it
@@ -69,14 +62,12 @@ class ExpertMemory {
   void publish();
   std::uint64_t bytes_max() const;
   void read_ahead(std::stop_token stop, std::span<const std::int32_t> experts);
-  void keep_heat();
 
   std::vector<State> experts_;
+  ExpertHeat heat_;
   std::set<std::pair<double, std::int32_t>> resident_;  // by heat
   std::uint64_t call_ = 0;
-  double clock_ = 0, kept_at_ = 0;  // tokens
   std::uint64_t ahead_ = 0;         // bytes of those to be read ahead yet
-  std::optional<HeatFile> file_;
   std::shared_ptr<const SequenceMemory> sequences_;  // null: they take nothing from experts
   std::uint64_t shared_bytes_ = 0;                   // of both
   MemoryUse::Experts report_;

@@ -47,7 +47,13 @@ class Planner {
     const std::uint64_t budget = budget_of(g), fixed = fixed_of(g, begin, end, chunk);
     if (fixed > budget) return std::nullopt;
     const auto all = static_cast<std::int64_t>(end - begin) * c_.n_routed_experts;
-    return one == 0 ? all : std::min<std::int64_t>(all, static_cast<std::int64_t>((budget - fixed) / one));
+    return one == 0 ? all : std::min<std::int64_t>(all, static_cast<std::int64_t>((budget - fixed - ring_of(g, begin, end, chunk, one)) / one));
+  }
+  // What a GPU without room for all of its experts gives up for those that pass, where it has so much.
+  std::uint64_t ring_of(std::size_t g, int begin, int end, int chunk, std::uint64_t one) const {
+    const std::uint64_t room = budget_of(g) - fixed_of(g, begin, end, chunk), ring = cuda::ring_bytes(one, c_.n_routed_experts);
+    const bool lacks = room / std::max<std::uint64_t>(1, one) < static_cast<std::uint64_t>(end - begin) * static_cast<std::uint64_t>(c_.n_routed_experts);
+    return lacks && room >= ring ? ring : 0;
   }
   std::uint64_t fixed_of(std::size_t g, int begin, int end, int chunk) const {
     std::uint64_t bytes = dense_[static_cast<std::size_t>(end)] - dense_[static_cast<std::size_t>(begin)] + work_of(chunk) + kGpuReserve;
@@ -111,6 +117,7 @@ class Planner {
   }
 
   Result<Placement> plan() const;
+  Result<Placement> plan_as(Misses misses) const;
   std::int64_t n_context() const { return n_context_; }
 
   static constexpr std::uint64_t kGpuReserve = cuda::kReserve;
@@ -150,33 +157,40 @@ GpuPlacement Planner::gpu(std::size_t g, int begin, int end, int chunk) const {
   }
   out.work = work_of(chunk);
   out.reserve = kGpuReserve;
+  out.ring = ring_of(g, begin, end, chunk, expert_of(begin, end));
   return out;
 }
 
-// The ones asked for most, and where nothing is known, as many of each layer: then no layer waits for the CPU longer than the others.
+// The ones asked for most, and of those that are asked for alike, or nothing is known of, as many of each layer: then none lacks more than others.
 void Planner::choose_experts(Placement& p) const {
   const auto E = static_cast<std::size_t>(c_.n_routed_experts);
   p.resident.assign(static_cast<std::size_t>(layers_) * E, 0);
   for (std::size_t g = 0; g < p.gpus.size(); ++g) {
     GpuPlacement& gpu = p.gpus[g];
     std::vector<std::size_t> order;
-    for (int i = gpu.layer_begin; i < gpu.layer_end; ++i)
-      for (std::size_t e = 0; e < E; ++e) order.push_back(static_cast<std::size_t>(i) * E + e);
+    for (std::size_t e = 0; e < E; ++e)
+      for (int i = gpu.layer_begin; i < gpu.layer_end; ++i) order.push_back(static_cast<std::size_t>(i) * E + e);
     if (p.heat_known) std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return r_.heat[a] > r_.heat[b]; });
-    else std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return a % E < b % E; });
     const auto n = static_cast<std::size_t>(experts(g, gpu.layer_begin, gpu.layer_end, p.chunk).value_or(0));
     for (const std::size_t at : std::span(order).first(n)) {
       p.resident[at] = 1;
       gpu.experts += bytes_.layers[at / E].expert;
       ++gpu.n_experts;
     }
+    for (const std::size_t at : std::span(order).subspan(n)) {
+      const std::uint64_t bytes = bytes_.layers[at / E].expert;
+      p.missing += bytes;
+      if (gpu.ring > 0) p.host.passing += bytes;
+      if (gpu.ring == 0 || p.misses == Misses::computed_or_pass) p.host.experts += bytes;
+    }
   }
+  if (p.missing == 0) p.misses = Misses::none;
+  else if (p.host.passing == 0) p.misses = Misses::computed;
   double found = 0, all = 0;
   for (std::size_t at = 0; at < p.resident.size(); ++at) {
     const double heat = p.heat_known ? r_.heat[at] : 1;
     all += heat;
     if (p.resident[at]) found += heat;
-    else p.host.experts += bytes_.layers[at / E].expert;
   }
   p.found = all > 0 ? found / all : 1;
 }
@@ -189,7 +203,8 @@ std::uint64_t Planner::host_work(const Placement& p) const {
     const bool last = g + 1 == p.gpus.size();
     if (gpu.layer_begin == gpu.layer_end && !last) continue;
     const bool misses = gpu.n_experts < static_cast<std::int64_t>(gpu.layer_end - gpu.layer_begin) * c_.n_routed_experts;
-    bytes += cuda::host_work_bytes(c_, p.chunk, {.first = gpu.layer_begin == 0, .last = last, .misses = misses});
+    const bool computes = misses && (gpu.ring == 0 || p.misses == Misses::computed_or_pass);
+    bytes += cuda::host_work_bytes(c_, p.chunk, {.first = gpu.layer_begin == 0, .last = last, .misses = misses, .computes = computes});
   }
   return bytes;
 }
@@ -209,7 +224,13 @@ Error Planner::refusal(int chunk) const {
 }
 
 Result<Placement> Planner::plan() const {
+  auto both = plan_as(Misses::computed_or_pass);
+  return both ? both : plan_as(Misses::pass);
+}
+
+Result<Placement> Planner::plan_as(Misses misses) const {
   Placement p;
+  p.misses = misses;
   p.directory = r_.directory;
   p.model_type = c_.model_type;
   p.n_layers = layers_;
@@ -235,7 +256,7 @@ Result<Placement> Planner::plan() const {
                                                              "experts, {:.2f} of embedding, {:.2f} of snapshots and work space), where {:.2f} may be taken; add GPUs or memory, or plan with "
                                                              "a shorter --context",
                                                              r_.directory, gib(std::accumulate(p.gpus.begin(), p.gpus.end(), std::uint64_t{0}, [](std::uint64_t sum, const GpuPlacement& g) { return sum + g.experts; })),
-                                                             gib(experts_.back() * static_cast<std::uint64_t>(c_.n_routed_experts)), gib(p.host.total()), gib(p.host.experts), gib(p.host.embed),
+                                                             gib(experts_.back() * static_cast<std::uint64_t>(c_.n_routed_experts)), gib(p.host.total()), gib(p.host.experts + p.host.passing), gib(p.host.embed),
                                                              gib(p.host.snapshots + p.host.work), gib(r_.host_memory))});
   // At batch 1: everything but the embedding, whose row is next to nothing, the draft blocks and the experts of others.
   const double uses = c_.num_experts_per_tok;
@@ -295,14 +316,14 @@ Result<Needs> placement_needs(const PlacementRequest& request) {
     r.gpus.clear();
     while (r.gpus.size() < kGpusMax && needs.n_all == 0) {
       r.gpus.push_back(card);
-      const auto plan = Planner(*model, r).plan();
+      const auto plan = Planner(*model, r).plan_as(Misses::pass);
       if (!plan) continue;
       if (needs.n_least == 0) {
         needs.n_least = static_cast<std::int64_t>(r.gpus.size());
         needs.found = plan->found;
         needs.host = plan->host.total();
       }
-      if (plan->host.experts == 0) needs.n_all = static_cast<std::int64_t>(r.gpus.size());
+      if (plan->missing == 0) needs.n_all = static_cast<std::int64_t>(r.gpus.size());
     }
   }
   return out;

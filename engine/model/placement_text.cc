@@ -4,6 +4,7 @@
 #include <locale>
 #include <nlohmann/json.hpp>
 
+#include "engine/cuda/layout.h"
 #include "engine/placement.h"
 
 namespace lares::engine {
@@ -51,6 +52,7 @@ void table(const Placement& p, std::size_t begin, std::size_t end, bool with_hos
   row("cells of the context", [](const GpuPlacement& g) { return gib(g.pages); }, "");
   row(fmt::format("state of {} sequence{}", p.n_sequences, p.n_sequences == 1 ? "" : "s"), [](const GpuPlacement& g) { return gib(g.state); }, gib(p.host.snapshots));
   row("work space", [](const GpuPlacement& g) { return gib(g.work); }, p.host.work ? gib(p.host.work) : "");
+  row("experts that pass", [](const GpuPlacement& g) { return gib(g.ring); }, p.host.passing ? gib(p.host.passing) : "");
   row("CUDA", [](const GpuPlacement& g) { return gib(g.reserve); }, "");
   row("routed experts", [](const GpuPlacement& g) { return gib(g.experts); }, gib(p.host.experts), true);
   row("all", [](const GpuPlacement& g) { return gib(g.used()); }, gib(p.host.total()), true);
@@ -61,7 +63,22 @@ Json of_gpu(const GpuPlacement& g) {
   Json components;
   for (std::size_t k = 0; k < kComponentNames.size(); ++k) components[kComponentNames[k]] = g.components[k];
   return {{"memory", g.memory}, {"budget", g.budget}, {"layers", {g.layer_begin, g.layer_end}}, {"components", components}, {"head", g.head}, {"draft", g.draft}, {"pages", g.pages},
-          {"state", g.state},   {"work", g.work},     {"reserve", g.reserve},                   {"experts", g.experts},     {"n_experts", g.n_experts}, {"used", g.used()}};
+          {"state", g.state},   {"work", g.work},     {"ring", g.ring},         {"reserve", g.reserve},                   {"experts", g.experts},     {"n_experts", g.n_experts}, {"used", g.used()}};
+}
+
+// Of uses whose expert is on no GPU: lines of at most 90 columns behind the 34 that come before.
+std::string others_text(const Placement& p) {
+  const auto seconds = [](std::uint64_t bytes) { return static_cast<double>(bytes) / cuda::kPcieBytes; };
+  switch (p.misses) {
+    case Misses::none: break;
+    case Misses::computed: return "the CPU computes the others, a prompt's too";
+    case Misses::computed_or_pass:
+      return fmt::format("the CPU computes the others of few tokens; a prompt's\nexperts pass through the GPUs, {:.1f} s of PCIe 4 for {} tokens, beside the launches", seconds(p.host.passing), grouped(p.chunk));
+    case Misses::pass:
+      return fmt::format("the others' experts pass through the GPUs: {:.0f} ms of\nPCIe 4 a token, {:.1f} s for {} tokens of a prompt, beside the launches;\nwith {} more in host memory the CPU would compute few tokens",
+                         1000 * seconds(p.token_host), seconds(p.host.passing), grouped(p.chunk), gib(p.host.passing));
+  }
+  return {};
 }
 
 std::string source_of(const ModelBytes& model) {
@@ -82,8 +99,8 @@ std::string placement_text(const Placement& p) {
   }
   s += fmt::format("experts: {} of {} on GPUs ({:.1f} %), {}\n", grouped(held), grouped(all), all ? 100.0 * static_cast<double>(held) / static_cast<double>(all) : 100,
                    held == all ? "so none is missed" : p.heat_known ? "those asked for most" : "as many of each layer");
-  if (held < all) s += fmt::format("{:.1f} % of uses find theirs there; the CPU computes the others, from host memory\n", 100 * p.found);
-  s += fmt::format("a token reads {} of weights on GPUs{}\n", gib(p.token_gpu), p.token_host ? " and " + gib(p.token_host) + " in host memory" : "");
+  if (held < all) s += fmt::format("{:.1f} % of uses find theirs there; {}\n", 100 * p.found, others_text(p));
+  s += fmt::format("a token reads {} of weights on GPUs{}\n", gib(p.token_gpu), p.token_host ? " and " + gib(p.token_host) + (p.misses == Misses::pass ? " that pass" : " in host memory") : "");
   return s + source_of(p.model);
 }
 
@@ -91,7 +108,7 @@ std::string placement_json(const Placement& p) {
   Json json{{"directory", p.directory}, {"layers", p.n_layers}, {"experts", p.n_experts}, {"context", p.n_context}, {"sequences", p.n_sequences}, {"chunk", p.chunk},
             {"weights", p.model.total(p.n_experts)}, {"from_shards", p.model.from_shards}, {"gpus", Json::array()}};
   for (const GpuPlacement& g : p.gpus) json["gpus"].push_back(of_gpu(g));
-  json["host"] = {{"embed", p.host.embed}, {"experts", p.host.experts}, {"snapshots", p.host.snapshots}, {"work", p.host.work}, {"used", p.host.total()}};
+  json["host"] = {{"embed", p.host.embed}, {"experts", p.host.experts}, {"passing", p.host.passing}, {"snapshots", p.host.snapshots}, {"work", p.host.work}, {"used", p.host.total()}};
   json["found"] = p.found;
   json["token"] = {{"gpu", p.token_gpu}, {"host", p.token_host}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace);

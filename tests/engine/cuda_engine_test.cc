@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 
 #include "engine/gpus.h"
@@ -25,15 +27,23 @@ std::vector<Token> prompt(int n, int from = 0) {
   return out;
 }
 
+// Of host memory.
+struct Host {
+  std::uint64_t bytes = 0;  // 0: what there is
+  std::string heat_directory;
+  int pinned_refused = -1;  // as HostDevice's
+};
 // As many devices as there are numbers, each with so much memory as the plan hears; `has`: in truth, where that is less.
-Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes, std::vector<std::uint64_t> has = {}) {
+Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes, std::vector<std::uint64_t> has = {}, const Host& host = {}) {
   auto weights = load_weights(kNano, {});
   if (!weights) return tl::unexpected(weights.error());
-  const LoadOptions options{.directory = kNano, .n_threads = 2, .n_context = kContext, .text = false};
+  const LoadOptions options{.directory = kNano, .n_threads = 2, .n_context = kContext, .memory = host.bytes, .heat_directory = host.heat_directory, .text = false};
   cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
   for (std::size_t g = 0; g < bytes.size(); ++g) {
     const std::string name = "device " + std::to_string(g);
-    parts.gpus.push_back({has.empty() ? std::make_unique<HostDevice>(std::size_t{4} << 30, name) : std::make_unique<HostDevice>(has[g], name), bytes[g]});
+    auto device = has.empty() ? std::make_unique<HostDevice>(std::size_t{4} << 30, name) : std::make_unique<HostDevice>(has[g], name);
+    device->pinned_refused = host.pinned_refused;
+    parts.gpus.push_back({std::move(device), bytes[g]});
   }
   return cuda::make_engine(std::move(parts), options, {});
 }
@@ -200,6 +210,76 @@ TEST_P(CudaEngines, WithLessMemoryExpertsStayOnTheHostAndTheTextIsTheSame) {
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, Errc::no_memory);
   EXPECT_THAT(none.error().message, HasSubstr(n == 1 ? "on one GPU" : std::to_string(n) + " GPUs"));
+}
+
+// Some memory of one device that leaves room for so many experts, with a ring.
+PlacementRequest lacking(double share) {
+  PlacementRequest r{.directory = kNano, .gpus = {kPlenty}, .n_context = kContext, .heat = {}};
+  const GpuPlacement whole = plan_placement(r)->gpus[0];
+  r.gpus = {whole.fixed() + static_cast<std::uint64_t>(share * static_cast<double>(whole.experts))};
+  return r;
+}
+
+TEST_F(CudaEngine, SaysWhatBecomesOfExpertsThatHaveNoRoom) {
+  const PlacementRequest half = lacking(0.5);
+  const auto plan = plan_placement(half);
+  ASSERT_TRUE(plan && plan->misses == Misses::computed_or_pass);
+  const auto a = cpu().timeline();
+  ASSERT_TRUE(a->sync(prompt(150), {}, {}));
+  const Answer want = answer(*a, 5);
+  const auto told = [&](const Host& host) {
+    const auto engine = on_devices(half.gpus, {}, host);
+    EXPECT_TRUE(engine) << engine.error().message;
+    if (!engine) return std::string();
+    const auto b = (*engine)->timeline();
+    EXPECT_TRUE(b->sync(prompt(150), {}, {}));
+    EXPECT_EQ(answer(*b, 5), want);
+    EXPECT_GT((*engine)->memory().experts.missed, 0);
+    for (const std::string& note : (*engine)->info().notes)
+      if (note.starts_with("device 0 has no room for " + std::to_string(48 - plan->gpus[0].n_experts) + " of its experts: ")) return note;
+    return std::string();
+  };
+  EXPECT_THAT(told({}), HasSubstr(": the CPU computes them for fewer than 65 tokens, for more they come to it from 0.0 GB of pinned memory"));
+  EXPECT_THAT(told({.bytes = plan->host.total() - 1}), HasSubstr(": those that are asked for come to it from"));
+  EXPECT_THAT(told({.pinned_refused = 0}), testing::AllOf(HasSubstr(": the CPU computes them, for 8192 tokens of a prompt in about "), HasSubstr("; they could not come to it: bring experts to device 0: pinned host memory")));
+}
+
+// What one run was asked for stays on the device in the next, which finds more of its uses there and gives the same text.
+TEST_F(CudaEngine, WhatIsAskedForStaysInTheNextRun) {
+  std::string directory = testing::TempDir() + "lares-heat-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const PlacementRequest some = lacking(0.6);
+  struct Run {
+    double found;
+    std::int64_t remembered;
+    Answer answer;
+  };
+  const auto run = [&] {
+    const auto engine = on_devices(some.gpus, {}, {.heat_directory = directory});
+    EXPECT_TRUE(engine) << engine.error().message;
+    const auto t = (*engine)->timeline();
+    EXPECT_TRUE(t->sync(prompt(40), {}, {}));
+    const Answer drawn = answer(*t, 60);
+    const auto experts = (*engine)->memory().experts;
+    EXPECT_EQ(experts.unkept, "");
+    return Run{static_cast<double>(experts.found) / static_cast<double>(experts.found + experts.missed), experts.remembered, drawn};
+  };
+  const Run first = run(), second = run();
+  std::printf("  found %.3f, then %.3f\n", first.found, second.found);
+  EXPECT_EQ(first.remembered, 0);
+  EXPECT_GT(second.remembered, 0);
+  EXPECT_GT(second.found, first.found + 0.1);
+  EXPECT_EQ(second.answer, first.answer);
+  // One file for a checkpoint, of the name that the CPU's engine looks for.
+  ASSERT_FALSE(std::filesystem::is_empty(directory));
+  const auto file = *std::filesystem::directory_iterator(directory);
+  EXPECT_THAT(file.path().filename().string(), testing::MatchesRegex("expert-heat-.*\\.bin"));
+  std::filesystem::resize_file(file.path(), 20);
+  const auto damaged = on_devices(some.gpus, {}, {.heat_directory = directory});
+  ASSERT_TRUE(damaged);
+  EXPECT_EQ((*damaged)->memory().experts.remembered, 0);
+  EXPECT_THAT((*damaged)->info().notes, testing::Contains(HasSubstr("it is not used, and written anew")));
+  std::filesystem::remove_all(directory);
 }
 
 // What one device made two go on with, and the reverse; a store of the one serves the other.

@@ -200,8 +200,8 @@ TEST_P(CudaForward, ExpertsInHostMemoryGiveTheSameBits) {
   append(*s, 140, kTokens, 1);
   for (const cuda::Stage& stage : pipeline_->stages()) {
     if (stage.weights->begin() == 0 && stage.weights->end() == 1) continue;
-    EXPECT_GT(stage.forward->host_experts().missed(), 0);
-    EXPECT_GT(stage.forward->host_experts().found(), 0);
+    EXPECT_GT(stage.forward->uses()->missed(), 0);
+    EXPECT_GT(stage.forward->uses()->found(), 0);
   }
 }
 

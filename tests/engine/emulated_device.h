@@ -10,9 +10,10 @@ class EmulatedDevice : public HostDevice {
  public:
   bool wgmma = true;  // as sm_90a; without it many tokens are multiplied as sm_80 does
   kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
-    kc::pack_tiles(m, 0, m.n_out, tiles, scale);
-    return HostDevice::pack(m, tiles, scale);
+    pack_host(m, tiles, scale);
+    return {m.format, tiles, m.format == kernels::Format::fp8 ? scale : nullptr, m.n_out, m.n_in};
   }
+  void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override { kc::pack_tiles(m, 0, m.n_out, tiles, scale); }
   void embed(const kc::EmbedArgs& a) override { launch("embed", [=] { return kc::embed(a, nullptr); }); }
   void rope_table(const kc::RopeTableArgs& a) override { launch("rope_table", [=] { return kc::rope_table(a, nullptr); }); }
   void hyper(const kc::HyperArgs& a) override { launch("hyper", [=] { return kc::hyper(a, nullptr); }); }

@@ -152,6 +152,69 @@ PageRef page_of(const Config& c, const PageLayout& layout) {
   return page;
 }
 
+std::vector<Token> prompt_of(const Config& c) {
+  std::vector<Token> prompt;
+  for (int i = 0; i < kChunk; ++i) prompt.push_back(1 + static_cast<int>(i * 7919ll % (c.vocab_size - 1)));
+  return prompt;
+}
+
+// With every other expert on the device: a prompt whose missing ones pass, beside its launches alone and its copies alone; then a token, whose
+// missing ones the CPU computes, and to which they come.
+void print_misses(cuda::Device& device, const Weights& weights, const Config& c, cuda::PagePool& pages, kernels::ThreadPool& pool, double resident_s) {
+  const int layers = c.num_hidden_layers;
+  std::vector<char> resident(static_cast<std::size_t>(layers) * static_cast<std::size_t>(c.n_routed_experts));
+  for (std::size_t i = 0; i < resident.size(); ++i) resident[i] = i % 2 == 0;
+  auto on_device = cuda::DeviceWeights::upload(device, weights, 0, layers, true, resident, {});
+  if (!on_device) return fmt::print("with half of the experts: {}\n", on_device.error().message);
+  const auto begun = Clock::now();
+  auto stream = cuda::ExpertStream::make(device, weights, 0, layers, resident);
+  if (!stream) return fmt::print("with half of the experts: {}\n", stream.error().message);
+  for (int i = 0; i < layers; ++i) (*stream)->pack(i);
+  const double packed = static_cast<double>((*stream)->packed_bytes()), seconds = seconds_since(begun);
+  fmt::print("with half of the experts: {:.2f} GB pinned and packed in {:.1f} s, a ring of {:.2f} GB\n", packed / 1e9, seconds, static_cast<double>((*stream)->ring_size()) / 1e9);
+  {
+    const cuda::Memory to(device, kCopyBytes);
+    const cuda::Pinned from(device, kCopyBytes);
+    if (!to || !from) return fmt::print("no room for two buffers to copy between\n");
+    const auto arrived = device.event();
+    std::vector<double> times;
+    for (int i = 0; i < kCopies; ++i) {
+      const auto before = Clock::now();
+      device.copy_beside(to.data(), from.data(), kCopyBytes);
+      device.mark(cuda::Device::Queue::copies, *arrived);
+      device.wait(cuda::Device::Queue::work, *arrived);
+      device.synchronise();
+      times.push_back(seconds_since(before));
+    }
+    const double rate = kCopyBytes / median(times);
+    fmt::print("copies from pinned memory: {:.1f} GB/s, so {:.1f} ms of them\n", rate / 1e9, 1e3 * packed / rate);
+  }
+  const std::vector<Token> prompt = prompt_of(c);
+  std::vector<float> logits(static_cast<std::size_t>(c.vocab_size));
+  for (const int from : {cuda::kStepTokens + 1, 1}) {
+    auto forward = cuda::DeviceForward::make(device, weights, **on_device, {.chunk = kChunk, .n_context = 2 * kChunk, .stream = stream->get(), .stream_from = from}, pool, kernels::best());
+    if (!forward) return fmt::print("with half of the experts: {}\n", forward.error().message);
+    cuda::DeviceState state(device, weights, pages, 0, layers, 2 * kChunk);
+    const auto timed = [&](std::span<const Token> tokens) {
+      const cuda::DeviceForward::Sequence one{&state, static_cast<int>(tokens.size())};
+      const auto before = Clock::now();
+      if (const auto done = (*forward)->evaluate({&one, 1}, tokens, 1, logits.data()); !done) give_up(done.error().message);
+      return seconds_since(before);
+    };
+    std::vector<double> times;
+    for (int i = 0; i < 4; ++i) {
+      state.drop_to(0);
+      times.push_back(timed(prompt));
+    }
+    times.erase(times.begin());
+    if (from > 1) fmt::print("prefill of {} tokens, {} layers: {:.1f} ms, {:.1f} with all experts there\n", kChunk, layers, 1e3 * median(times), 1e3 * resident_s);
+    times.clear();
+    for (int i = 0; i < kSteps + kWarmUp; ++i) times.push_back(timed(std::span(prompt).subspan(static_cast<std::size_t>(i), 1)));
+    times.erase(times.begin(), times.begin() + kWarmUp);
+    fmt::print("decode, {} layers and the head, missing experts {}: {:.2f} ms a token\n", layers, from > 1 ? "computed by the CPU" : "coming", 1e3 * median(times));
+  }
+}
+
 int run(int layers, int experts, bool once) {
   const int n_steps = once ? 1 : kSteps, n_warm_up = once ? 0 : kWarmUp, n_prefills = once ? 1 : 4;
   auto opened = cuda::open_device(0);
@@ -220,8 +283,7 @@ int run(int layers, int experts, bool once) {
   }
   cuda::DeviceState state(device, model.weights(), pages, 0, layers, kContext);
   if (!state.made()) give_up("no room for a sequence");
-  std::vector<Token> prompt;
-  for (int i = 0; i < kChunk; ++i) prompt.push_back(1 + static_cast<int>(i * 7919ll % (c.vocab_size - 1)));
+  const std::vector<Token> prompt = prompt_of(c);
   std::vector<double> times;
   for (int i = 0; i < n_prefills; ++i) {
     state.drop_to(0);
@@ -232,6 +294,7 @@ int run(int layers, int experts, bool once) {
   }
   const double prefill = median(times) / layers * kLayersOfFlash;
   fmt::print("prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s\n", kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill);
+  if (!once) print_misses(device, model.weights(), c, pages, pool, median(times));
   return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 
 #include "kernels/cells.h"
@@ -84,6 +85,14 @@ const std::uint8_t* cell_of(const kc::Part& part, const kc::PageCells& cells, st
   return part.pages[j / cells.per_page] + cells.offset + static_cast<std::size_t>(j % cells.per_page) * bytes;
 }
 
+// In place of tiles: which matrix they are of, at both ends, so that a copy which is not there, or not whole, is seen.
+struct Label {
+  std::uint64_t magic = 0;
+  kernels::Matrix matrix;
+};
+constexpr std::uint64_t kMagic = 0x6c61726573746c73;
+std::uint8_t* end_label(std::uint8_t* tiles, const kernels::Matrix& m) { return tiles + kc::tiles_bytes(m.format, m.n_out, m.n_in) - sizeof(Label); }
+
 }  // namespace
 
 struct HostDevice::Recorded : Recording {
@@ -92,15 +101,69 @@ struct HostDevice::Recorded : Recording {
 
 HostDevice::HostDevice(std::size_t bytes_max, std::string name) : bytes_max_(bytes_max), free_(bytes_max), name_(std::move(name)) {}
 
-HostDevice::~HostDevice() { EXPECT_TRUE(sizes_.empty()) << sizes_.size() << " allocations were not given back"; }
+HostDevice::~HostDevice() {
+  EXPECT_TRUE(sizes_.empty()) << sizes_.size() << " allocations were not given back";
+  EXPECT_TRUE(pinned_.empty()) << pinned_.size() << " pinned allocations were not given back";
+}
+
+struct HostDevice::Mark : Event {
+  std::shared_ptr<std::int64_t> reached = std::make_shared<std::int64_t>(0);
+  std::int64_t count = 0;
+};
+
+bool HostDevice::step(Queue queue) {
+  auto& entries = queues_[static_cast<int>(queue)];
+  if (entries.empty() || (entries.front().waits && *entries.front().reached < entries.front().count)) return false;
+  const Entry entry = std::move(entries.front());
+  entries.pop_front();
+  if (entry.run) {
+    launches.emplace_back(entry.name);
+    entry.run();
+  } else if (!entry.waits) {
+    *entry.reached = entry.count;
+  }
+  return true;
+}
+
+void HostDevice::finish(Queue queue) {
+  const Queue other = queue == Queue::work ? Queue::copies : Queue::work;
+  while (!queues_[static_cast<int>(queue)].empty())
+    if (!step(queue) && !step(other)) {
+      ADD_FAILURE() << "both queues wait for each other";
+      std::abort();
+    }
+}
+void HostDevice::finish_all() {
+  finish(Queue::work);
+  finish(Queue::copies);
+}
+
+void HostDevice::add(Queue queue, Entry entry) {
+  queues_[static_cast<int>(queue)].push_back(std::move(entry));
+  finish(ahead == Ahead::work ? Queue::work : Queue::copies);
+}
 
 void HostDevice::run(const char* name, std::function<void()> f) {
   if (recording_) {
     recording_->steps.emplace_back(name, std::move(f));
     return;
   }
-  launches.emplace_back(name);
-  f();
+  add(Queue::work, {.name = name, .run = std::move(f), .reached = {}});
+}
+
+std::unique_ptr<cuda::Device::Event> HostDevice::event() { return std::make_unique<Mark>(); }
+void HostDevice::mark(Queue queue, Event& event) {
+  EXPECT_FALSE(recording_) << "a mark within a recording";
+  auto& of = static_cast<Mark&>(event);
+  add(queue, {.run = {}, .reached = of.reached, .count = ++of.count});
+}
+void HostDevice::wait(Queue queue, Event& event) {
+  EXPECT_FALSE(recording_) << "a wait within a recording";
+  const auto& of = static_cast<Mark&>(event);
+  add(queue, {.run = {}, .reached = of.reached, .count = of.count, .waits = true});
+}
+void HostDevice::copy_beside(void* to, const void* from, std::size_t bytes) {
+  add(Queue::copies, {.name = "copy_beside", .run = [=] { std::memcpy(to, from, bytes); }, .reached = {}});
 }
 
 void* HostDevice::allocate(std::size_t bytes) {
@@ -113,28 +176,54 @@ void* HostDevice::allocate(std::size_t bytes) {
   return memory;
 }
 void HostDevice::release(void* memory) {
+  finish_all();
   free_ += sizes_.at(memory);
   sizes_.erase(memory);
   std::free(memory);
 }
 void* HostDevice::allocate_pinned(std::size_t bytes) {
+  if (n_pinned_++ == pinned_refused) return nullptr;
   void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
   std::memset(memory, 0xFF, bytes);
+  pinned_.insert(memory);
   return memory;
 }
-void HostDevice::release_pinned(void* memory) { std::free(memory); }
+void HostDevice::release_pinned(void* memory) {
+  finish_all();
+  EXPECT_EQ(pinned_.erase(memory), 1u);
+  std::free(memory);
+}
 
 kc::Weight HostDevice::pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) {
-  matrices_[tiles] = m;
+  pack_host(m, tiles, scale);
   return {m.format, tiles, m.format == kernels::Format::fp8 ? scale : nullptr, m.n_out, m.n_in};
 }
-const kernels::Matrix& HostDevice::matrix(const std::uint8_t* tiles) const { return matrices_.at(tiles); }
+void HostDevice::pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float*) {
+  const Label label{kMagic, m};
+  std::memcpy(tiles, &label, sizeof label);
+  std::memcpy(end_label(tiles, m), &label, sizeof label);
+}
+kernels::Matrix HostDevice::matrix(const std::uint8_t* tiles) const {
+  Label first, last;
+  const auto after = sizes_.upper_bound(const_cast<std::uint8_t*>(tiles));
+  const bool here = after != sizes_.begin() && tiles < static_cast<std::uint8_t*>(std::prev(after)->first) + std::prev(after)->second;
+  if (here) std::memcpy(&first, tiles, sizeof first);
+  if (first.magic == kMagic) std::memcpy(&last, end_label(const_cast<std::uint8_t*>(tiles), first.matrix), sizeof last);
+  if (last.magic != kMagic || last.matrix.data != first.matrix.data) {
+    ADD_FAILURE() << "tiles are multiplied that are not there";
+    return {};
+  }
+  return first.matrix;
+}
 
 void HostDevice::to_device(void* to, const void* from, std::size_t bytes) { run("to_device", [=] { std::memcpy(to, from, bytes); }); }
 void HostDevice::to_host(void* to, const void* from, std::size_t bytes) { run("to_host", [=] { std::memcpy(to, from, bytes); }); }
 void HostDevice::on_device(void* to, const void* from, std::size_t bytes) { run("on_device", [=] { std::memcpy(to, from, bytes); }); }
 void HostDevice::clear(void* to, std::size_t bytes) { run("clear", [=] { std::memset(to, 0, bytes); }); }
-void HostDevice::synchronise() { EXPECT_FALSE(recording_) << "a wait within a recording"; }
+void HostDevice::synchronise() {
+  EXPECT_FALSE(recording_) << "a wait within a recording";
+  finish(Queue::work);
+}
 void HostDevice::record() {
   EXPECT_FALSE(recording_);
   recording_ = std::make_unique<Recorded>();
@@ -142,10 +231,7 @@ void HostDevice::record() {
 std::unique_ptr<cuda::Device::Recording> HostDevice::end_recording() { return std::move(recording_); }
 void HostDevice::replay(const Recording& recording) {
   EXPECT_FALSE(recording_);
-  for (const auto& [name, step] : static_cast<const Recorded&>(recording).steps) {
-    launches.emplace_back(name);
-    step();
-  }
+  for (const auto& [name, step] : static_cast<const Recorded&>(recording).steps) run(name, step);
 }
 
 void HostDevice::embed(const kc::EmbedArgs& a) {
@@ -198,7 +284,7 @@ void HostDevice::linear(std::span<const kc::LinearArgs> together) {
   EXPECT_LE(together.size(), static_cast<std::size_t>(kc::kLinearTogether));
   run("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end()), this] {
     for (const kc::LinearArgs& a : all) {
-      const kernels::Matrix& m = matrix(a.w.tiles);
+      const kernels::Matrix m = matrix(a.w.tiles);
       const int groups = a.rows_per_group ? m.n_out / a.rows_per_group : 1, rows = a.rows_per_group ? a.rows_per_group : m.n_out;
       for (int t = 0; t < a.n_tokens; ++t)
         for (int g = 0; g < groups; ++g) {
@@ -475,6 +561,7 @@ void HostDevice::group(const kc::GroupArgs& a) {
 void HostDevice::experts_linear(const kc::ExpertLinearArgs& a) {
   run("experts_linear", [=, this] {
     const auto multiply = [&](const kernels::Matrix& m, void* y, int slot) {
+      if (!m.data) return;
       const int row = a.row_of ? a.row_of[slot] : slot;
       Floats x = a.codes ? decode(a.codes + at(row, a.x_stride), a.code_scale + at(row, a.code_scale_stride), a.n_in) : row_of(a.x + at(row, a.x_stride), a.n_in);
       if (a.up) {

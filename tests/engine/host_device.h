@@ -2,10 +2,12 @@
 // forward pass of engine/cuda runs, bit for bit, where there is no GPU. Memory it hands out is full of NaNs.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/cuda/device.h"
@@ -22,6 +24,11 @@ class HostDevice : public cuda::Device {
   ~HostDevice() override;
 
   std::vector<std::string> launches;  // names of what was run, copies too, in order
+  // Which of the queues goes ahead where events leave it open. A wait that is missing gives other bits with the one or the other: a copy that
+  // comes as late as it may, or as early, which is before the work that still reads what it writes over.
+  enum class Ahead { work, copies };
+  Ahead ahead = Ahead::work;
+  int pinned_refused = -1;  // the request for pinned memory, counted from 0, that finds none
   std::size_t n_bytes() const { return bytes_max_ - free_; }  // taken
 
   std::string name() const override { return name_; }
@@ -30,11 +37,16 @@ class HostDevice : public cuda::Device {
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* memory) override;
   kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override;
+  void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override;
   void to_device(void* to, const void* from, std::size_t bytes) override;
   void to_host(void* to, const void* from, std::size_t bytes) override;
   void on_device(void* to, const void* from, std::size_t bytes) override;
   void clear(void* to, std::size_t bytes) override;
   void synchronise() override;
+  std::unique_ptr<Event> event() override;
+  void mark(Queue queue, Event& event) override;
+  void wait(Queue queue, Event& event) override;
+  void copy_beside(void* to, const void* from, std::size_t bytes) override;
   void record() override;
   std::unique_ptr<Recording> end_recording() override;
   void replay(const Recording& recording) override;
@@ -62,18 +74,33 @@ class HostDevice : public cuda::Device {
   void combine(const kc::CombineArgs& a) override;
 
  protected:
-  void run(const char* name, std::function<void()> f);  // now, or with the recording
+  void run(const char* name, std::function<void()> f);  // when it is its turn, or with the recording
 
  private:
   struct Recorded;
-  const kernels::Matrix& matrix(const std::uint8_t* tiles) const;
+  struct Mark;
+  // A launch or copy, or a mark, or a wait for one.
+  struct Entry {
+    const char* name = nullptr;
+    std::function<void()> run;
+    std::shared_ptr<std::int64_t> reached;  // how often the mark was come to
+    std::int64_t count = 0;
+    bool waits = false;
+  };
+  void add(Queue queue, Entry entry);
+  bool step(Queue queue);        // its next entry; false: there is none, or it waits
+  void finish(Queue queue);      // all of it, and of the other what it waits for
+  void finish_all();
+  kernels::Matrix matrix(const std::uint8_t* tiles) const;
 
   const kernels::Kernels& k_ = kernels::best();
   const std::size_t bytes_max_;
   std::size_t free_;
   const std::string name_;
-  std::unordered_map<void*, std::size_t> sizes_;
-  std::unordered_map<const std::uint8_t*, kernels::Matrix> matrices_;  // by where their tiles are
+  std::map<void*, std::size_t> sizes_;
+  std::set<void*> pinned_;
+  int n_pinned_ = 0;  // asked for
+  std::deque<Entry> queues_[2];
   std::unique_ptr<Recorded> recording_;
 };
 

@@ -197,6 +197,65 @@ TEST(Placement, HotExpertsStay) {
   EXPECT_EQ(plan_placement(r).error().code, Errc::bad_argument);
 }
 
+// Of each layer as many, where all are asked for alike: nobody's misses are more than another's.
+TEST(Placement, WhatIsAskedForAlikeIsSharedOut) {
+  const ConfigDirectory flash(flash_config());
+  auto r = request_for(flash.path(), {kH100});
+  const auto unknown = plan_placement(r);
+  r.heat.assign(43 * 256, 1.0 / 256);
+  const auto p = plan_placement(r);
+  ASSERT_TRUE(p && unknown);
+  EXPECT_EQ(p->resident, unknown->resident);
+}
+
+// Twice in host memory where there is room: as the kernels of the GPU read them, pinned, and as the CPU's do. Else once, and they pass for any
+// number of tokens. The ring that they pass through is taken from the experts' share.
+TEST(Placement, ExpertsThatPassHaveTheirRoom) {
+  const ConfigDirectory flash(flash_config());
+  auto r = request_for(flash.path(), {kH100});
+  const auto both = plan_placement(r);
+  ASSERT_TRUE(both) << both.error().message;
+  const GpuPlacement& g = both->gpus[0];
+  EXPECT_EQ(both->misses, Misses::computed_or_pass);
+  EXPECT_EQ(g.ring, cuda::ring_bytes(13'369'344, 256));
+  EXPECT_EQ(g.n_experts, static_cast<std::int64_t>((kH100 - g.fixed() - g.ring) / 13'369'344));
+  EXPECT_EQ(both->missing, (11'008u - static_cast<std::uint64_t>(g.n_experts)) * 13'369'344);
+  EXPECT_EQ(both->host.experts, both->missing);
+  EXPECT_EQ(both->host.passing, both->missing);
+  EXPECT_THAT(placement_text(*both), AllOf(HasSubstr("experts that pass          0.797 GiB   72.71 GiB"), HasSubstr("the CPU computes the others of few tokens; a prompt's\nexperts pass"), HasSubstr("3.1 s of PCIe 4 for 8,192 tokens")));
+
+  r.host_memory = both->host.total();
+  EXPECT_EQ(plan_placement(r)->misses, Misses::computed_or_pass);
+  r.host_memory -= 1;
+  const auto once = plan_placement(r);
+  ASSERT_TRUE(once) << once.error().message;
+  EXPECT_EQ(once->misses, Misses::pass);
+  EXPECT_EQ(once->resident, both->resident);
+  EXPECT_EQ(once->host.experts, 0u);
+  EXPECT_EQ(once->host.passing, both->missing);
+  EXPECT_EQ(both->host.work - once->host.work, 8192u * (4096 * 2 + 6 * (4096 * 2 + 4 + 4)));  // what the CPU reads and gives
+  EXPECT_THAT(placement_text(*once), AllOf(HasSubstr("experts pass through the GPUs: 73 ms of\nPCIe 4 a token, 3.1 s for 8,192"), HasSubstr("1.70 GiB that pass")));
+  r.host_memory = once->host.total();
+  EXPECT_TRUE(plan_placement(r));
+  r.host_memory -= 1;
+  EXPECT_EQ(plan_placement(r).error().code, Errc::no_memory);
+
+  // Where a GPU has no room for a ring the CPU computes, a prompt's too.
+  r.host_memory = 0;
+  r.gpus = {g.fixed() + g.ring - 1};
+  const auto computed = plan_placement(r);
+  ASSERT_TRUE(computed) << computed.error().message;
+  EXPECT_EQ(computed->misses, Misses::computed);
+  EXPECT_EQ(computed->gpus[0].ring, 0u);
+  EXPECT_EQ(computed->host.passing, 0u);
+  EXPECT_EQ(computed->host.experts, computed->missing);
+  EXPECT_THAT(placement_text(*computed), HasSubstr("the CPU computes the others, a prompt's too"));
+  const auto all = plan_placement(request_for(flash.path(), {kH200, kH200}));
+  EXPECT_EQ(all->misses, Misses::none);
+  EXPECT_EQ(all->gpus[0].ring + all->gpus[1].ring, 0u);
+  EXPECT_EQ(nlohmann::json::parse(placement_json(*both))["host"]["passing"], both->missing);
+}
+
 TEST(Placement, ABudgetIsKept) {
   const ConfigDirectory flash(flash_config());
   auto r = request_for(flash.path(), {kH200});

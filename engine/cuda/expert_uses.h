@@ -1,0 +1,42 @@
+// What the layers that lack experts asked for: their numbers of slots come to the host with every evaluation, to be computed by and counted.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "engine/cuda/device.h"
+#include "engine/cuda/weights.h"
+#include "engine/cuda/work_space.h"
+#include "engine/model/expert_heat.h"
+
+namespace lares::engine::cuda {
+
+class ExpertUses {
+ public:
+  // heat: where they are counted, of the whole model; null: nowhere.
+  ExpertUses(Device& device, const Config& c, const DeviceWeights& weights, ExpertHeat* heat);
+  bool ready() const { return static_cast<bool>(memory_); }  // there was enough pinned memory
+  static std::uint64_t bytes(const Config& c, int n_layers);
+
+  // [n_experts + 1] each expert's first slot, as group() gave them, once the device has come so far.
+  const std::int32_t* ask(int layer, const WorkSpace& w);
+  // Behind an evaluation of n tokens that was not cancelled, and has ended: what was asked since the last.
+  void count(int n);
+
+  // Uses of a layer that found their expert on the GPU, that did not. From any thread.
+  std::int64_t found() const { return found_; }
+  std::int64_t missed() const { return missed_; }
+
+ private:
+  Device& device_;
+  const DeviceWeights& weights_;
+  const std::size_t n_experts_;
+  const int n_layers_;  // of the model
+  ExpertHeat* const heat_;
+  Pinned memory_;  // [layers, n_experts + 1]
+  std::vector<int> asked_;
+  std::atomic<std::int64_t> found_ = 0, missed_ = 0;
+};
+
+}  // namespace lares::engine::cuda
