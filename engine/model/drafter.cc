@@ -19,7 +19,14 @@ constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first g
 }  // namespace
 
 Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOptions& options, const SequenceMemoryRef& memory)
-    : weights_(weights), make_block_(std::move(make_block)), options_(options), memory_(memory), index_(memory), begun_with_(memory), block_wanted_(make_block_ && options.mode != Drafting::off && options.block), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
+    : weights_(weights),
+      make_block_(std::move(make_block)),
+      options_(options),
+      memory_(memory),
+      index_(memory),
+      begun_with_(memory),
+      block_wanted_(make_block_ && options.mode != Drafting::off && options.block),
+      policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
   for (int n = kMatchMin; n <= kMatchMax; ++n) copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
   for (double chance = kBlockChance; double& c : block_chance_) c = std::exchange(chance, chance * kBlockChanceLess);
 }
