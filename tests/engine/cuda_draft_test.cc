@@ -29,20 +29,21 @@ class CountingDevice : public HostDevice {
 
 // A model over devices; its layers are cut where the test says.
 struct Model {
+  static constexpr std::int64_t kContext = 2048;
   struct Options {
     std::vector<int> cuts = {};
     int chunk = 128;
     std::int64_t n_pages = 32;
     bool record = true;
+    std::int64_t n_context = kContext;
   };
   Model(const std::string& directory, const Options& o) : weights(std::move(*load_weights(directory, {}))) {
     std::vector<cuda::Device*> all;
     for (std::size_t k = 0; k <= o.cuts.size(); ++k) all.push_back(devices.emplace_back(std::make_unique<CountingDevice>()).get());
-    auto made = pipeline_over(all, *weights, o.cuts, {.n_pages = o.n_pages, .forward = {.chunk = o.chunk, .n_context = kContext, .record = o.record}}, pool);
+    auto made = pipeline_over(all, *weights, o.cuts, {.n_pages = o.n_pages, .forward = {.chunk = o.chunk, .n_context = o.n_context, .record = o.record}}, pool);
     EXPECT_TRUE(made) << made.error().message;
     pipeline = std::move(*made);
   }
-  static constexpr std::int64_t kContext = 2048;
 
   std::unique_ptr<DeviceTimeline> timeline(const DraftOptions& drafts, std::int64_t n_context = kContext, const PrefixRef& from = nullptr) {
     return std::make_unique<DeviceTimeline>(DeviceTimeline::Shared{*weights, *pipeline, n_context, drafts}, std::static_pointer_cast<const ModelPrefix>(from));
@@ -188,6 +189,8 @@ TEST_P(CudaDrafts, ARepetitionTakesOneStepForEightTokens) {
     EXPECT_TRUE(t->sync(std::vector<Token>{5, 66, 66, 66, 66}, {}, {}));
     m.first().steps.clear();
     for (int i = 0; i < 100; ++i) EXPECT_EQ(t->next({.temperature = 0}, &one_token).value_or(-1), 66);
+    // The last one drawn was evaluated ahead: all of the text is there, and no more.
+    EXPECT_EQ(t->sync(first_of(*t, 105), {}, {}).value_or(-1), o.mode == Drafting::off ? 1 : 0);
     return t->drafts();
   };
   const DraftStats plain = run(kOff), drafted = run(kAlways);
@@ -196,6 +199,13 @@ TEST_P(CudaDrafts, ARepetitionTakesOneStepForEightTokens) {
   EXPECT_GE(drafted.copy.accepted, 99 - drafted.evaluations);
   EXPECT_EQ(std::ranges::max(m.first().steps), kc::kTokensFew);
   EXPECT_EQ(std::ssize(m.first().steps), drafted.evaluations);
+  // Of what comes after going back, too.
+  const auto t = m.timeline(kAlways);
+  ASSERT_TRUE(t->sync(random_tokens(200, m.vocab(), 8), {}, {}) && t->next({}, nullptr) && t->next({}, nullptr));
+  ASSERT_TRUE(t->sync(std::vector<Token>{5, 66, 66, 66, 66}, {}, {}));
+  const auto before = t->drafts().evaluations;
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(t->next({.temperature = 0}, &one_token).value_or(-1), 66);
+  EXPECT_LE(t->drafts().evaluations - before, 49 / 8 + 1);
 }
 
 // Guesses stand behind the text: a beginning is what it would be without them, and a fork of it goes on as if it were alone.
@@ -307,13 +317,15 @@ TEST(CudaDraft, TheSameTokensForManySeeds) {
 
 TEST(CudaDraft, UpToTheContextsEnd) {
   for (const int chunk : {1, 5, 128}) {
-    Model m(golden_directory("micro-pro"), {.chunk = chunk});
+    Model m(golden_directory("micro-pro"), {.chunk = chunk, .n_context = 100});
     const auto run = [&](const DraftOptions& o) {
       const auto t = m.timeline(o, 100);
       EXPECT_TRUE(t->sync(text(60, m.vocab(), 1), {}, {}));
       drawn(*t, m.vocab(), 50, {.temperature = 0}, Masks::narrow);
+      const auto evaluations = t->drafts().evaluations;
       DeviceTimeline* const alone = t.get();
-      DeviceTimeline::evaluate_together({&alone, 1});  // nobody can draw after its last token
+      DeviceTimeline::evaluate_together({&alone, 1});
+      EXPECT_EQ(t->drafts().evaluations, evaluations);  // nobody can draw after its last token
       EXPECT_EQ(t->next({}, nullptr).error().code, Errc::too_long);
       EXPECT_EQ(t->drafts().copy.accepted > 0, o.mode != Drafting::off && chunk > 1);
       return first_of(*t, t->tokens().size());
@@ -367,6 +379,32 @@ TEST(CudaDraft, GoingFarBackIsAsWithoutGuesses) {
   }
 }
 
+// Logits of guesses that were wrong are not those of the text that comes in their place, wherever its evaluation stops.
+TEST(CudaDraft, AStopBehindWrongGuessesLeavesNoneOfTheirLogits) {
+  Model m(golden_directory("micro-pro"), {.chunk = 8});
+  const TokenMask one_token{0, 4}, other_token{0, 8};
+  for (int n = 5; n < 13; ++n) {
+    SCOPED_TRACE(n);
+    Drawn want;
+    for (const DraftOptions& o : {kOff, kAlways}) {
+      const auto t = m.timeline(o);
+      ASSERT_TRUE(t->sync(std::vector<Token>(static_cast<std::size_t>(n), 66), {}, {}));
+      ASSERT_EQ(t->next({.temperature = 0}, &one_token).value_or(-1), 66);
+      ASSERT_EQ(t->next({.temperature = 0}, &other_token).value_or(-1), 67);
+      EXPECT_EQ(t->drafts().copy.drafted, o.mode == Drafting::off ? 0 : 7);
+      auto longer = first_of(*t, t->tokens().size());
+      for (const Token token : random_tokens(20, m.vocab(), static_cast<unsigned>(n))) longer.push_back(token);
+      std::stop_source stop;
+      EXPECT_FALSE(t->sync(longer, stop.get_token(), [&](std::int64_t, std::int64_t) { stop.request_stop(); }));
+      EXPECT_EQ(std::ssize(t->tokens()), (n + 1) / 8 * 8 + 8);  // to the chunk's end: so few tokens are not stopped on the way
+      Drawn out = first_of(*t, t->tokens().size());
+      draw(*t, m.vocab(), 3, {.temperature = 0}, Masks::none, out);
+      if (want.empty()) want = out;
+      EXPECT_EQ(out, want);
+    }
+  }
+}
+
 // Whoever runs out of pages runs out at the same token, and goes on from there when there are some.
 TEST(CudaDraft, GuessesTakeNoPageThatTheTokenWouldNot) {
   Drawn want;
@@ -415,17 +453,20 @@ TEST(CudaDraft, ThePolicyLearnsFromStepsThatAreReplayed) {
   }
   // In company nobody knows what a guess costs.
   const DraftOptions others{.mode = Drafting::automatic, .block = false, .policy = std::make_shared<DraftPolicy>()};
+  others.policy->evaluated(1, 1);
+  const double before = others.policy->seconds(2);
   const auto a = m.timeline(others), b = m.timeline(others);
   DeviceTimeline* const both[] = {a.get(), b.get()};
   for (DeviceTimeline* const one : both) ASSERT_TRUE(one->sync(text(30, m.vocab(), 1), {}, {}) && one->next({}, nullptr));
-  for (int step = 1; step <= 4; ++step) {
+  for (int step = 1; step <= 12; ++step) {
     DeviceTimeline::evaluate_together(both);
     for (DeviceTimeline* const one : both) {
       ASSERT_TRUE(one->next({}, nullptr));
       EXPECT_EQ(one->drafts().evaluations, step);
     }
   }
-  EXPECT_EQ(others.policy->seconds(1), 0);
+  EXPECT_EQ(others.policy->seconds(1), 1);
+  EXPECT_EQ(others.policy->seconds(2), before);
 }
 
 // Guesses make many shapes of steps: the one in use stays recorded, whatever comes in between.
