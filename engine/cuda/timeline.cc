@@ -7,6 +7,8 @@
 
 namespace lares::engine::cuda {
 
+static_assert(kFrontierEvery % kSnapshotEvery == 0);  // where guesses end, so that some evaluation begins there
+
 // Takes over what it begins with.
 Result<> DeviceTimeline::begin() {
   if (!state_) {

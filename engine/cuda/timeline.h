@@ -14,7 +14,7 @@ namespace lares::engine::cuda {
 
 inline constexpr std::size_t kFrontiersMax = 16;  // of a timeline, in host memory
 inline constexpr std::int64_t kFrontierEvery = 1024;  // tokens drawn between them
-inline constexpr int kGuessesMax = kc::kTokensFew - 1;  // with the token that waits they still are few, whose products are bound by weights alone
+inline constexpr int kGuessesMax = kc::kTokensFew - 1;  // with the token that waits they are few still, whose products are bound by weights
 
 class DeviceTimeline : public Timeline {
  public:
@@ -51,7 +51,8 @@ class DeviceTimeline : public Timeline {
 
   const Shared s_;
   std::unique_ptr<PipelineState> state_;
-  std::vector<Token> tokens_;                // state_->size() of them evaluated, at most one more but after a stopped sync; or all, and what drafter_ has ahead after them
+  // state_->size() of them evaluated, at most one more but after a stopped sync; or all, and after them what drafter_ has ahead.
+  std::vector<Token> tokens_;
   LogitRows rows_;
   std::size_t generated_from_ = 0;           // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
