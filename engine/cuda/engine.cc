@@ -33,7 +33,9 @@ std::size_t n_experts(const Weights& weights) {
 
 class DeviceEngine : public Engine {
  public:
-  DeviceEngine(EngineParts parts, const LoadOptions& options) : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), heat_(n_experts(*weights_)), pool_(options.n_threads), gpus_(std::move(parts.gpus)) {
+  DeviceEngine(EngineParts parts, const LoadOptions& options)
+      : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), heat_(n_experts(*weights_)), pool_(options.n_threads), gpus_(std::move(parts.gpus)),
+        drafts_{.mode = options.drafting, .block = false, .policy = std::make_shared<DraftPolicy>()} {
     const Config& c = weights_->checkpoint.config();
     info_.directory = options.directory;
     info_.model_type = c.model_type;
@@ -41,6 +43,8 @@ class DeviceEngine : public Engine {
     info_.vocab_size = c.vocab_size;
     info_.n_context_max = options.n_context > 0 ? std::min(options.n_context, c.max_position_embeddings) : c.max_position_embeddings;
     info_.notes = weights_->notes;
+    if (drafts_.mode != Drafting::off && (weights_->dspark || !weights_->mtp.empty()))
+      info_.notes.push_back("guesses ahead are copied from the text alone: the checkpoint's draft blocks are the CPU's");
     for (const auto& [name, entry] : weights_->checkpoint.entries()) {
       info_.weight_bytes += entry.tensor->n_bytes;
       info_.n_parameters += parameters_of(name, *entry.tensor);
@@ -106,7 +110,7 @@ class DeviceEngine : public Engine {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return timeline(nullptr); }
   std::unique_ptr<Timeline> timeline(PrefixRef from) override {
-    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max, &pool_};
+    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max, &pool_, drafts_};
     return std::make_unique<DeviceTimeline>(shared, std::static_pointer_cast<const ModelPrefix>(from));
   }
   void evaluate_together(std::span<Timeline* const> timelines) override {
@@ -170,6 +174,7 @@ class DeviceEngine : public Engine {
   kernels::ThreadPool pool_;
   std::vector<EngineGpu> gpus_;  // outlive all that has memory on them
   std::unique_ptr<Pipeline> pipeline_;
+  const DraftOptions drafts_;
   std::uint64_t experts_all_ = 0, experts_resident_ = 0;
   PrefixFormat format_;
   ModelInfo info_;

@@ -184,6 +184,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
     if (q.n > kStepTokens) s.alone = q.state;
   }
   check(outbox_ ? n_rows == 0 : w_.has_head(), "a GPU that neither has the head nor hands on");
+  check(logits || n_rows <= kRowsMax, "more rows of logits than have a place");
   check(s.n <= options_.chunk && s.n_parts <= kPartsMax && n_rows <= s.n && (!s.alone || s.n_parts == 1), "a step of that shape");
   for (const Sequence& q : sequences) {
     check(q.state->size() + q.n <= options_.n_context, "tokens beyond the context");
@@ -197,6 +198,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   s.streams_all = s.streams && s.n > kStepTokens && static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >= static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
   const auto host = [&](int i) { missing_experts(s, i); };
   if (!options_.record || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
+    settled_ = true;
     if (!walk(s, host, go_on)) {
       device_.synchronise();
       return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", s.n)});
@@ -205,7 +207,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
     run_step(s, host);
   }
   device_.synchronise();
-  if (n_rows > 0 && n_rows <= kRowsMax) std::memcpy(logits, logits_.data(), sizeof(float) * static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(c_.vocab_size));
+  if (logits && n_rows > 0 && n_rows <= kRowsMax) std::memcpy(logits, logits_.data(), sizeof(float) * static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(c_.vocab_size));
   for (const Sequence& q : sequences) q.state->advance(q.n);
   if (uses_) uses_->count(s.n);
   return {};
@@ -216,14 +218,17 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
 void DeviceForward::run_step(const Step& s, const std::function<void(int)>& host) {
   const auto key = std::make_tuple(s.n, s.n_parts, s.n_rows, s.reach);
   const auto known = recordings_.find(key);
+  ++clock_;
+  settled_ = known != recordings_.end() && !known->second.pieces.empty();
   if (known == recordings_.end()) {
-    if (recordings_.size() >= kRecordingsMax) recordings_.clear();
-    recordings_[key];
+    if (recordings_.size() >= kRecordingsMax) recordings_.erase(std::ranges::min_element(recordings_, {}, [](const auto& one) { return one.second.used; }));
+    recordings_[key].used = clock_;
     walk(s, host, {});
     return;
   }
-  Recorded& recorded = known->second;
-  if (!recorded.empty()) {
+  known->second.used = clock_;
+  auto& recorded = known->second.pieces;
+  if (settled_) {
     for (std::size_t k = 0; k < recorded.size(); ++k) {
       device_.replay(*recorded[k]);
       if (k < host_layers_.size()) host(host_layers_[k]);
@@ -247,7 +252,7 @@ void DeviceForward::run_step(const Step& s, const std::function<void(int)>& host
 }
 
 std::size_t DeviceForward::n_recordings() const {
-  return static_cast<std::size_t>(std::ranges::count_if(recordings_, [](const auto& one) { return !one.second.empty(); }));
+  return static_cast<std::size_t>(std::ranges::count_if(recordings_, [](const auto& one) { return !one.second.pieces.empty(); }));
 }
 
 }  // namespace lares::engine::cuda

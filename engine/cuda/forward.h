@@ -48,17 +48,24 @@ class DeviceForward {
   // Appends to each sequence its tokens, which lie one after the other, and gives the logits [n_rows, V] after the last n_rows of all of
   // them, where the head is; elsewhere n_rows is 0. The GPU before has evaluated the same, and handed it on. no_memory: the pages have no
   // room; nothing was appended then. Between layers of a chunk that is no step `go_on` is asked, if there is one; on false this returns
-  // Errc::cancelled and the states are half written, those of the GPUs before whole: restore the frontiers of all.
+  // Errc::cancelled and the states are half written, those of the GPUs before whole: restore the frontiers of all. `logits` may be null for
+  // kRowsMax rows at most: they are at logits() then.
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
 
+  const float* logits() const { return reinterpret_cast<const float*>(logits_.data()); }  // of the last evaluation, until the next
   int chunk() const { return options_.chunk; }
+  // Whether what was evaluated last took as long as its like will: not a step of a shape that was new, nor the one that was recorded.
+  bool settled() const { return settled_; }
   std::size_t n_recordings() const;
   const ExpertUses* uses() const { return uses_.get(); }  // null: it lacks no expert
   int stream_from() const { return stream_from_; }        // as in Options; more than a chunk: they never come
 
  private:
   struct Step;
-  using Recorded = std::vector<std::unique_ptr<Device::Recording>>;  // between them the host sees to experts of host_layers_
+  struct Recorded {
+    std::vector<std::unique_ptr<Device::Recording>> pieces;  // between them the host sees to experts of host_layers_; none: seen once
+    std::uint64_t used = 0;                                  // the last step that was of that shape
+  };
   struct Cells {
     kc::PageCells entries, index_keys;
   };
@@ -110,7 +117,9 @@ class DeviceForward {
   int stream_from_ = 0;
   std::vector<Cells> cells_;      // of each of its layers, in its stretch of a page
   std::vector<int> host_layers_;  // whose experts are not all on the GPU: the host computes them, or has them come
-  std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts, rows, reach; empty: seen once
+  std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts, rows, reach
+  std::uint64_t clock_ = 0;                                                 // steps
+  bool settled_ = true;
 };
 
 }  // namespace lares::engine::cuda

@@ -49,6 +49,10 @@ Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const
   return {};
 }
 
+bool Pipeline::settled() const {
+  return std::ranges::all_of(stages_, [](const Stage& stage) { return stage.forward->settled(); });
+}
+
 PipelineState::PipelineState(const Pipeline& pipeline, std::int64_t n_context) : pipeline_(pipeline) {
   for (const Stage& stage : pipeline.stages())
     parts_.push_back(std::make_unique<DeviceState>(*stage.device, pipeline.weights(), *stage.pages, stage.weights->begin(),

@@ -27,6 +27,10 @@ class Pipeline {
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits,
                     const std::function<bool(int)>& go_on = {});
 
+  // As DeviceForward's.
+  const float* logits() const { return stages_.back().forward->logits(); }
+  bool settled() const;  // on every GPU
+
   const Weights& weights() const { return weights_; }
   std::span<const Stage> stages() const { return stages_; }
   int chunk() const { return stages_.front().forward->chunk(); }

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace lares::engine::cuda {
+
+static_assert(kFrontierEvery % kSnapshotEvery == 0);  // where guesses end, so that some evaluation begins there
 
 // Takes over what it begins with.
 Result<> DeviceTimeline::begin() {
@@ -22,17 +25,18 @@ Result<> DeviceTimeline::begin() {
   frontiers_ = {from->frontier_at_end()};
   const auto whole = static_cast<std::size_t>(static_cast<std::int64_t>(tokens_.size()) / s_.pipeline.layout().tokens);
   host_pages_.assign(from->pages().begin(), from->pages().begin() + static_cast<std::ptrdiff_t>(whole));
-  row_at_ = -1;
+  rows_.clear();
+  drafter_.begin(from->copy_index());
   return {};
 }
 
 PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
   if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
-  if (!state_ || n_tokens <= 0 || n_tokens > state_->size()) return nullptr;
+  if (!state_ || n_tokens <= 0 || n_tokens > std::min(state_->size(), std::ssize(tokens_))) return nullptr;
   const auto kept = std::ranges::find_if(frontiers_, [&](const FrontierRef& f) { return f->position == n_tokens; });
   FrontierRef frontier;
   if (kept != frontiers_.end()) frontier = *kept;
-  else if (n_tokens == state_->size()) frontier = std::make_shared<Frontier>(Frontier{n_tokens, state_->frontier(n_tokens)});
+  else if (state_->can_drop_to(n_tokens)) frontier = std::make_shared<Frontier>(Frontier{n_tokens, state_->frontier(n_tokens)});
   else return nullptr;
   const PageLayout& layout = s_.pipeline.layout();
   const auto whole = static_cast<std::size_t>(n_tokens / layout.tokens);
@@ -45,7 +49,9 @@ PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
   std::vector<PageRef> pages(host_pages_.begin(), host_pages_.begin() + static_cast<std::ptrdiff_t>(whole));
   if (const int within = static_cast<int>(n_tokens % layout.tokens); within != 0)
     pages.push_back(beginning_of(layout, *state_->download(static_cast<std::int64_t>(whole)), within));
-  return std::make_shared<ModelPrefix>(std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens), std::move(pages), std::move(frontier));
+  std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
+  CopyIndex index = drafter_.copy_index(tokens);
+  return std::make_shared<ModelPrefix>(std::move(tokens), std::move(pages), std::move(frontier), std::move(index));
 }
 
 void DeviceTimeline::keep_frontier() {
@@ -53,13 +59,6 @@ void DeviceTimeline::keep_frontier() {
   if (position == 0 || (!frontiers_.empty() && frontiers_.back()->position >= position)) return;
   frontiers_.push_back(std::make_shared<Frontier>(Frontier{position, state_->frontier(position)}));
   if (frontiers_.size() > kFrontiersMax) frontiers_.erase(frontiers_.begin() + static_cast<std::ptrdiff_t>(frontiers_.size() / 2));  // the ends are asked for most
-}
-
-void DeviceTimeline::took_row(const float* row) {
-  const auto vocab = static_cast<std::size_t>(s_.weights.checkpoint.config().vocab_size);
-  if (row != row_.data()) row_.assign(row, row + vocab);
-  row_at_ = state_->size() - 1;
-  if (state_->size() % kFrontierEvery == 0) keep_frontier();
 }
 
 // Appends tokens, and keeps the logits after the last of them with `row`. Whatever fails leaves the state as it was.
@@ -70,32 +69,40 @@ Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row, const
     keep_frontier();
     before = frontiers_.back()->position == position ? frontiers_.back() : std::make_shared<Frontier>(Frontier{position, state_->frontier(position)});
   }
-  row_.resize(static_cast<std::size_t>(s_.weights.checkpoint.config().vocab_size));
-  if (row) row_at_ = -1;
+  float* const logits = row ? rows_.make(position + std::ssize(tokens) - 1, 1) : nullptr;
   const Pipeline::Sequence one{state_.get(), static_cast<int>(tokens.size())};
-  const auto done = s_.pipeline.evaluate({&one, 1}, tokens, row ? 1 : 0, row_.data(), go_on);
+  const auto done = s_.pipeline.evaluate({&one, 1}, tokens, row ? 1 : 0, logits, go_on);
   if (!done) {
+    if (row) rows_.clear();
     if (done.error().code == Errc::cancelled) {
       if (before) state_->restore(position, before->bytes);
       else state_->drop_to(0);
     }
     return done;
   }
-  if (row) took_row(row_.data());
   if (state_->size() % kSnapshotEvery == 0 && go_on) keep_frontier();  // of a prompt
   return {};
+}
+
+void DeviceTimeline::drop_ahead() {
+  if (!drafter_.ahead()) return;
+  const std::int64_t size = std::ssize(tokens_);
+  state_->drop_to(size);
+  drafter_.drop_to(size);
+  rows_.drop_to(size);
 }
 
 // To the last position <= `position` that the state can return to.
 void DeviceTimeline::go_back(std::int64_t position) {
   while (!frontiers_.empty() && frontiers_.back()->position > position) frontiers_.pop_back();
   if (position < state_->size()) {
-    row_at_ = -1;
+    rows_.clear();
     if (state_->can_drop_to(position)) state_->drop_to(position);
     else if (!frontiers_.empty()) state_->restore(frontiers_.back()->position, frontiers_.back()->bytes);
     else state_->drop_to(0);
   }
   tokens_.resize(static_cast<std::size_t>(state_->size()));
+  drafter_.drop_to(state_->size());
   host_pages_.resize(std::min(host_pages_.size(), static_cast<std::size_t>(state_->size() / s_.pipeline.layout().tokens)));
 }
 
@@ -108,11 +115,13 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
   if (outside != prompt.end())
     return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", *outside, outside - prompt.begin(), vocab)});
   generated_from_ = prompt.size();
+  drop_ahead();
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   const auto evaluated = std::min<std::int64_t>(state_->size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
-  if (common == size && state_->size() == size && row_at_ == size - 1) {
+  if (common == size && state_->size() == size && rows_.has(size - 1)) {
     tokens_.resize(prompt.size());
+    drafter_.drop_to(size);
     return 0;
   }
   go_back(std::min<std::int64_t>(common, size - 1));
@@ -142,48 +151,74 @@ void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timeline
   std::vector<DeviceTimeline*> waiting;
   for (DeviceTimeline* const t : timelines)
     if (!t->from_ && t->waits()) waiting.push_back(t);
-  for (std::size_t first = 0; first < waiting.size(); first += kPartsMax) {
-    const std::span some = std::span(waiting).subspan(first, std::min<std::size_t>(kPartsMax, waiting.size() - first));
-    std::vector<Pipeline::Sequence> sequences;
-    std::vector<Token> tokens;
-    for (DeviceTimeline* const t : some) {
-      sequences.push_back({t->state_.get(), 1});
-      tokens.push_back(t->tokens_.back());
-    }
-    const auto vocab = static_cast<std::size_t>(some.front()->s_.weights.checkpoint.config().vocab_size);
-    std::vector<float> logits(tokens.size() * vocab);
-    if (!some.front()->s_.pipeline.evaluate(sequences, tokens, static_cast<int>(tokens.size()), logits.data())) continue;
-    for (std::size_t i = 0; i < some.size(); ++i) some[i]->took_row(logits.data() + i * vocab);
+  for (std::size_t first = 0; first < waiting.size(); first += kPartsMax)
+    (void)evaluate_waiting(std::span(waiting).subspan(first, std::min<std::size_t>(kPartsMax, waiting.size() - first)));
+}
+
+// Of all of them, kPartsMax at most, the one token that waits, with guesses after it, in one step: where they can be few tokens they stay few,
+// and else a step that is recorded. Whatever fails leaves the states as they were.
+Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timelines) {
+  const Shared& s = timelines.front()->s_;
+  const bool alone = timelines.size() == 1;
+  std::int64_t left = std::ssize(timelines), room = std::min(left <= kc::kTokensFew ? kc::kTokensFew : kStepTokens, s.pipeline.chunk()) - left;
+  std::vector<Pipeline::Sequence> sequences;
+  std::vector<Token> tokens;
+  for (DeviceTimeline* const t : timelines) {
+    if (t->state_->size() % kFrontierEvery == 0) t->keep_frontier();  // before, not after: what ended here may have been guesses
+    const std::int64_t share = (room + left - 1) / left;
+    const std::vector<Token> more = t->drafter_.waiting(t->tokens_, std::min<std::int64_t>(share, kGuessesMax), s.n_context, alone);
+    --left;
+    room -= std::ssize(more) - 1;
+    sequences.push_back({t->state_.get(), static_cast<int>(more.size())});
+    tokens.insert(tokens.end(), more.begin(), more.end());
   }
+  const auto n_rows = static_cast<int>(tokens.size());  // at most kRowsMax
+  const auto began = std::chrono::steady_clock::now();
+  if (const auto done = s.pipeline.evaluate(sequences, tokens, n_rows, nullptr); !done) {
+    for (DeviceTimeline* const t : timelines) t->drafter_.drop_to(std::ssize(t->tokens_));
+    return done;
+  }
+  const float* from = s.pipeline.logits();
+  for (std::size_t i = 0; i < timelines.size(); ++i) {
+    DeviceTimeline& t = *timelines[i];
+    const auto floats = static_cast<std::size_t>(sequences[i].n) * static_cast<std::size_t>(s.weights.checkpoint.config().vocab_size);
+    std::copy_n(from, floats, t.rows_.make(std::ssize(t.tokens_) - 1, sequences[i].n));
+    from += floats;
+    if (alone && s.pipeline.settled()) t.drafter_.took(n_rows - 1, std::chrono::steady_clock::now() - began);
+    else t.drafter_.evaluated();
+  }
+  return {};
 }
 
 Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* mask) {
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
-  const auto size = static_cast<std::int64_t>(tokens_.size());
+  const std::int64_t size = std::ssize(tokens_);
   if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
   if (size >= s_.n_context) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", s_.n_context)});
-  if (row_at_ != size - 1) {  // its last token waits, or more of them after a stopped sync
-    if (state_->size() == size) {
-      const std::vector<Token> all = tokens_;
-      go_back(size - 1);
-      tokens_ = all;
-    }
-    while (state_->size() < size) {
-      const std::int64_t from = state_->size(), end = std::min(size, from + s_.pipeline.chunk());
-      const auto done = evaluate(std::span(tokens_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(end - from)), end == size, {});
-      if (!done) return tl::unexpected(done.error());
-    }
+  if (state_->size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
+    const std::vector<Token> all = tokens_;
+    go_back(size - 1);
+    tokens_ = all;
   }
+  while (state_->size() + 1 < size) {  // ... or more of them, where the state could not go back by one
+    const std::int64_t from = state_->size(), end = std::min(size - 1, from + s_.pipeline.chunk());
+    const auto done = evaluate(std::span(tokens_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(end - from)), false, {});
+    if (!done) return tl::unexpected(done.error());
+  }
+  if (DeviceTimeline* const self = this; state_->size() < size)
+    if (const auto done = evaluate_waiting({&self, 1}); !done) return tl::unexpected(done.error());
   generated_from_ = std::min(generated_from_, tokens_.size());
-  const auto token = sampler_.draw(row_, sampling, mask, size, {tokens_, generated_from_});
-  if (token) tokens_.push_back(*token);
+  const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size, {tokens_, generated_from_});
+  if (!token) return token;
+  if (!drafter_.drawn(size, *token)) drop_ahead();
+  tokens_.push_back(*token);
   return token;
 }
 
 Logprobs DeviceTimeline::logprobs(int n) const {
-  const auto size = static_cast<std::int64_t>(tokens_.size());
-  if (tokens_.size() <= generated_from_ || row_at_ != size - 2) return {};
-  return engine::logprobs(row_, tokens_.back(), n);
+  const std::int64_t last = std::ssize(tokens_) - 2;
+  if (tokens_.size() <= generated_from_ || !rows_.has(last)) return {};
+  return engine::logprobs(rows_.row(last), tokens_.back(), n);
 }
 
 }  // namespace lares::engine::cuda

@@ -7,13 +7,15 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/model/forward.h"
 
 namespace lares::engine {
 
+class Forward;
+struct Weights;
+
 class BlockDrafter {
  public:
-  // What the checkpoint has; null: none.
+  // What the checkpoint has, computed by the CPU; null: none.
   static std::unique_ptr<BlockDrafter> of(const Weights& weights, Forward& forward);
   virtual ~BlockDrafter() = default;
 

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/model/state.h"
+#include "engine/model/weights.h"
+
 namespace lares::engine {
 namespace {
 
@@ -15,8 +18,15 @@ constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first g
 
 }  // namespace
 
-Drafter::Drafter(const Weights& weights, Forward& forward, const DraftOptions& options, const SequenceMemoryRef& memory)
-    : weights_(weights), forward_(forward), options_(options), memory_(memory), index_(memory), begun_with_(memory), block_wanted_(options.mode != Drafting::off && options.block), policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
+Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOptions& options, const SequenceMemoryRef& memory)
+    : weights_(weights),
+      make_block_(std::move(make_block)),
+      options_(options),
+      memory_(memory),
+      index_(memory),
+      begun_with_(memory),
+      block_wanted_(make_block_ && options.mode != Drafting::off && options.block),
+      policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
   for (int n = kMatchMin; n <= kMatchMax; ++n) copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
   for (double chance = kBlockChance; double& c : block_chance_) c = std::exchange(chance, chance * kBlockChanceLess);
 }
@@ -27,6 +37,16 @@ std::span<const Token> Drafter::use(Guess& g, int n) {
   g.used = std::min(g.tokens.size(), static_cast<std::size_t>(n));
   (&g == &copy_ ? stats_.copy : stats_.block).drafted += static_cast<std::int64_t>(g.used);
   return std::span(g.tokens).first(g.used);
+}
+
+std::vector<Token> Drafter::waiting(std::span<const Token> tokens, std::int64_t most, std::int64_t n_context, bool alone) {
+  const std::int64_t size = std::ssize(tokens);
+  const std::int64_t room = std::min({std::int64_t{kDraftMax}, most, n_context - size - 1, kSnapshotEvery - 1 - (size - 1) % kSnapshotEvery});
+  const auto guesses = guess(tokens, static_cast<int>(room), alone);
+  std::vector<Token> out{tokens.back()};
+  out.insert(out.end(), guesses.begin(), guesses.end());
+  ahead_.assign(guesses.rbegin(), guesses.rend());
+  return out;
 }
 
 std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n, bool alone) {
@@ -89,7 +109,7 @@ std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n,
 }
 
 void Drafter::saw(int layer, std::int64_t position, int n, const float* streams) {
-  if (std::exchange(block_wanted_, false)) block_ = BlockDrafter::of(weights_, forward_);
+  if (std::exchange(block_wanted_, false)) block_ = make_block_();
   if (block_) block_->saw(layer, position, n, streams);
 }
 
@@ -114,9 +134,13 @@ void Drafter::settle(Guess& g, std::int64_t position, Token token, DraftStats::S
   g.open = right;
 }
 
-void Drafter::drawn(std::int64_t position, Token token) {
+bool Drafter::drawn(std::int64_t position, Token token) {
   settle(copy_, position, token, stats_.copy, true);
   settle(blocked_, position, token, stats_.block, false);
+  if (ahead_.empty()) return true;
+  if (ahead_.back() != token) return false;
+  ahead_.pop_back();
+  return true;
 }
 
 CopyIndex Drafter::copy_index(std::span<const Token> tokens) const {
@@ -148,6 +172,7 @@ void Drafter::give_back() {
 void Drafter::begin(const CopyIndex& index) { index_ = begun_with_ = index; }
 
 void Drafter::drop_to(std::int64_t size) {
+  ahead_.clear();
   index_.drop_to(size);
   if (block_) block_->drop_to(size);
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,8 +25,14 @@ struct DraftOptions {
 
 class Drafter {
  public:
-  Drafter(const Weights& weights, Forward& forward, const DraftOptions& options, const SequenceMemoryRef& memory = nullptr);
+  // The checkpoint's draft blocks, where its layers are computed. Null, what it gives too: none.
+  using MakeBlock = std::function<std::unique_ptr<BlockDrafter>()>;
+  Drafter(const Weights& weights, MakeBlock make_block, const DraftOptions& options, const SequenceMemoryRef& memory = nullptr);
 
+  // The last of `tokens`, which waits to be evaluated, and after it guesses to evaluate with it, at most `most`. They end at the next place
+  // for a snapshot at the latest, and leave room in the context for a token to draw after them. They are ahead until they are drawn or dropped.
+  std::vector<Token> waiting(std::span<const Token> tokens, std::int64_t most, std::int64_t n_context, bool alone);
+  bool ahead() const { return !ahead_.empty(); }
   // Guesses at what follows `tokens`, of which the last waits to be evaluated; at most `n`. Valid until the next call. In company, with other
   // sequences' tokens, nothing is tried out for the sake of measuring, for nobody knows there what a guess costs.
   std::span<const Token> guess(std::span<const Token> tokens, int n, bool alone = true);
@@ -33,8 +40,9 @@ class Drafter {
   void saw(int layer, std::int64_t position, int n, const float* streams);
   // So long did evaluating the waiting token and n guesses take.
   void took(int n, std::chrono::duration<double> time);
-  void evaluated_in_company() { ++stats_.evaluations; }
-  void drawn(std::int64_t position, Token token);
+  void evaluated() { ++stats_.evaluations; }  // ... and that says nothing of what guesses cost
+  // False: what is ahead is wrong, and to be dropped.
+  bool drawn(std::int64_t position, Token token);
   // Only the first `size` tokens stay as they were.
   void drop_to(std::int64_t size);
 
@@ -66,7 +74,7 @@ class Drafter {
   void settle(Guess& guess, std::int64_t position, Token token, DraftStats::Source& source, bool copied);
 
   const Weights& weights_;
-  Forward& forward_;
+  const MakeBlock make_block_;
   const DraftOptions options_;
   const SequenceMemoryRef memory_;
   mutable CopyIndex index_;  // copy_index() takes in what the next guess would
@@ -75,6 +83,7 @@ class Drafter {
   std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, not to be used, or nothing was evaluated
   const std::shared_ptr<DraftPolicy> policy_;
   Guess copy_, blocked_;
+  std::vector<Token> ahead_;                        // guesses evaluated and not drawn yet, the next one last
   int match_ = 0;                                   // tokens the copy's match was long
   // How often the next guess is right when those before it were: moving averages.
   std::array<double, kMatchMax + 1> copy_chance_;  // by the length of the match, which grows with every right guess

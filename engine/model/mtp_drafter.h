@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/model/block_drafter.h"
+#include "engine/model/forward.h"
 
 namespace lares::engine {
 

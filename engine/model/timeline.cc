@@ -24,8 +24,9 @@ ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int6
       chunk_(chunk),
       memory_(memory ? std::move(memory) : std::make_shared<SequenceMemory>()),
       state_(weights, forward.exact(), chunk, memory_),
+      rows_(weights.checkpoint.config().vocab_size),
       sampler_(&forward.threads()),
-      drafter_(weights, forward, drafts, memory_),
+      drafter_(weights, [&weights, &forward] { return BlockDrafter::of(weights, forward); }, drafts, memory_),
       from_(std::move(from)),
       own_(memory_, 0) {
   memory_->add(this);
@@ -66,31 +67,27 @@ bool ModelTimeline::give_back(Give what) {
     Frontier end = state_.frontier(state_.size());
     state_.give_back_rings();
     if (state_.size() > 0) parked_ = shared(std::move(end), memory_);
-    // The logits that a draw or logprobs() may ask for next.
-    const std::int64_t begin = std::clamp(state_.size() - 2, rows_begin_, rows_end_), vocab = weights_.checkpoint.config().vocab_size;
-    const auto first = logits_.begin() + (begin - rows_begin_) * vocab;
-    logits_ = std::vector<float>(first, first + (rows_end_ - begin) * vocab);
-    rows_begin_ = begin;
+    rows_.shrink(state_.size() - 2);  // the logits that a draw or logprobs() may ask for next
   } else {
     state_.give_back_rings();
     state_.drop_to(0);
     parked_ = nullptr;
     snapshots_.clear();
     drafter_.give_back();
-    if (const auto last = std::ssize(tokens_) - 2; has_row(last)) {
-      const auto values = row(last);
+    if (const auto last = std::ssize(tokens_) - 2; rows_.has(last)) {
+      const auto values = rows_.row(last);
       drawn_row_.assign(values.begin(), values.end());
       drawn_row_of_ = last;
     }
-    logits_ = {};
-    rows_begin_ = rows_end_ = 0;
+    rows_.clear();
+    rows_.shrink(0);
     evicted_ = true;
   }
   recount();
   return true;
 }
 
-void ModelTimeline::recount() { own_.set(tokens_.capacity() * sizeof(Token) + logits_.capacity() * sizeof(float) + drafter_.bytes() + sampler_.bytes()); }
+void ModelTimeline::recount() { own_.set(tokens_.capacity() * sizeof(Token) + rows_.capacity() + drafter_.bytes() + sampler_.bytes()); }
 
 PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
   const std::lock_guard lock(busy);
@@ -111,25 +108,17 @@ PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
   return std::make_shared<ModelPrefix>(std::move(tokens), state_.pages(), std::move(frontier), std::move(index), memory_);
 }
 
-std::span<const float> ModelTimeline::row(std::int64_t position) const {
-  const auto vocab = static_cast<std::size_t>(weights_.checkpoint.config().vocab_size);
-  return std::span(logits_).subspan(static_cast<std::size_t>(position - rows_begin_) * vocab, vocab);
-}
-
 void ModelTimeline::before_evaluating() {
   if (state_.size() % kSnapshotEvery == 0) keep_snapshot(state_.size());  // before, not after: what ended here may have been guesses
 }
 
 // The state has more tokens than `position`: keeps frontiers, and makes room for the logits after the last n_rows of them, which are the
-// caller's to write.
-void ModelTimeline::after_evaluating(std::int64_t position, int n_rows) {
+// caller's to write where this says.
+float* ModelTimeline::after_evaluating(std::int64_t position, int n_rows) {
   for (auto p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < state_.size(); p += kSnapshotEvery) keep_snapshot(p);
-  rows_begin_ = state_.size() - n_rows;
-  rows_end_ = state_.size();
-  const auto floats = static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(weights_.checkpoint.config().vocab_size);
-  if (floats > logits_.capacity()) std::vector<float>().swap(logits_), logits_.reserve(floats);  // no more than was asked for
-  if (n_rows > 0) logits_.resize(floats);
+  float* const logits = rows_.make(state_.size() - n_rows, n_rows);
   recount();
+  return logits;
 }
 
 // Appends tokens to the state and keeps the logits after the last n_rows of them. Asks go_on(layers done, layers), if there is one, after
@@ -153,22 +142,9 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const st
     drafter_.drop_to(position);
     return false;
   }
-  after_evaluating(position, n_rows);
-  if (n_rows > 0) forward_.head(streams + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits_.data());
+  float* const logits = after_evaluating(position, n_rows);
+  if (n_rows > 0) forward_.head(streams + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits);
   return true;
-}
-
-// The one token that waits, with guesses after it. They end at the next place for a snapshot at the latest, and leave room for a
-// token to draw after them.
-std::vector<Token> ModelTimeline::waiting(bool alone) {
-  const auto size = static_cast<std::int64_t>(tokens_.size());
-  const std::int64_t room = std::min({std::int64_t{kDraftMax}, std::int64_t{chunk_} - 1, n_context_ - size - 1,
-                                      kSnapshotEvery - 1 - state_.size() % kSnapshotEvery});
-  const auto guesses = drafter_.guess(tokens_, static_cast<int>(room), alone);
-  std::vector<Token> out{tokens_.back()};
-  out.insert(out.end(), guesses.begin(), guesses.end());
-  ahead_.assign(guesses.rbegin(), guesses.rend());
-  return out;
 }
 
 void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines) {
@@ -202,6 +178,7 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
     ModelTimeline* of;
     std::int64_t position;
     int begin, n;
+    float* logits = nullptr;
   };
   std::vector<One> all;
   std::vector<Token> tokens;
@@ -209,7 +186,7 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
   for (ModelTimeline* const t : timelines) {
     const auto size = static_cast<std::int64_t>(t->tokens_.size());
     if (t->state_.size() + 1 != size || size >= t->n_context_) continue;
-    const std::vector<Token> more = t->waiting(timelines.size() == 1);
+    const std::vector<Token> more = t->drafter_.waiting(t->tokens_, t->chunk_ - 1, t->n_context_, timelines.size() == 1);
     t->before_evaluating();
     all.push_back({t, t->state_.size(), static_cast<int>(tokens.size()), static_cast<int>(more.size())});
     sequences.push_back({&t->state_, all.back().n});
@@ -225,13 +202,13 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
     for (const One& one : all) one.of->drafter_.saw(layer, one.position, one.n, x + static_cast<std::size_t>(one.begin) * width);
     return true;
   });
-  for (const One& one : all) one.of->after_evaluating(one.position, one.n);
+  for (One& one : all) one.logits = one.of->after_evaluating(one.position, one.n);
   if (all.size() == 1) {
-    forward.head(streams, all.front().n, all.front().of->logits_.data());
+    forward.head(streams, all.front().n, all.front().logits);
     all.front().of->drafter_.took(all.front().n - 1, std::chrono::steady_clock::now() - began);  // in company nobody knows what a guess costs
     return;
   }
-  for (const One& one : all) one.of->drafter_.evaluated_in_company();
+  for (const One& one : all) one.of->drafter_.evaluated();
   const int n_tokens = static_cast<int>(tokens.size());
   std::vector<float> logits(static_cast<std::size_t>(std::min(n_tokens, kHeadRows)) * vocab);
   for (int from = 0; from < n_tokens; from += kHeadRows) {
@@ -241,18 +218,17 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
       const int begin = std::max(from, one.begin), end = std::min(to, one.begin + one.n);
       if (begin >= end) continue;
       std::copy_n(logits.data() + static_cast<std::size_t>(begin - from) * vocab, static_cast<std::size_t>(end - begin) * vocab,
-                  one.of->logits_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(begin - one.begin) * vocab));
+                  one.logits + static_cast<std::size_t>(begin - one.begin) * vocab);
     }
   }
 }
 
 void ModelTimeline::drop_ahead() {
-  if (ahead_.empty()) return;
+  if (!drafter_.ahead()) return;
   const auto size = static_cast<std::int64_t>(tokens_.size());
-  ahead_.clear();
   state_.drop_to(size);
   drafter_.drop_to(size);
-  rows_end_ = std::min(rows_end_, size);
+  rows_.drop_to(size);
 }
 
 // The snapshot whose absence costs least for its age: gaps grow with the distance from the end. The last is none.
@@ -319,7 +295,7 @@ std::uint64_t ModelTimeline::missing_beside_snapshots(std::int64_t from, std::in
   std::uint64_t bytes = begun ? state_.pages().missing_bytes(from, n) : static_cast<std::uint64_t>((size + layout.tokens - 1) / layout.tokens - from / layout.tokens) * layout.bytes;
   if (!state_.has_rings()) bytes += State::bytes(weights_, forward_.exact(), 0, chunk_);
   const auto beyond = [](std::uint64_t wanted, std::uint64_t there) { return wanted - std::min(wanted, there); };
-  bytes += beyond(static_cast<std::uint64_t>(n_rows) * static_cast<std::uint64_t>(weights_.checkpoint.config().vocab_size) * sizeof(float), logits_.capacity() * sizeof(float));
+  bytes += beyond(static_cast<std::uint64_t>(n_rows) * static_cast<std::uint64_t>(weights_.checkpoint.config().vocab_size) * sizeof(float), rows_.capacity());
   if (n_rows > 1) bytes += beyond(Sampler::bytes_for(static_cast<std::size_t>(weights_.checkpoint.config().vocab_size)), sampler_.bytes());
   if (static_cast<std::uint64_t>(size) > tokens_.capacity()) bytes += beyond(static_cast<std::uint64_t>(with_some_more(size)), tokens_.capacity()) * sizeof(Token);
   return bytes + drafter_.missing_bytes(from, size, from_ ? &from_->copy_index() : nullptr);
@@ -339,7 +315,7 @@ std::int64_t ModelTimeline::size_when_drawn() const {
 
 std::uint64_t ModelTimeline::bytes_to_draw() const {
   const auto size = std::ssize(tokens());
-  const bool again = (from_ || state_.size() == size) && !has_row(size - 1);  // its last token, whose logits are not there
+  const bool again = (from_ || state_.size() == size) && !rows_.has(size - 1);  // its last token, whose logits are not there
   return missing_bytes(to_go_on_from(again ? size - 1 : size), size_when_drawn(), kDraftMax + 1);
 }
 
@@ -352,7 +328,7 @@ void ModelTimeline::plan_draw() {
 void ModelTimeline::go_back(std::int64_t position) {
   while (!snapshots_.empty() && snapshots_.back()->position > position) snapshots_.pop_back();
   if (position < state_.size()) {
-    rows_begin_ = rows_end_ = 0;
+    rows_.clear();
     if (state_.can_drop_to(position)) state_.drop_to(position);
     else if (!snapshots_.empty()) state_.restore(*snapshots_.back());
     else state_.drop_to(0);
@@ -393,7 +369,7 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   begin();
   const auto evaluated = std::min<std::int64_t>(state_.size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
-  if (common == size && state_.size() == size && has_row(size - 1)) {
+  if (common == size && state_.size() == size && rows_.has(size - 1)) {
     tokens_.resize(prompt.size());
     drafter_.drop_to(size);
     return 0;
@@ -428,7 +404,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   if (const auto room = make_room(bytes_to_draw(), fmt::format("draw a token after {}", size)); !room) return tl::unexpected(room.error());
   plan_draw();
   begin();
-  if (state_.size() == size && !has_row(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
+  if (state_.size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
     const std::vector<Token> all = tokens_;
     go_back(size - 1);
     tokens_ = all;
@@ -440,14 +416,12 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   if (ModelTimeline* const alone = this; state_.size() < size) evaluate_waiting({&alone, 1});
   generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its prompt
   std::optional<Trace::Span> span(std::in_place, forward_.trace(), "draw");
-  const auto token = sampler_.draw(row(size - 1), sampling, mask, size, {tokens_, generated_from_});
+  const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size, {tokens_, generated_from_});
   span.reset();
   if (!token && token.error().code == Errc::malformed && !weights_.tiles_file.empty())
     return tl::unexpected(Error{Errc::malformed, fmt::format("{}, or {} is, which they are read from; `lares model verify` says which", token.error().message, weights_.tiles_file)});
   if (!token) return token;
-  drafter_.drawn(size, *token);
-  if (!ahead_.empty() && ahead_.back() == *token) ahead_.pop_back();
-  else drop_ahead();
+  if (!drafter_.drawn(size, *token)) drop_ahead();
   if (tokens_.size() == tokens_.capacity()) tokens_.reserve(static_cast<std::size_t>(with_some_more(size)));
   tokens_.push_back(*token);
   recount();
@@ -457,9 +431,9 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
 Logprobs ModelTimeline::logprobs(int n) const {
   const std::lock_guard lock(busy);
   const auto last = std::ssize(tokens_) - 2;
-  const bool kept = !has_row(last) && drawn_row_of_ == last && !drawn_row_.empty();
-  if (tokens_.size() <= generated_from_ || !(kept || has_row(last))) return {};
-  return engine::logprobs(kept ? std::span<const float>(drawn_row_) : row(last), tokens_.back(), n);
+  const bool kept = !rows_.has(last) && drawn_row_of_ == last && !drawn_row_.empty();
+  if (tokens_.size() <= generated_from_ || !(kept || rows_.has(last))) return {};
+  return engine::logprobs(kept ? std::span<const float>(drawn_row_) : rows_.row(last), tokens_.back(), n);
 }
 
 }  // namespace lares::engine

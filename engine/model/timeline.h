@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "engine/model/drafter.h"
 #include "engine/model/forward.h"
+#include "engine/model/logit_rows.h"
 #include "engine/model/prefix.h"
 #include "engine/model/sampler.h"
 #include "engine/model/state.h"
@@ -41,17 +42,14 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   static void evaluate_together(std::span<ModelTimeline* const> timelines);
 
   // After the last of tokens() that was evaluated.
-  std::span<const float> logits() const { return row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1); }
+  std::span<const float> logits() const { return rows_.row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1); }
 
  private:
   bool give_back(Give what) override;
   static void evaluate_waiting(std::span<ModelTimeline* const> timelines);
   bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on = {});
-  std::vector<Token> waiting(bool alone);
   void before_evaluating();
-  void after_evaluating(std::int64_t position, int n_rows);
-  bool has_row(std::int64_t position) const { return position >= rows_begin_ && position < rows_end_; }
-  std::span<const float> row(std::int64_t position) const;
+  float* after_evaluating(std::int64_t position, int n_rows);
   void drop_ahead();
   void go_back(std::int64_t position);
   std::int64_t to_go_on_from(std::int64_t position) const;
@@ -72,10 +70,8 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   const int chunk_;
   const SequenceMemoryRef memory_;
   State state_;
-  std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more; or all, and ahead_ after them
-  std::vector<Token> ahead_;   // guesses evaluated and not drawn yet, the next one last
-  std::vector<float> logits_;  // [n, V], after the tokens at rows_begin_..rows_end_ - 1
-  std::int64_t rows_begin_ = 0, rows_end_ = 0;
+  std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more; or all, and what drafter_ has ahead after them
+  LogitRows rows_;
   std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
   Drafter drafter_;

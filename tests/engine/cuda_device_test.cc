@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 
 #include "engine/cuda/engine.h"
@@ -131,23 +132,68 @@ TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
 
 INSTANTIATE_TEST_SUITE_P(, SmallShapes, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
 
-// nano, through the engine's own interface: the CPU's greedy text, of the beginnings of repairs (nano_prompts.txt, from its generator; a
+const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
+
+Result<std::unique_ptr<Engine>> nano_on(std::unique_ptr<cuda::Device> device, Drafting drafting) {
+  auto weights = load_weights(kNano, {});
+  if (!weights) return tl::unexpected(weights.error());
+  cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+  parts.gpus.push_back({std::move(device), std::uint64_t{8} << 30});
+  return cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = 4096, .text = false, .drafting = drafting}, {});
+}
+
+// Guesses ahead change how much is evaluated at a time, and nothing else.
+TEST(Nano, SaysTheSameWithAndWithoutGuesses) {
+  constexpr int kTokensSaid = 300;
+  std::vector<Token> prompt;
+  for (int i = 0; i < 200; ++i) prompt.push_back(2 + i % 50 * 7919 % 1200);
+  struct Said {
+    std::vector<std::pair<Token, float>> tokens;
+    DraftStats drafts;
+    double seconds = 0;
+  };
+  const auto said = [&](Drafting drafting, const Sampling& sampling) {
+    Said out;
+    auto device = cuda::open_device(0);
+    if (!device) return out;
+    const auto engine = nano_on(std::move(*device), drafting);
+    EXPECT_TRUE(engine) << engine.error().message;
+    if (!engine) return out;
+    const auto t = (*engine)->timeline();
+    EXPECT_TRUE(t->sync(prompt, {}, {}));
+    const auto began = std::chrono::steady_clock::now();
+    for (int i = 0; i < kTokensSaid; ++i) {
+      const Token token = t->next(sampling, nullptr).value_or(-1);
+      out.tokens.emplace_back(token, t->logprobs(1).drawn);
+    }
+    out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    out.drafts = t->drafts();
+    return out;
+  };
+  if (const auto device = cuda::open_device(0); !device) GTEST_SKIP() << device.error().message;
+  for (const Sampling& sampling : {Sampling{.temperature = 0}, Sampling{.temperature = 0.8f, .seed = 5}}) {
+    const Said plain = said(Drafting::off, sampling);
+    for (const Drafting drafting : {Drafting::automatic, Drafting::always}) {
+      const Said with = said(drafting, sampling);
+      EXPECT_EQ(with.tokens, plain.tokens) << "temperature " << sampling.temperature;
+      std::printf("  temperature %.1f, %s: %ld evaluations, copied %ld of %ld, %.0f tokens/s; %.0f without\n", sampling.temperature, drafting == Drafting::always ? "always" : "automatic",
+                  with.drafts.evaluations, with.drafts.copy.accepted, with.drafts.copy.drafted, kTokensSaid / with.seconds, kTokensSaid / plain.seconds);
+      if (drafting == Drafting::always && sampling.temperature == 0) {
+        EXPECT_GT(with.drafts.copy.accepted, 0);
+      }
+    }
+  }
+}
+
+// Through the engine's own interface: the CPU's greedy text, of the beginnings of repairs (nano_prompts.txt, from its generator; a
 // form feed between them), where a trained model knows what it says.
 TEST(Nano, SaysWhatTheCpuSays) {
   constexpr int kTokensSaid = 64;
-  const std::string directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
-  const LoadOptions options{.directory = directory, .n_threads = 2, .n_context = 4096, .drafting = Drafting::off};
   auto device = cuda::open_device(0);
   if (!device) GTEST_SKIP() << device.error().message;
-  const auto cpu = load(options, {});
+  const auto cpu = load({.directory = kNano, .n_threads = 2, .n_context = 4096, .drafting = Drafting::off}, {});
   ASSERT_TRUE(cpu) << cpu.error().message;
-  auto weights = load_weights(directory, {});
-  ASSERT_TRUE(weights) << weights.error().message;
-  LoadOptions ids = options;
-  ids.text = false;
-  cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
-  parts.gpus.push_back({std::move(*device), std::uint64_t{8} << 30});
-  const auto gpu = cuda::make_engine(std::move(parts), ids, {});
+  const auto gpu = nano_on(std::move(*device), Drafting::off);
   ASSERT_TRUE(gpu) << gpu.error().message;
   std::ifstream file(std::string(LARES_SOURCE_DIR) + "/tests/engine/nano_prompts.txt");
   int n_prompts = 0;

@@ -34,10 +34,10 @@ struct Host {
   int pinned_refused = -1;  // as HostDevice's
 };
 // As many devices as there are numbers, each with so much memory as the plan hears; `has`: in truth, where that is less.
-Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes, std::vector<std::uint64_t> has = {}, const Host& host = {}) {
+Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes, std::vector<std::uint64_t> has = {}, const Host& host = {}, Drafting drafting = Drafting::off) {
   auto weights = load_weights(kNano, {});
   if (!weights) return tl::unexpected(weights.error());
-  const LoadOptions options{.directory = kNano, .n_threads = 2, .n_context = kContext, .memory = host.bytes, .heat_directory = host.heat_directory, .text = false};
+  const LoadOptions options{.directory = kNano, .n_threads = 2, .n_context = kContext, .memory = host.bytes, .heat_directory = host.heat_directory, .text = false, .drafting = drafting};
   cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
   for (std::size_t g = 0; g < bytes.size(); ++g) {
     const std::string name = "device " + std::to_string(g);
@@ -96,6 +96,40 @@ TEST_P(CudaEngines, DrawsTheCpusTokens) {
   }
 }
 
+// Guesses ahead: as many as it is loaded for, and the CPU's tokens all the same.
+TEST_P(CudaEngines, DraftsAsItIsTold) {
+  auto text = prompt(60);
+  for (int i = 0; i < 60; ++i) text.push_back(text[static_cast<std::size_t>(i)]);
+  const auto want = [&](float temperature) {
+    const auto t = cpu().timeline();
+    EXPECT_TRUE(t->sync(text, {}, {}));
+    return answer(*t, 40, temperature);
+  };
+  const Answer cold = want(0), warm = want(1);
+  for (const Drafting drafting : {Drafting::off, Drafting::automatic, Drafting::always}) {
+    const auto engine = on_devices(std::vector<std::uint64_t>(GetParam(), kPlenty), {}, {}, drafting);
+    ASSERT_TRUE(engine) << engine.error().message;
+    EXPECT_EQ(std::ranges::count_if((*engine)->info().notes, [](const std::string& note) { return note.starts_with("guesses ahead are copied from the text alone"); }), drafting != Drafting::off);
+    DraftStats::Source copied;
+    for (const bool is_warm : {false, true}) {
+      const auto t = (*engine)->timeline();
+      ASSERT_TRUE(t->sync(text, {}, {}));
+      EXPECT_EQ(answer(*t, 40, is_warm), is_warm ? warm : cold);
+      EXPECT_EQ(t->drafts().block.drafted, 0);
+      EXPECT_LE(t->drafts().evaluations, 39);
+      copied.drafted += t->drafts().copy.drafted;
+      copied.accepted += t->drafts().copy.accepted;
+    }
+    if (drafting == Drafting::off) {
+      EXPECT_EQ(copied.drafted, 0);
+    }
+    if (drafting == Drafting::always) {
+      EXPECT_GT(copied.drafted, 0);
+      EXPECT_GT(copied.accepted, 0);
+    }
+  }
+}
+
 TEST_P(CudaEngines, ASecondTurnEvaluatesWhatIsNew) {
   const auto t = gpu().timeline();
   ASSERT_EQ(*t->sync(prompt(200), {}, {}), 200);
@@ -116,12 +150,17 @@ TEST_P(CudaEngines, PrefixesGoBetweenSequencesAndToTheCpu) {
   ASSERT_TRUE(t->sync(prompt(700), {}, {}));
   const PrefixRef prefix = t->prefix(640);
   ASSERT_TRUE(prefix);
-  EXPECT_EQ(t->prefix(600), nullptr);
+  EXPECT_EQ(t->prefix(500), nullptr);  // farther back than the rings reach, and no place to return to
+  const PrefixRef near = t->prefix(600);
+  ASSERT_TRUE(near);
   EXPECT_EQ(prefix->n_pages(), 3);
   const auto fork = gpu().timeline(prefix);
   EXPECT_EQ(*fork->sync(prompt(700), {}, {}), 60);
   const auto want = answer(*t, 12);
   EXPECT_EQ(answer(*fork, 12), want);
+  const auto near_fork = gpu().timeline(near);
+  EXPECT_EQ(*near_fork->sync(prompt(700), {}, {}), 100);
+  EXPECT_EQ(answer(*near_fork, 12), want);
   // The CPU takes the same bytes and goes on: here its kernels computed them.
   const auto on_cpu = cpu().timeline(prefix);
   EXPECT_EQ(*on_cpu->sync(prompt(700), {}, {}), 60);

@@ -1,5 +1,5 @@
-// Full-width V4-Flash layers with generated weights on a GPU: decode at several contexts and prefill, beside the bytes they read and the
-// device's own copy speed in the same run. For tests/gpu_check.sh.
+// Full-width V4-Flash layers with generated weights on a GPU: decode at several contexts, of several tokens together, and prefill, beside
+// the bytes they read and the device's own copy speed in the same run. For tests/gpu_check.sh.
 //   engine_flash_gpu_bench [LAYERS [EXPERTS [once]]]
 // `once`: each step a single time and unrecorded, for a profiler that wants every launch.
 #include "engine/cuda/forward.h"  // before kernels/tiles.h, whose tile_bytes() its own would be mistaken for
@@ -280,6 +280,24 @@ int run(int layers, int experts, bool once) {
     if (first_ms == 0) first_ms = ms;
     fmt::print("decode at {} tokens, {} layers and the head: {:.3f} ms a token, the weights' floor {:.3f} ms: {:.0f} %; {:+.0f} % beside 8192\n", context, layers, ms, 1e3 * floor,
                100 * 1e3 * floor / ms, 100 * (ms / first_ms - 1));
+    if (context > 8192 || once) continue;
+    // What a guess ahead costs: tokens of one sequence evaluated together, with the logits of all of them, and taken back.
+    for (const int n : {2, 4, 8, 16}) {
+      std::vector<Token> several(static_cast<std::size_t>(n));
+      std::vector<float> rows(several.size() * logits.size());
+      times.clear();
+      for (int i = 0; i < n_steps + n_warm_up; ++i) {
+        for (int t = 0; t < n; ++t) several[static_cast<std::size_t>(t)] = 1 + (i * n + t) * 7919 % (c.vocab_size - 1);
+        const cuda::DeviceForward::Sequence one{&state, n};
+        const auto before = Clock::now();
+        if (const auto done = (*forward)->evaluate({&one, 1}, several, n, rows.data()); !done) give_up(done.error().message);
+        if (i >= n_warm_up) times.push_back(seconds_since(before));
+        state.drop_to(state.size() - n);
+      }
+      const double together = 1e3 * median(times);
+      print_stamps(n_steps + n_warm_up);
+      fmt::print("{} tokens together at {}: {:.3f} ms; each further one {:.2f} of the first\n", n, context, together, (together / ms - 1) / (n - 1));
+    }
   }
   cuda::DeviceState state(device, model.weights(), pages, 0, layers, kContext);
   if (!state.made()) give_up("no room for a sequence");

@@ -286,7 +286,7 @@ TEST(Drafts, CountWhatTheIndexHasYetToTakeIn) {
   const auto tokens = random_tokens(1200, m.vocab(), 9);
   CopyIndex base(memory);
   base.take_in(std::span(tokens).first(600));
-  Drafter fork(*m.weights, m.forward, {.mode = Drafting::always, .block = false}, memory);
+  Drafter fork(*m.weights, nullptr, {.mode = Drafting::always, .block = false}, memory);
   const auto guess = [&](std::size_t n, std::uint64_t expected) {
     const std::uint64_t before = memory->held();
     fork.guess(std::span(tokens).first(n), kDraftMax, true);
