@@ -56,7 +56,7 @@ LARES_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
 LARES_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
 LARES_DEVICE int block_z() { return static_cast<int>(blockIdx.z); }
 LARES_DEVICE int grid_x() { return static_cast<int>(gridDim.x); }
-extern __shared__ __align__(128) unsigned char lares_shared[];
+extern __shared__ __align__(1024) unsigned char lares_shared[];
 template <class T>
 LARES_DEVICE T* shared() {
   return reinterpret_cast<T*>(lares_shared);

@@ -1,0 +1,268 @@
+// Products with many tokens where wgmma is: a block an SM takes pieces of 128 or 256 rows by 128 tokens in turn, without a pause between
+// them. One warp fills a ring of stages, 128 k each, by bulk copies; two warpgroups empty it (wide_tile.h), each by its own pace, and write
+// their rows of a piece while the next one's stages come. A stage is full when its bytes are there, empty when all eight warps have left it.
+#pragma once
+
+#include "kernels/cuda/bulk.h"
+#include "kernels/cuda/experts.h"
+#include "kernels/cuda/wide_tile.h"
+
+namespace lares::kernels::cuda::inline LARES_SIDE {
+
+// What a block makes at a time.
+struct WideWork {
+  const std::uint8_t* tiles = nullptr;  // of all the matrix
+  const float* scale = nullptr;         // fp8
+  void* y = nullptr;
+  int row0 = 0, row_end = 0;  // row0 a multiple of 16
+  int plane = 0;              // the first that enters
+  int n = 0;                  // tokens; 0: nothing to do, below: nothing behind it either
+  std::int64_t at = 0, y_row = 0;  // rows of what enters, of y
+};
+
+// Tokens of one product.
+struct WideLinear {
+  Product p;
+  WideInput in;
+  std::int64_t at, y_row;  // of token 0
+  int n_tokens, row_blocks, n_work;
+};
+template <int blocks>
+LARES_DEVICE WideWork wide_work(const WideLinear& all, int i) {
+  constexpr int kRows = kWideConsumers * 64 * blocks;
+  const Product& p = all.p;
+  const WidePiece at = wide_piece(i, all.row_blocks, (all.n_tokens + kWideTokens - 1) / kWideTokens);
+  const int in_group = (p.rows_per_group + kRows - 1) / kRows, group = at.row / in_group, first = at.token * kWideTokens;
+  WideWork w;
+  w.tiles = p.tiles;
+  w.scale = p.scale;
+  w.y = p.y;
+  w.row0 = group * p.rows_per_group + at.row % in_group * kRows;
+  w.row_end = smaller(w.row0 + kRows, (group + 1) * p.rows_per_group);
+  w.plane = group * (p.n_in / kWidePlaneK);
+  w.n = smaller(kWideTokens, all.n_tokens - first);
+  w.at = all.at + first;
+  w.y_row = all.y_row + first;
+  return w;
+}
+
+// Runs of slots of routed experts: of a job one matrix after the other, so that its tokens are read together.
+struct WideExperts {
+  Product p;  // what all have in common
+  WideInput in;
+  const std::uint8_t* const* tiles[2];
+  const float* const* scale[2];
+  void* y[2];
+  const std::int32_t* jobs;
+  int n_matrices, row_blocks, n_work;
+};
+template <int blocks>
+LARES_DEVICE WideWork wide_work(const WideExperts& all, int i) {
+  constexpr int kRows = kWideConsumers * 64 * blocks;
+  const int matrix = i / all.row_blocks % all.n_matrices, job = i / all.row_blocks / all.n_matrices;
+  const std::int32_t* const j = all.jobs + 3 * job;
+  WideWork w;
+  w.n = j[2] > 0 ? j[2] : -1;  // jobs left over are the last ones
+  if (w.n < 0) return w;
+  w.tiles = all.tiles[matrix][j[0]];
+  if (!w.tiles) w.n = 0;
+  w.scale = all.scale[matrix] ? all.scale[matrix][j[0]] : nullptr;
+  w.y = all.y[matrix];
+  w.row0 = i % all.row_blocks * kRows;
+  w.row_end = smaller(w.row0 + kRows, all.p.n_out);
+  w.at = wide_row_of(j[1], job);
+  w.y_row = j[1];
+  return w;
+}
+
+// A block's shared memory.
+template <Format format, int blocks>
+struct WideRing {
+  static constexpr WideShared kAt = wide_shared(format, blocks);
+  unsigned char* memory = shared<unsigned char>();
+
+  LARES_DEVICE unsigned char* stage(int i) const { return memory + i * kAt.stage; }
+  LARES_DEVICE BulkBarrier* full(int i) const { return reinterpret_cast<BulkBarrier*>(memory + kAt.barrier_at) + i; }
+  LARES_DEVICE BulkBarrier* empty(int i) const { return full(kWideStages) + i; }
+  LARES_DEVICE float* out(int consumer) const { return reinterpret_cast<float*>(memory + kAt.out_at) + consumer * kWideOutTokens * kWideOutRow; }
+};
+// Which stage is next, and the parity of its phase.
+template <int stages>
+struct WideTurn {
+  int stage = 0, parity = 0;
+  LARES_DEVICE void next() {
+    if (++stage < stages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+// One warp: a lane a copy.
+template <Format format, bool codes_in, int blocks, class All>
+LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all) {
+  constexpr WideShared kAt = WideRing<format, blocks>::kAt;
+  constexpr int kTiles = 4 * kWideConsumers * blocks, kTileBytes = tile_bytes(format);
+  const int lane = thread() % 32, along = along_of(all.p.n_in);
+  WideTurn<kAt.stages> turn;
+  for (int i = block_x(); i < all.n_work; i += grid_x()) {
+    const WideWork w = wide_work<blocks>(all, i);
+    if (w.n < 0) break;
+    if (w.n == 0) continue;
+    const int n_tiles = smaller(kTiles, (w.row_end - w.row0 + kTileRows - 1) / kTileRows), rows = static_cast<int>(wide_rows(w.n));
+    const int bytes = n_tiles * kTileBytes + 2 * rows * 128 + (codes_in ? rows * 4 : 0);
+    // This lane's copy: a tile of 16 rows, a plane, or the scales. A tile's own scale, if it has one, comes a stage ahead.
+    const std::uint8_t* from = nullptr;
+    std::int64_t step = 0;  // to the next 128 of k
+    int to = 0, size = 0;
+    const bool scales = format == Format::fp8 && lane < n_tiles;
+    const float* const scale = scales ? w.scale + static_cast<std::int64_t>((w.row0 + kTileRows * lane) / kScaleBlock) * along : nullptr;
+    float next = scales ? *scale : 0;
+    if (lane < n_tiles) {
+      from = w.tiles + static_cast<std::int64_t>(w.row0 / kTileRows + lane) * along * kTileBytes;
+      step = size = kTileBytes;
+      to = kAt.weights_at + lane * kTileBytes;
+    } else if (const int plane = lane - kTiles; plane == 0 || plane == 1) {
+      from = all.in.values + ((w.plane + plane) * all.in.rows + w.at) * 128;
+      step = 2 * all.in.rows * 128;
+      to = plane * kWidePlaneBytes;
+      size = rows * 128;
+    } else if (codes_in && plane == 2) {
+      from = reinterpret_cast<const std::uint8_t*>(all.in.scale + w.plane / 2 * all.in.rows + w.at);
+      step = all.in.rows * 4;
+      to = kAt.scale_at;
+      size = rows * 4;
+    }
+    for (int t = 0; t < along; ++t) {
+      wait_ring(ring.empty(turn.stage), turn.parity ^ 1);
+      if (scales) {
+        reinterpret_cast<float*>(ring.stage(turn.stage) + kAt.tile_scale_at)[lane] = next;
+        if (t + 1 < along) next = scale[t + 1];
+      }
+      sync_warp();
+      if (lane == 0) announce_ring(ring.full(turn.stage), bytes);
+      sync_warp();
+      if (size > 0) copy_ring(ring.stage(turn.stage) + to, from, size, ring.full(turn.stage));
+      from += step;
+      turn.next();
+    }
+  }
+}
+
+// A warpgroup's results [64, 128] of rows row0 .. to y, 32 tokens at a time by way of shared memory: eight lanes write 64 rows of a token.
+LARES_DEVICE void write_wide(const Product& p, const WideWork& w, const float (&acc)[64], int row0, float by, float* out, int barrier) {
+  const int own = thread() % 128, warp = own / 32, lane = own % 32, g = lane / 4, q = lane % 4;
+  LARES_UNROLL for (int part = 0; part < kWideTokens / kWideOutTokens; ++part) {
+    const int first = part * kWideOutTokens;
+    if (first >= w.n) break;
+    sync_some(barrier, 128);  // what was there is written
+    LARES_UNROLL for (int i = 0; i < 16; ++i) out[(i / 4 * 8 + 2 * q + i % 2) * kWideOutRow + 16 * warp + g + i % 4 / 2 * 8] = acc[16 * part + i] * by;
+    sync_some(barrier, 128);
+    LARES_UNROLL for (int round = 0; round < kWideOutTokens / 16; ++round) {
+      const int token = own / 8 + 16 * round, row = row0 + own % 8 * 8, rows = smaller(8, w.row_end - row);
+      if (first + token >= w.n || rows <= 0) continue;
+      float v[8];
+      LARES_UNROLL for (int i = 0; i < 2; ++i) {
+        const Vec16 four = *reinterpret_cast<const Vec16*>(out + token * kWideOutRow + own % 8 * 8 + 4 * i);
+        LARES_UNROLL for (int c = 0; c < 4; ++c) v[4 * i + c] = float_of(four.w[c]);
+      }
+      const std::int64_t to = (w.y_row + first + token) * p.y_stride + row;
+      if (p.y_f32) {
+        float* const y = static_cast<float*>(w.y) + to;
+        if (rows == 8 && reinterpret_cast<std::uintptr_t>(y) % 16 == 0) {
+          LARES_UNROLL for (int i = 0; i < 2; ++i)
+            reinterpret_cast<Vec16*>(y)[i] = Vec16{{bits_of(v[4 * i]), bits_of(v[4 * i + 1]), bits_of(v[4 * i + 2]), bits_of(v[4 * i + 3])}};
+        } else {
+          LARES_UNROLL for (int i = 0; i < 8; ++i)
+            if (i < rows) y[i] = v[i];
+        }
+      } else {
+        bf16* const y = static_cast<bf16*>(w.y) + to;
+        if (rows == 8 && reinterpret_cast<std::uintptr_t>(y) % 16 == 0) {
+          *reinterpret_cast<Vec16*>(y) = Vec16{{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])}};
+        } else {
+          LARES_UNROLL for (int i = 0; i < 8; ++i)
+            if (i < rows) y[i] = to_bf16(v[i]);
+        }
+      }
+    }
+  }
+}
+
+// The same, but the compiler does not know.
+LARES_DEVICE int again(int i) {
+#ifdef __CUDACC__
+  asm volatile("" : "+r"(i));
+#endif
+  return i;
+}
+
+// One of two warpgroups.
+template <Format format, bool codes_in, int blocks, class All>
+LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& all, int consumer) {
+  constexpr WideShared kAt = WideRing<format, blocks>::kAt;
+  constexpr int kRows = 64 * blocks, kTiles = 4 * blocks, kTileBytes = tile_bytes(format);
+  const int warp = thread() % 128 / 32, lane = thread() % 32, along = along_of(all.p.n_in);
+  WideTurn<kAt.stages> turn;
+  for (int i = block_x(); i < all.n_work; i += grid_x()) {
+    const WideWork work = wide_work<blocks>(all, i);
+    if (work.n < 0) break;
+    if (work.n == 0) continue;
+    const int n = work.n;
+    float acc[blocks][64] = {};
+    for (int t = 0; t < along; ++t) {
+      wait_ring(ring.full(turn.stage), turn.parity);
+      unsigned char* const at = ring.stage(turn.stage);
+      const unsigned char* const weights = at + kAt.weights_at + consumer * kTiles * kTileBytes;
+      const WideStage stage{at, weights + warp * kTileBytes, reinterpret_cast<const float*>(at + kAt.scale_at),
+                            reinterpret_cast<const float*>(at + kAt.tile_scale_at) + consumer * kTiles + warp};
+      bool odd = false;
+      if constexpr (codes_in) odd = odd_scales(stage.scale, static_cast<int>(wide_rows(n)));
+      if (odd) {
+        if constexpr (codes_in) slow_tile<format, blocks>(acc, stage);
+      } else if (n > kWideHalf) {
+        wide_tile<format, codes_in, blocks, 2>(acc, stage);
+      } else {
+        wide_tile<format, codes_in, blocks, 1>(acc, stage);
+      }
+      sync_warp();
+      if (lane == 0) arrive_ring(ring.empty(turn.stage));
+      turn.next();
+    }
+    const WideWork done = wide_work<blocks>(all, again(i));  // rather than in registers all the time
+    LARES_UNROLL for (int m = 0; m < blocks; ++m)
+      write_wide(all.p, done, acc[m], done.row0 + consumer * kRows + 64 * m, format == Format::fp4 ? kWideFp4 : 1.0f, ring.out(consumer), 1 + consumer);
+  }
+}
+
+template <Format format, bool codes_in, int blocks, class All>
+LARES_DEVICE void wide_block(const All& all) {
+  const WideRing<format, blocks> ring;
+  if (thread() == 0) {
+    LARES_ROLLED for (int i = 0; i < WideRing<format, blocks>::kAt.stages; ++i) {
+      make_ring_barrier(ring.full(i), 1);
+      make_ring_barrier(ring.empty(i), 4 * kWideConsumers);
+    }
+    publish_ring_barriers();
+  }
+  sync_block();
+  wait_for_inputs();
+  const int group = thread() / 128;
+  if (group == kWideConsumers) {
+    give_registers<kWideProducerRegisters>();
+    if (thread() % 128 < 32) fill_ring<format, codes_in, blocks>(ring, all);
+  } else {
+    take_registers<kWideConsumerRegisters>();
+    empty_ring<format, codes_in, blocks>(ring, all, group);
+  }
+}
+
+template <Format format, bool codes_in, int blocks>
+LARES_KERNEL(kWideThreads, 1) wide_linear_kernel(const WideLinear all) {
+  wide_block<format, codes_in, blocks>(all);
+}
+template <Format format, int blocks>
+LARES_KERNEL(kWideThreads, 1) wide_experts_kernel(const WideExperts all) {
+  wide_block<format, true, blocks>(all);
+}
+
+}  // namespace lares::kernels::cuda::inline LARES_SIDE
