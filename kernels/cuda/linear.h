@@ -37,7 +37,7 @@ struct LinearArgs {
 };
 
 // Of n_tokens whose rows, of all groups, have so many values.
-constexpr std::size_t linear_room(std::size_t n_tokens, std::size_t columns) { return (n_tokens + 7) / 8 * 8 * ((columns + 127) / 128) * (128 * sizeof(bf16) + sizeof(float)); }
+constexpr std::size_t linear_room(std::size_t n_tokens, std::size_t columns) { return (n_tokens + 7) / 8 * 8 * ((columns + 127) / 128) * (128 * sizeof(bf16) + sizeof(float)) + 16; }
 
 // Products over the same tokens that do not depend on each other; at most kLinearTogether.
 Status linear(std::span<const LinearArgs> together, Stream stream);

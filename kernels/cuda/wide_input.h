@@ -76,6 +76,7 @@ LARES_KERNEL(32 * kWideInputWarps, 4) wide_input_kernel(const WideSource from, c
 // Block (x: job, then 128 of the shared expert's slots, y: eight planes).
 LARES_KERNEL(32 * kWideInputWarps, 4) wide_slots_kernel(const WideSource from, const WideInput in, const std::int32_t* jobs, int n_jobs, int n_slots, int n_tokens) {
   wait_for_inputs();
+  if (block_x() == 0 && block_y() == 0 && thread() == 0) *in.taken = 0;
   if (block_x() < n_jobs) {
     const std::int32_t* const j = jobs + 3 * block_x();
     if (j[2] > 0) wide_lay(from, in, j[1], wide_row_of(j[1], block_x()), j[2]);

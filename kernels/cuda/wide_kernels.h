@@ -1,6 +1,8 @@
 // Products with many tokens where wgmma is: a block an SM takes pieces of 128 or 256 rows by 128 tokens in turn, without a pause between
 // them. One warp fills a ring of stages, 128 k each, by bulk copies; two warpgroups empty it (wide_tile.h), each by its own pace, and write
 // their rows of a piece while the next one's stages come. A stage is full when its bytes are there, empty when all eight warps have left it.
+// Which piece is next the filling warp decides, and says so in a piece's first stage: of one product every grid_x()-th; of experts, whose
+// runs are of any length, whichever is left.
 #pragma once
 
 #include "kernels/cuda/bulk.h"
@@ -75,6 +77,15 @@ LARES_DEVICE WideWork wide_work(const WideExperts& all, int i) {
   return w;
 }
 
+// How many others have taken before.
+LARES_DEVICE std::uint32_t take_one(std::uint32_t* count) {
+#ifdef __CUDACC__
+  return atomicAdd(count, 1u);
+#else
+  return (*count)++;
+#endif
+}
+
 // A block's shared memory.
 template <Format format, int blocks>
 struct WideRing {
@@ -82,6 +93,7 @@ struct WideRing {
   unsigned char* memory = shared<unsigned char>();
 
   LARES_DEVICE unsigned char* stage(int i) const { return memory + i * kAt.stage; }
+  LARES_DEVICE std::int32_t* work(int i) const { return reinterpret_cast<std::int32_t*>(stage(i) + kAt.work_at); }
   LARES_DEVICE BulkBarrier* full(int i) const { return reinterpret_cast<BulkBarrier*>(memory + kAt.barrier_at) + i; }
   LARES_DEVICE BulkBarrier* empty(int i) const { return full(kWideStages) + i; }
   LARES_DEVICE float* out(int consumer) const { return reinterpret_cast<float*>(memory + kAt.out_at) + consumer * kWideOutTokens * kWideOutRow; }
@@ -97,6 +109,10 @@ struct WideTurn {
   }
 };
 
+// The piece behind number i, the first behind -1. By a warp.
+LARES_DEVICE int next_work(const WideLinear&, int i) { return i < 0 ? block_x() : i + grid_x(); }
+LARES_DEVICE int next_work(const WideExperts& all, int) { return static_cast<int>(shuffle(thread() % 32 == 0 ? take_one(all.in.taken) : 0, 0)); }
+
 // One warp: a lane a copy.
 template <Format format, bool codes_in, int blocks, class All>
 LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all) {
@@ -104,7 +120,8 @@ LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all
   constexpr int kTiles = 4 * kWideConsumers * blocks, kTileBytes = tile_bytes(format);
   const int lane = thread() % 32, along = along_of(all.p.n_in);
   WideTurn<kAt.stages> turn;
-  for (int i = block_x(); i < all.n_work; i += grid_x()) {
+  for (int i = next_work(all, -1), next; i < all.n_work; i = next) {
+    next = next_work(all, i);  // long before it is needed
     const WideWork w = wide_work<blocks>(all, i);
     if (w.n < 0) break;
     if (w.n == 0) continue;
@@ -116,7 +133,7 @@ LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all
     int to = 0, size = 0;
     const bool scales = format == Format::fp8 && lane < n_tiles;
     const float* const scale = scales ? w.scale + static_cast<std::int64_t>((w.row0 + kTileRows * lane) / kScaleBlock) * along : nullptr;
-    float next = scales ? *scale : 0;
+    float ahead = scales ? *scale : 0;
     if (lane < n_tiles) {
       from = w.tiles + static_cast<std::int64_t>(w.row0 / kTileRows + lane) * along * kTileBytes;
       step = size = kTileBytes;
@@ -135,9 +152,10 @@ LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all
     for (int t = 0; t < along; ++t) {
       wait_ring(ring.empty(turn.stage), turn.parity ^ 1);
       if (scales) {
-        reinterpret_cast<float*>(ring.stage(turn.stage) + kAt.tile_scale_at)[lane] = next;
-        if (t + 1 < along) next = scale[t + 1];
+        reinterpret_cast<float*>(ring.stage(turn.stage) + kAt.tile_scale_at)[lane] = ahead;
+        if (t + 1 < along) ahead = scale[t + 1];
       }
+      if (t == 0 && lane == 0) *ring.work(turn.stage) = i;
       sync_warp();
       if (lane == 0) announce_ring(ring.full(turn.stage), bytes);
       sync_warp();
@@ -145,6 +163,11 @@ LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all
       from += step;
       turn.next();
     }
+  }
+  wait_ring(ring.empty(turn.stage), turn.parity ^ 1);
+  if (lane == 0) {
+    *ring.work(turn.stage) = -1;
+    arrive_ring(ring.full(turn.stage));
   }
 }
 
@@ -203,11 +226,11 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
   constexpr int kRows = 64 * blocks, kTiles = 4 * blocks, kTileBytes = tile_bytes(format);
   const int warp = thread() % 128 / 32, lane = thread() % 32, along = along_of(all.p.n_in);
   WideTurn<kAt.stages> turn;
-  for (int i = block_x(); i < all.n_work; i += grid_x()) {
-    const WideWork work = wide_work<blocks>(all, i);
-    if (work.n < 0) break;
-    if (work.n == 0) continue;
-    const int n = work.n;
+  for (;;) {
+    wait_ring(ring.full(turn.stage), turn.parity);
+    const int i = *ring.work(turn.stage);
+    if (i < 0) break;
+    const int n = wide_work<blocks>(all, i).n;
     float acc[blocks][64] = {};
     for (int t = 0; t < along; ++t) {
       wait_ring(ring.full(turn.stage), turn.parity);

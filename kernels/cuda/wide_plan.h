@@ -16,33 +16,35 @@ inline constexpr int kWideShared = 227 << 10, kWideAlign = 1024;  // bytes; shar
 inline constexpr int kWideOutTokens = 32, kWideOutRow = 64 + 4;  // results of a warpgroup on their way out, in floats
 inline constexpr int kWideSuper = 16;                    // pieces of rows that go through the tokens together, so that both stay in L2
 
-// One item of what enters: rows of `values`, one plane of 64 k behind the other, `rows` each, and of codes a scale of 128 k that is not in
-// the values.
+// What enters: rows of `values`, one plane of 64 k behind the other, `rows` each, and of codes a scale of 128 k that is not in the values.
 struct WideInput {
   std::uint8_t* values = nullptr;  // [2 ceil(columns / 128), rows, 128]
   float* scale = nullptr;          // [ceil(columns / 128), rows]
   std::int64_t rows = 0;           // a multiple of 8
+  std::uint32_t* taken = nullptr;  // experts: pieces that blocks have taken
 };
 LARES_BOTH constexpr std::int64_t wide_rows(std::int64_t n) { return (n + 7) / 8 * 8; }
 inline WideInput wide_input(void* room, std::int64_t rows, int columns) {
   WideInput in{static_cast<std::uint8_t*>(room), nullptr, rows};
   in.scale = reinterpret_cast<float*>(in.values + 2 * along_of(columns) * rows * 128);
+  in.taken = reinterpret_cast<std::uint32_t*>(in.scale + along_of(columns) * rows);
   return in;
 }
 // Runs of slots lie one behind the other, each from a multiple of 8 rows on: job number `job`, whose first slot is `slot`.
 LARES_BOTH constexpr std::int64_t wide_row_of(std::int64_t slot, std::int64_t job) { return slot / 8 * 8 + 8 * job; }
 
-// Shared memory of a block, in bytes: stages of [two planes, 8 blocks tiles of 16 rows, tokens' scales [128], fp8 tiles' scales [16]], what
-// is on its way out, barriers.
+// Shared memory of a block, in bytes: stages of [two planes, 8 blocks tiles of 16 rows, tokens' scales [128], fp8 tiles' scales [16], the
+// piece's number], what is on its way out, barriers.
 struct WideShared {
-  int weights_at, scale_at, tile_scale_at, stage, stages, out_at, barrier_at, bytes;
+  int weights_at, scale_at, tile_scale_at, work_at, stage, stages, out_at, barrier_at, bytes;
 };
 LARES_BOTH constexpr WideShared wide_shared(Format format, int blocks) {
   WideShared s{};
   s.weights_at = 2 * kWidePlaneBytes;
   s.scale_at = s.weights_at + kWideConsumers * 4 * blocks * tile_bytes(format);
   s.tile_scale_at = s.scale_at + kWideTokens * 4;
-  s.stage = (s.tile_scale_at + 16 * 4 + kWideAlign - 1) / kWideAlign * kWideAlign;
+  s.work_at = s.tile_scale_at + 16 * 4;
+  s.stage = (s.work_at + 4 + kWideAlign - 1) / kWideAlign * kWideAlign;
   const int out = kWideConsumers * kWideOutTokens * kWideOutRow * 4, barriers = 2 * kWideStages * 8;
   s.stages = (kWideShared - out - barriers) / s.stage;
   if (s.stages > kWideStages) s.stages = kWideStages;

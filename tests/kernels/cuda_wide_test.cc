@@ -330,6 +330,7 @@ TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
       const WideInput in = wide_input(room.data(), wide_row_of(n_slots, n_jobs) + wide_rows(n), n_in);
       const WideSource from{a.codes, nullptr, a.code_scale, a.row_of, a.x_stride, a.code_scale_stride, n_in};
       simt::Machine::get().run({n_jobs + 2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered, [&] { wide_slots_kernel(from, in, jobs.data(), n_jobs, n_slots, n); });
+      EXPECT_EQ(*in.taken, 0u);
       WideExperts all{};
       all.p.n_out = all.p.rows_per_group = n_out;
       all.p.n_in = n_in;
@@ -342,7 +343,7 @@ TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
       all.row_blocks = wide_row_blocks(n_out, n_out, 256);
       all.n_work = n_jobs * 2 * all.row_blocks;
       const auto routed = in_all_orders(
-          own_rows ? 7 : 2, wide_shared(format, 2), [&] { y0.poison(), y1.poison(); },
+          own_rows ? 7 : 2, wide_shared(format, 2), [&] { y0.poison(), y1.poison(), *in.taken = 0; },
           [&] {
             if (format == Format::fp4) wide_experts_kernel<Format::fp4, 2>(all);
             else wide_experts_kernel<Format::fp8, 2>(all);
