@@ -203,13 +203,13 @@ void DeviceForward::attention(const Step& s, int i) {
   product(products, l.wq_a, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.qr, false, ws_.o);
   product(products, l.wkv, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.kv, false, ws_.o);
   if (l.compressor) {
-    product(products, l.compressor->wkv, ws_.normed, nullptr, nullptr, n, ws_.values, true, ws_.o);
-    product(products, l.compressor->wgate, ws_.normed, nullptr, nullptr, n, ws_.gates, true, ws_.o);
+    product(products, l.compressor->wkv, ws_.normed, nullptr, nullptr, n, ws_.values, true, nullptr);
+    product(products, l.compressor->wgate, ws_.normed, nullptr, nullptr, n, ws_.gates, true, nullptr);
   }
   if (l.indexer) {
-    product(products, l.indexer->compressor.wkv, ws_.normed, nullptr, nullptr, n, ws_.index_values, true, ws_.o);
-    product(products, l.indexer->compressor.wgate, ws_.normed, nullptr, nullptr, n, ws_.index_gates, true, ws_.o);
-    if (chooses) product(products, l.indexer->weights_proj, ws_.normed, nullptr, nullptr, n, ws_.iw, false, ws_.o);
+    product(products, l.indexer->compressor.wkv, ws_.normed, nullptr, nullptr, n, ws_.index_values, true, nullptr);
+    product(products, l.indexer->compressor.wgate, ws_.normed, nullptr, nullptr, n, ws_.index_gates, true, nullptr);
+    if (chooses) product(products, l.indexer->weights_proj, ws_.normed, nullptr, nullptr, n, ws_.iw, false, nullptr);
   }
   device_.linear(products);
   device_.rms_norm({.x = ws_.qr, .w = l.q_norm, .y = ws_.qr, .codes = q_codes ? ws_.qr_codes : nullptr, .code_scale = ws_.qr_scale, .x_stride = Q, .y_stride = Q,
@@ -225,7 +225,7 @@ void DeviceForward::attention(const Step& s, int i) {
   if (s.alone) move_window(s, i, true);
   products.clear();
   kc::LinearArgs out_a{.w = l.wo_a, .x = ws_.o, .y = ws_.z, .x_stride = static_cast<std::int64_t>(c_.num_attention_heads) * c_.head_dim, .y_stride = GA, .n_tokens = n,
-                       .rows_per_group = c_.o_lora_rank, .room = ws_.q};
+                       .rows_per_group = c_.o_lora_rank};
   device_.linear({&out_a, 1});
   const bool z_codes = quantises(l.wo_b), few = n <= kc::kTokensFew;  // few tokens' product does it by itself
   if (z_codes && !few)
@@ -243,7 +243,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   // With few tokens the shared expert's first matrices are read while nobody knows yet which others will be.
   const bool shared_first = few && in_codes && l.w1.shared.tiles && quantises(l.w1.shared);
   std::vector<kc::LinearArgs> gate;
-  product(gate, l.gate, ws_.normed, nullptr, nullptr, n, ws_.u, true, ws_.out);
+  product(gate, l.gate, ws_.normed, nullptr, nullptr, n, ws_.u, true, nullptr);
   if (shared_first) {
     const std::size_t slots_before = static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * static_cast<std::size_t>(I);
     product(gate, l.w1.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.gate + slots_before, false, nullptr);

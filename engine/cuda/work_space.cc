@@ -95,7 +95,7 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   const std::uint64_t here = l.here();
   const std::uint64_t width = !compresses ? 0 : csa ? 2 * C : C, index_width = csa ? 2 * Ci : 0;
   l.take(w.qr, n * Q);
-  l.take(w.q, std::max(n * H * C, halves_of(std::max(kc::linear_room(n, H * C), kc::linear_room(n, GA)))));
+  l.take(w.q, std::max(n * H * C, halves_of(kc::linear_room(n, GA))));
   l.take(w.kv, n * C);
   l.take(w.o, std::max(n * H * C, halves_of(std::max(kc::linear_room(n, D), kc::linear_room(n, Q)))));
   l.take(w.z, n * GA);
@@ -140,7 +140,7 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.up, std::max(slots * I, halves_of(room > up_at ? room - up_at : 0)));
   l.take(w.h_codes, slots * I);
   l.take(w.h_scale, slots * blocks(c.moe_intermediate_size));
-  l.take(w.out, std::max(slots * D, halves_of(std::max(kc::experts_room(chunk, c.n_routed_experts, c.num_experts_per_tok, c.hidden_size), kc::linear_room(n, D)))));
+  l.take(w.out, std::max(slots * D, halves_of(kc::linear_room(n, D))));
   return l.size();
 }
 

@@ -44,8 +44,8 @@ struct WorkSpace {
   double* rope[2];                        // [n, R / 2, 2] window layers', compressed layers'
   float* logits;                          // [kRowsMax, V]
 
-  // Attention. Of q and o one is always free for what enters a product of many tokens (kernels/cuda/linear.h's room): before attention
-  // o, behind it q.
+  // Attention. Of q and o one is always free for codes that enter a product of many tokens (kernels/cuda/linear.h's room): before
+  // attention o, behind it q.
   bf16 *qr, *q, *kv, *o, *z;              // [n, Q], [n, H C], [n, C], [n, H C], [n, G A]
   std::uint8_t *qr_codes, *z_codes;
   float *qr_scale, *z_scale;
@@ -58,7 +58,7 @@ struct WorkSpace {
   float* partials;                        // kPartialsBytes, or one token's
   std::uint8_t* window;                   // [n + W] cells of a chunk longer than kStepTokens
 
-  // Experts. Slots: n (k + 1). What enters w1 and w3 has room in `out`, what enters w2 in `gate` and `up`.
+  // Experts. Slots: n (k + 1). Codes that enter w1 and w3 have room in `out`, those that enter w2 in `gate` and `up`.
   float* u;                               // [n, E]
   std::int32_t *expert, *slot_of, *token_of, *begin, *jobs;
   float *weight, *factor;

@@ -63,7 +63,7 @@ struct ExpertLinearArgs {
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
   bool quantise = false;
   bool wgmma = true;  // as in LinearArgs
-  void* room = nullptr;  // experts_room() bytes, as in LinearArgs
+  void* room = nullptr;  // as in LinearArgs: with row_of linear_room() bytes, without experts_room()
   const bf16* up = nullptr;  // quantise: of SwigluArgs' h of x and up, row by row
   const float* factor = nullptr;
   float limit = 0;
@@ -73,7 +73,7 @@ struct ExpertLinearArgs {
   int n_tokens = 0, n_experts = 0, k = 0;
 };
 Status experts_linear(const ExpertLinearArgs& a, Stream stream);
-// Every run of slots begins at a multiple of eight rows.
+// Where slots have rows of their own: every run of them begins at a multiple of eight.
 constexpr std::size_t experts_room(int n_tokens, int n_experts, int k, int n_in) {
   return linear_room(static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(k + 1) + 8 * static_cast<std::size_t>(expert_jobs(n_tokens, n_experts, k)) + 8, static_cast<std::size_t>(n_in));
 }

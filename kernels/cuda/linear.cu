@@ -13,8 +13,7 @@ Status many(const Product& p, int n_tokens, Stream stream) {
 }
 // Whether what enters b is laid out already, for a.
 bool same_rows(const Product& a, const Product& b) {
-  return a.room == b.room && a.codes_in == b.codes_in && (a.codes_in ? a.codes == b.codes && a.code_scale == b.code_scale && a.code_scale_stride == b.code_scale_stride : a.x == b.x) &&
-         a.x_stride == b.x_stride && static_cast<std::int64_t>(a.n_in) * (a.n_out / a.rows_per_group) == static_cast<std::int64_t>(b.n_in) * (b.n_out / b.rows_per_group);
+  return a.codes_in && b.codes_in && a.room == b.room && a.codes == b.codes && a.code_scale == b.code_scale && a.code_scale_stride == b.code_scale_stride && a.x_stride == b.x_stride && static_cast<std::int64_t>(a.n_in) * (a.n_out / a.rows_per_group) == static_cast<std::int64_t>(b.n_in) * (b.n_out / b.rows_per_group);
 }
 
 }  // namespace

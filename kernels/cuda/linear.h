@@ -32,8 +32,8 @@ struct LinearArgs {
   bool quantise = false;   // Q8_128 of x on entry, by the kernel itself: n_tokens <= kTokensFew, weights of fp8 or fp4
   bool y_f32 = false;
   bool wgmma = true;  // many tokens, where the device has it (sm_90a): the same bits as without
-  void* room = nullptr;  // linear_room() bytes, 256-byte aligned, where what enters is laid out for wgmma; null: without it. Products one behind
-                         // the other in a call that have the same rows and room lay them out once
+  void* room = nullptr;  // linear_room() bytes, 256-byte aligned, where codes that enter are laid out for wgmma; null: without it. Products one
+                         // behind the other in a call that have the same codes and room lay them out once
 };
 
 // Of n_tokens whose rows, of all groups, have so many values.

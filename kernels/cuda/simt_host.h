@@ -66,11 +66,26 @@ class Machine {
   void arrive_some(int barrier, int n) {
     if (++named_[barrier].arrived == n) open(named_[barrier]);
   }
-  // Made no sooner than they are waited for, so that who does not wait misses them.
-  void copy_later(void* to, const void* from, int bytes) { fibers_[static_cast<std::size_t>(current_)]->copies.push_back({to, from, bytes}); }
+  // Made no sooner than they are waited for, so that who does not wait misses them; without `from` zeros. Until then there is poison.
+  void copy_later(void* to, const void* from, int bytes) {
+    std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
+    fibers_[static_cast<std::size_t>(current_)]->copies.push_back({to, from, bytes, 0});
+  }
   void finish_copies() {
-    for (const Copy& c : fibers_[static_cast<std::size_t>(current_)]->copies) std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
+    for (const Copy& c : fibers_[static_cast<std::size_t>(current_)]->copies) land(c);
     fibers_[static_cast<std::size_t>(current_)]->copies.clear();
+  }
+  void commit_copies() {
+    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    ++f.copy_groups;
+    for (Copy& c : f.copies)
+      if (c.group == 0) c.group = f.copy_groups;
+  }
+  void finish_copy_groups(int left) {
+    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    std::size_t n = 0;
+    while (n < f.copies.size() && f.copies[n].group != 0 && f.copies[n].group <= f.copy_groups - left) land(f.copies[n++]);
+    f.copies.erase(f.copies.begin(), f.copies.begin() + static_cast<std::ptrdiff_t>(n));
   }
   // Barriers in shared memory that count arrivals and bytes (bulk.h). What is copied onto one is poison from then on, and there no sooner
   // than somebody waits for it: so who reads too early, or is read by too late, has it.
@@ -85,7 +100,7 @@ class Machine {
   void copy_onto(const void* b, void* to, const void* from, int bytes) {
     Phase& p = phase(b);
     std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
-    p.copies.push_back({to, from, bytes});
+    p.copies.push_back({to, from, bytes, 0});
     p.copied += bytes;
   }
   // Until the phase of this parity is over; one that has not begun is, as the device has it.
@@ -149,8 +164,12 @@ class Machine {
   struct Copy {
     void* to;
     const void* from;
-    int bytes;
+    int bytes, group;
   };
+  static void land(const Copy& c) {
+    if (c.from) std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
+    else std::memset(c.to, 0, static_cast<std::size_t>(c.bytes));
+  }
   struct Phase {
     int arrivals = 0, left = 0;
     std::int64_t expected = 0, copied = 0;  // bytes
@@ -176,7 +195,7 @@ class Machine {
     std::unique_ptr<char[]> stack{new char[kStack]};
     std::vector<Copy> copies;
     std::vector<Later> later;
-    int groups = 0;
+    int groups = 0, copy_groups = 0;
   };
 
   Machine() : f16_(1 << 16) {
@@ -211,7 +230,7 @@ class Machine {
   // Ends a phase at which all have arrived and whose copies are all on their way.
   void over(Phase& p) {
     if (p.left > 0 || p.copied != p.expected) return;
-    for (const Copy& c : p.copies) std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
+    for (const Copy& c : p.copies) land(c);
     p = {p.arrivals, p.arrivals, 0, 0, !p.parity, {}};
   }
   static void take_sums(Later& l) {
@@ -255,7 +274,7 @@ class Machine {
       fibers_[static_cast<std::size_t>(i)]->phase = nullptr;
       fibers_[static_cast<std::size_t>(i)]->copies.clear();
       fibers_[static_cast<std::size_t>(i)]->later.clear();
-      fibers_[static_cast<std::size_t>(i)]->groups = 0;
+      fibers_[static_cast<std::size_t>(i)]->groups = fibers_[static_cast<std::size_t>(i)]->copy_groups = 0;
     }
     phases_.clear();
     while (live_ > 0) {

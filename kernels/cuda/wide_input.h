@@ -1,5 +1,5 @@
-// What enters products with many tokens, laid out once as wgmma reads it: f16 or bf16, a 32-group's k in the order of tiles.h, swizzled, so
-// that one copy brings 64 k of all tokens of a piece.
+// Codes that enter products with many tokens, laid out once as wgmma reads them: f16, a 32-group's k in the order of tiles.h; in planes,
+// swizzled, so that one copy brings 64 k of all tokens of a piece; or in rows, where a piece's tokens are any rows.
 //
 // A code times its scale is an f16 value wherever the scale is a power of two from 2^-22 (Q8_128 gives none below) to 1 (values up to 448):
 // code s 2^7 then has all its bits between 2^-24 and 2^15. So sums need no scale of a token's. Other scales are kept beside, and their
@@ -25,10 +25,9 @@ LARES_BOTH WideScale wide_scale(float s) {
   return u << 1 == 0 ? WideScale{0, 0.0f} : WideScale{0x3C003C00u, s};
 }
 
-// Where rows come from: row i of a run is row row_of[first + i] of x or codes; without row_of first + i.
+// Where codes come from: row i of a run is row row_of[first + i]; without row_of first + i.
 struct WideSource {
-  const std::uint8_t* codes;  // [.., stride], or null
-  const bf16* x;
+  const std::uint8_t* codes;  // [.., stride]
   const float* code_scale;
   const std::int32_t* row_of;
   std::int64_t stride, scale_stride;
@@ -43,33 +42,30 @@ LARES_DEVICE void wide_lay(const WideSource& from, const WideInput& in, int firs
   const int lane = thread() % 32, half = lane % 2, group = lane / 2 % 2, plane = block_y() * kWideInputWarps + thread() / 32;
   if (plane >= 2 * along_of(from.columns)) return;
   const int k = kWidePlaneK * plane + 32 * group;
-  std::uint8_t* const to = in.values + plane * in.rows * 128;
-  LARES_UNROLL_4 for (int r = lane / 4; r < n + 7 - (n + 7) % 8; r += 8) {
-    const bool inside = r < n && k < from.columns;
+  LARES_UNROLL_2 for (int r = lane / 4; r < n + 7 - (n + 7) % 8; r += 8) {
     const std::int64_t row = r >= n ? 0 : from.row_of ? from.row_of[first + r] : first + r;
     WideScale s{0, 0.0f};
-    if (from.codes && r < n) s = wide_scale(from.code_scale[row * from.scale_stride + plane / 2]);
+    if (r < n) s = wide_scale(from.code_scale[row * from.scale_stride + plane / 2]);
     Vec16 pieces[2] = {};
-    if (inside) {
+    if (r < n && k < from.columns) {
       LARES_UNROLL for (int q = 0; q < 4; ++q) {
-        if (from.codes) {
-          const Vec8 v = *reinterpret_cast<const Vec8*>(from.codes + row * from.stride + k + 8 * q);
-          LARES_UNROLL for (int i = 0; i < 2; ++i) pieces[i].w[q] = multiply_f16(e4m3_f16(half ? spread_high(v.w[i]) : spread_low(v.w[i])), s.factor);
-        } else {
-          const Vec16 v = *reinterpret_cast<const Vec16*>(from.x + row * from.stride + k + 8 * q);
-          LARES_UNROLL for (int i = 0; i < 2; ++i) pieces[i].w[q] = half ? v.w[2 * i + 1] : v.w[2 * i];
-        }
+        const Vec8 v = *reinterpret_cast<const Vec8*>(from.codes + row * from.stride + k + 8 * q);
+        LARES_UNROLL for (int i = 0; i < 2; ++i) pieces[i].w[q] = multiply_f16(e4m3_f16(half ? spread_high(v.w[i]) : spread_low(v.w[i])), s.factor);
       }
     }
-    LARES_UNROLL for (int i = 0; i < 2; ++i)
-      *reinterpret_cast<Vec16*>(to + at * 128 + swizzled(r, 4 * group + 2 * i + half)) = pieces[i];
-    if (from.codes && group == 0 && half == 0 && plane % 2 == 0) in.scale[plane / 2 * in.rows + at + r] = s.left;
+    std::uint8_t* const to = in.values + plane * in.plane_step + (at + r) * in.row_step;
+    LARES_UNROLL for (int i = 0; i < 2; ++i) {
+      const int piece = 4 * group + 2 * i + half;
+      *reinterpret_cast<Vec16*>(to + (in.by_rows ? piece : piece ^ r % 8) * 16) = pieces[i];
+    }
+    if (group == 0 && half == 0 && plane % 2 == 0) in.scale[plane / 2 * in.rows + at + r] = s.left;
   }
 }
 
 // Block (x: 128 rows, y: eight planes).
 LARES_KERNEL(32 * kWideInputWarps, 4) wide_input_kernel(const WideSource from, const WideInput in, int n) {
   wait_for_inputs();
+  if (block_x() == 0 && block_y() == 0 && thread() == 0) *in.taken = 0;
   const int first = block_x() * kWideTokens;
   wide_lay(from, in, first, first, smaller(kWideTokens, n - first));
 }

@@ -55,6 +55,11 @@ LARES_DEVICE bool odd_scales(const float* scale, int n) {
   return ballot(odd) != 0;
 }
 
+template <int left>
+struct WideLeft {
+  static constexpr int value = left;
+};
+
 // Adds the stage's products to the results.
 template <Format format, bool codes_in, int blocks, int halves>
 LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
@@ -65,19 +70,19 @@ LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
   const WgmmaMatrix values = wgmma_matrix(stage.values);
   float t[2][32];
   std::uint32_t a[2][2][4], words[group_words(format)];
-  [[maybe_unused]] Vec8 scales[blocks];  // fp4: of rows g and g + 8
-  if constexpr (format == Format::fp4) {
-    LARES_UNROLL for (int m = 0; m < blocks; ++m) scales[m] = wide_tile_scales(stage.weights + 4 * m * tile_bytes(format));
-  }
   const auto fetch = [&](int i) { wide_words<format>(words, stage.weights + i / 4 * 4 * tile_bytes(format), i % 4); };
   const auto decode = [&](int i) { operands<format, codes_in>(words, a[i % 2]); };
-  // Of unit i.
-  const auto fold = [&](int set, int i, int half) {
-    pin(t[set]);
+  // Unit i, of the last `left` + 1 whose products are waited for.
+  const auto fold = [&](auto left, int set, int i, int half) {
     const int m = i / 4;
-    float by[2];
-    LARES_UNROLL for (int r = 0; r < 2; ++r)
-      by[r] = format == Format::fp4 ? fp4_block_scale(scales[m].w[r] >> 8 * (i % 4) & 255) : format == Format::fp8 ? wide_weight_scale<codes_in>(stage, m) : 1;
+    float by[2] = {1, 1};
+    if constexpr (format == Format::fp8) by[0] = by[1] = wide_weight_scale<codes_in>(stage, m);
+    if constexpr (format == Format::fp4) {
+      const Vec8 s = wide_tile_scales(stage.weights + 4 * m * tile_bytes(format));
+      LARES_UNROLL for (int r = 0; r < 2; ++r) by[r] = fp4_block_scale(s.w[r] >> 8 * (i % 4) & 255);
+    }
+    wgmma_wait<decltype(left)::value>();
+    pin(t[set]);
     LARES_UNROLL for (int v = 0; v < 32; ++v) {
       float& to = acc[m][32 * half + v];
       to = format == Format::bf16 ? to + t[set][v] : fmaf(t[set][v], by[v % 4 / 2], to);
@@ -90,13 +95,8 @@ LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
     if (i + 1 < kSteps && !kLate) fetch(i + 1);
     LARES_UNROLL for (int half = 0; half < halves; ++half) {
       const int set = halves == 2 ? half : kEach ? i % 2 : m % 2;
-      if (kEach && i * halves + half >= 2) {
-        wgmma_wait<1>();
-        fold(set, i - (halves == 2 ? 1 : 2), half);
-      } else if (!kEach && j == 0 && halves == 2 && m > 0) {
-        wgmma_wait<1>();
-        fold(set, i - 1, half);
-      }
+      if (kEach && i * halves + half >= 2) fold(WideLeft<1>{}, set, i - (halves == 2 ? 1 : 2), half);
+      else if (!kEach && j == 0 && halves == 2 && m > 0) fold(WideLeft<1>{}, set, i - 1, half);
       wgmma_fence();
       LARES_UNROLL for (int s = 0; s < 2; ++s)
         wgmma<codes_in>(t[set], a[i % 2][s], values, j / 2 * kWidePlaneBytes + half * kHalfBytes, j % 2 * 2 + s, (!kEach && j > 0) || s > 0);
@@ -109,18 +109,13 @@ LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
     decode(i + 1);
   }
   if constexpr (halves == 2) {
-    wgmma_wait<1>();
-    fold(0, kSteps - 1, 0);
-    wgmma_wait<0>();
-    fold(1, kSteps - 1, 1);
+    fold(WideLeft<1>{}, 0, kSteps - 1, 0);
+    fold(WideLeft<0>{}, 1, kSteps - 1, 1);
   } else if constexpr (kEach) {
-    wgmma_wait<1>();
-    fold(kSteps % 2, kSteps - 2, 0);
-    wgmma_wait<0>();
-    fold((kSteps - 1) % 2, kSteps - 1, 0);
+    fold(WideLeft<1>{}, kSteps % 2, kSteps - 2, 0);
+    fold(WideLeft<0>{}, (kSteps - 1) % 2, kSteps - 1, 0);
   } else {
-    wgmma_wait<0>();
-    LARES_UNROLL for (int m = 0; m < blocks; ++m) fold(m, 4 * m + 3, 0);
+    LARES_UNROLL for (int m = 0; m < blocks; ++m) fold(WideLeft<0>{}, m, 4 * m + 3, 0);
   }
   LARES_UNROLL for (int i = 0; i < 4; ++i) pin(a[i / 2][i % 2]);
 }

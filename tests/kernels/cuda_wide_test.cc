@@ -142,7 +142,8 @@ struct Room {
 };
 
 void lay(const Product& p, const WideInput& in, int columns, int n) {
-  const WideSource from{p.codes_in ? p.codes : nullptr, p.x, p.code_scale, nullptr, p.x_stride, p.code_scale_stride, columns};
+  if (!p.codes_in) return;
+  const WideSource from{p.codes, p.code_scale, nullptr, p.x_stride, p.code_scale_stride, columns};
   for (const simt::Order order : {simt::Order::ascending, simt::Order::scattered})
     simt::Machine::get().run({(n + 127) / 128, (2 * along_of(columns) + kWideInputWarps - 1) / kWideInputWarps}, 32 * kWideInputWarps, 0, order, [&] { wide_input_kernel(from, in, n); });
 }
@@ -192,7 +193,7 @@ void expect_same(const LinearArgs& given) {
   lay(p, in, columns, n);
   EXPECT_TRUE(room.intact(size));
   const auto run = [&](auto blocks, int grid) {
-    WideLinear l{p, in, 0, 0, n, wide_row_blocks(p.n_out, p.rows_per_group, 128 * blocks), 0};
+    WideLinear l{p, in, n, wide_row_blocks(p.n_out, p.rows_per_group, 128 * blocks), 0};
     l.n_work = l.row_blocks * ((n + 127) / 128);
     return bits(in_all_orders(grid, wide_shared(p.format, blocks), [&] { y.poison(); }, [&] { wide<decltype(blocks)::value>(l); }, [&] { return y.values(); }));
   };
@@ -201,7 +202,7 @@ void expect_same(const LinearArgs& given) {
     EXPECT_EQ(run(std::integral_constant<int, 2>{}, 3), bits(want)) << "by 256 rows";
   }
   Guarded<std::uint16_t> rounded(want.size());
-  WideLinear l{p, in, 0, 0, n, wide_row_blocks(p.n_out, p.rows_per_group, 128), 0};
+  WideLinear l{p, in, n, wide_row_blocks(p.n_out, p.rows_per_group, 128), 0};
   l.p.y = rounded.data();
   l.p.y_f32 = false;
   l.n_work = l.row_blocks * ((n + 127) / 128);
@@ -281,7 +282,7 @@ TEST(CudaWideScales, ATokenThatIsNoNumberSpoilsNoOther) {
 TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
   constexpr int E = 5, k = 2, n_out = 272, n_in = 256, n = 220, n_slots = n * k;
   for (const Format format : {Format::fp4, Format::fp8}) {
-    std::vector<Stored> kept;
+    SCOPED_TRACE(format == Format::fp4 ? "rows that several slots have" : "rows of their own");
     std::vector<Tiled> tiles;
     for (int i = 0; i < 2 * E; ++i) {
       Stored s = stored(format, n_out, n_in);
@@ -326,42 +327,45 @@ TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
       simt::Machine::get().run({plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), simt::Order::scattered, [&] { experts_many_kernel(a, plan.n_jobs); });
       const std::pair want(y0.values(), y1.values());
       const int n_jobs = expert_jobs(n, E, k);
-      Room room(experts_room(n, E, k, n_in));
-      const WideInput in = wide_input(room.data(), wide_row_of(n_slots, n_jobs) + wide_rows(n), n_in);
-      const WideSource from{a.codes, nullptr, a.code_scale, a.row_of, a.x_stride, a.code_scale_stride, n_in};
-      simt::Machine::get().run({n_jobs + 2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered, [&] { wide_slots_kernel(from, in, jobs.data(), n_jobs, n_slots, n); });
-      EXPECT_EQ(*in.taken, 0u);
+      const std::size_t room_bytes = own_rows ? experts_room(n, E, k, n_in) : linear_room(n, n_in);
+      Room room(room_bytes);
       WideExperts all{};
+      all.one_at = wide_row_of(n_slots, n_jobs);
+      all.in = own_rows ? wide_input(room.data(), all.one_at + wide_rows(n), n_in) : wide_input(room.data(), wide_rows(n), n_in, true);
+      const WideSource from{a.codes, a.code_scale, nullptr, a.x_stride, a.code_scale_stride, n_in};
+      if (own_rows)
+        simt::Machine::get().run({n_jobs + 2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered, [&] { wide_slots_kernel(from, all.in, jobs.data(), n_jobs, n_slots, n); });
+      else
+        simt::Machine::get().run({2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered, [&] { wide_input_kernel(from, all.in, n); });
+      EXPECT_EQ(*all.in.taken, 0u);
+      EXPECT_TRUE(room.intact(room_bytes));
       all.p.n_out = all.p.rows_per_group = n_out;
       all.p.n_in = n_in;
       all.p.y_stride = n_out;
       all.p.codes_in = true;
-      all.in = in;
-      for (int m = 0; m < 2; ++m) all.tiles[m] = a.matrix[m].tiles, all.scale[m] = a.matrix[m].scale, all.y[m] = a.matrix[m].y;
+      all.one_slot = n_slots;
+      all.n_tokens = n;
+      for (int m = 0; m < 2; ++m) all.tiles[m] = a.matrix[m].tiles, all.scale[m] = a.matrix[m].scale, all.y[m] = a.matrix[m].y, all.one_tiles[m] = shared_one.w.tiles, all.one_scale[m] = shared_one.w.scale;
       all.jobs = jobs.data();
+      all.row_of = a.row_of;
       all.n_matrices = 2;
       all.row_blocks = wide_row_blocks(n_out, n_out, 256);
       all.n_work = n_jobs * 2 * all.row_blocks;
+      const auto kernel = [&](Format f) {
+        if (f == Format::fp4) own_rows ? wide_experts_kernel<Format::fp4, 2, WideFrom::planes>(all) : wide_experts_kernel<Format::fp4, 2, WideFrom::pieces>(all);
+        else own_rows ? wide_experts_kernel<Format::fp8, 2, WideFrom::planes>(all) : wide_experts_kernel<Format::fp8, 2, WideFrom::pieces>(all);
+      };
       const auto routed = in_all_orders(
-          own_rows ? 7 : 2, wide_shared(format, 2), [&] { y0.poison(), y1.poison(), *in.taken = 0; },
-          [&] {
-            if (format == Format::fp4) wide_experts_kernel<Format::fp4, 2>(all);
-            else wide_experts_kernel<Format::fp8, 2>(all);
-          },
-          [&] { return std::pair(y0.values(), y1.values()); });
+          2, wide_shared(format, 2), [&] { y0.poison(), y1.poison(), *all.in.taken = 0; }, [&] { kernel(format); }, [&] { return std::pair(y0.values(), y1.values()); });
       const auto upto = static_cast<std::ptrdiff_t>(n_slots) * n_out;
       EXPECT_TRUE(std::equal(routed.first.begin(), routed.first.begin() + upto, want.first.begin()));
       EXPECT_TRUE(std::equal(routed.second.begin(), routed.second.begin() + upto, want.second.begin()));
       EXPECT_TRUE(std::all_of(routed.first.begin() + upto, routed.first.end(), [](std::uint16_t v) { return v == 0xFFFF; }));
-      // The shared one, as a product of its own.
-      WideLinear shared{all.p, in, wide_row_of(n_slots, n_jobs), n_slots, n, wide_row_blocks(n_out, n_out, 256), 0};
-      shared.p.format = Format::fp8;
-      shared.p.tiles = shared_one.w.tiles;
-      shared.p.scale = shared_one.w.scale;
-      shared.p.y = y0.data();
-      shared.n_work = shared.row_blocks * 2;
-      simt::Machine::get().run({3}, kWideThreads, static_cast<std::size_t>(wide_shared(Format::fp8, 2).bytes), simt::Order::scattered, [&] { wide_linear_kernel<Format::fp8, true, 2>(shared); });
+      all.jobs = nullptr;
+      all.n_work = 2 * 2 * all.row_blocks;
+      simt::Machine::get().run({3}, kWideThreads, static_cast<std::size_t>(wide_shared(Format::fp8, 2).bytes), simt::Order::scattered, [&] { kernel(Format::fp8); });
       EXPECT_EQ(y0.values(), want.first);
+      EXPECT_EQ(y1.values(), want.second);
     }
   }
 }
