@@ -142,7 +142,7 @@ void DeviceForward::head(const Step& s) {
   for (int r = 0; r < s.n_rows; r += kRowsMax) {
     const int m = std::min(kRowsMax, s.n_rows - r);
     std::vector<kc::LinearArgs> products;
-    product(products, w_.head(), ws_.normed + static_cast<std::size_t>(r) * D, nullptr, nullptr, m, ws_.logits, true);
+    product(products, w_.head(), ws_.normed + static_cast<std::size_t>(r) * D, nullptr, nullptr, m, ws_.logits, true, nullptr);
     device_.linear(products);
     const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(m) * static_cast<std::size_t>(c_.vocab_size);
     device_.to_host(logits_.data(), ws_.logits, bytes);

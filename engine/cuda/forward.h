@@ -98,7 +98,7 @@ class DeviceForward {
   void experts(const Step& s, int i, const std::function<void(int)>& host);
   void missing_experts(const Step& s, int i);
   void head(const Step& s);
-  void product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32) const;
+  void product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32, void* room) const;
   bool first() const { return w_.begin() == 0; }
   bool hands_on(int layer) const { return outbox_ && layer + 1 == w_.end(); }
   kc::Places places(const Step& s, int layer, int begin, int n) const;

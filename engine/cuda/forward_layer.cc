@@ -12,8 +12,8 @@ kc::Places DeviceForward::places(const Step& s, int layer, int begin, int n) con
 }
 
 // What enters: codes where the weights are quantised, else bf16.
-void DeviceForward::product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32) const {
-  kc::LinearArgs a{.w = w, .y = y, .x_stride = w.n_in, .y_stride = w.n_out, .n_tokens = n, .y_f32 = f32};
+void DeviceForward::product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32, void* room) const {
+  kc::LinearArgs a{.w = w, .y = y, .x_stride = w.n_in, .y_stride = w.n_out, .n_tokens = n, .y_f32 = f32, .room = room};
   if (codes && quantises(w)) {
     a.codes = codes;
     a.code_scale = scale;
@@ -200,24 +200,24 @@ void DeviceForward::attention(const Step& s, int i) {
   const int n = s.n, Q = c_.q_lora_rank, ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, GA = c_.o_groups * c_.o_lora_rank;
   const bool chooses = s.chooses(c_, ratio), q_codes = quantises(l.wq_b);
   std::vector<kc::LinearArgs> products;
-  product(products, l.wq_a, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.qr, false);
-  product(products, l.wkv, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.kv, false);
+  product(products, l.wq_a, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.qr, false, ws_.o);
+  product(products, l.wkv, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.kv, false, ws_.o);
   if (l.compressor) {
-    product(products, l.compressor->wkv, ws_.normed, nullptr, nullptr, n, ws_.values, true);
-    product(products, l.compressor->wgate, ws_.normed, nullptr, nullptr, n, ws_.gates, true);
+    product(products, l.compressor->wkv, ws_.normed, nullptr, nullptr, n, ws_.values, true, nullptr);
+    product(products, l.compressor->wgate, ws_.normed, nullptr, nullptr, n, ws_.gates, true, nullptr);
   }
   if (l.indexer) {
-    product(products, l.indexer->compressor.wkv, ws_.normed, nullptr, nullptr, n, ws_.index_values, true);
-    product(products, l.indexer->compressor.wgate, ws_.normed, nullptr, nullptr, n, ws_.index_gates, true);
-    if (chooses) product(products, l.indexer->weights_proj, ws_.normed, nullptr, nullptr, n, ws_.iw, false);
+    product(products, l.indexer->compressor.wkv, ws_.normed, nullptr, nullptr, n, ws_.index_values, true, nullptr);
+    product(products, l.indexer->compressor.wgate, ws_.normed, nullptr, nullptr, n, ws_.index_gates, true, nullptr);
+    if (chooses) product(products, l.indexer->weights_proj, ws_.normed, nullptr, nullptr, n, ws_.iw, false, nullptr);
   }
   device_.linear(products);
   device_.rms_norm({.x = ws_.qr, .w = l.q_norm, .y = ws_.qr, .codes = q_codes ? ws_.qr_codes : nullptr, .code_scale = ws_.qr_scale, .x_stride = Q, .y_stride = Q,
                     .codes_stride = Q, .code_scale_stride = blocks(Q), .n_rows = n, .dim = Q, .eps = c_.rms_norm_eps});
   products.clear();
   const std::uint8_t* const qr_codes = q_codes ? ws_.qr_codes : nullptr;
-  product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false);
-  if (chooses) product(products, l.indexer->wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.iq, false);
+  product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false, ws_.o);
+  if (chooses) product(products, l.indexer->wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.iq, false, ws_.o);
   device_.linear(products);
   read_inputs(s, i);
   if (chooses) select(s, i);
@@ -230,7 +230,7 @@ void DeviceForward::attention(const Step& s, int i) {
   const bool z_codes = quantises(l.wo_b), few = n <= kc::kTokensFew;  // few tokens' product does it by itself
   if (z_codes && !few)
     device_.quantise({.x = ws_.z, .codes = ws_.z_codes, .scale = ws_.z_scale, .x_stride = GA, .codes_stride = GA, .scale_stride = blocks(GA), .n_rows = n, .n = GA});
-  product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, s.x.y, false);
+  product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, s.x.y, false, ws_.q);
   products.front().quantise = z_codes && few;
   device_.linear(products);
 }
@@ -243,9 +243,9 @@ DeviceForward::ExpertLaunches DeviceForward::expert_launches(const Step& s, int 
   const bool few = n <= kc::kTokensFew;
   const auto matrix = [](const DeviceExperts& of, bf16* y) { return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y}; };
   ExpertLaunches a{.in = {.matrix = {matrix(l.w1, ws_.gate), matrix(l.w3, ws_.up)}, .n_matrices = 2, .format = l.w1.format, .n_out = I, .n_in = D, .x_stride = D,
-                          .code_scale_stride = blocks(D), .y_stride = I, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k},
+                          .code_scale_stride = blocks(D), .y_stride = I, .room = ws_.h_codes, .row_of = ws_.token_of, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k},
                    .out = {.matrix = {matrix(l.w2, ws_.out), {}}, .n_matrices = 1, .format = l.w2.format, .n_out = D, .n_in = I, .x_stride = I, .code_scale_stride = blocks(I),
-                           .y_stride = D, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k},
+                           .y_stride = D, .room = ws_.gate, .jobs = ws_.jobs, .n_tokens = n, .n_experts = E, .k = k},
                    .gated = {.gate = ws_.gate, .up = ws_.up, .factor = ws_.factor, .h = out_codes ? nullptr : ws_.gate, .codes = out_codes ? ws_.h_codes : nullptr, .code_scale = ws_.h_scale,
                              .stride = I, .scale_stride = blocks(I), .n_rows = n * (k + 1), .n = I, .limit = c_.swiglu_limit},
                    .gates = !few || !out_codes};
@@ -266,11 +266,11 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   // With few tokens the shared expert's first matrices are read while nobody knows yet which others will be.
   const bool shared_first = few && in_codes && l.w1.shared.tiles && quantises(l.w1.shared);
   std::vector<kc::LinearArgs> gate;
-  product(gate, l.gate, ws_.normed, nullptr, nullptr, n, ws_.u, true);
+  product(gate, l.gate, ws_.normed, nullptr, nullptr, n, ws_.u, true, nullptr);
   if (shared_first) {
     const std::size_t slots_before = static_cast<std::size_t>(n) * static_cast<std::size_t>(k) * static_cast<std::size_t>(I);
-    product(gate, l.w1.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.gate + slots_before, false);
-    product(gate, l.w3.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.up + slots_before, false);
+    product(gate, l.w1.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.gate + slots_before, false, nullptr);
+    product(gate, l.w3.shared, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.up + slots_before, false, nullptr);
   }
   device_.linear(gate);
   const kc::RouteArgs route{.u = ws_.u, .bias = l.gate_bias, .given = l.tid2eid, .tokens = s.tokens, .expert = ws_.expert, .weight = ws_.weight, .n_tokens = n, .n_experts = E, .k = k,

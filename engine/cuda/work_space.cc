@@ -7,6 +7,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/hyper.h"
+#include "kernels/cuda/linear.h"
 
 namespace lares::engine::cuda {
 namespace {
@@ -33,6 +34,8 @@ class Layer {
 };
 
 std::uint64_t u64(auto n) { return static_cast<std::uint64_t>(n); }
+// Values that take so many bytes.
+std::uint64_t halves_of(std::uint64_t bytes) { return (bytes + sizeof(bf16) - 1) / sizeof(bf16); }
 std::uint64_t blocks(int n) { return u64((n + kc::kScaleBlock - 1) / kc::kScaleBlock); }
 
 // The most entries that a layer of this ratio lets a token attend.
@@ -92,9 +95,9 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   const std::uint64_t here = l.here();
   const std::uint64_t width = !compresses ? 0 : csa ? 2 * C : C, index_width = csa ? 2 * Ci : 0;
   l.take(w.qr, n * Q);
-  l.take(w.q, n * H * C);
+  l.take(w.q, std::max(n * H * C, halves_of(kc::linear_room(n, GA))));
   l.take(w.kv, n * C);
-  l.take(w.o, n * H * C);
+  l.take(w.o, std::max(n * H * C, halves_of(std::max(kc::linear_room(n, D), kc::linear_room(n, Q)))));
   l.take(w.z, n * GA);
   l.take(w.qr_codes, n * Q);
   l.take(w.z_codes, n * GA);
@@ -132,9 +135,11 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.factor, slots);
   l.take(w.begin, E + 1);
   l.take(w.jobs, 3 * u64(kc::expert_jobs(chunk, c.n_routed_experts, c.num_experts_per_tok)));
+  const std::uint64_t gate_at = l.here();
   l.take(w.gate, slots * I);
-  l.take(w.up, slots * I);
-  l.take(w.h_codes, slots * I);
+  const std::uint64_t up_at = l.here() - gate_at, room = kc::experts_room(chunk, c.n_routed_experts, c.num_experts_per_tok, c.moe_intermediate_size);
+  l.take(w.up, std::max(slots * I, halves_of(room > up_at ? room - up_at : 0)));
+  l.take(w.h_codes, std::max(slots * I, static_cast<std::uint64_t>(kc::linear_room(n, D))));
   l.take(w.h_scale, slots * blocks(c.moe_intermediate_size));
   l.take(w.out, slots * D);
   return l.size();

@@ -44,7 +44,8 @@ struct WorkSpace {
   double* rope[2];                        // [n, R / 2, 2] window layers', compressed layers'
   float* logits;                          // [kRowsMax, V]
 
-  // Attention.
+  // Attention. Of q and o one is always free for codes that enter a product of many tokens (kernels/cuda/linear.h's room): before
+  // attention o, behind it q.
   bf16 *qr, *q, *kv, *o, *z;              // [n, Q], [n, H C], [n, C], [n, H C], [n, G A]
   std::uint8_t *qr_codes, *z_codes;
   float *qr_scale, *z_scale;
@@ -57,7 +58,8 @@ struct WorkSpace {
   float* partials;                        // kPartialsBytes, or one token's
   std::uint8_t* window;                   // [n + W] cells of a chunk longer than kStepTokens
 
-  // Experts. Slots: n (k + 1).
+  // Experts. Slots: n (k + 1). Codes that enter w1 and w3 have room in `h_codes`, those that enter w2 in `gate` and `up`: results
+  // stay alone, for what passes through the GPU is multiplied behind what is on it.
   float* u;                               // [n, E]
   std::int32_t *expert, *slot_of, *token_of, *begin, *jobs;
   float *weight, *factor;

@@ -1,5 +1,6 @@
 // Copies of whole runs of bytes from global into shared memory, by the copy engine that sm_90 has, and the barriers on which they end: one
-// lane issues, its warp waits; in the emulation a copy ends when it is issued. And barriers of some of a block's threads.
+// lane issues, its warp waits; in the emulation a copy ends when it is issued. Barriers of a ring that many fill and many empty, where it
+// ends when it is waited for. And barriers of some of a block's threads.
 #pragma once
 
 #include "kernels/cuda/simt.h"
@@ -35,11 +36,51 @@ LARES_DEVICE void wait_bulk(BulkBarrier* b, int use) {
       "r"(use & 1)
       : "memory");
 }
+// A ring's barrier: a phase is over when so many have arrived and all bytes announced are there. By one thread, before a sync_block().
+LARES_DEVICE void make_ring_barrier(BulkBarrier* b, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(arrivals) : "memory");
+}
+LARES_DEVICE void publish_ring_barriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+LARES_DEVICE void arrive_ring(BulkBarrier* b) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory"); }
+// ... and announces what copy_ring() will bring.
+LARES_DEVICE void announce_ring(BulkBarrier* b, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes) : "memory");
+}
+// As bulk_copy(), but of what other blocks read too: it stays in L2.
+LARES_DEVICE void copy_ring(void* to, const void* from, int bytes, BulkBarrier* b) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(bytes),
+               "r"(shared_address(b))
+               : "memory");
+}
+// Until the phase of this parity is over. A new barrier is in phase 0, and the one before that, of parity 1, counts as over.
+LARES_DEVICE void wait_ring(BulkBarrier* b, int parity) { wait_bulk(b, parity); }
 #else
 LARES_DEVICE void make_barriers(BulkBarrier*, int) { __trap(); }
 LARES_DEVICE void bulk_copy(void*, const void*, int, BulkBarrier*) { __trap(); }
 LARES_DEVICE void wait_bulk(BulkBarrier*, int) { __trap(); }
+LARES_DEVICE void make_ring_barrier(BulkBarrier*, int) { __trap(); }
+LARES_DEVICE void publish_ring_barriers() {}
+LARES_DEVICE void arrive_ring(BulkBarrier*) {}
+LARES_DEVICE void announce_ring(BulkBarrier*, int) {}
+LARES_DEVICE void copy_ring(void*, const void*, int, BulkBarrier*) {}
+LARES_DEVICE void wait_ring(BulkBarrier*, int) {}
 #endif
+// Registers of a thread of this warpgroup from here on: whoever gives, so that others may take.
+template <int n>
+LARES_DEVICE void give_registers() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n));
+#endif
+}
+template <int n>
+LARES_DEVICE void take_registers() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n));
+#endif
+}
 // Past L1, which may still have what was there before.
 LARES_DEVICE std::int32_t load_fresh(const std::int32_t* p) {
   std::int32_t v;
@@ -76,6 +117,16 @@ inline void wait_bulk(BulkBarrier* b, int use) {
   std::fprintf(stderr, "emulated kernel: waits for a copy that nobody issued\n");
   std::abort();
 }
+inline void make_ring_barrier(BulkBarrier* b, int arrivals) { simt::Machine::get().make_phase(b, arrivals); }
+inline void publish_ring_barriers() {}
+inline void arrive_ring(BulkBarrier* b) { simt::Machine::get().arrive_phase(b, 0); }
+inline void announce_ring(BulkBarrier* b, int bytes) { simt::Machine::get().arrive_phase(b, bytes); }
+inline void copy_ring(void* to, const void* from, int bytes, BulkBarrier* b) { simt::Machine::get().copy_onto(b, to, from, bytes); }
+inline void wait_ring(BulkBarrier* b, int parity) { simt::Machine::get().wait_phase(b, parity); }
+template <int n>
+inline void give_registers() {}
+template <int n>
+inline void take_registers() {}
 inline std::int32_t load_fresh(const std::int32_t* p) { return *p; }
 inline float load_fresh(const float* p) { return *p; }
 inline Vec16 load_fresh16(const void* p) { return load_once(p); }

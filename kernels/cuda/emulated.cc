@@ -7,3 +7,4 @@
 #include "kernels/cuda/hyper.cu"
 #include "kernels/cuda/indexer.cu"
 #include "kernels/cuda/linear.cu"
+#include "kernels/cuda/wide.cu"

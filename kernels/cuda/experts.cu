@@ -1,6 +1,7 @@
 #include "kernels/cuda/experts_kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/experts_stream.h"
+#include "kernels/cuda/wide.h"
 
 namespace lares::kernels::cuda {
 Status route(const RouteArgs& a, Stream stream) {
@@ -42,9 +43,8 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& s
                     : args.kinds == kFp8Codes ? experts_stream_kernel<kFp8Codes>
                                               : experts_stream_kernel<kFp4 | kFp8Codes>,
                     {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
-  const bool wide = !plan.few && a.wgmma && has_wgmma();
-  return launch("launch experts_linear", plan.few ? experts_few_kernel : wide ? experts_many_kernel<true> : experts_many_kernel<false>,
-                {plan.x, plan.y}, kLinearThreads, wide ? wide_shared(kExpertRun) : plan.shared_bytes, stream, a, plan.n_jobs);
+  if (!plan.few && goes_wide(a)) return wide_experts(a, stream);
+  return launch("launch experts_linear", plan.few ? experts_few_kernel : experts_many_kernel, {plan.x, plan.y}, kLinearThreads, plan.shared_bytes, stream, a, plan.n_jobs);
 }
 
 Status swiglu(const SwigluArgs& a, Stream stream) {

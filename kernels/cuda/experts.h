@@ -36,7 +36,7 @@ struct GroupArgs {
   HyperMixes mixes = {};  // of route_and_group(): what the boundary before left, beside
 };
 // Runs of slots of one expert that are multiplied together: at most so many for any routes. Few tokens: one for each expert that is used.
-inline constexpr int kExpertRun = 64;  // slots
+inline constexpr int kExpertRun = 128;  // slots
 constexpr int expert_jobs(int n_tokens, int n_experts, int k) {
   const int slots = n_tokens * k, most = slots < n_experts ? slots : n_experts;
   return most + slots / kExpertRun;
@@ -63,6 +63,7 @@ struct ExpertLinearArgs {
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
   bool quantise = false;
   bool wgmma = true;  // as in LinearArgs
+  void* room = nullptr;  // as in LinearArgs: with row_of linear_room() bytes, without experts_room()
   const bf16* up = nullptr;  // quantise: of SwigluArgs' h of x and up, row by row
   const float* factor = nullptr;
   float limit = 0;
@@ -72,6 +73,10 @@ struct ExpertLinearArgs {
   int n_tokens = 0, n_experts = 0, k = 0;
 };
 Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& scratch = {});
+// Where slots have rows of their own: every run of them begins at a multiple of eight.
+constexpr std::size_t experts_room(int n_tokens, int n_experts, int k, int n_in) {
+  return linear_room(static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(k + 1) + 8 * static_cast<std::size_t>(expert_jobs(n_tokens, n_experts, k)) + 8, static_cast<std::size_t>(n_in));
+}
 
 // h = silu(min(gate, limit)) clamp(up, -limit, limit) factor, rounded to bf16; then Q8_128 where codes are asked for.
 struct SwigluArgs {

@@ -4,7 +4,7 @@
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/hyper_mixes.h"
 #include "kernels/cuda/rows.h"
-#include "kernels/cuda/wide_rows.h"
+#include "kernels/cuda/linear_rows.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
@@ -263,22 +263,19 @@ LARES_KERNEL(kLinearThreads, 2) experts_few_kernel(const ExpertLinearArgs a, int
   else few_rows<Format::fp8, true, true>(r.p, block_x() % tiles, rows, r.first, r.first, r.n);
 }
 
-// Many: block (x: 128 rows of a matrix, y: job of up to kExpertRun slots); `wide` by wgmma.
-template <bool wide>
+// Many, by mma: block (x: 128 rows of a matrix, y: a part of a job).
+inline constexpr int kExpertPart = 64;  // slots
 LARES_KERNEL(kLinearThreads, 1) experts_many_kernel(const ExpertLinearArgs a, int n_jobs) {
   wait_for_inputs();
-  const int blocks = (a.n_out + kManyRows - 1) / kManyRows;
-  const ExpertRun r = expert_run(a, block_x() / blocks, block_y(), n_jobs, kExpertRun);
-  if (r.nothing) return;
-  const std::int32_t* const rows = a.row_of ? a.row_of + r.first : nullptr;
+  constexpr int kParts = kExpertRun / kExpertPart;
+  const int blocks = (a.n_out + kManyRows - 1) / kManyRows, before = block_y() % kParts * kExpertPart;
+  const ExpertRun r = expert_run(a, block_x() / blocks, block_y() / kParts, n_jobs, kExpertRun);
+  const int first = r.first + before, n = smaller(kExpertPart, r.n - before);
+  if (r.nothing || n <= 0) return;
+  const std::int32_t* const rows = a.row_of ? a.row_of + first : nullptr;
   const RowBlock b = row_block(r.p, block_x() % blocks);
-  if constexpr (wide) {
-    if (r.p.format == Format::fp4) wide_rows<kExpertRun, Format::fp4, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
-    else wide_rows<kExpertRun, Format::fp8, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
-    return;
-  }
-  if (r.p.format == Format::fp4) many_rows<kExpertRun, Format::fp4, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
-  else many_rows<kExpertRun, Format::fp8, true>(r.p, b.begin, b.end, rows, r.first, r.first, r.n);
+  if (r.p.format == Format::fp4) many_rows<kExpertPart, Format::fp4, true>(r.p, b.begin, b.end, rows, first, first, n);
+  else many_rows<kExpertPart, Format::fp8, true>(r.p, b.begin, b.end, rows, first, first, n);
 }
 
 struct ExpertPlan {
@@ -289,8 +286,8 @@ constexpr ExpertPlan expert_plan(const ExpertLinearArgs& a) {
   const bool few = a.n_tokens <= kTokensFew, shared_one = a.matrix[0].shared.tiles != nullptr;
   const int run = few ? kTokensFew : kExpertRun, n_jobs = expert_jobs(a.n_tokens, a.n_experts, a.k);
   const int rows = few ? kTileRows : kManyRows;
-  return {(a.n_out + rows - 1) / rows * a.n_matrices, n_jobs + (shared_one ? (a.n_tokens + run - 1) / run : 0), n_jobs,
-          few ? few_shared(a.n_tokens, a.n_in).bytes : many_shared(kExpertRun), few};
+  const int runs = n_jobs + (shared_one ? (a.n_tokens + run - 1) / run : 0);
+  return {(a.n_out + rows - 1) / rows * a.n_matrices, few ? runs : runs * (kExpertRun / kExpertPart), n_jobs, few ? few_shared(a.n_tokens, a.n_in).bytes : many_shared(kExpertPart), few};
 }
 
 // A warp a block of 128.

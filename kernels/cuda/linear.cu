@@ -1,6 +1,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear_kernels.h"
 #include "kernels/cuda/linear_stream.h"
+#include "kernels/cuda/wide.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -8,10 +9,11 @@ namespace {
 template <Format format, bool codes_in>
 Status many(const Product& p, int n_tokens, Stream stream) {
   constexpr int kTokens = many_tokens(format);
-  const bool wide = p.wgmma && has_wgmma();
-  return launch("launch linear", wide ? linear_wide_kernel<format, codes_in> : linear_many_kernel<format, codes_in>,
-                {many_row_blocks(p), (n_tokens + kTokens - 1) / kTokens}, kLinearThreads, wide ? wide_shared(kTokens) : many_shared(kTokens),
-                stream, p, n_tokens);
+  return launch("launch linear", linear_many_kernel<format, codes_in>, {many_row_blocks(p), (n_tokens + kTokens - 1) / kTokens}, kLinearThreads, many_shared(kTokens), stream, p, n_tokens);
+}
+// Whether what enters b is laid out already, for a.
+bool same_rows(const Product& a, const Product& b) {
+  return a.codes_in && b.codes_in && a.room == b.room && a.codes == b.codes && a.code_scale == b.code_scale && a.code_scale_stride == b.code_scale_stride && a.x_stride == b.x_stride && static_cast<std::int64_t>(a.n_in) * (a.n_out / a.rows_per_group) == static_cast<std::int64_t>(b.n_in) * (b.n_out / b.rows_per_group);
 }
 
 }  // namespace
@@ -23,7 +25,8 @@ Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch
   if (all.n_tokens > kTokensFew) {
     for (int i = 0; i < all.n; ++i) {
       const Product& p = all.item[i];
-      const Status s = p.format == Format::bf16  ? many<Format::bf16, false>(p, all.n_tokens, stream)
+      const Status s = goes_wide(p)              ? wide_linear(p, all.n_tokens, i > 0 && goes_wide(all.item[i - 1]) && same_rows(all.item[i - 1], p), stream)
+                       : p.format == Format::bf16  ? many<Format::bf16, false>(p, all.n_tokens, stream)
                        : p.format == Format::fp4 ? many<Format::fp4, true>(p, all.n_tokens, stream)
                        : p.codes_in              ? many<Format::fp8, true>(p, all.n_tokens, stream)
                                                  : many<Format::fp8, false>(p, all.n_tokens, stream);

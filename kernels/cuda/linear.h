@@ -32,6 +32,8 @@ struct LinearArgs {
   bool quantise = false;   // Q8_128 of x on entry, by the kernel itself: n_tokens <= kTokensFew, weights of fp8 or fp4
   bool y_f32 = false;
   bool wgmma = true;  // many tokens, where the device has it (sm_90a): the same bits as without
+  void* room = nullptr;  // linear_room() bytes, 256-byte aligned, where codes that enter are laid out for wgmma; null: without it. Products one
+                         // behind the other in a call that have the same codes and room lay them out once
 };
 
 // Where blocks of a launch with few tokens meet, kScratchBlocks of them: memory that is 0 at first and belongs to one stream. Without it
@@ -45,6 +47,9 @@ struct StreamScratch {
 struct Scratch {
   StreamScratch* streams = nullptr;
 };
+
+// Of n_tokens whose rows, of all groups, have so many values.
+constexpr std::size_t linear_room(std::size_t n_tokens, std::size_t columns) { return (n_tokens + 7) / 8 * 8 * ((columns + 127) / 128) * (128 * sizeof(bf16) + sizeof(float)) + 16; }
 
 // Products over the same tokens that do not depend on each other; at most kLinearTogether.
 Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch = {});

@@ -1,7 +1,7 @@
 // Bodies of linear()'s launches.
 #pragma once
 
-#include "kernels/cuda/wide_rows.h"
+#include "kernels/cuda/linear_rows.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
@@ -36,16 +36,6 @@ linear_many_kernel(const Product p, int n_tokens) {
   const int first = block_y() * kTokens;
   const RowBlock rows = row_block(p, block_x());
   many_rows<kTokens, format, codes_in>(p, rows.begin, rows.end, nullptr, first, first, smaller(kTokens, n_tokens - first));
-}
-// ... where wgmma is.
-template <Format format, bool codes_in>
-LARES_KERNEL(kLinearThreads, 1)
-linear_wide_kernel(const Product p, int n_tokens) {
-  wait_for_inputs();
-  constexpr int kTokens = many_tokens(format);
-  const int first = block_y() * kTokens;
-  const RowBlock rows = row_block(p, block_x());
-  wide_rows<kTokens, format, codes_in>(p, rows.begin, rows.end, nullptr, first, first, smaller(kTokens, n_tokens - first));
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

@@ -33,6 +33,7 @@ Status product(const LinearArgs& a, Product& to) {
         .codes = a.codes,
         .code_scale = a.code_scale,
         .y = a.y,
+        .room = a.room,
         .x_stride = a.x_stride,
         .code_scale_stride = a.code_scale_stride,
         .y_stride = a.y_stride,

@@ -11,7 +11,6 @@ inline constexpr int kSegment = 4096;  // k of x that a block with few tokens ho
 inline constexpr int kRowPad = 32;     // values: so that rows of x begin in another half of the banks
 inline constexpr int kManyRows = 128;  // weight rows of a block with many tokens
 inline constexpr int kOutRow = kManyRows + 4;  // floats of a token, where its sums meet
-inline constexpr int kWideStages = 3;  // of tokens in shared memory, with wgmma
 constexpr int many_tokens(Format format) { return format == Format::fp4 ? 64 : 128; }  // fp4 keeps scales in registers besides
 
 // One product as the kernels see it.
@@ -28,6 +27,7 @@ struct Product {
   const std::uint8_t* codes = nullptr;
   const float* code_scale = nullptr;
   void* y = nullptr;
+  void* room = nullptr;
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
   int n_out = 0, n_in = 0, rows_per_group = 0;
   int first_block = 0;  // of the launch
@@ -80,11 +80,6 @@ LARES_BOTH constexpr int many_stage(int tokens) { return tokens * (kTileK + kRow
 LARES_BOTH constexpr int many_shared(int tokens) {
   const int stages = 2 * many_stage(tokens), out = tokens * kOutRow * 4;
   return stages > out ? stages : out;
-}
-// With wgmma: stages of x [2, tokens, 64], then all their scales [tokens]; from a multiple of 1024 bytes on.
-LARES_BOTH constexpr int wide_shared(int tokens) {
-  const int stages = kWideStages * tokens * (kTileK * 2 + 4), out = tokens * kOutRow * 4;
-  return 1024 + (stages > out ? stages : out);
 }
 
 }  // namespace lares::kernels::cuda

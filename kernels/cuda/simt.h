@@ -56,7 +56,7 @@ LARES_DEVICE int block_x() { return static_cast<int>(blockIdx.x); }
 LARES_DEVICE int block_y() { return static_cast<int>(blockIdx.y); }
 LARES_DEVICE int block_z() { return static_cast<int>(blockIdx.z); }
 LARES_DEVICE int grid_x() { return static_cast<int>(gridDim.x); }
-extern __shared__ __align__(128) unsigned char lares_shared[];
+extern __shared__ __align__(1024) unsigned char lares_shared[];
 template <class T>
 LARES_DEVICE T* shared() {
   return reinterpret_cast<T*>(lares_shared);
@@ -116,6 +116,19 @@ LARES_DEVICE void copy_later(void* to, const void* from) {
   else asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
 }
 LARES_DEVICE void finish_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+// ... or zeros, where it is not inside; and copies that end in groups, all but the last `left` of them.
+template <int bytes>
+LARES_DEVICE void copy_later(void* to, const void* from, bool inside) {
+  static_assert(bytes == 4 || bytes == 16);
+  const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+  if constexpr (bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(inside ? 16 : 0) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(inside ? 4 : 0) : "memory");
+}
+LARES_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int left>
+LARES_DEVICE void finish_copy_groups() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+}
 // d += a b, a [16, 16] by rows, b [16, 8]. With g = lane / 4, q = lane % 4: a0 rows g, a1 g + 8, k 2 q and 2 q + 1; a2, a3 the same, k + 8;
 // b0 k 2 q and 2 q + 1, b1 k + 8, column g; d0, d1 row g, d2, d3 row g + 8, columns 2 q and 2 q + 1.
 LARES_DEVICE void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
@@ -225,6 +238,15 @@ inline void copy_later(void* to, const void* from) {
   simt::Machine::get().copy_later(to, from, bytes);
 }
 inline void finish_copies() { simt::Machine::get().finish_copies(); }
+template <int bytes>
+inline void copy_later(void* to, const void* from, bool inside) {
+  simt::Machine::get().copy_later(to, inside ? from : nullptr, bytes);
+}
+inline void commit_copies() { simt::Machine::get().commit_copies(); }
+template <int left>
+inline void finish_copy_groups() {
+  simt::Machine::get().finish_copy_groups(left);
+}
 template <class Value>
 inline void mma_of(float (&d)[4], const std::uint32_t (&mine)[6], Value value) {
   const auto all = simt::Machine::get().exchange(mine, 6);

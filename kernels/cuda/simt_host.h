@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -55,8 +56,8 @@ class Machine {
   int threads() const { return threads_; }
   Dim block() const { return block_; }
   Dim grid() const { return grid_; }
-  // 128-byte aligned, as on a device.
-  void* shared() { return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared_.data()) + 127) / 128 * 128); }
+  // Aligned as on a device.
+  void* shared() { return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared_.data()) + 1023) / 1024 * 1024); }
 
   void sync_block() { wait(block_barrier_, live_); }
   void sync_warp() { wait(warps_[static_cast<std::size_t>(current_ / 32)].barrier, warp_size()); }
@@ -65,11 +66,81 @@ class Machine {
   void arrive_some(int barrier, int n) {
     if (++named_[barrier].arrived == n) open(named_[barrier]);
   }
-  // Made no sooner than they are waited for, so that who does not wait misses them.
-  void copy_later(void* to, const void* from, int bytes) { fibers_[static_cast<std::size_t>(current_)]->copies.push_back({to, from, bytes}); }
+  // Made no sooner than they are waited for, so that who does not wait misses them; without `from` zeros. Until then there is poison.
+  void copy_later(void* to, const void* from, int bytes) {
+    std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
+    fibers_[static_cast<std::size_t>(current_)]->copies.push_back({to, from, bytes, 0});
+  }
   void finish_copies() {
-    for (const Copy& c : fibers_[static_cast<std::size_t>(current_)]->copies) std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
+    for (const Copy& c : fibers_[static_cast<std::size_t>(current_)]->copies) land(c);
     fibers_[static_cast<std::size_t>(current_)]->copies.clear();
+  }
+  void commit_copies() {
+    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    ++f.copy_groups;
+    for (Copy& c : f.copies)
+      if (c.group == 0) c.group = f.copy_groups;
+  }
+  void finish_copy_groups(int left) {
+    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    std::size_t n = 0;
+    while (n < f.copies.size() && f.copies[n].group != 0 && f.copies[n].group <= f.copy_groups - left) land(f.copies[n++]);
+    f.copies.erase(f.copies.begin(), f.copies.begin() + static_cast<std::ptrdiff_t>(n));
+  }
+  // Barriers in shared memory that count arrivals and bytes (bulk.h). What is copied onto one is poison from then on, and there no sooner
+  // than somebody waits for it: so who reads too early, or is read by too late, has it.
+  void make_phase(const void* b, int arrivals) { phases_[b] = {arrivals, arrivals, 0, 0, false, {}}; }
+  void arrive_phase(const void* b, int bytes) {
+    Phase& p = phase(b);
+    if (p.left == 0) fail("arrives once too often at a barrier");
+    --p.left;
+    p.expected += bytes;
+    if (p.expected == 0) over(p);
+  }
+  void copy_onto(const void* b, void* to, const void* from, int bytes) {
+    Phase& p = phase(b);
+    std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
+    p.copies.push_back({to, from, bytes, 0});
+    p.copied += bytes;
+  }
+  // Until the phase of this parity is over; one that has not begun is, as the device has it.
+  void wait_phase(const void* b, int parity) {
+    Phase& p = phase(b);
+    if (over(p), p.parity != (parity != 0)) return;
+    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    f.phase = &p;
+    f.parity = parity != 0;
+    if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
+  }
+  // Products that go on beside what follows (wgmma.h): `make` adds to d what its operands are when somebody waits for it; until then d is
+  // poison. So who writes operands too early, or reads sums too early, has wrong ones.
+  void multiply_later(float* d, int n, std::function<void()> make) {
+    auto& later = fibers_[static_cast<std::size_t>(current_)]->later;
+    later.push_back({d, n, 0, false, {}, std::move(make)});
+    for (std::size_t i = 0; i + 1 < later.size(); ++i) later.back().chained |= later[i].d == d;
+    if (!later.back().chained) take_sums(later.back());
+  }
+  void commit_products() {
+    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    ++f.groups;
+    for (Later& l : f.later)
+      if (l.group == 0) l.group = f.groups;
+  }
+  void finish_products(int left) {
+    auto& later = fibers_[static_cast<std::size_t>(current_)]->later;
+    const int last = fibers_[static_cast<std::size_t>(current_)]->groups - left;
+    while (!later.empty() && later.front().group != 0 && later.front().group <= last) {
+      const Later l = std::move(later.front());
+      later.erase(later.begin());
+      if (!l.chained) std::memcpy(l.d, l.sums.data(), l.sums.size() * sizeof(float));
+      l.make();
+      for (Later& next : later)
+        if (next.d == l.d) {
+          next.chained = false;
+          take_sums(next);
+          break;
+        }
+    }
   }
   // Gives every lane the others' words, until the next call.
   const std::uint32_t (*exchange(const std::uint32_t* mine, int n))[8] {
@@ -93,7 +164,24 @@ class Machine {
   struct Copy {
     void* to;
     const void* from;
-    int bytes;
+    int bytes, group;
+  };
+  static void land(const Copy& c) {
+    if (c.from) std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
+    else std::memset(c.to, 0, static_cast<std::size_t>(c.bytes));
+  }
+  struct Phase {
+    int arrivals = 0, left = 0;
+    std::int64_t expected = 0, copied = 0;  // bytes
+    bool parity = false;                    // of the phase that goes on
+    std::vector<Copy> copies;
+  };
+  struct Later {
+    float* d;
+    int n, group;
+    bool chained;  // behind another one that adds to d
+    std::vector<float> sums;
+    std::function<void()> make;
   };
   struct Fiber {
     static constexpr std::size_t kStack = 128 << 10;
@@ -102,8 +190,12 @@ class Machine {
     bool started = false, done = true;
     const Barrier* waits = nullptr;
     unsigned generation = 0;
+    Phase* phase = nullptr;
+    bool parity = false;
     std::unique_ptr<char[]> stack{new char[kStack]};
     std::vector<Copy> copies;
+    std::vector<Later> later;
+    int groups = 0, copy_groups = 0;
   };
 
   Machine() : f16_(1 << 16) {
@@ -124,6 +216,26 @@ class Machine {
                      block_.z, shared_bytes);
         std::abort();
       }
+  }
+
+  [[noreturn]] void fail(const char* what) const {
+    std::fprintf(stderr, "emulated kernel: block %d %d %d: thread %d %s\n", block_.x, block_.y, block_.z, current_, what);
+    std::abort();
+  }
+  Phase& phase(const void* b) {
+    const auto at = phases_.find(b);
+    if (at == phases_.end()) fail("uses a barrier that nobody made");
+    return at->second;
+  }
+  // Ends a phase at which all have arrived and whose copies are all on their way.
+  void over(Phase& p) {
+    if (p.left > 0 || p.copied != p.expected) return;
+    for (const Copy& c : p.copies) land(c);
+    p = {p.arrivals, p.arrivals, 0, 0, !p.parity, {}};
+  }
+  static void take_sums(Later& l) {
+    l.sums.assign(l.d, l.d + l.n);
+    std::memset(static_cast<void*>(l.d), 0xFF, l.sums.size() * sizeof(float));
   }
 
   int warp_size() const { return threads_ - current_ / 32 * 32 < 32 ? threads_ % 32 : 32; }
@@ -159,14 +271,21 @@ class Machine {
     for (int i = 0; i < threads_; ++i) {
       fibers_[static_cast<std::size_t>(i)]->done = false;
       fibers_[static_cast<std::size_t>(i)]->waits = nullptr;
+      fibers_[static_cast<std::size_t>(i)]->phase = nullptr;
       fibers_[static_cast<std::size_t>(i)]->copies.clear();
+      fibers_[static_cast<std::size_t>(i)]->later.clear();
+      fibers_[static_cast<std::size_t>(i)]->groups = fibers_[static_cast<std::size_t>(i)]->copy_groups = 0;
     }
+    phases_.clear();
     while (live_ > 0) {
       progress_ = false;
       for (next_ = 0; next_ < turn.size(); ++next_) {
         Fiber& f = *fibers_[static_cast<std::size_t>(turn[next_])];
         if (f.done || (f.waits && f.waits->generation == f.generation)) continue;
+        if (f.phase) over(*f.phase);
+        if (f.phase && f.phase->parity == f.parity) continue;
         f.waits = nullptr;
+        f.phase = nullptr;
         progress_ = true;
         current_ = turn[next_];
         if (!_setjmp(scheduler_)) resume(f);
@@ -203,6 +322,7 @@ class Machine {
   std::vector<Words> shared_;
   std::vector<Warp> warps_;
   Barrier block_barrier_, named_[16];
+  std::map<const void*, Phase> phases_;
   jmp_buf scheduler_;
   std::vector<float> f16_;
 };

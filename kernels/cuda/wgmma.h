@@ -1,6 +1,6 @@
 // What sm_90a alone has: a warpgroup (four warps) multiplies 64 rows from its registers by N tokens from shared memory while its threads go
-// on. Each warp has 16 of the rows, in the fragments of mma.m16n8k16 (simt.h). The emulation multiplies at once, by the same definition as
-// mma's, and so cannot show a missing wait.
+// on. Each warp has 16 of the rows, in the fragments of mma.m16n8k16 (simt.h). The emulation multiplies when a product is waited for, by the
+// same definition as mma's, with what its operands are then; what it cannot show is a compiler that gives their registers to others.
 //
 // The tokens' matrix: [N, 64] 16-bit values, 128 bytes a token, from a multiple of 1024 bytes on; the 16-byte piece c of token n lies at
 // piece c ^ n % 8 (the 128-byte swizzle). A step multiplies 16 of a token's 64 values.
@@ -50,10 +50,24 @@ LARES_DEVICE void pin(float (&d)[n]) {
   LARES_UNROLL for (int i = 0; i < n; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-// Step `step` (0..3) of a matrix: address, distance of eight tokens (1024 bytes), 128-byte swizzle.
-LARES_DEVICE std::uint64_t matrix_of(const void* values, int step) {
-  const std::uint64_t at = (static_cast<std::uint32_t>(__cvta_generic_to_shared(values)) + 32u * static_cast<std::uint32_t>(step)) >> 4;
-  return (at & 0x3FFF) | std::uint64_t{1} << 16 | std::uint64_t{64} << 32 | std::uint64_t{1} << 62;
+// ... or writes operands that a product read which is over.
+template <int n>
+LARES_DEVICE void pin(std::uint32_t (&a)[n]) {
+  LARES_UNROLL for (int i = 0; i < n; ++i) asm volatile("" : "+r"(a[i])::"memory");
+}
+
+// Where matrices are, of a warp's one address.
+struct WgmmaMatrix {
+  std::uint32_t at;  // in 16 bytes
+};
+// By all lanes, which have the same address: the compiler sees that one of theirs is enough.
+LARES_DEVICE WgmmaMatrix wgmma_matrix(const void* values) {
+  return {shuffle((static_cast<std::uint32_t>(__cvta_generic_to_shared(values)) & 0x3FFFF) >> 4, 0)};
+}
+// Step `step` (0..3) of the one `offset` bytes further: address, distance of eight tokens (1024 bytes), 128-byte swizzle.
+LARES_DEVICE std::uint64_t matrix_of(WgmmaMatrix values, int offset, int step) {
+  const std::uint32_t low = values.at + static_cast<std::uint32_t>((offset + 32 * step) / 16 + (1 << 16)), high = 64u | 1u << 30;
+  return static_cast<std::uint64_t>(high) << 32 | low;
 }
 
 #define LARES_F4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
@@ -65,7 +79,7 @@ LARES_DEVICE std::uint64_t matrix_of(const void* values, int step) {
       " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, " \
       "%26, %27, %28, %29, %30, %31}, {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n\t}"                                                  \
       : LARES_F16(d, 0), LARES_F16(d, 16)                                                                                           \
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrix_of(values, step)), "r"(static_cast<int>(add)))
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrix_of(values, offset, step)), "r"(static_cast<int>(add)))
 #define LARES_WGMMA_128(type)                                                                                                       \
   asm volatile(                                                                                                                     \
       "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %69, 0;\n\t"                                                                            \
@@ -74,11 +88,12 @@ LARES_DEVICE std::uint64_t matrix_of(const void* values, int step) {
       "%26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "   \
       "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n\t}"          \
       : LARES_F16(d, 0), LARES_F16(d, 16), LARES_F16(d, 32), LARES_F16(d, 48)                                                       \
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrix_of(values, step)), "r"(static_cast<int>(add)))
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrix_of(values, offset, step)), "r"(static_cast<int>(add)))
 
-// d = a b + (add ? d : 0), b step `step` of the matrix at `values`; values f16, or bf16. d[4 c + i]: tokens 8 c + .., as mma's d[i].
+// d = a b + (add ? d : 0), b step `step` of the matrix `offset` bytes from `values`; values f16, or bf16. d[4 c + i]: tokens 8 c + .., as
+// mma's d[i].
 template <bool f16, int n>
-LARES_DEVICE void wgmma(float (&d)[n], const std::uint32_t (&a)[4], const void* values, int step, bool add) {
+LARES_DEVICE void wgmma(float (&d)[n], const std::uint32_t (&a)[4], WgmmaMatrix values, int offset, int step, bool add) {
   static_assert(n == 32 || n == 64);
 #ifdef LARES_WGMMA
   if constexpr (n == 32 && f16) LARES_WGMMA_64("f16");
@@ -98,14 +113,18 @@ LARES_DEVICE void wgmma(float (&d)[n], const std::uint32_t (&a)[4], const void* 
 
 inline void publish_shared() {}
 inline void wgmma_fence() {}
-inline void wgmma_commit() {}
+inline void wgmma_commit() { simt::Machine::get().commit_products(); }
 template <int left>
-inline void wgmma_wait() {}
+inline void wgmma_wait() {
+  simt::Machine::get().finish_products(left);
+}
 template <int n>
 inline void pin(float (&)[n]) {}
+template <int n>
+inline void pin(std::uint32_t (&)[n]) {}
 
-template <bool f16, int n>
-inline void wgmma(float (&d)[n], const std::uint32_t (&a)[4], const void* values, int step, bool add) {
+template <bool f16>
+inline void wgmma_now(float* d, int n, const std::uint32_t* a, const void* values, int step, bool add) {
   const auto all = simt::Machine::get().exchange(a, 4);
   const int lane = thread() % 32, g = lane / 4, q = lane % 4;
   const auto value = [](std::uint32_t v) { return f16 ? simt::Machine::get().f16(static_cast<std::uint16_t>(v)) : float_of(v << 16); };
@@ -127,6 +146,12 @@ inline void wgmma(float (&d)[n], const std::uint32_t (&a)[4], const void* values
         to = static_cast<float>(sum);
       }
     }
+}
+using WgmmaMatrix = const unsigned char*;
+inline WgmmaMatrix wgmma_matrix(const void* values) { return static_cast<WgmmaMatrix>(values); }
+template <bool f16, int n>
+inline void wgmma(float (&d)[n], const std::uint32_t (&a)[4], WgmmaMatrix values, int offset, int step, bool add) {
+  simt::Machine::get().multiply_later(d, n, [d = &d[0], a = &a[0], values = values + offset, step, add] { wgmma_now<f16>(d, n, a, values, step, add); });
 }
 
 #endif

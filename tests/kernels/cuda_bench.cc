@@ -171,6 +171,7 @@ int run(std::string_view only) {
                  .rows_per_group = s.rows_per_group,
                  .wgmma = wgmma};
     if (s.codes && n_tokens <= kTokensFew) a.quantise = true;
+    if (n_tokens > kTokensFew) a.room = room(linear_room(static_cast<std::size_t>(n_tokens), static_cast<std::size_t>(columns)));
     if (s.codes && n_tokens > kTokensFew) {
       a.codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_tokens * columns)));
       a.code_scale = static_cast<float*>(room(static_cast<std::size_t>(n_tokens * columns / 32)));
@@ -256,6 +257,7 @@ int run(std::string_view only) {
     void* const y[2] = {room(slots * D * 2), room(slots * D * 2)};
     std::vector<const std::uint8_t*> table(static_cast<std::size_t>(E) * static_cast<std::size_t>(rounds) * 2);
     auto** const tables = static_cast<const std::uint8_t**>(room(table.size() * 8));
+    void* const laid = n > kTokensFew ? room(experts_room(n, E, k, D)) : nullptr;
     for (const bool down : {false, true}) {
       const int n_out = down ? D : I, n_in = down ? I : D, matrices = down ? 1 : 2;
       for (auto& p : table) p = fp4.take(tiles_bytes(Format::fp4, n_out, n_in));
@@ -270,6 +272,7 @@ int run(std::string_view only) {
                          .x_stride = n_in,
                          .code_scale_stride = n_in / 128,
                          .y_stride = n_out,
+                         .room = laid,
                          .row_of = down ? nullptr : token_of,
                          .jobs = jobs,
                          .n_tokens = n,

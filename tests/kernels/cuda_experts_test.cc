@@ -249,15 +249,8 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
     EXPECT_EQ(plan.few, n <= kTokensFew);
     in_every_order(
         {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), [&] { y0.poison(), y1.poison(); },
-        [&] { plan.few ? experts_few_kernel(a, plan.n_jobs) : experts_many_kernel<false>(a, plan.n_jobs); },
+        [&] { plan.few ? experts_few_kernel(a, plan.n_jobs) : experts_many_kernel(a, plan.n_jobs); },
         [&] { return std::pair(y0.values(), y1.values()); });
-    if (!plan.few) {
-      const std::pair by_mma(y0.values(), y1.values());
-      const auto by_wgmma = in_every_order(
-          {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(wide_shared(kExpertRun)), [&] { y0.poison(), y1.poison(); },
-          [&] { experts_many_kernel<true>(a, plan.n_jobs); }, [&] { return std::pair(y0.values(), y1.values()); });
-      EXPECT_TRUE(by_wgmma == by_mma);
-    }
     if (plan.few) {  // w2's way: what swiglu makes of its own slots' rows, by itself or before
       const auto gate = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 71, 4)), up = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 72, 4));
       std::vector<std::uint8_t> h_codes(gate.size());

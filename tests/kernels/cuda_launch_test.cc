@@ -58,6 +58,34 @@ TEST(CudaLaunch, ProductsOfFewTokensAndManyAgree) {
   EXPECT_LT(std::sqrt(error / size), 1e-6);
 }
 
+// Four products of three kinds of rows by one call, as a layer has them: what enters is laid out again where it is another, and only there.
+TEST(CudaLaunch, ProductsByWgmmaAreProductsByMma) {
+  constexpr int n = 70, n_in = 256, groups = 2;
+  const Stored a = stored(Format::fp8, 272, n_in), b = stored(Format::fp4, 40, n_in), c = stored(Format::bf16, 48, n_in), d = stored(Format::fp8, 96, n_in);
+  const Tiled ta = tiled(a.m), tb = tiled(b.m), tc = tiled(c.m), td = tiled(d.m);
+  const auto x = halves(normals(n * n_in * groups, 1));
+  const Quantised q = quantised(halves(normals(n * n_in, 2)), n, n_in), other = quantised(halves(normals(n * n_in, 3)), n, n_in);
+  const std::size_t size = linear_room(n, n_in * groups);
+  Guarded<std::uint8_t> room(size + 256);
+  const auto run = [&](bool wgmma) {
+    Guarded<float> ya(n * 272), yb(n * 40), yc(n * 48), yd(n * 96), ye(n * 272);
+    LinearArgs all[5];
+    const Tiled* const w[] = {&ta, &tb, &tc, &td, &ta};
+    float* const y[] = {ya.data(), yb.data(), yc.data(), yd.data(), ye.data()};
+    for (int i = 0; i < 5; ++i)
+      all[i] = {.w = w[i]->w, .x = x.data(), .y = y[i], .x_stride = i == 3 ? n_in * groups : n_in, .code_scale_stride = 2, .y_stride = w[i]->w.n_out, .n_tokens = n, .y_f32 = true, .wgmma = wgmma,
+                .room = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(room.data()) + 255) / 256 * 256)};
+    for (const int i : {0, 1, 4}) all[i].codes = i == 4 ? other.codes.data() : q.codes.data(), all[i].code_scale = i == 4 ? other.scale.data() : q.scale.data();
+    all[3].rows_per_group = 48;
+    EXPECT_TRUE(linear(all, nullptr).ok());
+    return std::vector{ya.values(), yb.values(), yc.values(), yd.values(), ye.values()};
+  };
+  const auto by_mma = run(false);
+  EXPECT_TRUE(std::all_of(room.data(), room.data() + size, [](std::uint8_t v) { return v == 0xFF; }));
+  EXPECT_EQ(run(true), by_mma);
+  EXPECT_FALSE(std::all_of(room.data(), room.data() + size, [](std::uint8_t v) { return v == 0xFF; }));
+}
+
 TEST(CudaLaunch, ATokenAloneGetsWhatItGetsInAChunk) {
   constexpr int n = 70, C = 128, R = 64, heads = 64, window = 40, capacity = 160;
   std::deque<TestSequence> sequences;
@@ -216,6 +244,7 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
     std::vector<float> weight(slots), factor(slots), scale(slots), h_scale(slots);
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(n) * D), h(slots * I);
     std::vector<std::uint16_t> gate(slots * I), up(slots * I), down(slots * D);
+    std::vector<std::uint64_t> room(experts_room(n, E, k, D) / 8 + 33);
     Guarded<std::uint16_t> y(static_cast<std::size_t>(n) * D);
     EXPECT_TRUE(route({.u = u.data() + first * E,
                        .bias = bias.data(),
@@ -249,6 +278,7 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
                        .x_stride = D,
                        .code_scale_stride = 1,
                        .y_stride = I,
+                       .room = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(room.data()) + 255) / 256 * 256),
                        .row_of = token_of.data(),
                        .jobs = jobs.data(),
                        .n_tokens = n,
@@ -281,7 +311,7 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
             .ok());
     return y.values();
   };
-  // Twelve tokens go by 128 rows and 64 slots, one by 16 rows: the same bits.
+  // Twelve tokens go by 256 rows and up to 128 slots, one by 16 rows: the same bits.
   const auto all = run(0, 12);
   for (const int t : {0, 5, 11})
     EXPECT_EQ(run(t, 1), std::vector<std::uint16_t>(all.begin() + t * D, all.begin() + (t + 1) * D)) << t;

@@ -1,5 +1,4 @@
-// The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many by mma and by wgmma, and every order of
-// threads.
+// The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many, and every order of threads.
 #include "kernels/cuda/linear_kernels.h"
 #include "kernels/cuda/linear_stream.h"
 #include "tests/kernels/cuda_emulation.h"
@@ -91,7 +90,7 @@ std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<
       {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes), [&] { y.poison(); }, [&] { linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s); }, [&] { return y.values(); });
 }
 
-enum class Path { few, many, wide };
+enum class Path { few, many };
 std::vector<std::uint32_t> run(const LinearArgs& args, Path path, Guarded<std::uint32_t>& y) {
   Products all;
   const Status s = products({&args, 1}, all);
@@ -105,16 +104,6 @@ std::vector<std::uint32_t> run(const LinearArgs& args, Path path, Guarded<std::u
         [&] { few_kernel(all); }, values);
   const int tokens = many_tokens(p.format);
   const simt::Dim grid{many_row_blocks(p), (args.n_tokens + tokens - 1) / tokens};
-  if (path == Path::wide)
-    return in_every_order(
-        grid, kLinearThreads, static_cast<std::size_t>(wide_shared(tokens)), fresh,
-        [&] {
-          if (p.format == Format::bf16) linear_wide_kernel<Format::bf16, false>(p, args.n_tokens);
-          else if (p.format == Format::fp4) linear_wide_kernel<Format::fp4, true>(p, args.n_tokens);
-          else if (p.codes_in) linear_wide_kernel<Format::fp8, true>(p, args.n_tokens);
-          else linear_wide_kernel<Format::fp8, false>(p, args.n_tokens);
-        },
-        values);
   return in_every_order(
       grid, kLinearThreads, static_cast<std::size_t>(many_shared(tokens)), fresh,
       [&] {
@@ -185,7 +174,6 @@ TEST_P(CudaLinear, MatchesFloat64AndAgreesForAnyNumberOfTokens) {
   Guarded<std::uint32_t> y(want.size());
   args.y = y.data();
   const auto many = run(args, Path::many, y);
-  EXPECT_EQ(run(args, Path::wide, y), many);
   if (c.format == Format::fp4) {
     EXPECT_EQ(many, cpus(s.m, entering, c.n_tokens));
   }
@@ -251,8 +239,7 @@ TEST(CudaProducts, Fp4SumsOfAGroupAreExactUpTo2To14) {
     Guarded<std::uint32_t> y(static_cast<std::size_t>(n) * n_out);
     args.y = y.data();
     const auto many = run(args, Path::many, y), want = cpus(s.m, entering, n);
-    EXPECT_EQ(run(args, Path::wide, y), many);
-    args.n_tokens = 8;
+      args.n_tokens = 8;
     Guarded<std::uint32_t> few(static_cast<std::size_t>(8) * n_out);
     args.y = few.data();
     EXPECT_EQ(run(args, Path::few, few), std::vector<std::uint32_t>(many.begin(), many.begin() + 8 * n_out));
@@ -308,25 +295,6 @@ TEST(CudaProducts, StreamsGiveTheSameBitsHoweverTheyAreCut) {
   }
 }
 
-// As far as barriers let one warp run ahead of the others, it may: with fewer stages it writes what they still read.
-TEST(CudaProducts, AWarpgroupThatRunsAheadWritesToNoStageInUse) {
-  constexpr int n_in = 8 * kTileK, n = 40;
-  const Stored s = stored(Format::fp8, 128, n_in);
-  const Tiled t = tiled(s.m);
-  const Quantised q = quantised(halves(normals(static_cast<std::size_t>(n) * n_in, 8, 3)), n, n_in);
-  LinearArgs args{.w = t.w, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = n_in / 128,
-                  .y_stride = 128, .n_tokens = n, .y_f32 = true};
-  Guarded<std::uint32_t> y(static_cast<std::size_t>(n) * 128);
-  args.y = y.data();
-  const auto want = run(args, Path::many, y);
-  Products all;
-  ASSERT_TRUE(products({&args, 1}, all).ok());
-  y.poison();
-  simt::Machine::get().run({1}, kLinearThreads, static_cast<std::size_t>(wide_shared(many_tokens(Format::fp8))), simt::Order::greedy,
-                           [&] { linear_wide_kernel<Format::fp8, true>(all.item[0], n); });
-  EXPECT_EQ(y.values(), want);
-}
-
 INSTANTIATE_TEST_SUITE_P(
     , CudaLinear,
     testing::Values(Case{Format::fp8, true, false, 200, 384, 9, 0}, Case{Format::fp8, true, true, 40, 160, 130, 0},
@@ -347,7 +315,6 @@ TEST(CudaProducts, SegmentsOfKMakeOneSum) {
   EXPECT_EQ(a, streamed(args, 1, few));
   args.y = many.data();
   EXPECT_EQ(a, run(args, Path::many, many));
-  EXPECT_EQ(a, run(args, Path::wide, many));
 }
 
 TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
