@@ -207,7 +207,7 @@ LARES_DEVICE void attend_rows(const AttentionArgs& a, const WgmmaShared& s) {
         pin(o);
         LARES_UNROLL for (int i = 0; i < 32; ++i) out[part][i] = folded(out[part][i], o[i], f[i % 4 / 2]);
       }
-      LARES_UNROLL for (int step = 0; step < 4; ++step) hold(weights[step]);
+      LARES_UNROLL for (int step = 0; step < 4; ++step) pin(weights[step]);
       arrive_some(kEmptyBarrier + stage, kWgmmaThreads);
     }
     const WgmmaItem of = wgmma_item(a, item);
@@ -241,7 +241,7 @@ LARES_KERNEL(kWgmmaThreads, 1) attention_wgmma_kernel(const AttentionArgs a) {
     wait_for_inputs();
     attend_rows(a, s);
   } else {
-    leave_registers<kFetchRegisters>();
+    give_registers<kFetchRegisters>();
     wait_for_inputs();
     fetch_rows(a, s);
   }

@@ -1,5 +1,5 @@
 // wgmma as attention needs it (wgmma.h has the matrices and the fences): both factors in shared memory, or the second one by rows, as it
-// lies when the first product has its rows for columns. And registers that one warpgroup leaves to others.
+// lies when the first product has its rows for columns.
 #pragma once
 
 #include "kernels/cuda/wgmma.h"
@@ -13,35 +13,18 @@ namespace lares::kernels::cuda::inline LARES_SIDE {
 struct Factor {
   std::uint64_t of;
 };
-LARES_DEVICE Factor factor_of(const void* values) { return {matrix_of(values, 0)}; }
+LARES_DEVICE Factor factor_of(const void* values) {
+  const std::uint64_t at = (static_cast<std::uint32_t>(__cvta_generic_to_shared(values)) & 0x3FFFF) >> 4;
+  return {at | std::uint64_t{1} << 16 | std::uint64_t{64} << 32 | std::uint64_t{1} << 62};
+}
 LARES_DEVICE Factor further(Factor f, int bytes) { return {f.of + static_cast<std::uint64_t>(bytes >> 4)}; }
 // ... of a matrix [rows, 64] whose rows are the sums' index: eight of them are 1024 bytes further on. Its 64 columns are one run of swizzled
 // bytes, so that of the two distances only that one is used; both fields have it.
-LARES_DEVICE Factor transposed_of(const void* values) { return {(matrix_of(values, 0) & ~(std::uint64_t{0xFFFF} << 16)) | std::uint64_t{64} << 16}; }
+LARES_DEVICE Factor transposed_of(const void* values) { return {(factor_of(values).of & ~(std::uint64_t{0xFFFF} << 16)) | std::uint64_t{64} << 16}; }
 // The same, from which the compiler makes nothing ahead: sums are cheaper to make again than to keep.
 LARES_DEVICE Factor anew(Factor f) {
   asm volatile("" : "+l"(f.of));
   return f;
-}
-
-// What a wgmma reads is not used for anything else before this, which comes after the wait.
-template <int n>
-LARES_DEVICE void hold(std::uint32_t (&v)[n]) {
-  LARES_UNROLL for (int i = 0; i < n; ++i) asm volatile("" : "+r"(v[i])::"memory");
-}
-
-// Of a warpgroup's threads: at most n registers each from here on, n a multiple of 8. What some leave, others may take.
-template <int n>
-LARES_DEVICE void leave_registers() {
-#ifdef LARES_WGMMA
-  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n));
-#endif
-}
-template <int n>
-LARES_DEVICE void take_registers() {
-#ifdef LARES_WGMMA
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n));
-#endif
 }
 
 #define LARES_F4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
@@ -77,13 +60,6 @@ LARES_DEVICE void wgmma_transposed(float (&d)[32], const std::uint32_t (&a)[4], 
 #undef LARES_F4
 
 #else
-
-template <int n>
-inline void hold(std::uint32_t (&)[n]) {}
-template <int n>
-inline void leave_registers() {}
-template <int n>
-inline void take_registers() {}
 
 struct Factor {
   const unsigned char* of;
