@@ -21,6 +21,8 @@ struct DeviceChoice {
 };
 // As load(), which is the CPU's. The GPUs are looked for before anything is read.
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress);
+// What load_on() would refuse about the device alone, before any checkpoint is looked at.
+Result<> check_device(const std::string& device);
 // The CPU's, as load() where `tiles_directory` is empty.
 Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options, const std::string& tiles_directory, const Progress& progress);
 

@@ -2,6 +2,7 @@
 // ways it may be run, and against answers that somebody else got from the same weights.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -20,10 +21,13 @@ struct VerifyRequest {
   int threads = 0;       // 0: as load()
   int n_tokens = 96;     // of the prompt that the forward pass is held against itself with, 2 to kVerifyTokensMax
   std::string vectors;   // a directory of *.official.json (SPEC section 8): prompts and the likeliest next tokens; empty: none
+  std::string device;    // as DeviceChoice's (gpus.h): loaded there too, and held against itself, the CPU and `vectors`; empty: the CPU alone
+  std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
 };
 inline constexpr int kVerifyTokensMax = 1024;
 
-// Calls `done` after each check; false when one of them failed. An error where the checkpoint does not open, in load()'s words.
+// Calls `done` after each check; false when one of them failed. An error where the checkpoint does not open or the device is not there,
+// in load_on()'s words.
 Result<bool> verify(const VerifyRequest& request, const Progress& progress, const std::function<void(const Check&)>& done);
 
 }  // namespace lares::engine

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <csignal>
 #include <limits>
 #include <map>
@@ -31,20 +30,6 @@ const std::map<std::string, engine::Drafting> kDrafting{
     {"off", engine::Drafting::off}, {"auto", engine::Drafting::automatic}, {"always", engine::Drafting::always}};
 
 volatile std::sig_atomic_t stop_asked = 0;
-
-CLI::Validator device_name() {
-  return CLI::Validator(
-      [](std::string& text) {
-        int n = 0;
-        const char* const end = text.data() + text.size();
-        const bool numbered =
-            text.starts_with("cuda:") && std::from_chars(text.data() + 5, end, n) == std::from_chars_result{end, std::errc()} && n >= 0;
-        return text == "cpu" || text == "cuda" || text == "auto" || numbered
-                   ? std::string()
-                   : fmt::format("{} is no device; cpu, cuda and cuda:1 are", text);
-      },
-      "");
-}
 
 class Generate : public ModelPart {
  public:
@@ -97,7 +82,7 @@ class Generate : public ModelPart {
                         ->check(number_in(0.0, 1e6))
                         ->capture_default_str()
                         ->group(kSeldom);
-    app_->add_option("--device", device_, "cpu, cuda or cuda:1: what computes it")->check(device_name())->group(kSeldom);
+    app_->add_option("--device", device_, kDeviceHelp)->check(device_name())->group(kSeldom);
     app_->add_flag("--stats", stats_, "tokens per second, how many guesses were right, how many experts were in memory, on stderr");
     app_->add_option("--trace", trace_path_, "write where the time goes, for Perfetto or chrome://tracing; a table of it on stderr")
         ->group(kSeldom);

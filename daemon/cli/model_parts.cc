@@ -40,6 +40,14 @@ void ModelPart::add_threads() {
                        ->capture_default_str();
 }
 
+CLI::Validator device_name() {
+  const auto check = [](std::string& text) -> std::string {
+    const auto value = daemon::setting_value(*daemon::find_setting("device"), text);
+    return value ? "" : fmt::format("{} is none: {}", text, value.error());
+  };
+  return CLI::Validator(check, "");
+}
+
 void ModelPart::resolve(const daemon::Settings& settings) {
   if (directory_.empty()) directory_ = settings.text("model").value_or(daemon::nano_directory());
   if (threads_given_ && !*threads_given_) threads_ = static_cast<int>(settings.whole("threads").value_or(0));

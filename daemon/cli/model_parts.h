@@ -15,6 +15,7 @@
 namespace CLI {
 class App;
 class Option;
+class Validator;
 }  // namespace CLI
 namespace lares::daemon {
 class Settings;
@@ -60,6 +61,10 @@ std::unique_ptr<ModelPart> verify_part(CLI::App& model);
 std::unique_ptr<ModelPart> repack_part(CLI::App& model);
 std::unique_ptr<ModelPart> logits_part(CLI::App& model);
 std::unique_ptr<ModelPart> generate_part(CLI::App& model);
+
+// An option that chooses what computes, in the words of the setting `device`.
+inline constexpr const char* kDeviceHelp = "cpu, cuda, or GPUs by their numbers, cuda:1, cuda:0,1: what computes it";
+CLI::Validator device_name();
 
 // One line on stderr that overwrites itself; nothing when stderr is not a terminal.
 class ProgressLine {

@@ -9,6 +9,7 @@
 #include "daemon/cli/model_parts.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
+#include "daemon/settings.h"
 #include "daemon/socket_path.h"
 #include "engine/verify.h"
 
@@ -29,6 +30,7 @@ class Verify : public ModelPart {
         ->check(whole_number_in(2, engine::kVerifyTokensMax))
         ->capture_default_str();
     add_threads();
+    app_->add_option("--device", device_, "load it there too, as `device` names it (cuda, cuda:1, cuda:0,1), and hold it against itself and the CPU")->check(device_name());
     app_->add_flag("--json", json_, "as JSON");
   }
 
@@ -46,7 +48,8 @@ class Verify : public ModelPart {
       std::fflush(stdout);
     };
     auto all = engine::verify(
-        {.directory = directory_, .tiles_directory = daemon::tiles_dir(), .threads = threads_, .n_tokens = n_tokens_, .vectors = vectors_},
+        {.directory = directory_, .tiles_directory = daemon::tiles_dir(), .threads = threads_, .n_tokens = n_tokens_, .vectors = vectors_, .device = device_,
+         .gpu_memory = static_cast<std::uint64_t>(settings.number("gpu_memory").value_or(0) * 1e9)},
         line.callback("bytes"), report);
     line.clear();
     if (!all) return json_ ? fail(Error{all.error().message}, true) : failed_to_open(all.error());
@@ -58,7 +61,7 @@ class Verify : public ModelPart {
   }
 
  private:
-  std::string vectors_;
+  std::string vectors_, device_;
   int n_tokens_ = engine::VerifyRequest{}.n_tokens;
   bool json_ = false;
 };

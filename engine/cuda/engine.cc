@@ -228,6 +228,15 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
 
 namespace lares::engine {
 
+Result<> check_device(const std::string& device) {
+  if (device == "cpu" || device == "auto") return {};
+  const auto numbers = cuda::device_numbers(device);
+  if (!numbers) return tl::unexpected(numbers.error());
+  for (const int number : *numbers)
+    if (const auto opened = cuda::open_device(number); !opened) return tl::unexpected(opened.error());
+  return {};
+}
+
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress) {
   if (choice.device == "cpu" || choice.device == "auto") return load_on_cpu(options, choice.tiles_directory, progress);
   const auto numbers = cuda::device_numbers(choice.device);

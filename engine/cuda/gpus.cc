@@ -101,8 +101,8 @@ GpuReport find_gpus(const GpuPlaces& places) {
   else if (usable.empty()) out.unused = "none of them can run the kernels";
   else if (!out.built) out.unused = "this program was built without CUDA: nvcc was not there; build it where it is";
   else
-    out.unused = fmt::format("the CPU computes until you say otherwise: `lares config set device cuda:{}`{}; try tests/gpu_check.sh first", usable.substr(0, usable.find(',')),
-                             usable.find(',') == std::string::npos ? "" : fmt::format(", or cuda:{} for all of them", usable));
+    out.unused = fmt::format("the CPU computes until you say otherwise: `lares config set device cuda:{}`{}; see first that it computes right there: `lares model verify --device cuda:{}`",
+                             usable.substr(0, usable.find(',')), usable.find(',') == std::string::npos ? "" : fmt::format(", or cuda:{} for all of them", usable), usable);
   return out;
 }
 

@@ -11,10 +11,12 @@
 #include <sstream>
 
 #include "engine/chat.h"
+#include "engine/gpus.h"
 #include "engine/model/forward.h"
 #include "engine/model/repack.h"
 #include "engine/model/timeline.h"
 #include "engine/model/values.h"
+#include "engine/model/verify_engine.h"
 #include "engine/tokenizer.h"
 
 namespace lares::engine {
@@ -24,10 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr int kOddChunk = 7;
 constexpr int kTokensPlain = 4;      // scalar kernels take a hundred times as long
-constexpr int kGenerated = 48;
 constexpr std::uintmax_t kVectorBytesMax = 16 << 20;
-// What the API's log-probabilities may differ by: its own rounding and batching are not ours (SPEC section 8 calls it a guess).
-constexpr double kLogprobNear = 0.5, kLogprobFloor = -6;
 
 struct Model {
   explicit Model(std::unique_ptr<Weights> w, int threads) : weights(std::move(w)), pool(threads) {}
@@ -89,10 +88,10 @@ Check drafts_check(Model& m, std::span<const Token> prompt) {
   std::vector<Token> text[2];
   DraftStats stats;
   for (const bool drafted : {false, true}) {
-    ModelTimeline t(*m.weights, forward, static_cast<std::int64_t>(prompt.size()) + kGenerated + 1, kChunk,
+    ModelTimeline t(*m.weights, forward, static_cast<std::int64_t>(prompt.size()) + kDrawn + 1, kChunk,
                     {.mode = drafted ? Drafting::always : Drafting::off});
     if (const auto done = t.sync(prompt, {}, {}); !done) return {"drafted", done.error().message, false};
-    for (int i = 0; i < kGenerated; ++i) {
+    for (int i = 0; i < kDrawn; ++i) {
       const auto token = t.next({.temperature = i % 2 ? 1.0f : 0.0f, .seed = 1}, nullptr);
       if (!token) return {"drafted", token.error().message, false};
       text[drafted].push_back(*token);
@@ -100,10 +99,10 @@ Check drafts_check(Model& m, std::span<const Token> prompt) {
     stats = t.drafts();
   }
   if (text[0] == text[1])
-    return {"drafted", fmt::format("{} tokens the same with guesses evaluated ahead ({} of {} copied and {} of {} guesses of the draft blocks right)", kGenerated,
+    return {"drafted", fmt::format("{} tokens the same with guesses evaluated ahead ({} of {} copied and {} of {} guesses of the draft blocks right)", kDrawn,
                                    stats.copy.accepted, stats.copy.drafted, stats.block.accepted, stats.block.drafted), true};
   const auto at = std::mismatch(text[0].begin(), text[0].end(), text[1].begin()).first - text[0].begin();
-  return {"drafted", fmt::format("token {} of {} is another one with guesses evaluated ahead", at, kGenerated), false};
+  return {"drafted", fmt::format("token {} of {} is another one with guesses evaluated ahead", at, kDrawn), false};
 }
 
 // ---- answers of somebody else
@@ -160,17 +159,20 @@ Result<Vector> read_vector(const std::string& path) {
   }
 }
 
+std::vector<Token> prompt_of(const Tokenizer& tokenizer, const Vector& v) {
+  return tokenizer.encode(std::vector<Segment>{{std::string(kBos), true}, {std::string(kUser), true}, {v.prompt, false}, {std::string(kAssistant), true},
+                                               {std::string(v.thinking ? kThink : kThinkEnd), true}});
+}
+std::int64_t context_of(const Tokenizer& tokenizer, const Vector& v) { return static_cast<std::int64_t>(prompt_of(tokenizer, v).size() + v.steps.size()) + 1; }
+
 // The chosen tokens must be our likeliest, one after the other; the log-probabilities of what is at all likely must be near.
-Check vector_check(Model& m, const Tokenizer& tokenizer, const Vector& v) {
-  Check check{"official: " + v.id, "", false};
-  const auto prompt = tokenizer.encode(std::vector<Segment>{{std::string(kBos), true}, {std::string(kUser), true}, {v.prompt, false},
-                                                            {std::string(kAssistant), true}, {std::string(v.thinking ? kThink : kThinkEnd), true}});
+Check vector_check(std::string name, Timeline& t, const Tokenizer& tokenizer, const Vector& v) {
+  Check check{std::move(name), "", false};
+  const std::vector<Token> prompt = prompt_of(tokenizer, v);
   if (v.n_prompt != 0 && v.n_prompt != static_cast<std::int64_t>(prompt.size())) {
     check.detail = fmt::format("the prompt has {} tokens here and {} there: another tokenizer", prompt.size(), v.n_prompt);
     return check;
   }
-  Forward forward(*m.weights, /*exact=*/false, m.pool, kernels::best());
-  ModelTimeline t(*m.weights, forward, static_cast<std::int64_t>(prompt.size() + v.steps.size()) + 1);
   if (const auto done = t.sync(prompt, {}, {}); !done) {
     check.detail = done.error().message;
     return check;
@@ -203,6 +205,8 @@ Check vector_check(Model& m, const Tokenizer& tokenizer, const Vector& v) {
 Result<bool> verify(const VerifyRequest& r, const Progress& progress, const std::function<void(const Check&)>& done) {
   if (r.n_tokens < 2 || r.n_tokens > kVerifyTokensMax)
     return tl::unexpected(Error{Errc::bad_argument, fmt::format("verify {}: {} tokens are not within 2 to {}", r.directory, r.n_tokens, kVerifyTokensMax)});
+  if (!r.device.empty())
+    if (const auto there = check_device(r.device); !there) return tl::unexpected(there.error());
   std::vector<Vector> vectors;
   if (!r.vectors.empty()) {
     std::vector<std::string> paths;
@@ -257,11 +261,24 @@ Result<bool> verify(const VerifyRequest& r, const Progress& progress, const std:
   else if (repacked.error().code != Errc::not_found) report({"repacked", repacked.error().message, false});
   report(drafts_check(m, prompt));
 
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::int64_t n_context = n + kDrawn + 1;
   if (!vectors.empty()) {
-    const auto tokenizer = Tokenizer::from_file(r.directory + "/tokenizer.json");
-    if (!tokenizer) return tl::unexpected(tokenizer.error());
-    for (const Vector& v : vectors) report(vector_check(m, **tokenizer, v));
+    auto read = Tokenizer::from_file(r.directory + "/tokenizer.json");
+    if (!read) return tl::unexpected(read.error());
+    tokenizer = std::move(*read);
+    Forward forward(*m.weights, /*exact=*/false, m.pool, kernels::best());
+    for (const Vector& v : vectors) {
+      n_context = std::max(n_context, context_of(*tokenizer, v));
+      ModelTimeline t(*m.weights, forward, context_of(*tokenizer, v));
+      report(vector_check("official: " + v.id, t, *tokenizer, v));
+    }
   }
+  if (r.device.empty()) return all;
+  const auto engine = load_on({r.device, r.gpu_memory, r.tiles_directory}, {.directory = r.directory, .n_threads = r.threads, .n_context = n_context, .text = false}, {});
+  if (!engine) return tl::unexpected(engine.error());
+  check_engine(**engine, r.device, prompt, whole, report);
+  for (const Vector& v : vectors) report(vector_check(fmt::format("{}: official: {}", r.device, v.id), *(*engine)->timeline(), *tokenizer, v));
   return all;
 }
 

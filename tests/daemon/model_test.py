@@ -103,6 +103,17 @@ class ModelTest(CliCase):
         p = subprocess.run(self.command("bench", "--impl", "no"), cwd=self.root, env=self.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
         self.one_line((p.returncode, p.stdout.decode(), p.stderr.decode()), 2, "--impl", "cpu")
 
+    def test_a_device_is_said_to_be_none_or_not_there(self):
+        for device in ("gpu", "cuda:", "cuda:0,", "cuda:a"):
+            self.one_line(self.generate("--device", device), 2, device, "cuda:0,1")
+            self.one_line(self.model("verify", self.nano, "--device", device), 2, device, "cuda:0,1")
+        self.one_line(self.generate("--device", "cuda:0,0"), 1, "GPU 0 is there twice")
+        self.one_line(self.model("verify", self.nano, "--device", "cuda:0,0"), 1, "GPU 0 is there twice")
+        status, out, _ = self.model("verify", self.nano, "--tokens", "8", "--device", "cpu")
+        self.assertEqual(status, 0)
+        for name in ("near the CPU", "in chunks of 7", "token by token", "once more"):
+            self.assertIn(f"ok    cpu: {name}: ", out)
+
     def test_what_cannot_be_read_is_said(self):
         generate = ("generate", "--model", self.nano, "--tokens")
         self.one_line(self.model(*generate, "none.json"), 1, "read none.json: No such file")

@@ -7,11 +7,13 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "engine/chat.h"
 #include "engine/inspect.h"
 #include "engine/model/tiles_file.h"
 #include "engine/model/values.h"
+#include "engine/model/verify_engine.h"
 #include "engine/tokenizer.h"
 #include "tests/engine/model_golden.h"
 
@@ -31,6 +33,33 @@ std::map<std::string, Check> checks_of(const VerifyRequest& request, bool expect
   EXPECT_EQ(all.value_or(!expected), expected);
   return out;
 }
+
+// Says the next token later with each timeline that is asked for.
+class WaveringEngine : public Engine {
+ public:
+  explicit WaveringEngine(Engine& engine) : engine_(engine) {}
+  const ModelInfo& info() const override { return engine_.info(); }
+  const Tokenizer& tokenizer() const override { return engine_.tokenizer(); }
+  std::unique_ptr<Timeline> timeline() override {
+    class Later : public Timeline {
+     public:
+      Later(std::unique_ptr<Timeline> t, int seed) : t_(std::move(t)), seed_(static_cast<std::uint64_t>(seed)) {}
+      std::span<const Token> tokens() const override { return t_->tokens(); }
+      Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override { return t_->sync(prompt, stop, progress); }
+      Result<Token> next(const Sampling& sampling, const TokenMask*) override { return t_->next({.temperature = 1 + sampling.temperature, .seed = seed_}, nullptr); }
+      Logprobs logprobs(int n) const override { return t_->logprobs(n); }
+
+     private:
+      std::unique_ptr<Timeline> t_;
+      std::uint64_t seed_;
+    };
+    return std::make_unique<Later>(engine_.timeline(), ++asked_);
+  }
+
+ private:
+  Engine& engine_;
+  int asked_ = 0;
+};
 
 class Verify : public testing::Test {
  protected:
@@ -80,6 +109,37 @@ TEST_F(Verify, GoodCheckpointsPassEveryCheck) {
       EXPECT_TRUE(checks.at(name).passed) << directory << ": " << name << ": " << checks.at(name).detail;
     }
   }
+}
+
+// Whatever computes it, through the engine's interface: here the CPU itself, which is near itself to the bit.
+TEST_F(Verify, AnEngineIsHeldAgainstItselfAndTheCpu) {
+  for (const std::string& directory : {golden_directory("micro-flash"), kNano}) {
+    const auto checks = checks_of({.directory = directory, .n_tokens = 70, .device = "cpu"}, true);
+    EXPECT_THAT(checks.at("cpu: near the CPU").detail, HasSubstr("within 0 of the CPU's"));
+    for (const char* name : {"cpu: in chunks of 7", "cpu: token by token", "cpu: once more"})
+      EXPECT_THAT(checks.at(name).detail, HasSubstr("48 tokens and their log-probabilities equal to the bit")) << name;
+  }
+}
+
+// An engine that says something else with each run, and what is far from the CPU.
+TEST_F(Verify, AnEngineThatWaversOrStraysIsFound) {
+  const auto engine = load({.directory = kNano, .text = false}, {});
+  ASSERT_TRUE(engine);
+  WaveringEngine wavering(**engine);
+  std::vector<Token> prompt(30);
+  std::iota(prompt.begin(), prompt.end(), 5);
+  const auto vocab = static_cast<std::size_t>((*engine)->info().vocab_size);
+  std::map<std::string, Check> checks;
+  check_engine(wavering, "it", prompt, std::vector<float>(prompt.size() * vocab), [&](const Check& c) { checks[c.name] = c; });
+  EXPECT_FALSE(checks.at("it: near the CPU").passed);
+  EXPECT_THAT(checks.at("it: token by token").detail, HasSubstr("token 0 after the prompt"));
+  EXPECT_FALSE(checks.at("it: once more").passed);
+}
+
+TEST_F(Verify, ADeviceThatIsNotThereIsSaidBeforeAnythingIsRead) {
+  const auto refused = verify({.directory = "/nonexistent", .device = "cuda:0,0"}, {}, [](const Check&) {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("GPU 0 is there twice"));
 }
 
 TEST_F(Verify, AValueThatIsNoNumberIsNamed) {
