@@ -177,18 +177,17 @@ void ExpertStream::expect_all() {
   expect(std::move(all), nullptr);
 }
 
-void ExpertStream::multiply(int layer, const std::int32_t* begin, const kc::ExpertLinearArgs& in, const kc::SwigluArgs* swiglu, const kc::ExpertLinearArgs& out) {
-  if (begin) {
-    std::vector<int> some;
-    std::ranges::copy_if(layers_[static_cast<std::size_t>(layer - begin_)].waves, std::back_inserter(some), [&](int w) { return used(waves_[static_cast<std::size_t>(w)], begin); });
-    expect(std::move(some), begin);
-  }
-  bool gated = false;
+void ExpertStream::expect(int layer, const std::int32_t* begin) {
+  std::vector<int> some;
+  std::ranges::copy_if(layers_[static_cast<std::size_t>(layer - begin_)].waves, std::back_inserter(some), [&](int w) { return used(waves_[static_cast<std::size_t>(w)], begin); });
+  expect(std::move(some), begin);
+}
+
+void ExpertStream::multiply(int layer, const kc::ExpertLinearArgs& a) {
   for (; n_used_ < coming_.size(); ++n_used_, fill()) {
     const Wave& wave = waves_[static_cast<std::size_t>(coming_[n_used_])];
-    if (wave.layer != layer) break;
-    if (wave.n_matrices == 1 && !std::exchange(gated, true) && swiglu) device_.swiglu(*swiglu);
-    use(wave, wave.n_matrices == 2 ? in : out);
+    if (wave.layer != layer || wave.n_matrices != a.n_matrices) return;
+    use(wave, a);
   }
 }
 

@@ -34,10 +34,10 @@ class ExpertStream {
 
   // An evaluation begins in which all experts of all layers are asked for: those of the first come as far as the ring has room.
   void expect_all();
-  // Fills the slots of a layer's missing experts, behind the launches that are asked for: what group() gave is in ws, of each slot's expert.
-  // begin: [n_experts + 1] of group() in host memory: only experts that have slots come; null: after expect_all(), all do. swiglu null: `out`
-  // does that itself. What it overwrites of resident experts' slots has been used.
-  void multiply(int layer, const std::int32_t* begin, const kc::ExpertLinearArgs& in, const kc::SwigluArgs* swiglu, const kc::ExpertLinearArgs& out);
+  // Or a layer does: of its experts those come that have slots. begin: [n_experts + 1] of group(), in host memory until they are multiplied.
+  void expect(int layer, const std::int32_t* begin);
+  // Fills the slots of a layer's missing experts, by w1 and w3 and then by w2. a: as for experts that stay, without the shared one.
+  void multiply(int layer, const kc::ExpertLinearArgs& a);
 
   std::uint64_t ring_size() const { return ring_.size(); }
   std::uint64_t packed_bytes() const { return packed_bytes_; }
@@ -86,7 +86,7 @@ class ExpertStream {
   // What comes: waves by number, and how many of them have been asked for as copies, and multiplied.
   std::vector<int> coming_;
   std::size_t n_brought_ = 0, n_used_ = 0;
-  const std::int32_t* asked_ = nullptr;  // multiply()'s begin; null: all are asked for
+  const std::int32_t* asked_ = nullptr;  // expect()'s begin; null: all are asked for
 };
 
 }  // namespace lares::engine::cuda

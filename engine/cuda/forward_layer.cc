@@ -286,20 +286,29 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   ExpertLaunches launches = expert_launches(s, i);
   if (shared_first) launches.in.matrix[0].shared = launches.in.matrix[1].shared = {};
   device_.experts_linear(launches.in);
-  if (launches.gates) device_.swiglu(launches.gated);
-  device_.experts_linear(launches.out);
+  if (!s.streams || l.all_resident) {
+    if (launches.gates) device_.swiglu(launches.gated);
+    device_.experts_linear(launches.out);
+  }
   if (!l.all_resident) host(i);
   if (!few || hands_on(i)) device_.combine({.out = ws_.out, .slot_of = ws_.slot_of, .y = s.x.y, .stride = D, .n_tokens = n, .k = k, .dim = D});
 }
 
-// Slots of experts that are not on the GPU, behind the launches of those that are. What these read of the missing ones' gates and hidden
-// values was nothing yet.
+// Slots of experts that are not on the GPU: behind the launches of those that are, by the CPU; or as they come, behind w1 and w3 of those that are,
+// and then what follows for all.
 void DeviceForward::missing_experts(const Step& s, int i) {
   const std::int32_t* const begin = uses_->ask(i, ws_);
   if (!s.streams) return host_experts_->compute(weights_.layers[static_cast<std::size_t>(i)], w_.layer(i).resident, begin, ws_, s.n);
-  if (!s.streams_all) device_.synchronise();
+  ExpertStream& stream = *options_.stream;
+  if (!s.streams_all) {
+    device_.synchronise();
+    stream.expect(i, begin);
+  }
   const ExpertLaunches a = expert_launches(s, i);
-  options_.stream->multiply(i, s.streams_all ? nullptr : begin, a.in, a.gates ? &a.gated : nullptr, a.out);
+  stream.multiply(i, a.in);
+  if (a.gates) device_.swiglu(a.gated);
+  device_.experts_linear(a.out);
+  stream.multiply(i, a.out);
 }
 
 }  // namespace lares::engine::cuda
