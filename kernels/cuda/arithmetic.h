@@ -72,6 +72,11 @@ LARES_BOTH float power_of_two_above(float x) {
   const std::uint32_t u = bits_of(x);
   return float_of((u & 0x007FFFFFu ? u + 0x00800000u : u) & 0x7F800000u);
 }
+// Of what power_of_two_above() gives from 2^-126 to 2^126, and of infinity and NaN.
+LARES_BOTH float inverse_power_of_two(float x) {
+  const std::uint32_t u = bits_of(x);
+  return float_of(u < 0x7F800000u ? 0x7F000000u - u : u == 0x7F800000u ? 0u : u);
+}
 inline constexpr float kFp8Least = 1e-4f, kFp4Least = 6 * 0x1p-126f;
 LARES_BOTH float fp8_scale(float most) { return power_of_two_above(most * (1.0f / 448)); }
 LARES_BOTH float fp4_scale(float most) { return power_of_two_above(most * (1.0f / 6)); }

@@ -130,10 +130,9 @@ LARES_DEVICE float stage_block(const Product& p, const Entering& e, bool inside,
       most = fmaxf(magnitude(v[i]), most);
       odd |= v[i] != v[i];
     }
-    LARES_UNROLL for (int mask = 16; mask > 0; mask /= 2) most = fmaxf(shuffle_xor(most, mask), most);
+    for (int mask = 16; mask > 0; mask /= 2) most = fmaxf(shuffle_xor(most, mask), most);
     scale = ballot(odd) ? float_of(0x7FC00000u) : fp8_scale(most);
-    // The scale is a power of two: a product by its inverse is the quotient, of which a lane had four.
-    const float inverse = 1.0f / scale;
+    const float inverse = inverse_power_of_two(scale);  // a product by it is the quotient
     LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = fminf(fmaxf(v[i] * inverse, -448.0f), 448.0f);
     const std::uint32_t codes = e4m3_codes(v);
     out.w[0] = e4m3_f16(spread_low(codes));

@@ -58,6 +58,9 @@ TEST(CudaFormats, EveryCodeIsExactAsAnOperand) {
         EXPECT_EQ(bf16_value(times_2_120(bf16[pair]) >> half & 0xFFFFu), want) << c;
       }
   }
+  for (int e = -126; e <= 126; ++e) EXPECT_EQ(inverse_power_of_two(std::ldexp(1.0f, e)), 1 / std::ldexp(1.0f, e)) << e;
+  EXPECT_EQ(bits_of(inverse_power_of_two(INFINITY)), 0u);
+  EXPECT_NE(inverse_power_of_two(NAN), inverse_power_of_two(NAN));
   // Beside every value that the other half may have, and others around.
   for (int c = 0; c < 16; ++c)
     for (int pair = 0; pair < 4; ++pair)
