@@ -361,8 +361,7 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
       if (lane == 0) arrive_ring(ring.empty(turn.stage()));
       turn.next();
     }
-    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);
-    sync_warp();  // before the next piece is kept
+    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);  // the next one is kept behind write_wide()'s barriers
     LARES_UNROLL for (int m = 0; m < blocks; ++m)
       write_wide(all.p, done, acc[m], done.row0 + consumer * kRows + 64 * m, format == Format::fp4 ? kWideFp4 : 1.0f, ring.out(consumer), 1 + consumer);
   }

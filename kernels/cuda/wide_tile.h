@@ -71,14 +71,16 @@ LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
   std::uint32_t a[2][2][4], words[group_words(format)];
   const auto fetch = [&](int i) { wide_words<format>(words, stage.weights + i / 4 * 4 * tile_bytes(format), i % 4); };
   const auto decode = [&](int i) { operands<format, codes_in>(words, a[i % 2]); };
+  [[maybe_unused]] float by[2] = {1, 1};  // the weights' scales of rows g and g + 8 in the step that is being added
   // Adds step i's half from its set, when all but the `left` newest halves are over.
   const auto fold = [&](auto left, int set, int i, int half) {
     const int m = i / 4;
-    float by[2] = {1, 1};
-    if constexpr (format == Format::fp8) by[0] = by[1] = wide_weight_scale<codes_in>(stage, m);
-    if constexpr (format == Format::fp4) {
-      const Vec8 s = wide_tile_scales(stage.weights + 4 * m * tile_bytes(format));
-      LARES_UNROLL for (int r = 0; r < 2; ++r) by[r] = fp4_block_scale(s.w[r] >> 8 * (i % 4) & 255);
+    if (half == 0) {
+      if constexpr (format == Format::fp8) by[0] = by[1] = wide_weight_scale<codes_in>(stage, m);
+      if constexpr (format == Format::fp4) {
+        const Vec8 s = wide_tile_scales(stage.weights + 4 * m * tile_bytes(format));
+        LARES_UNROLL for (int r = 0; r < 2; ++r) by[r] = fp4_block_scale(s.w[r] >> 8 * (i % 4) & 255);
+      }
     }
     wgmma_wait<decltype(left)::value>();
     pin(t[set]);
