@@ -28,6 +28,8 @@ class GpuDevice : public Device {
       return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
     current_ = index;
     if (const auto made = stream_.create(); !made.ok()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
+    scratch_.streams = static_cast<kc::StreamScratch*>(allocate(sizeof(kc::StreamScratch) * kc::kScratchBlocks));  // products do without, too
+    if (scratch_.streams) clear(scratch_.streams, sizeof(kc::StreamScratch) * kc::kScratchBlocks);
     return {};
   }
 
@@ -84,7 +86,7 @@ class GpuDevice : public Device {
   void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, here())); }
   void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, here())); }
   void hyper(const kc::HyperArgs& a) override { must(kc::hyper(a, here())); }
-  void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, here())); }
+  void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, here(), scratch_)); }
   void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, here())); }
   void queries(const kc::QueryArgs& a) override { must(kc::queries(a, here())); }
   void attention_inputs(const kc::AttentionInputsArgs& a) override { must(kc::attention_inputs(a, here())); }
@@ -100,7 +102,7 @@ class GpuDevice : public Device {
   void route(const kc::RouteArgs& a) override { must(kc::route(a, here())); }
   void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { must(kc::route_and_group(a, b, here())); }
   void group(const kc::GroupArgs& a) override { must(kc::group(a, here())); }
-  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, here())); }
+  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, here(), scratch_)); }
   void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, here())); }
   void combine(const kc::CombineArgs& a) override { must(kc::combine(a, here())); }
 
@@ -135,6 +137,7 @@ class GpuDevice : public Device {
   int index_ = 0;
   std::string name_;
   kc::OwnedStream stream_;
+  kc::Scratch scratch_;  // of the stream's launches
   std::unordered_map<void*, kc::DeviceBuffer> device_;
   std::unordered_map<void*, kc::PinnedBuffer> pinned_;
   std::vector<std::uint8_t> packed_;

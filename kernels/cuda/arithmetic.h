@@ -72,6 +72,11 @@ LARES_BOTH float power_of_two_above(float x) {
   const std::uint32_t u = bits_of(x);
   return float_of((u & 0x007FFFFFu ? u + 0x00800000u : u) & 0x7F800000u);
 }
+// Of what power_of_two_above() gives from 2^-126 to 2^126, and of infinity and NaN.
+LARES_BOTH float inverse_power_of_two(float x) {
+  const std::uint32_t u = bits_of(x);
+  return float_of(u < 0x7F800000u ? 0x7F000000u - u : u == 0x7F800000u ? 0u : u);
+}
 inline constexpr float kFp8Least = 1e-4f, kFp4Least = 6 * 0x1p-126f;
 LARES_BOTH float fp8_scale(float most) { return power_of_two_above(most * (1.0f / 448)); }
 LARES_BOTH float fp4_scale(float most) { return power_of_two_above(most * (1.0f / 6)); }
@@ -97,6 +102,20 @@ LARES_BOTH std::uint8_t e4m3_code(float v) {
   const float m = magnitude(v);
   if (m < 0x1p-6f) return static_cast<std::uint8_t>(sign | static_cast<std::uint32_t>(m * 512.0f));
   return static_cast<std::uint8_t>(sign | ((u & 0x7FFFFFFFu) - (120u << 23)) >> 20);
+}
+
+// Four values of magnitude up to 448 as the codes of the nearest e4m3 values, the first in the lowest byte.
+LARES_DEVICE std::uint32_t e4m3_codes(const float (&v)[4]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+  std::uint16_t low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(v[1]), "f"(v[0]));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(v[3]), "f"(v[2]));
+  return pair(low, high);
+#else
+  std::uint32_t codes = 0;
+  LARES_UNROLL for (int i = 0; i < 4; ++i) codes |= static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(v[i]))) << 8 * i;
+  return codes;
+#endif
 }
 
 // ---- cells (kernels/cells_cpu.cc): the least scale with which values on the grid, the largest `most`, do not exceed 448; and their codes
@@ -148,8 +167,9 @@ LARES_BOTH void fp8_pairs_bf16(std::uint32_t word, std::uint32_t& first, std::ui
 LARES_BOTH void fp4_pairs(std::uint32_t word, std::uint32_t (&pairs)[4]) {
   pairs[0] = word & 0x8E008E00u;
   pairs[1] = word << 3 & 0x8E008E00u;
-  pairs[2] = (word << 6 & 0x0E000E00u) | (word << 1 & 0x80008000u);
-  pairs[3] = (word << 9 & 0x0E000E00u) | (word << 2 & 0x80008000u);
+  // Magnitude and sign need shifts of their own: both at once by a product. What one half's sign carries into the other stays below bit 9.
+  pairs[2] = (word & 0x40384038u) * (1u << 6 | 1u << 1) & 0x8E008E00u;
+  pairs[3] = (word & 0x20072007u) * (1u << 9 | 1u << 2) & 0x8E008E00u;
 }
 inline constexpr float kFp4Code = 16384.0f;  // what those lack
 

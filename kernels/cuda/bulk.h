@@ -87,6 +87,16 @@ LARES_DEVICE std::int32_t load_fresh(const std::int32_t* p) {
   asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p));
   return v;
 }
+LARES_DEVICE float load_fresh(const float* p) {
+  float v;
+  asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p));
+  return v;
+}
+LARES_DEVICE Vec16 load_fresh16(const void* p) {
+  Vec16 v;
+  asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.w[0]), "=r"(v.w[1]), "=r"(v.w[2]), "=r"(v.w[3]) : "l"(p));
+  return v;
+}
 // Brings the line nearer that has this byte.
 LARES_DEVICE void ask_line(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 // Barrier 1 to 15, `n` threads in all, whole warps: sync waits for the others, arrive does not.
@@ -118,6 +128,8 @@ inline void give_registers() {}
 template <int n>
 inline void take_registers() {}
 inline std::int32_t load_fresh(const std::int32_t* p) { return *p; }
+inline float load_fresh(const float* p) { return *p; }
+inline Vec16 load_fresh16(const void* p) { return load_once(p); }
 inline void ask_line(const void*) {}
 inline void sync_some(int barrier, int n) { simt::Machine::get().sync_some(barrier, n); }
 inline void arrive_some(int barrier, int n) { simt::Machine::get().arrive_some(barrier, n); }

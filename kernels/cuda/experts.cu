@@ -26,7 +26,7 @@ Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream) {
   return launch("launch route_and_group", route_and_group_kernel, {b.mixes.n_tokens > 0 ? 2 : 1}, kGroupThreads, route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
 }
 
-Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
+Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& scratch) {
   if (a.n_tokens == 0) return {};
   if (a.format != Format::fp4 && a.format != Format::fp8) return refused("experts_linear: experts are fp4 or fp8");
   if (a.matrix[0].shared.tiles && a.matrix[0].shared.format != Format::fp8 && a.matrix[0].shared.format != Format::fp4)
@@ -37,7 +37,7 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream) {
   if (a.up && (a.codes || !a.quantise || !a.factor)) return refused("experts_linear: gate and up are quantised on entry");
   const ExpertPlan plan = expert_plan(a);
   if (const int n_sms = streaming_sms(); plan.few && n_sms > 0)
-    if (const StreamArgs args = stream_of(a); args.plan.slots > 0)
+    if (const StreamArgs args = stream_of(a, n_sms <= kScratchBlocks ? scratch : Scratch{}); args.plan.slots > 0)
       return launch("launch experts_linear",
                     args.kinds == kFp4        ? experts_stream_kernel<kFp4>
                     : args.kinds == kFp8Codes ? experts_stream_kernel<kFp8Codes>

@@ -72,7 +72,7 @@ struct ExpertLinearArgs {
   bool jobs_known = false;               // the launch before this one does not make them: they may be read before it ends
   int n_tokens = 0, n_experts = 0, k = 0;
 };
-Status experts_linear(const ExpertLinearArgs& a, Stream stream);
+Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& scratch = {});
 // Where slots have rows of their own: every run of them begins at a multiple of eight.
 constexpr std::size_t experts_room(int n_tokens, int n_experts, int k, int n_in) {
   return linear_room(static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(k + 1) + 8 * static_cast<std::size_t>(expert_jobs(n_tokens, n_experts, k)) + 8, static_cast<std::size_t>(n_in));

@@ -18,7 +18,7 @@ bool same_rows(const Product& a, const Product& b) {
 
 }  // namespace
 
-Status linear(std::span<const LinearArgs> together, Stream stream) {
+Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch) {
   if (together.empty() || together[0].n_tokens == 0) return {};
   Products all;
   if (const Status s = products(together, all); !s.ok()) return s;
@@ -35,7 +35,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream) {
     return {};
   }
   if (const int n_sms = streaming_sms(); n_sms > 0)
-    if (const StreamArgs args = stream_of(all); args.plan.slots > 0)
+    if (const StreamArgs args = stream_of(all, n_sms <= kScratchBlocks ? scratch : Scratch{}); args.plan.slots > 0)
       return launch("launch linear",
                     args.kinds == kFp8Codes              ? linear_stream_kernel<kFp8Codes>
                     : args.kinds == kFp8Plain            ? linear_stream_kernel<kFp8Plain>

@@ -38,9 +38,20 @@ struct LinearArgs {
 
 // Of n_tokens whose rows, of all groups, have so many values.
 constexpr std::size_t linear_room(std::size_t n_tokens, std::size_t columns) { return (n_tokens + 7) / 8 * 8 * ((columns + 127) / 128) * (128 * sizeof(bf16) + sizeof(float)) + 16; }
+// Where blocks of a launch with few tokens meet, kScratchBlocks of them: memory that is 0 at first and belongs to one stream. Without it
+// every block has whole rows, and the slowest has up to a third more than its share.
+inline constexpr int kScratchBlocks = 192, kScratchSums = 8192;
+struct StreamScratch {
+  std::uint32_t arrived;
+  std::uint32_t unused[31];
+  float sums[kScratchSums];  // of a row tile: [tiles, sums of a tile, n_tokens, 16]
+};
+struct Scratch {
+  StreamScratch* streams = nullptr;
+};
 
 // Products over the same tokens that do not depend on each other; at most kLinearTogether.
-Status linear(std::span<const LinearArgs> together, Stream stream);
+Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch = {});
 inline Status linear(const LinearArgs& a, Stream stream) { return linear(std::span(&a, 1), stream); }
 
 }  // namespace lares::kernels::cuda

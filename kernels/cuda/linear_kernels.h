@@ -5,9 +5,16 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
+// Blocks an SM holds. From sm_90 on this is for what does not fit a stream, and three would cost registers that quantising needs.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+inline constexpr int kFewResident = 2;
+#else
+inline constexpr int kFewResident = 3;
+#endif
+
 // Block: 16 rows of one of the products.
 template <Few few>
-LARES_KERNEL(kLinearThreads, few == Few::any ? 1 : few == Few::bf16_plain ? 2 : 3)
+LARES_KERNEL(kLinearThreads, few == Few::any ? 1 : few == Few::bf16_plain ? 2 : kFewResident)
 linear_few_kernel(const Products all) {
   int i = 0;
   while (i + 1 < all.n && block_x() >= all.item[i + 1].first_block) ++i;

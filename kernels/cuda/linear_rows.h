@@ -127,13 +127,16 @@ LARES_DEVICE float stage_block(const Product& p, const Entering& e, bool inside,
     float most = kFp8Least;
     bool odd = false;
     LARES_UNROLL for (int i = 0; i < 4; ++i) {
-      most = max2(magnitude(v[i]), most);
+      most = fmaxf(magnitude(v[i]), most);
       odd |= v[i] != v[i];
     }
-    for (int mask = 16; mask > 0; mask /= 2) most = max2(shuffle_xor(most, mask), most);
+    for (int mask = 16; mask > 0; mask /= 2) most = fmaxf(shuffle_xor(most, mask), most);
     scale = ballot(odd) ? float_of(0x7FC00000u) : fp8_scale(most);
-    LARES_UNROLL for (int i = 0; i < 4; ++i)
-      out.w[i / 2] |= e4m3_f16(static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(fp8_scaled(v[i], scale)))) << 8) << i % 2 * 16;
+    const float inverse = inverse_power_of_two(scale);  // a product by it is the quotient
+    LARES_UNROLL for (int i = 0; i < 4; ++i) v[i] = fminf(fmaxf(v[i] * inverse, -448.0f), 448.0f);
+    const std::uint32_t codes = e4m3_codes(v);
+    out.w[0] = e4m3_f16(spread_low(codes));
+    out.w[1] = e4m3_f16(spread_high(codes));
   } else if (inside) {
     out.w[0] = e4m3_f16(spread_low(e.x.w[0]));
     out.w[1] = e4m3_f16(spread_high(e.x.w[0]));

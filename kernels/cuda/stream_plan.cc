@@ -5,22 +5,36 @@
 namespace lares::kernels::cuda {
 namespace {
 
-void plan(StreamArgs& s, int n_tokens, int n_pieces) {
+// Below this a row that is cut would be in more than two blocks; rounding moves a stretch's ends by less than two of the largest tiles.
+int cut_from(const StreamArgs& s) {
+  int row = 0;
+  for (int i = 0; i < s.n_items; ++i) row = std::max(row, along_of(s.item[i].n_in) * cuda::tile_bytes(s.item[i].format) / 64);
+  return row + 2 * cuda::tile_bytes(Format::bf16) / 64;
+}
+
+void plan(StreamArgs& s, int n_tokens, int n_pieces, const Scratch& scratch) {
   int n_in = 0, slot = 0, of_tile = 1;
   for (int i = 0; i < s.n_items; ++i) {
     const Product& p = s.item[i];
     n_in = std::max(n_in, p.n_in);
-    slot = std::max(slot, cuda::tile_bytes(p.format));
+    slot = std::max(slot, cuda::tile_bytes(p.format) * (p.format == Format::fp4 ? 2 : 1));
     of_tile = std::max(of_tile, tile_sums_of(p.format));
     s.kinds |= stream_kind(p.format, p.codes_in);
   }
   s.plan = stream_plan(n_tokens, n_in, slot, of_tile);
-  if (n_pieces > kPiecesMax) s.plan.slots = 0;
+  int visits = n_pieces + 2;  // two more where a stretch begins and ends within rows
+  for (int i = 0; i < s.n_items; ++i) visits += s.item[i].n_out / s.item[i].rows_per_group - 1;
+  if (n_pieces > kPiecesMax || visits > kVisitsMax) s.plan.slots = 0;
+  // With one buffer a block would bring what its last row multiplies twice.
+  if (s.plan.x_buffers > 1 && along_of(n_in) * of_tile * n_tokens * kTileRows <= kScratchSums) {
+    s.scratch = scratch.streams;
+    s.cut_from = cut_from(s);
+  }
 }
 
 }  // namespace
 
-StreamArgs stream_of(const Products& all) {
+StreamArgs stream_of(const Products& all, const Scratch& scratch) {
   StreamArgs s;
   s.n_items = all.n;
   s.n_tokens = all.n_tokens;
@@ -28,11 +42,11 @@ StreamArgs stream_of(const Products& all) {
     s.item[i] = all.item[i];
     s.rows += tile_rows(all.item[i].n_out);
   }
-  plan(s, all.n_tokens, all.n);
+  plan(s, all.n_tokens, all.n, scratch);
   return s;
 }
 
-StreamArgs stream_of(const ExpertLinearArgs& a) {
+StreamArgs stream_of(const ExpertLinearArgs& a, const Scratch& scratch) {
   StreamArgs s;
   s.n_jobs = expert_jobs(a.n_tokens, a.n_experts, a.k);
   s.n_routed = a.n_matrices;
@@ -72,7 +86,7 @@ StreamArgs stream_of(const ExpertLinearArgs& a) {
     s.item[s.n_items++] = p;
   }
   s.rows = tile_rows(a.n_out) * a.n_matrices * (s.n_jobs + shared_one);
-  plan(s, a.n_tokens, a.n_matrices * (s.n_jobs + shared_one));
+  plan(s, a.n_tokens, a.n_matrices * (s.n_jobs + shared_one), scratch);
   return s;
 }
 

@@ -1,5 +1,5 @@
 // How a launch with few tokens streams its weights: a block an SM, each with a stretch of all tiles; its warps take every kStreamWarps-th
-// tile of it from rings of their own in shared memory, which the copy engine fills.
+// tile of it (or two of them, where a slot has room) from rings of their own in shared memory, which the copy engine fills.
 #pragma once
 
 #include "kernels/cuda/experts.h"
@@ -11,13 +11,14 @@ inline constexpr int kStreamWarps = 16, kFoldWarps = 4;  // those that multiply,
 inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
 inline constexpr int kStreamResident = 1;        // blocks an SM holds: its registers are better spent on more warps than on the next launch
 inline constexpr int kStreamShared = 224 << 10;  // bytes of the 227 KiB that a block may have on sm_90
-inline constexpr int kRingBytes = 64 << 10;
+inline constexpr int kRingBytes = 68 << 10;  // two slots of two fp4 tiles a warp
 inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
+inline constexpr int kVisitsMax = 160;  // ... and by the same columns of x
 inline constexpr int kSlotsMax = 8;     // tiles of a warp on their way
 inline constexpr int kBatchSums = 128, kBatchTiles = 16;  // sums of a token that are folded together: of tiles by tokens, at least so many tiles
 inline constexpr int kRounds = 2;       // batches of sums that are written or folded at a time
 
-// What a stretch has of one matrix, in shared memory.
+// A run of row tiles of one matrix by the same tokens, in shared memory.
 struct Piece {
   const std::uint8_t* tiles;
   const float* scale;  // fp8
@@ -25,14 +26,31 @@ struct Piece {
   int item;            // of StreamArgs
   int first, n;        // of x and y: rows
   int key;             // the same: the same rows enter
-  int begin, end;      // row tiles of this block
+};
+// What a block has of a piece: tiles, k first. Warps take units of one or two tiles, as many as a slot has room for.
+struct Segment {
+  int piece, begin, end;
+  int before;  // units of segments before
+};
+// A part of a segment that is multiplied by the same x: of one group; rows that are whole, or a part of one.
+struct Visit {
+  int piece, begin, end;
+  int before;         // of its segment, where it is the first of it; else -1
+  int key, column;    // of what enters
+  int buffer, bring;  // of x; not -1: what must be brought before, with that of visit `bring`
+};
+struct StreamCounts {
+  int segments, visits;
+  int was_last;                    // of the two that share a row
+  int next_segment[kStreamWarps];  // that a warp fetches from
 };
 
-// Shared memory, in bytes from its beginning: barriers, pieces, rings, x [n, row] 16-bit, its scales [n, along], kRounds of sums
-// [batch, of_tile, n, 16], and the unfinished sums of a row tile longer than a batch.
+// Shared memory, in bytes from its beginning: barriers, pieces, segments, visits, how many there are, rings, x_buffers of x [n, row] 16-bit, as many of its scales [n, along],
+// kRounds of sums [batch, of_tile, n, 16] and of factors [batch, n], and the unfinished sums of a row tile longer than a batch.
 struct StreamPlan {
   int n_tokens, slot, slots;
-  int piece_at, ring_at, x_at, scale_at, sum_at, acc_at, bytes;
+  int piece_at, segment_at, visit_at, count_at, ring_at, x_at, scale_at, sum_at, factor_at, acc_at, bytes;
+  int x_buffers, x_bytes, scale_bytes;
   int batch, of_tile, row;  // tiles; sums; values
 };
 // n_in: the longest of the launch; slot: its largest tile; of_tile: the most sums that one of its tiles has. `slots` 0: it does not fit.
@@ -41,19 +59,26 @@ constexpr StreamPlan stream_plan(int n_tokens, int n_in, int slot, int of_tile) 
   p.n_tokens = n_tokens;
   p.slot = (slot + 127) / 128 * 128;
   p.of_tile = of_tile;
-  p.batch = kBatchSums / n_tokens > kBatchTiles ? kBatchSums / n_tokens : kBatchTiles;
+  p.batch = kBatchSums / n_tokens > kBatchTiles ? kBatchSums / n_tokens / 2 * 2 : kBatchTiles;
   p.row = along_of(n_in) * kTileK + kRowPad;
-  const int x = n_tokens * p.row * 2, scale = (n_tokens * along_of(n_in) * 4 + 15) / 16 * 16, sum = kRounds * p.batch * of_tile * n_tokens * kTileRows * 4,
-            acc = n_tokens * kTileRows * 4;
+  p.x_bytes = n_tokens * p.row * 2;
+  p.scale_bytes = (n_tokens * along_of(n_in) * 4 + 15) / 16 * 16;
   p.piece_at = kStreamWarps * kSlotsMax * 8;
-  p.ring_at = (p.piece_at + kPiecesMax * static_cast<int>(sizeof(Piece)) + 127) / 128 * 128;
-  const int rest = p.ring_at + x + scale + sum + acc, room = kStreamShared - rest, ring = room < kRingBytes ? room : kRingBytes;
+  p.segment_at = p.piece_at + kPiecesMax * static_cast<int>(sizeof(Piece));
+  p.visit_at = p.segment_at + (kPiecesMax + 1) * static_cast<int>(sizeof(Segment));
+  p.count_at = p.visit_at + kVisitsMax * static_cast<int>(sizeof(Visit));
+  p.ring_at = (p.count_at + static_cast<int>(sizeof(StreamCounts)) + 127) / 128 * 128;
+  const int sum = kRounds * p.batch * of_tile * n_tokens * kTileRows * 4, factor = (kRounds * p.batch * n_tokens * 4 + 15) / 16 * 16, acc = n_tokens * kTileRows * 4;
+  const int entering = p.x_bytes + p.scale_bytes, rest = p.ring_at + sum + factor + acc, wanted = kStreamWarps * p.slot * (kRingBytes / (kStreamWarps * p.slot));
+  p.x_buffers = rest + 2 * entering + wanted <= kStreamShared ? 2 : 1;
+  const int room = kStreamShared - rest - p.x_buffers * entering, ring = room < kRingBytes ? room : kRingBytes;
   p.slots = ring < 0 ? 0 : ring / (kStreamWarps * p.slot);
   if (p.slots > kSlotsMax) p.slots = kSlotsMax;
   p.x_at = p.ring_at + p.slots * kStreamWarps * p.slot;
-  p.scale_at = p.x_at + x;
-  p.sum_at = p.scale_at + scale;
-  p.acc_at = p.sum_at + sum;
+  p.scale_at = p.x_at + p.x_buffers * p.x_bytes;
+  p.sum_at = p.scale_at + p.x_buffers * p.scale_bytes;
+  p.factor_at = p.sum_at + sum;
+  p.acc_at = p.factor_at + factor;
   p.bytes = p.acc_at + acc;
   return p;
 }
@@ -66,6 +91,8 @@ struct StreamArgs {
   Product item[kLinearTogether];
   int n_items = 0, kinds = 0, rows = 0;  // row tiles
   StreamPlan plan{};
+  StreamScratch* scratch = nullptr;  // of each block, where rows may be cut between blocks
+  int cut_from = 0;                  // a block's cost from which none has all of a row but its beginning and its end
   // Experts only.
   const std::uint8_t* const* tiles[2] = {};  // [n_experts] of routed matrix i
   const float* const* scale[2] = {};
@@ -76,7 +103,7 @@ struct StreamArgs {
   bool jobs_known = false;  // not by the launch before this one
 };
 // `plan.slots` 0: it does not fit.
-StreamArgs stream_of(const Products& all);
-StreamArgs stream_of(const ExpertLinearArgs& a);
+StreamArgs stream_of(const Products& all, const Scratch& scratch = {});
+StreamArgs stream_of(const ExpertLinearArgs& a, const Scratch& scratch = {});
 
 }  // namespace lares::kernels::cuda

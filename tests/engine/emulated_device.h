@@ -19,7 +19,7 @@ class EmulatedDevice : public HostDevice {
   void linear(std::span<const kc::LinearArgs> together) override {
     std::vector<kc::LinearArgs> all(together.begin(), together.end());
     for (auto& a : all) a.wgmma = wgmma;
-    launch("linear", [all = std::move(all)] { return kc::linear(all, nullptr); });
+    launch("linear", [this, all = std::move(all)] { return kc::linear(all, nullptr, {scratch_.data()}); });
   }
   void rms_norm(const kc::RmsNormArgs& a) override { launch("rms_norm", [=] { return kc::rms_norm(a, nullptr); }); }
   void queries(const kc::QueryArgs& a) override { launch("queries", [=] { return kc::queries(a, nullptr); }); }
@@ -39,7 +39,7 @@ class EmulatedDevice : public HostDevice {
   void experts_linear(const kc::ExpertLinearArgs& given) override {
     kc::ExpertLinearArgs a = given;
     a.wgmma = wgmma;
-    launch("experts_linear", [=] { return kc::experts_linear(a, nullptr); });
+    launch("experts_linear", [=, this] { return kc::experts_linear(a, nullptr, {scratch_.data()}); });
   }
   void swiglu(const kc::SwigluArgs& a) override { launch("swiglu", [=] { return kc::swiglu(a, nullptr); }); }
   void combine(const kc::CombineArgs& a) override { launch("combine", [=] { return kc::combine(a, nullptr); }); }
@@ -54,6 +54,7 @@ class EmulatedDevice : public HostDevice {
       std::abort();
     });
   }
+  std::vector<kc::StreamScratch> scratch_{static_cast<std::size_t>(kc::kScratchBlocks)};
 };
 
 }  // namespace lares::engine::test

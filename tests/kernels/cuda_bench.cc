@@ -72,6 +72,8 @@ std::vector<std::uint8_t> fp4_block() {  // tiles of fp4, scales near 1
 
 struct Bench {
   OwnedStream stream;
+  DeviceBuffer shared_rows;
+  Scratch scratch;
   double copy_rate = 0;  // bytes a second
   std::string_view only;
 
@@ -120,6 +122,9 @@ int run(std::string_view only) {
   Bench b;
   b.only = only;
   must(b.stream.create());
+  must(b.shared_rows.allocate(sizeof(StreamScratch) * kScratchBlocks));
+  must(fill(b.shared_rows.data(), 0, sizeof(StreamScratch) * kScratchBlocks, b.stream));
+  b.scratch = {b.shared_rows.as<StreamScratch>()};
   Arena halves(halves_block(), kWeightBytes), fp4(fp4_block(), kWeightBytes);
   DeviceBuffer work;  // activations and results: numbers of ordinary size
   must(work.allocate(kWorkBytes));
@@ -176,7 +181,7 @@ int run(std::string_view only) {
     b.line(fmt::format("linear {} [{}, {}], {} tokens{}", s.name, s.n_out, s.n_in, n_tokens, wgmma ? "" : ", mma").c_str(), bytes,
            2.0 * n_tokens * s.n_out * s.n_in, rounds, [&](int, Stream stream) {
              a.w = weight(s.format, s.n_out, s.n_in);
-             return linear(a, stream);
+             return linear({&a, 1}, stream, b.scratch);
            });
   };
   const Shape shapes[] = {{"wq_b fp8", Format::fp8, 32768, 1024, 0, true},
@@ -187,6 +192,32 @@ int run(std::string_view only) {
                           {"head bf16", Format::bf16, 129280, 4096, 0, false}};
   for (const Shape& s : shapes)
     for (const int n : {1, 4}) product(s, n, s.n_out > 100000 ? 3 : 40);
+  // What a step launches together: rows of unequal bytes.
+  const auto together = [&](const char* name, std::initializer_list<Shape> all) {
+    again();
+    const int n_in = all.begin()->n_in;
+    auto* const x = static_cast<bf16*>(room(static_cast<std::size_t>(n_in) * 2));
+    auto* const codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_in)));
+    auto* const scale = static_cast<float*>(room(static_cast<std::size_t>(n_in) / 32));
+    std::vector<LinearArgs> args;
+    double bytes = 0;
+    for (const Shape& s : all) {
+      bytes += static_cast<double>(tiles_bytes(s.format, s.n_out, n_in));
+      args.push_back({.x = x, .codes = s.codes ? codes : nullptr, .code_scale = scale, .y = room(static_cast<std::size_t>(s.n_out) * 4), .x_stride = n_in, .code_scale_stride = n_in / 128, .y_stride = s.n_out, .n_tokens = 1});
+    }
+    b.line(fmt::format("linear {}, 1 token", name).c_str(), bytes, 0, 20, [&](int, Stream stream) {
+      for (std::size_t i = 0; i < args.size(); ++i) args[i].w = weight((all.begin() + i)->format, (all.begin() + i)->n_out, n_in);
+      return linear(args, stream, b.scratch);
+    });
+  };
+  together("first products", {{"wq_a", Format::fp8, 1024, 4096, 0, true},
+                              {"wkv", Format::fp8, 512, 4096, 0, true},
+                              {"compressor wkv", Format::bf16, 1024, 4096, 0, false},
+                              {"compressor wgate", Format::bf16, 1024, 4096, 0, false},
+                              {"indexer wkv", Format::bf16, 256, 4096, 0, false},
+                              {"indexer wgate", Format::bf16, 256, 4096, 0, false},
+                              {"indexer weights", Format::bf16, 64, 4096, 0, false}});
+  together("gate, shared w1 w3", {{"gate", Format::bf16, 256, 4096, 0, false}, {"w1", Format::fp8, 2048, 4096, 0, true}, {"w3", Format::fp8, 2048, 4096, 0, true}});
   for (const Shape& s : shapes)
     for (const bool wgmma : {true, false})
       if (s.n_out < 100000) product(s, 8192, 2, wgmma);
@@ -256,7 +287,7 @@ int run(std::string_view only) {
                2.0 * static_cast<double>(slots) * matrices * n_out * n_in, rounds, [&](int i, Stream stream) {
                  for (int m = 0; m < matrices; ++m)
                    a.matrix[m] = {.tiles = tables + (2 * i + m) * E, .shared = weight(Format::fp8, n_out, n_in), .y = y[m]};
-                 return experts_linear(a, stream);
+                 return experts_linear(a, stream, b.scratch);
                });
       }
     }

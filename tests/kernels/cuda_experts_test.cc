@@ -205,7 +205,7 @@ TEST(CudaExperts, GroupGivesEverySlotOnceInOrderOfTokens) {
 
 // Two matrices of every expert and the shared one, few tokens and many: each slot's row is what linear() gives that token alone.
 TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
-  constexpr int E = 3, k = 2, n_out = 144, n_in = 256;
+  constexpr int E = 3, k = 2, n_out = 144, n_in = 512;
   std::vector<Stored> stored_of;
   std::vector<Tiled> tiles;
   for (int i = 0; i < 2 * E; ++i) {
@@ -221,7 +221,7 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
   const std::uint8_t* tables[2][E];
   for (int i = 0; i < 2 * E; ++i) tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data();
   tables[1][2] = nullptr;  // w3 of the last one is elsewhere
-  for (const int n : {3, 70}) {
+  for (const int n : {1, 3, 8, 70}) {
     Routes r;
     for (int t = 0; t < n; ++t) r.expert.insert(r.expert.end(), {t % 5 == 0 ? 0 : 2, 1}), r.weight.insert(r.weight.end(), {1, 2});
     const Groups g = grouped(r, n, E, k);
@@ -300,13 +300,18 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
           b.code_scale = scale.data();
           b.row_of = nullptr;
         }
-        const StreamArgs args = stream_of(b);
-        for (const int blocks : {1, 3, 40})
-          EXPECT_EQ(in_every_order(
-                        {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), [&] { y0.poison(), y1.poison(); },
-                        [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); }, [&] { return std::pair(y0.values(), y1.values()); }),
-                    blocks_each)
-              << blocks << " blocks";
+        std::vector<StreamScratch> scratch(40);
+        for (const bool cut : {false, true})
+          for (const int blocks : {1, 3, 5, 40}) {
+            const StreamArgs args = stream_of(b, {cut ? scratch.data() : nullptr});
+            EXPECT_EQ(in_every_order(
+                          {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), [&] { y0.poison(), y1.poison(); },
+                          [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); }, [&] { return std::pair(y0.values(), y1.values()); }),
+                      blocks_each)
+                << blocks << " blocks" << (cut ? ", rows cut" : "");
+          }
+        EXPECT_TRUE(std::any_of(scratch.begin(), scratch.end(), [](const StreamScratch& s) { return s.sums[0] != 0; }));
+        EXPECT_TRUE(std::all_of(scratch.begin(), scratch.end(), [](const StreamScratch& s) { return s.arrived == 0; }));
       }
     }
     for (int m = 0; m < 2; ++m) {

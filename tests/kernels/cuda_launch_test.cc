@@ -39,7 +39,8 @@ TEST(CudaLaunch, ProductsOfFewTokensAndManyAgree) {
   const LinearArgs many[] = {args(t8, y8.data(), n, false), args(t16, y16.data(), n, false)};
   const LinearArgs few[] = {args(t8, few8.data(), 3, true), args(t16, few16.data(), 3, true)};
   ASSERT_TRUE(linear(many, nullptr).ok());
-  ASSERT_TRUE(linear(few, nullptr).ok());
+  std::vector<StreamScratch> scratch(kScratchBlocks);
+  ASSERT_TRUE(linear(few, nullptr, {scratch.data()}).ok());
   const auto all8 = y8.values(), all16 = y16.values();
   EXPECT_EQ(few8.values(), std::vector<float>(all8.begin(), all8.begin() + 3 * 200));
   EXPECT_EQ(few16.values(), std::vector<float>(all16.begin(), all16.begin() + 3 * 40));

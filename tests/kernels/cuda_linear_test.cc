@@ -58,15 +58,22 @@ TEST(CudaFormats, EveryCodeIsExactAsAnOperand) {
         EXPECT_EQ(bf16_value(times_2_120(bf16[pair]) >> half & 0xFFFFu), want) << c;
       }
   }
+  for (int e = -126; e <= 126; ++e) EXPECT_EQ(inverse_power_of_two(std::ldexp(1.0f, e)), 1 / std::ldexp(1.0f, e)) << e;
+  EXPECT_EQ(bits_of(inverse_power_of_two(INFINITY)), 0u);
+  EXPECT_NE(inverse_power_of_two(NAN), inverse_power_of_two(NAN));
+  // Beside every value that the other half may have, and others around.
   for (int c = 0; c < 16; ++c)
     for (int pair = 0; pair < 4; ++pair)
-      for (const int half : {0, 16}) {
-        const CodePair at = kFp4Pairs[pair];
-        const std::uint32_t own = 7u << (at.magnitude + half) | 1u << (at.sign + half);
-        std::uint32_t pairs[4];
-        fp4_pairs((0xA5C33C5Au & ~own) | static_cast<std::uint32_t>(c & 7) << (at.magnitude + half) | static_cast<std::uint32_t>(c >> 3) << (at.sign + half), pairs);
-        EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(pairs[pair] >> half)) * kFp4Code, e2m1_value(static_cast<std::uint8_t>(c))) << c;
-      }
+      for (const int half : {0, 16})
+        for (int other = 0; other < 16; ++other)
+          for (const std::uint32_t around : {0xA5C33C5Au, 0u, 0xFFFFFFFFu}) {
+            const CodePair at = kFp4Pairs[pair];
+            const auto code = [&](int value, int to) { return static_cast<std::uint32_t>(value & 7) << (at.magnitude + to) | static_cast<std::uint32_t>(value >> 3) << (at.sign + to); };
+            const std::uint32_t both = code(15, 0) | code(15, 16);
+            std::uint32_t pairs[4];
+            fp4_pairs((around & ~both) | code(c, half) | code(other, 16 - half), pairs);
+            EXPECT_EQ(machine.f16(static_cast<std::uint16_t>(pairs[pair] >> half)) * kFp4Code, e2m1_value(static_cast<std::uint8_t>(c))) << c << " beside " << other;
+          }
 }
 
 struct Case {
@@ -77,10 +84,10 @@ struct Case {
 class CudaLinear : public testing::TestWithParam<Case> {};
 
 // As one launch streams them, with so many blocks.
-std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<std::uint32_t>& y) {
+std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<std::uint32_t>& y, const Scratch& scratch = {}) {
   Products all;
   EXPECT_TRUE(products({&args, 1}, all).ok());
-  const StreamArgs s = stream_of(all);
+  const StreamArgs s = stream_of(all, scratch);
   EXPECT_GT(s.plan.slots, 0);
   return in_every_order(
       {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes), [&] { y.poison(); }, [&] { linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s); }, [&] { return y.values(); });
@@ -250,6 +257,47 @@ TEST(CudaProducts, Fp4SumsOfAGroupAreExactUpTo2To14) {
   }
 }
 
+// What blocks handed to each other: as many rows as were cut. The counts are 0 again.
+int rows_shared(std::vector<StreamScratch>& scratch) {
+  int n = 0;
+  for (StreamScratch& s : scratch) {
+    EXPECT_EQ(s.arrived, 0u);
+    n += std::any_of(std::begin(s.sums), std::end(s.sums), [](float v) { return v != 0; });
+    s = {};
+  }
+  return n;
+}
+
+// Rows longer than a batch of sums, pairs of tiles in a slot and rows with an odd one, more groups than x has buffers, rows cut between two
+// blocks: any number of blocks gives the same.
+TEST(CudaProducts, StreamsGiveTheSameBitsHoweverTheyAreCut) {
+  struct Shape {
+    Format format;
+    bool quantise;
+    int n_out, n_in, rows_per_group;
+  };
+  std::vector<StreamScratch> scratch(7);
+  for (const Shape& c : {Shape{Format::fp4, true, 112, 2560, 0}, {Format::fp4, true, 48, 2432, 0}, {Format::fp8, true, 144, 2304, 0}, {Format::fp8, false, 192, 512, 48}, {Format::bf16, false, 176, 2304, 0}}) {
+    const Stored s = stored(c.format, c.n_out, c.n_in);
+    const Tiled t = tiled(s.m);
+    const int columns = c.rows_per_group ? c.n_out / c.rows_per_group * c.n_in : c.n_in;
+    const auto x = halves(normals(static_cast<std::size_t>(8) * columns, 21));
+    int cut = 0;
+    for (const int n : {1, 2, 3, 8}) {
+      SCOPED_TRACE(testing::Message() << "format " << static_cast<int>(c.format) << ", " << n << " tokens");
+      Guarded<std::uint32_t> y(static_cast<std::size_t>(n) * c.n_out);
+      const LinearArgs args{.w = t.w, .x = x.data(), .y = y.data(), .x_stride = columns, .y_stride = c.n_out, .n_tokens = n, .rows_per_group = c.rows_per_group, .quantise = c.quantise, .y_f32 = true};
+      const auto want = run(args, Path::few, y);
+      for (const int blocks : {1, 2, 5}) {
+        EXPECT_EQ(streamed(args, blocks, y), want) << blocks << " blocks";
+        EXPECT_EQ(streamed(args, blocks, y, {scratch.data()}), want) << blocks << " blocks, rows cut";
+        cut += rows_shared(scratch);
+      }
+    }
+    EXPECT_GT(cut, 0) << static_cast<int>(c.format);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     , CudaLinear,
     testing::Values(Case{Format::fp8, true, false, 200, 384, 9, 0}, Case{Format::fp8, true, true, 40, 160, 130, 0},
@@ -297,7 +345,8 @@ TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
   one.y = alone_b.data();
   EXPECT_EQ(yb.values(), run(one, Path::few, alone_b));
   const auto a_alone = alone_a.values(), b_alone = alone_b.values();
-  const StreamArgs args = stream_of(all);
+  std::vector<StreamScratch> scratch(7);
+  const StreamArgs args = stream_of(all, {scratch.data()});
   for (const int n : {1, 2, 3, 7}) {
     ya.poison();
     yb.poison();
