@@ -13,7 +13,9 @@ Status many(const Product& p, int n_tokens, Stream stream) {
 }
 // Whether what enters b is laid out already, for a.
 bool same_rows(const Product& a, const Product& b) {
-  return a.codes_in && b.codes_in && a.room == b.room && a.codes == b.codes && a.code_scale == b.code_scale && a.code_scale_stride == b.code_scale_stride && a.x_stride == b.x_stride && static_cast<std::int64_t>(a.n_in) * (a.n_out / a.rows_per_group) == static_cast<std::int64_t>(b.n_in) * (b.n_out / b.rows_per_group);
+  const auto columns = [](const Product& p) { return static_cast<std::int64_t>(p.n_in) * (p.n_out / p.rows_per_group); };
+  return a.codes_in && b.codes_in && a.room == b.room && a.codes == b.codes && a.code_scale == b.code_scale && a.code_scale_stride == b.code_scale_stride &&
+         a.x_stride == b.x_stride && columns(a) == columns(b);
 }
 
 }  // namespace
@@ -26,7 +28,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch
     for (int i = 0; i < all.n; ++i) {
       const Product& p = all.item[i];
       const Status s = goes_wide(p)              ? wide_linear(p, all.n_tokens, i > 0 && goes_wide(all.item[i - 1]) && same_rows(all.item[i - 1], p), stream)
-                       : p.format == Format::bf16  ? many<Format::bf16, false>(p, all.n_tokens, stream)
+                       : p.format == Format::bf16 ? many<Format::bf16, false>(p, all.n_tokens, stream)
                        : p.format == Format::fp4 ? many<Format::fp4, true>(p, all.n_tokens, stream)
                        : p.codes_in              ? many<Format::fp8, true>(p, all.n_tokens, stream)
                                                  : many<Format::fp8, false>(p, all.n_tokens, stream);

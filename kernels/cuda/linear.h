@@ -36,6 +36,8 @@ struct LinearArgs {
                          // behind the other in a call that have the same codes and room lay them out once
 };
 
+// Of n_tokens whose rows, of all groups, have so many values.
+constexpr std::size_t linear_room(std::size_t n_tokens, std::size_t columns) { return (n_tokens + 7) / 8 * 8 * ((columns + 127) / 128) * (128 * sizeof(bf16) + sizeof(float)) + 16; }
 // Where blocks of a launch with few tokens meet, kScratchBlocks of them: memory that is 0 at first and belongs to one stream. Without it
 // every block has whole rows, and the slowest has up to a third more than its share.
 inline constexpr int kScratchBlocks = 192, kScratchSums = 8192;
@@ -47,9 +49,6 @@ struct StreamScratch {
 struct Scratch {
   StreamScratch* streams = nullptr;
 };
-
-// Of n_tokens whose rows, of all groups, have so many values.
-constexpr std::size_t linear_room(std::size_t n_tokens, std::size_t columns) { return (n_tokens + 7) / 8 * 8 * ((columns + 127) / 128) * (128 * sizeof(bf16) + sizeof(float)) + 16; }
 
 // Products over the same tokens that do not depend on each other; at most kLinearTogether.
 Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch = {});

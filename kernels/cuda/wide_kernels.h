@@ -116,14 +116,15 @@ struct WideRing {
   LARES_DEVICE volatile std::int32_t* keep() const { return reinterpret_cast<volatile std::int32_t*>(memory + kAt.keep_at) + thread() / 32 * 2; }
   LARES_DEVICE float* out(int consumer) const { return reinterpret_cast<float*>(memory + kAt.out_at) + consumer * kWideOutTokens * kWideOutRow; }
 };
-// Which stage is next, and the parity of its phase.
+// Which stage is next, and the parity of its phase, in one register.
 template <int stages>
 struct WideTurn {
-  int stage = 0, parity = 0;
+  std::uint32_t at = 0;
+  LARES_DEVICE int stage() const { return static_cast<int>(at / 2); }
+  LARES_DEVICE int parity() const { return static_cast<int>(at % 2); }
   LARES_DEVICE void next() {
-    if (++stage < stages) return;
-    stage = 0;
-    parity ^= 1;
+    at += 2;
+    if (at >= 2u * stages) at = (at - 2u * stages) ^ 1u;
   }
 };
 
@@ -209,20 +210,20 @@ LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all
     if (w.n == 0) continue;
     WideFill<format, blocks, from> own(w, all.in, along);
     for (int t = 0; t < along; ++t) {
-      wait_ring(ring.empty(turn.stage), turn.parity ^ 1);
-      own.fill(ring, turn.stage, t, along, i);
+      wait_ring(ring.empty(turn.stage()), turn.parity() ^ 1);
+      own.fill(ring, turn.stage(), t, along, i);
       turn.next();
     }
   }
-  wait_ring(ring.empty(turn.stage), turn.parity ^ 1);
+  wait_ring(ring.empty(turn.stage()), turn.parity() ^ 1);
   if (lane == 0) {
-    *ring.work(turn.stage) = -1;
-    arrive_ring(ring.full(turn.stage));
+    *ring.work(turn.stage()) = -1;
+    arrive_ring(ring.full(turn.stage()));
   }
 }
 
 // By the other three warps of its warpgroup: tokens by rows, each thread some of their values. What a thread has copied it publishes, and
-// arrives for, when it has the next stage on its way.
+// arrives for, when it has the next stage of the piece on its way, or none is left.
 template <Format format, int blocks, WideFrom from, class All>
 LARES_DEVICE void gather_tokens(const WideRing<format, blocks>& ring, const All& all, int own) {
   constexpr WideShared kAt = WideRing<format, blocks>::kAt;
@@ -231,58 +232,56 @@ LARES_DEVICE void gather_tokens(const WideRing<format, blocks>& ring, const All&
   // Where they go: pairs of a 32-group to its four pieces, as tiles.h orders k.
   const int piece = from == WideFrom::pairs ? part / 16 * 4 + part % 4 : part, within = from == WideFrom::pairs ? part % 16 / 4 * 4 : 0;
   WideTurn<kAt.stages> turn;
-  int last = -1;  // the stage that this thread has not arrived for
   for (int round = 0;; round ^= 1) {
     sync_some(1 + kWideConsumers, 32 + kWideGatherers);
     const int i = *ring.next(round);
     if (i >= all.n_work) break;
-    int n = 0, plane0 = 0;
-    {
-      const WideWork w = wide_work<blocks>(all, i);
-      if (w.n < 0) break;
-      if (w.n == 0) continue;
-      n = w.n;
-      plane0 = w.plane;
-      for (int token = own; token < n; token += kWideGatherers)
-        ring.rows()[token] = rows_of(all) ? rows_of(all)[w.y_row + token] : static_cast<std::int32_t>(w.at) + token;
+    const WideWork w = wide_work<blocks>(all, i);
+    if (w.n < 0) break;
+    if (w.n == 0) continue;
+    const int n = w.n, plane0 = w.plane;
+    const bf16* pairs = nullptr;
+    if constexpr (from == WideFrom::pairs) {
+      pairs = all.p.x + (w.at + own / kLanes) * all.p.x_stride + plane0 * kWidePlaneK + 2 * part;
+    } else {
+      for (int token = own; token < n; token += kWideGatherers) ring.rows()[token] = rows_of(all) ? rows_of(all)[w.y_row + token] : static_cast<std::int32_t>(w.at) + token;
+      sync_some(2 + kWideConsumers, kWideGatherers);
     }
-    sync_some(2 + kWideConsumers, kWideGatherers);
+    int last = 0;  // the stage before
     for (int t = 0; t < along; ++t) {
-      wait_ring(ring.empty(turn.stage), turn.parity ^ 1);
-      unsigned char* const stage = ring.stage(turn.stage);
-      LARES_UNROLL_4 for (int token = own / kLanes; token < n; token += kStep) {
-        const std::int64_t row = ring.rows()[token];
-        unsigned char* const to = stage + swizzled(token, piece) + within;
-        if constexpr (from == WideFrom::pairs) {
-          const int k = t * kTileK + 2 * part;
-          const bf16* const x = all.p.x + row * all.p.x_stride + plane0 * kWidePlaneK + k;
-          LARES_UNROLL for (int plane = 0; plane < 2; ++plane) copy_later<kBytes>(to + plane * kWidePlaneBytes, x + plane * kWidePlaneK, k + plane * kWidePlaneK < all.p.n_in);
-        } else {
-          const std::uint8_t* const x = all.in.values + row * all.in.row_step + (plane0 + 2 * t) * 128 + 16 * part;
-          LARES_UNROLL for (int plane = 0; plane < 2; ++plane) copy_later<kBytes>(to + plane * kWidePlaneBytes, x + plane * 128);
+      wait_ring(ring.empty(turn.stage()), turn.parity() ^ 1);
+      unsigned char* const stage = ring.stage(turn.stage());
+      if constexpr (from == WideFrom::pairs) {
+        const int k = t * kTileK + 2 * part;
+        const bf16* x = pairs + t * kTileK;
+        LARES_UNROLL_2 for (int token = own / kLanes; token < n; token += kStep) {
+          LARES_UNROLL for (int plane = 0; plane < 2; ++plane)
+            copy_later<kBytes>(stage + plane * kWidePlaneBytes + swizzled(token, piece) + within, x + plane * kWidePlaneK, k + plane * kWidePlaneK < all.p.n_in);
+          x += kStep * all.p.x_stride;
         }
-      }
-      if constexpr (from == WideFrom::pieces) {
+      } else {
+        LARES_UNROLL_4 for (int token = own / kLanes; token < n; token += kStep) {
+          const std::uint8_t* const x = all.in.values + ring.rows()[token] * all.in.row_step + (plane0 + 2 * t) * 128 + 16 * part;
+          LARES_UNROLL for (int plane = 0; plane < 2; ++plane) copy_later<kBytes>(stage + plane * kWidePlaneBytes + swizzled(token, piece), x + plane * 128);
+        }
         for (int token = own; token < kWideTokens; token += kWideGatherers)
           copy_later<4>(stage + kAt.scale_at + 4 * token, all.in.scale + (plane0 / 2 + t) * all.in.rows + (token < n ? ring.rows()[token] : 0), token < n);
       }
       commit_copies();
-      if (last >= 0) {
+      if (t > 0) {
         finish_copy_groups<1>();
         publish_shared();
         arrive_ring(ring.full(last));
       }
-      last = turn.stage;
+      last = turn.stage();
       turn.next();
     }
-  }
-  if (last >= 0) {
     finish_copy_groups<0>();
     publish_shared();
     arrive_ring(ring.full(last));
   }
-  wait_ring(ring.empty(turn.stage), turn.parity ^ 1);
-  arrive_ring(ring.full(turn.stage));  // the one that says that there is no more
+  wait_ring(ring.empty(turn.stage()), turn.parity() ^ 1);
+  arrive_ring(ring.full(turn.stage()));  // the one that says that there is no more
 }
 
 // A warpgroup's results [64, 128] of rows row0 .. to y, 32 tokens at a time by way of shared memory: eight lanes write 64 rows of a token.
@@ -333,8 +332,8 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
   const int warp = thread() % 128 / 32, lane = thread() % 32, along = along_of(all.p.n_in);
   WideTurn<kAt.stages> turn;
   for (;;) {
-    wait_ring(ring.full(turn.stage), turn.parity);
-    const int i = *ring.work(turn.stage);
+    wait_ring(ring.full(turn.stage()), turn.parity());
+    const int i = *ring.work(turn.stage());
     if (i < 0) break;
     if (lane == 0) {
       ring.keep()[0] = i;
@@ -343,8 +342,8 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
     sync_warp();
     float acc[blocks][64] = {};
     for (int t = 0; t < along; ++t) {
-      wait_ring(ring.full(turn.stage), turn.parity);
-      unsigned char* const at = ring.stage(turn.stage);
+      wait_ring(ring.full(turn.stage()), turn.parity());
+      unsigned char* const at = ring.stage(turn.stage());
       const unsigned char* const weights = at + kAt.weights_at + consumer * kTiles * kTileBytes;
       const WideStage stage{at, weights + warp * kTileBytes, reinterpret_cast<const float*>(at + kAt.scale_at),
                             reinterpret_cast<const float*>(at + kAt.tile_scale_at) + consumer * kTiles + warp};
@@ -359,11 +358,10 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
         wide_tile<format, codes_in, blocks, 1>(acc, stage);
       }
       sync_warp();
-      if (lane == 0) arrive_ring(ring.empty(turn.stage));
+      if (lane == 0) arrive_ring(ring.empty(turn.stage()));
       turn.next();
     }
-    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);
-    sync_warp();  // before the next piece is kept
+    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);  // the next one is kept behind write_wide()'s barriers
     LARES_UNROLL for (int m = 0; m < blocks; ++m)
       write_wide(all.p, done, acc[m], done.row0 + consumer * kRows + 64 * m, format == Format::fp4 ? kWideFp4 : 1.0f, ring.out(consumer), 1 + consumer);
   }

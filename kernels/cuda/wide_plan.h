@@ -44,8 +44,8 @@ inline WideInput wide_input(void* room, std::int64_t rows, int columns, bool by_
 LARES_BOTH constexpr std::int64_t wide_row_of(std::int64_t slot, std::int64_t job) { return slot / 8 * 8 + 8 * job; }
 
 // Shared memory of a block, in bytes: stages of [two planes, 8 blocks tiles of 16 rows, tokens' scales [128], fp8 tiles' scales [16], the
-// piece's number], what is on its way out, barriers, two numbers of pieces, which rows a piece's tokens are [128],
-// and what registers have no room for: of each warp that multiplies its piece and that one's tokens.
+// piece's number], what is on its way out, barriers, two numbers of pieces, which rows a piece's tokens are [128], and
+// what registers have no room for: of each warp that multiplies, its piece and how many tokens that has.
 struct WideShared {
   int weights_at, scale_at, tile_scale_at, work_at, stage, stages, out_at, barrier_at, next_at, row_at, keep_at, bytes;
 };

@@ -1,9 +1,9 @@
 // A warpgroup's part of a stage: 128 k of its 64 or 128 rows by 128 tokens, or 64. The weights' words come from shared memory as their
 // tiles have them and become operands in registers; wgmma reads the tokens' planes.
 //
-// A unit is two wgmma: a 32-group of 64 rows by 64 tokens. Two sets of sums take turns, so that one is multiplied while the other is
-// added to the results and while the next operands are made. Nothing that a wgmma reads or writes is touched before the wait that ends
-// it: operands have two sets, too, and the set of unit i is written again when unit i is over.
+// A step is a 32-group of 64 rows, in one or two halves of 64 tokens: two wgmma each. Two sets of sums take turns, so that one is multiplied
+// while the other is added to the results and while the next step's operands are made. Nothing that a wgmma reads or writes is touched
+// before the wait that ends it: operands have two sets, too, and a step's is written again when that step is over.
 #pragma once
 
 #include "kernels/cuda/linear_rows.h"
@@ -25,7 +25,6 @@ struct WideStage {
 // fp8: of its 64 rows; with codes times what results lack.
 template <bool codes_in>
 LARES_DEVICE float wide_weight_scale(const WideStage& stage, int m) { return codes_in ? stage.tile_scale[4 * m] * (kF16Code / kWideCode) : stage.tile_scale[4 * m]; }
-
 
 template <Format format>
 LARES_DEVICE void wide_words(std::uint32_t (&to)[group_words(format)], const unsigned char* tile, int j) {
@@ -65,21 +64,23 @@ template <Format format, bool codes_in, int blocks, int halves>
 LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
   constexpr int kSteps = 4 * blocks;           // 32-groups of 64 rows
   constexpr bool kEach = format == Format::fp4;  // every group has a sum of its own; else 128 k
-  constexpr bool kLate = format == Format::bf16;  // words are operands, and come when their set is free
+  constexpr bool kLate = !codes_in;  // words come when their set of operands is free: bf16's are operands, fp8's would be registers too many
   constexpr int kHalfBytes = kWideHalf * 128;
   const WgmmaMatrix values = wgmma_matrix(stage.values);
   float t[2][32];
   std::uint32_t a[2][2][4], words[group_words(format)];
   const auto fetch = [&](int i) { wide_words<format>(words, stage.weights + i / 4 * 4 * tile_bytes(format), i % 4); };
   const auto decode = [&](int i) { operands<format, codes_in>(words, a[i % 2]); };
-  // Unit i, of the last `left` + 1 whose products are waited for.
+  [[maybe_unused]] float by[2] = {1, 1};  // the weights' scales of rows g and g + 8 in the step that is being added
+  // Adds step i's half from its set, when all but the `left` newest halves are over.
   const auto fold = [&](auto left, int set, int i, int half) {
     const int m = i / 4;
-    float by[2] = {1, 1};
-    if constexpr (format == Format::fp8) by[0] = by[1] = wide_weight_scale<codes_in>(stage, m);
-    if constexpr (format == Format::fp4) {
-      const Vec8 s = wide_tile_scales(stage.weights + 4 * m * tile_bytes(format));
-      LARES_UNROLL for (int r = 0; r < 2; ++r) by[r] = fp4_block_scale(s.w[r] >> 8 * (i % 4) & 255);
+    if (half == 0) {
+      if constexpr (format == Format::fp8) by[0] = by[1] = wide_weight_scale<codes_in>(stage, m);
+      if constexpr (format == Format::fp4) {
+        const Vec8 s = wide_tile_scales(stage.weights + 4 * m * tile_bytes(format));
+        LARES_UNROLL for (int r = 0; r < 2; ++r) by[r] = fp4_block_scale(s.w[r] >> 8 * (i % 4) & 255);
+      }
     }
     wgmma_wait<decltype(left)::value>();
     pin(t[set]);
@@ -120,7 +121,7 @@ LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
   LARES_UNROLL for (int i = 0; i < 4; ++i) pin(a[i / 2][i % 2]);
 }
 
-// The same with tokens' scales of any size, one unit after the other: as linear.h has it, but for the power of two that results lack.
+// The same with tokens' scales of any size, one step after the other: as linear.h has it, but for the power of two that results lack.
 template <Format format, int blocks>
 LARES_DEVICE void slow_tile(float (&acc)[blocks][64], const WideStage& stage) {
   const int q = thread() % 4;

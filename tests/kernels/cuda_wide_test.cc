@@ -278,6 +278,18 @@ TEST(CudaWideScales, ATokenThatIsNoNumberSpoilsNoOther) {
   expect_same({.w = t.w, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = 3, .y_stride = n_out, .n_tokens = n});
 }
 
+// Nor does what lies behind a row's end, where k ends within a tile.
+TEST(CudaWideScales, WhatIsBehindARowIsNotMultiplied) {
+  constexpr int n_out = 48, n_in = 160, n = 12;
+  auto x = halves(normals(n * n_in, 10));
+  for (int i = 0; i < 8; ++i) x[static_cast<std::size_t>(5 * n_in + i)] = 0x7F80;  // infinite
+  for (const Format format : {Format::bf16, Format::fp8}) {
+    const Stored s = stored(format, n_out, n_in);
+    const Tiled t = tiled(s.m);
+    expect_same({.w = t.w, .x = x.data(), .x_stride = n_in, .y_stride = n_out, .n_tokens = n});
+  }
+}
+
 // Runs of one slot, of more than 128, and a tail beyond 64; experts that are elsewhere or that nobody chose; the shared one's slots behind.
 TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
   constexpr int E = 5, k = 2, n_out = 272, n_in = 256, n = 220, n_slots = n * k;
