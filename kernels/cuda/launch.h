@@ -1,4 +1,4 @@
-// Launching a kernel from a .cu file: shared memory beyond 48 KB asked for, errors as results. Where a device can (from sm_90 on), a
+// Launching a kernel from a .cu file: shared memory beyond 48 KB asked for, errors as results. Where a device can (sm_90), a
 // launch may begin before the one before it has ended; every kernel calls wait_for_inputs() (simt.h). Without nvcc a launch is its body's
 // emulation, at once.
 #pragma once
@@ -20,11 +20,12 @@ struct Grid {
 
 #ifdef __CUDACC__
 
-// Whether the current device begins launches early.
+// Whether the current device begins launches early, and has code that waits for the one before: that of sm_90a. Newer ones run what was made for
+// sm_80.
 inline bool overlaps() {
   int device = 0, major = 0;
   return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
 }
 
 // Shared memory that a block of the current device may ask for.
