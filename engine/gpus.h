@@ -13,9 +13,8 @@ namespace lares::engine {
 
 // What computes a model.
 struct DeviceChoice {
-  std::string device = "auto";   // "cpu"; "cuda", "cuda:1": a GPU, whose results are near the CPU's and not the same bits, and where nothing is
-                                 // drafted; "cuda:0,1": the layers over these, with one GPU's bits; "auto": the CPU, as long as nobody has
-                                 // measured what a GPU does
+  std::string device = "auto";   // "cpu"; "cuda", "cuda:1": a GPU, whose results are near the CPU's and not the same bits, and where guesses
+                                 // are copied from the text alone; "cuda:0,1": the layers over these, with one GPU's bits; "auto": the CPU
   std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
   std::string tiles_directory;   // the CPU's: where tiles are looked for that do not lie beside the checkpoint (inspect.h); empty: nowhere
 };
@@ -23,6 +22,8 @@ struct DeviceChoice {
 Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress);
 // What load_on() would refuse about the device alone, before any checkpoint is looked at.
 Result<> check_device(const std::string& device);
+// The note of a model that says that its device computes something wrong, which is then done without; empty: none was found to.
+std::string device_fault(const ModelInfo& info);
 // The CPU's, as load() where `tiles_directory` is empty.
 Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options, const std::string& tiles_directory, const Progress& progress);
 

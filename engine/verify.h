@@ -23,6 +23,7 @@ struct VerifyRequest {
   std::string vectors;   // a directory of *.official.json (SPEC section 8): prompts and the likeliest next tokens; empty: none
   std::string device;    // as DeviceChoice's (gpus.h): loaded there too, and held against itself, the CPU and `vectors`; empty: the CPU alone
   std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
+  std::uint64_t memory = 0;      // as LoadOptions', for the device
 };
 inline constexpr int kVerifyTokensMax = 1024;
 

@@ -49,7 +49,8 @@ class Verify : public ModelPart {
     };
     auto all = engine::verify(
         {.directory = directory_, .tiles_directory = daemon::tiles_dir(), .threads = threads_, .n_tokens = n_tokens_, .vectors = vectors_, .device = device_,
-         .gpu_memory = static_cast<std::uint64_t>(settings.number("gpu_memory").value_or(0) * 1e9)},
+         .gpu_memory = static_cast<std::uint64_t>(settings.number("gpu_memory").value_or(0) * 1e9),
+         .memory = static_cast<std::uint64_t>(settings.number("memory").value_or(0) * 1e9)},
         line.callback("bytes"), report);
     line.clear();
     if (!all) return json_ ? fail(Error{all.error().message}, true) : failed_to_open(all.error());

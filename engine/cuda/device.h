@@ -59,6 +59,10 @@ class Device {
   // To the device, from pinned memory. synchronise() does not wait for it.
   virtual void copy_beside(void* to, const void* from, std::size_t bytes) = 0;
 
+  // Whether it multiplies many tokens by wgmma, as some GPUs can: the promise is the bits of mma, and an engine that finds it broken does without.
+  virtual bool has_wgmma() const { return false; }
+  virtual void use_wgmma(bool) {}
+
   // What is asked for between record() and the end of it is not run, but kept: replay() runs it, reading memory as it then is.
   class Recording {
    public:

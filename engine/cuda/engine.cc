@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "engine/cuda/layout.h"
@@ -23,6 +24,9 @@ namespace {
 
 constexpr int kNumericsVersion = 2;  // raised whenever the kernels give other bits than before
 constexpr int kDevicesMax = 1024;
+constexpr int kComparedTokens = 200;  // more than one piece of 128, and more than attention takes apart
+static_assert(kComparedTokens > kStepTokens && kStepTokens >= kRowsMax);
+constexpr const char* kWgmmaFault = "gives other results by wgmma than by mma";
 
 std::size_t n_experts(const Weights& weights) {
   std::size_t n = 0;
@@ -103,6 +107,48 @@ class DeviceEngine : public Engine {
     info_.n_chunk = plan.chunk;
     experts_all_ = experts_resident_ + plan.missing;
     format_ = {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, false) + fmt::format(", CUDA kernels {}", kNumericsVersion)};
+    if (computes_in_another_order()) format_.fingerprint += ", some experts by the CPU";
+    return {};
+  }
+
+  // Many tokens go by wgmma where a GPU has it, with mma's bits. Its products run beside the threads that issue them, and what can go wrong
+  // there no machine without one can show: so one prompt is evaluated in both ways, and where they differ GPUs do without.
+  Result<> compare_ways() {
+    std::vector<Device*> some;
+    for (const Stage& stage : pipeline_->stages())
+      if (stage.device->has_wgmma()) some.push_back(stage.device);
+    if (some.empty()) return {};
+    const auto use = [&](bool wgmma) {
+      for (Device* const device : some) device->use_wgmma(wgmma);
+    };
+    const auto count = [&](bool counts) {
+      for (const Stage& stage : pipeline_->stages()) stage.forward->set_counts_uses(counts);
+    };
+    const auto n = static_cast<int>(std::min<std::int64_t>({kComparedTokens, pipeline_->chunk(), info_.n_context_max}));
+    if (n <= kStepTokens) {  // no prompt is longer, and what is recorded cannot change its way
+      use(false);
+      return {};
+    }
+    std::vector<Token> tokens(static_cast<std::size_t>(n));
+    for (std::uint32_t i = 0; Token& t : tokens) t = static_cast<Token>(2654435761u * ++i % static_cast<std::uint32_t>(info_.vocab_size));
+    std::vector<float> logits[2];
+    count(false);
+    for (const bool by_wgmma : {false, true}) {
+      use(by_wgmma);
+      PipelineState state(*pipeline_, info_.n_context_max);
+      if (const Device* const full = state.without_room())
+        return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate a first prompt: {} has no room for a sequence; load with a shorter context", full->name())});
+      logits[by_wgmma].resize(static_cast<std::size_t>(kRowsMax) * static_cast<std::size_t>(info_.vocab_size));
+      const Pipeline::Sequence one{&state, n};
+      if (const auto done = pipeline_->evaluate({&one, 1}, tokens, kRowsMax, logits[by_wgmma].data()); !done) return done;
+    }
+    count(true);
+    if (std::memcmp(logits[0].data(), logits[1].data(), logits[0].size() * sizeof(float)) == 0) return {};
+    use(false);
+    std::vector<std::string> names;
+    for (const Device* const device : some) names.push_back(device->name());
+    info_.notes.push_back(fmt::format("{}{} {}, so prompts go by mma, which is slower: a fault of the program's or the driver's, please report it", some.size() > 1 ? "one of " : "",
+                                      fmt::join(names, ", "), kWgmmaFault));
     return {};
   }
 
@@ -148,6 +194,13 @@ class DeviceEngine : public Engine {
                        plan.n_context);
   }
 
+  // Whether the CPU computes experts that a GPU adds up in another order: all but fp4, where they cannot come to the GPU.
+  bool computes_in_another_order() const {
+    return std::ranges::any_of(pipeline_->stages(), [&](const Stage& stage) {
+      return !stage.stream && stage.forward->uses() && weights_->layers[static_cast<std::size_t>(stage.weights->begin())].experts.front().w1.format != kernels::Format::fp4;
+    });
+  }
+
   // What becomes of uses whose expert the GPU lacks, and what a prompt of one chunk costs by that.
   std::string note_of_misses(const Stage& stage, const GpuPlacement& of, const Placement& plan) const {
     const Config& c = weights_->checkpoint.config();
@@ -164,7 +217,7 @@ class DeviceEngine : public Engine {
     }
     const double flops = 6.0 * c.hidden_size * c.moe_intermediate_size * plan.chunk * c.num_experts_per_tok * static_cast<double>(n_missing) / plan.n_experts;
     const double seconds = flops / (pool_.size() * kThreadFlops);
-    return fmt::format("{}: the CPU computes them, for {} tokens of a prompt in about {}{}", what, plan.chunk, seconds < 100 ? fmt::format("{:.2g} s", seconds) : fmt::format("{:.0f} minutes", seconds / 60),
+    return fmt::format("{}: the CPU computes them, for {} tokens of a prompt in about {}{}", what, plan.chunk, seconds < 99 ? fmt::format("{:.2g} s", seconds) : fmt::format("{:.0f} minutes", seconds / 60),
                        stage.unstreamed.empty() ? "" : "; they could not come to it: " + stage.unstreamed);
   }
 
@@ -221,12 +274,18 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
                                     .heat = engine->shares()});
   if (!plan) return tl::unexpected(plan.error());
   if (const auto placed = engine->place(*plan, progress); !placed) return tl::unexpected(placed.error());
+  if (const auto compared = engine->compare_ways(); !compared) return tl::unexpected(compared.error());
   return engine;
 }
 
 }  // namespace lares::engine::cuda
 
 namespace lares::engine {
+
+std::string device_fault(const ModelInfo& info) {
+  const auto at = std::ranges::find_if(info.notes, [](const std::string& note) { return note.find(cuda::kWgmmaFault) != std::string::npos; });
+  return at == info.notes.end() ? "" : *at;
+}
 
 Result<> check_device(const std::string& device) {
   if (device == "cpu" || device == "auto") return {};

@@ -25,7 +25,9 @@ const std::int32_t* ExpertUses::ask(int layer, const WorkSpace& w) {
 }
 
 void ExpertUses::count(int n) {
-  for (const int layer : std::exchange(asked_, {})) {
+  const std::vector<int> asked = std::exchange(asked_, {});
+  if (!counts_) return;
+  for (const int layer : asked) {
     const auto* const begin = reinterpret_cast<const std::int32_t*>(memory_.data()) + static_cast<std::size_t>(layer - weights_.begin()) * (n_experts_ + 1);
     if (heat_) heat_->pass(static_cast<double>(n) / n_layers_);
     for (std::size_t e = 0; e < n_experts_; ++e) {

@@ -23,6 +23,8 @@ class ExpertUses {
   const std::int32_t* ask(int layer, const WorkSpace& w);
   // Behind an evaluation of n tokens that was not cancelled, and has ended: what was asked since the last.
   void count(int n);
+  // Whether it counts from now on; it does at first. What is evaluated for the engine's own sake says nothing of what people ask for.
+  void set_counts(bool counts) { counts_ = counts; }
 
   // Uses of a layer that found their expert on the GPU, that did not. From any thread.
   std::int64_t found() const { return found_; }
@@ -36,6 +38,7 @@ class ExpertUses {
   ExpertHeat* const heat_;
   Pinned memory_;  // [layers, n_experts + 1]
   std::vector<int> asked_;
+  bool counts_ = true;
   std::atomic<std::int64_t> found_ = 0, missed_ = 0;
 };
 

@@ -57,8 +57,12 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   const int few = out->look_at_misses(pool.size());
   if (!out->host_layers_.empty()) out->uses_ = std::make_unique<ExpertUses>(device, c, on_device, options.heat);
   if (few > 0) out->host_experts_ = std::make_unique<HostExperts>(device, c, few, pool, kernels);
-  if (!out->memory_ || !out->scratch_ || !out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (out->uses_ && !out->uses_->ready()) ||
-      (out->host_experts_ && !out->host_experts_->ready()))
+  if (!out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (out->uses_ && !out->uses_->ready()) || (out->host_experts_ && !out->host_experts_->ready())) {
+    const std::uint64_t pinned = host_work_bytes(c, options.chunk, {.first = out->first(), .last = on_device.has_head(), .misses = few > 0});
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB of pinned host memory, and the driver does not give so much; free some memory",
+                                                             weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(pinned) / 1e9)});
+  }
+  if (!out->memory_ || !out->scratch_)
     return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
                                                              weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());

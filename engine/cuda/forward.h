@@ -57,6 +57,9 @@ class DeviceForward {
   // Whether what was evaluated last took as long as its like will: not a step of a shape that was new, nor the one that was recorded.
   bool settled() const { return settled_; }
   std::size_t n_recordings() const;
+  void set_counts_uses(bool counts) {
+    if (uses_) uses_->set_counts(counts);
+  }
   const ExpertUses* uses() const { return uses_.get(); }  // null: it lacks no expert
   int stream_from() const { return stream_from_; }        // as in Options; more than a chunk: they never come
 

@@ -17,12 +17,14 @@ namespace lares::engine::cuda {
 
 namespace {
 
+constexpr int kSmWgmma = 90;  // later ones have others
 constexpr std::size_t kPackTogether = 1 << 20;  // bytes of tiles, from which on several threads pack
 
 class GpuDevice : public Device {
  public:
-  Result<> open(int index, const std::string& model) {
+  Result<> open(int index, const std::string& model, int sm) {
     index_ = index;
+    has_wgmma_ = sm == kSmWgmma;
     name_ = fmt::format("GPU {} ({})", index, model);
     if (const auto used = kc::use_device(index); !used.ok())
       return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
@@ -35,6 +37,8 @@ class GpuDevice : public Device {
   }
 
   std::string name() const override { return name_; }
+  bool has_wgmma() const override { return has_wgmma_; }
+  void use_wgmma(bool use) override { use_wgmma_ = use; }
 
   void* allocate(std::size_t bytes) override { return allocated(device_, bytes); }
   void release(void* memory) override {
@@ -102,7 +106,12 @@ class GpuDevice : public Device {
   void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, here())); }
   void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, here())); }
   void hyper(const kc::HyperArgs& a) override { must(kc::hyper(a, here())); }
-  void linear(std::span<const kc::LinearArgs> together) override { must(kc::linear(together, here(), scratch_)); }
+  void linear(std::span<const kc::LinearArgs> together) override {
+    if (use_wgmma_) return must(kc::linear(together, here(), scratch_));
+    std::vector<kc::LinearArgs> all(together.begin(), together.end());
+    for (kc::LinearArgs& a : all) a.wgmma = false;
+    must(kc::linear(all, here(), scratch_));
+  }
   void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, here())); }
   void queries(const kc::QueryArgs& a) override { must(kc::queries(a, here())); }
   void attention_inputs(const kc::AttentionInputsArgs& a) override { must(kc::attention_inputs(a, here())); }
@@ -114,15 +123,20 @@ class GpuDevice : public Device {
   void index_scores(const kc::IndexScoreArgs& a) override { must(kc::index_scores(a, here())); }
   void top_k(const kc::TopKArgs& a) override { must(kc::top_k(a, here())); }
   std::size_t top_k_scratch(int n_tokens, int n_max) override { return kc::top_k_scratch(n_tokens, n_max); }
-  void attention(const kc::AttentionArgs& a) override { must(kc::attention(a, here())); }
+  void attention(const kc::AttentionArgs& a) override { must(kc::attention(by_choice(a), here())); }
   void route(const kc::RouteArgs& a) override { must(kc::route(a, here())); }
   void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { must(kc::route_and_group(a, b, here())); }
   void group(const kc::GroupArgs& a) override { must(kc::group(a, here())); }
-  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(a, here(), scratch_)); }
+  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(by_choice(a), here(), scratch_)); }
   void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, here())); }
   void combine(const kc::CombineArgs& a) override { must(kc::combine(a, here())); }
 
  private:
+  template <class Args>
+  Args by_choice(Args a) const {
+    a.wgmma = a.wgmma && use_wgmma_;
+    return a;
+  }
   // Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the log on the disk.
   void must(const kc::Status& status) const {
     if (status.ok()) return;
@@ -160,6 +174,7 @@ class GpuDevice : public Device {
   static inline thread_local int current_ = -1;  // the GPU that the thread used last
   int index_ = 0;
   std::string name_;
+  bool has_wgmma_ = false, use_wgmma_ = true;
   kc::OwnedStream stream_, copies_;
   kc::Scratch scratch_;  // of stream_'s launches
   std::unordered_map<void*, kc::DeviceBuffer> device_;
@@ -178,7 +193,7 @@ Result<std::unique_ptr<Device>> open_device(int index) {
   if (const std::string& why = report.gpus[static_cast<std::size_t>(index)].unused; !why.empty())
     return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, why)});
   auto out = std::make_unique<GpuDevice>();
-  if (const auto opened = out->open(index, report.gpus[static_cast<std::size_t>(index)].name); !opened) return tl::unexpected(opened.error());
+  if (const auto opened = out->open(index, report.gpus[static_cast<std::size_t>(index)].name, report.gpus[static_cast<std::size_t>(index)].sm); !opened) return tl::unexpected(opened.error());
   return out;
 }
 

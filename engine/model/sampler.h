@@ -32,7 +32,7 @@ class Sampler {
                      const Context& context = {});
 
   std::uint64_t bytes() const {  // that it holds
-    return logits_.capacity() * sizeof(float) + generated_.capacity() * sizeof(std::uint16_t) + seen_.capacity() / 8 + weights_.capacity() * sizeof(double) +
+    return bests_.capacity() * sizeof(Best) + logits_.capacity() * sizeof(float) + generated_.capacity() * sizeof(std::uint16_t) + seen_.capacity() / 8 + weights_.capacity() * sizeof(double) +
            kept_.capacity() * sizeof(Candidate);
   }
   static std::uint64_t bytes_for(std::size_t vocab) {  // that it may come to hold

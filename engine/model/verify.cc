@@ -24,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kOddChunk = 7;
 constexpr int kTokensPlain = 4;      // scalar kernels take a hundred times as long
 constexpr std::uintmax_t kVectorBytesMax = 16 << 20;
 
@@ -275,8 +274,9 @@ Result<bool> verify(const VerifyRequest& r, const Progress& progress, const std:
     }
   }
   if (r.device.empty()) return all;
-  const auto engine = load_on({r.device, r.gpu_memory, r.tiles_directory}, {.directory = r.directory, .n_threads = r.threads, .n_context = n_context, .text = false}, {});
+  const auto engine = load_on({r.device, r.gpu_memory, r.tiles_directory}, {.directory = r.directory, .n_threads = r.threads, .n_context = n_context, .memory = r.memory, .text = false}, progress);
   if (!engine) return tl::unexpected(engine.error());
+  if (const std::string fault = device_fault((*engine)->info()); !fault.empty()) report({r.device + ": both ways of multiplying", fault, false});
   check_engine(**engine, r.device, prompt, whole, report);
   for (const Vector& v : vectors) report(vector_check(fmt::format("{}: official: {}", r.device, v.id), *(*engine)->timeline(), *tokenizer, v));
   return all;

@@ -11,7 +11,6 @@
 namespace lares::engine {
 namespace {
 
-constexpr int kOddChunk = 7;
 constexpr std::size_t kPlaces = 8;  // of the prompt, where the CPU is asked too
 
 struct Said {

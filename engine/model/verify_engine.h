@@ -10,7 +10,8 @@
 
 namespace lares::engine {
 
-inline constexpr int kDrawn = 48;  // tokens behind a prompt
+inline constexpr int kDrawn = 48;    // tokens behind a prompt
+inline constexpr int kOddChunk = 7;  // tokens
 // What log-probabilities from elsewhere may differ by, of tokens that are at all likely: another rounding, other batches, other sums (SPEC
 // section 8 calls it a guess).
 inline constexpr double kLogprobNear = 0.5, kLogprobFloor = -6;

@@ -26,7 +26,7 @@ TEST_P(CudaEmulatedDraft, TheSameTokensAndLogits) {
   TokenMask narrow(static_cast<std::size_t>(weights->checkpoint.config().vocab_size + 63) / 64);
   narrow[1] = 3;  // two tokens, so it repeats itself
   const auto run = [&](Drafting mode, DraftStats& stats) {
-    DeviceTimeline t({*weights, **pipeline, kContext, {.mode = mode, .block = false}}, nullptr);
+    DeviceTimeline t({*weights, **pipeline, kContext, nullptr, {.mode = mode, .block = false}}, nullptr);
     EXPECT_TRUE(t.sync(std::vector<Token>{64, 65, 65, 64, 64, 65, 65, 64}, {}, {}));
     std::vector<std::pair<Token, float>> out;
     for (int i = 0; i < 20; ++i) {

@@ -359,6 +359,69 @@ TEST_F(CudaEngine, SaysWhichLayersAreWhere) {
   EXPECT_EQ(answer(*a, 5), answer(*b, 5));
 }
 
+// A GPU with wgmma, whose products of many tokens by it are right, or not.
+class WgmmaDevice : public HostDevice {
+ public:
+  explicit WgmmaDevice(bool right) : right_(right) {}
+  bool has_wgmma() const override { return true; }
+  void use_wgmma(bool use) override { use_ = use; }
+  bool uses_wgmma() const { return use_; }
+  void linear(std::span<const kc::LinearArgs> together) override {
+    HostDevice::linear(together);
+    if (right_ || !use_ || together[0].n_tokens <= kc::kTokensFew) return;
+    run("a wrong bit", [y = static_cast<std::uint8_t*>(together[0].y)] { *y ^= 1; });
+  }
+
+ private:
+  const bool right_;
+  bool use_ = true;
+};
+
+TEST_F(CudaEngine, AGpuWhoseFasterWayIsWrongDoesWithout) {
+  struct Way {
+    bool right;
+    std::int64_t n_context;
+    bool used;
+  };
+  // With a context that no prompt to compare has room in nobody knows, and it goes without.
+  for (const Way& way : {Way{true, kContext, true}, Way{false, kContext, false}, Way{true, 40, false}}) {
+    auto weights = load_weights(kNano, {});
+    ASSERT_TRUE(weights);
+    cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+    auto device = std::make_unique<WgmmaDevice>(way.right);
+    const WgmmaDevice& watched = *device;
+    parts.gpus.push_back({std::move(device), kPlenty});
+    const auto engine = cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = way.n_context, .text = false, .drafting = Drafting::off}, {});
+    ASSERT_TRUE(engine) << engine.error().message;
+    EXPECT_EQ(watched.uses_wgmma(), way.used);
+    EXPECT_EQ(device_fault((*engine)->info()).empty(), way.right);
+    const auto here = (*engine)->timeline(), there = cpu().timeline();
+    const int n = way.n_context == kContext ? 300 : 20;
+    for (const auto& t : {here.get(), there.get()}) ASSERT_TRUE(t->sync(prompt(n), {}, {}));
+    EXPECT_EQ(answer(*here, 10), answer(*there, 10));
+  }
+}
+
+// What it evaluates to compare is nobody's use of an expert.
+TEST_F(CudaEngine, ComparingLeavesNoHeat) {
+  const std::string directory = testing::TempDir() + "lares-compared-heat";
+  std::filesystem::remove_all(directory);
+  std::filesystem::create_directory(directory);
+  auto weights = load_weights(kNano, {});
+  ASSERT_TRUE(weights);
+  cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+  const PlacementRequest some = lacking(0.5);
+  parts.gpus.push_back({std::make_unique<WgmmaDevice>(true), some.gpus.front()});
+  {
+    const auto engine = cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = kContext, .heat_directory = directory, .text = false, .drafting = Drafting::off}, {});
+    ASSERT_TRUE(engine) << engine.error().message;
+    EXPECT_EQ((*engine)->memory().experts.missed, 0);
+    EXPECT_EQ((*engine)->memory().experts.found, 0);
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(directory));
+  std::filesystem::remove_all(directory);
+}
+
 // What the plan did not know of: another program's memory. It is said of which device, and what it was for.
 TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
   const auto refused = [](std::uint64_t has) {
