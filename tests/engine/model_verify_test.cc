@@ -11,6 +11,7 @@
 
 #include "engine/chat.h"
 #include "engine/inspect.h"
+#include "engine/model/forward.h"
 #include "engine/model/tiles_file.h"
 #include "engine/model/values.h"
 #include "engine/model/verify_engine.h"
@@ -134,6 +135,42 @@ TEST_F(Verify, AnEngineThatWaversOrStraysIsFound) {
   EXPECT_FALSE(checks.at("it: near the CPU").passed);
   EXPECT_THAT(checks.at("it: token by token").detail, HasSubstr("token 0 after the prompt"));
   EXPECT_FALSE(checks.at("it: once more").passed);
+}
+
+// Of the likeliest token after one of the beginnings that are compared, the log-probability that the CPU is said to have.
+TEST_F(Verify, NearTheCpuHasABound) {
+  const auto engine = load({.directory = kNano, .text = false}, {});
+  ASSERT_TRUE(engine);
+  const auto weights = load_weights(kNano, {});
+  ASSERT_TRUE(weights);
+  std::vector<Token> prompt(32);
+  std::iota(prompt.begin(), prompt.end(), 5);
+  const Config& c = (*weights)->checkpoint.config();
+  const auto vocab = static_cast<std::size_t>(c.vocab_size);
+  kernels::ThreadPool pool(2);
+  Forward forward(**weights, /*exact=*/false, pool, kernels::best());
+  State state(**weights, /*exact=*/false, 32);
+  std::vector<float> x(prompt.size() * static_cast<std::size_t>(c.hc_mult * c.hidden_size)), logits(prompt.size() * vocab);
+  forward.evaluate(state, prompt, x.data());
+  forward.head(x.data(), 32, logits.data());
+  const auto passed = [&] {
+    bool out = false;
+    check_engine(**engine, "it", prompt, logits, [&](const Check& check) {
+      if (check.name == "it: near the CPU") out = check.passed;
+    });
+    return out;
+  };
+  EXPECT_TRUE(passed());
+  // The last row. Taking `by` off the likeliest token's logit moves all others' log-probabilities up, and its own down by less than `by`.
+  const auto row = std::span(logits).last(vocab);
+  const auto best = std::ranges::max_element(row);
+  *best -= 0.3f;
+  EXPECT_TRUE(passed());
+  *best -= 3.0f;
+  EXPECT_FALSE(passed());
+  *best += 3.3f;
+  std::ranges::rotate(logits, logits.begin() + static_cast<std::ptrdiff_t>(vocab));  // each row a token late
+  EXPECT_FALSE(passed());
 }
 
 TEST_F(Verify, ADeviceThatIsNotThereIsSaidBeforeAnythingIsRead) {
