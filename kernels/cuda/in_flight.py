@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""in_flight.py NVCC INCLUDE SOURCE: compiles a source of wgmma kernels to PTX and follows its products: until the wait that ends it, no
+"""in_flight.py NVCC INCLUDE SOURCE...: compiles sources of wgmma kernels to PTX and follows its products: until the wait that ends it, no
 register that a wgmma reads or writes may be written, and none that it writes be read. The emulation cannot show what a compiler gives a
 register to; PTX does, as far as names go: what ptxas makes of them it keeps apart by itself. Fails also where a product is in flight across
 a branch, which this does not follow, or where there is none at all."""
@@ -34,7 +34,7 @@ def follow(lines):
         if not line or line[0] in "{}." and ".entry" not in line:
             continue
         if "wgmma.mma_async" in line:
-            sums, operands = re.findall(r"\{([^}]*)\}", line)[:2]
+            sums, operands = (re.findall(r"\{([^}]*)\}", line) + [""])[:2]  # one list: both factors are in shared memory
             open_group.append((names(sums), names(operands)))
             n += 1
         elif "wgmma.commit_group" in line:
@@ -56,14 +56,15 @@ def follow(lines):
 
 
 def main():
-    nvcc, include, source = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as place:
-        ptx = pathlib.Path(place) / "kernels.ptx"
-        subprocess.run([nvcc, "-std=c++20", "-fmad=false", "--expt-relaxed-constexpr", "-gencode", "arch=compute_90a,code=compute_90a", "-I", include, "-ptx", "-o", ptx, source], check=True)
-        n, complaints = follow(ptx.read_text().splitlines())
-    print(f"{n} products")
-    if complaints or n == 0:
-        sys.exit("in_flight: " + ("\n".join(complaints[:20]) or "no products in " + source))
+    nvcc, include, *sources = sys.argv[1:]
+    for source in sources:
+        with tempfile.TemporaryDirectory() as place:
+            ptx = pathlib.Path(place) / "kernels.ptx"
+            subprocess.run([nvcc, "-std=c++20", "-fmad=false", "--expt-relaxed-constexpr", "-gencode", "arch=compute_90a,code=compute_90a", "-I", include, "-ptx", "-o", ptx, source], check=True)
+            n, complaints = follow(ptx.read_text().splitlines())
+        print(f"{source}: {n} products")
+        if complaints or n == 0:
+            sys.exit("in_flight: " + ("\n".join(complaints[:20]) or "no products in " + source))
 
 
 if __name__ == "__main__":
