@@ -122,7 +122,7 @@ class DeviceEngine : public Engine {
       for (Device* const device : some) device->use_wgmma(wgmma);
     };
     const auto count = [&](bool counts) {
-      for (const Stage& stage : pipeline_->stages()) stage.forward->set_counts_uses(counts);
+      for (const Stage& stage : pipeline_->stages()) stage.forward->set_counts(counts);
     };
     const auto n = static_cast<int>(std::min<std::int64_t>({kComparedTokens, pipeline_->chunk(), info_.n_context_max}));
     if (n <= kStepTokens) {  // no prompt is longer, and what is recorded cannot change its way

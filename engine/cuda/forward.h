@@ -57,7 +57,7 @@ class DeviceForward {
   // Whether what was evaluated last took as long as its like will: not a step of a shape that was new, nor the one that was recorded.
   bool settled() const { return settled_; }
   std::size_t n_recordings() const;
-  void set_counts_uses(bool counts) {
+  void set_counts(bool counts) {  // as ExpertUses'
     if (uses_) uses_->set_counts(counts);
   }
   const ExpertUses* uses() const { return uses_.get(); }  // null: it lacks no expert
