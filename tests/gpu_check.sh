@@ -104,7 +104,8 @@ else
 fi
 
 no_device="no GPU here: $no_gpu"
-step "tests without a GPU" $test_max ctest --test-dir "$build" -R '^(kernels|engine)_cuda_' -LE '^gpu$' --no-tests=error --output-on-failure --parallel "$(nproc)"
+# The kernels' own tests and the forward pass: whole engines on emulated devices take minutes, and are make test's and make test-slow's.
+step "tests without a GPU" $test_max ctest --test-dir "$build" -R '^(kernels_cuda_|engine_cuda_(forward|gpus)_)' -LE '^(gpu|slow)$' --no-tests=error --output-on-failure --parallel "$(nproc)"
 if [ -n "$no_gpu" ]; then
   skip "tests on the GPU" "$no_device"
   skip "memory and races" "$no_device"
