@@ -15,7 +15,6 @@
 namespace lares::engine::cuda {
 namespace {
 
-std::uint64_t aligned(std::uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 std::uint64_t tiles_of(const kernels::Matrix& m) { return aligned(kc::tiles_bytes(m.format, m.n_out, m.n_in)); }
 std::uint64_t packed(const kernels::Matrix& m) { return tiles_of(m) + aligned(sizeof(float) * kc::tiles_scales(m.format, m.n_out, m.n_in)); }
 std::uint64_t packed(const ExpertWeights& e) { return packed(e.w1) + packed(e.w3) + packed(e.w2); }

@@ -11,8 +11,6 @@
 namespace lares::engine::cuda {
 namespace {
 
-std::uint64_t aligned(std::uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
-
 // [rows, 2, width] f32: values, then gates with their bias.
 std::uint64_t raw_bytes(int ratio, int dim) {
   const int width = ratio == 4 ? 2 * dim : dim, rows = ratio == 4 ? 2 * ratio : ratio;

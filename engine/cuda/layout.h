@@ -11,6 +11,7 @@ namespace lares::engine::cuda {
 inline constexpr int kChunk = 8192;    // tokens evaluated at a time: an expert that sees 137 of them is no longer bound by its bytes
 inline constexpr int kChunkMin = 512;  // with less, the experts are read from memory more often than it is worth
 inline constexpr std::uint64_t kAlign = 256;                // bytes; where a tensor begins
+constexpr std::uint64_t aligned(std::uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 inline constexpr std::uint64_t kReserve = std::uint64_t{768} << 20;  // CUDA's context, its modules and graphs; not measured yet
 
 // A layer's cells in one page, as pages.h lays them out: a GPU's layers lie together in it, so a page comes and goes in one copy.

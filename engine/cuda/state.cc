@@ -10,8 +10,6 @@
 namespace lares::engine::cuda {
 namespace {
 
-std::uint64_t aligned(std::uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
-
 // The first row that a position's open groups need, as RawRows has it.
 std::int64_t first_open(std::int64_t position, int ratio) {
   const std::int64_t group = position / ratio;

@@ -1,8 +1,8 @@
-// What sm_90a alone has: a warpgroup (four warps) multiplies 64 rows from its registers by N tokens from shared memory while its threads go
+// What sm_90a alone has: a warpgroup (four warps) multiplies 64 rows from its registers by 64 tokens from shared memory while its threads go
 // on. Each warp has 16 of the rows, in the fragments of mma.m16n8k16 (simt.h). The emulation multiplies when a product is waited for, by the
 // same definition as mma's, with what its operands are then; what it cannot show is a compiler that gives their registers to others.
 //
-// The tokens' matrix: [N, 64] 16-bit values, 128 bytes a token, from a multiple of 1024 bytes on; the 16-byte piece c of token n lies at
+// The tokens' matrix: [64, 64] 16-bit values, 128 bytes a token, from a multiple of 1024 bytes on; the 16-byte piece c of token n lies at
 // piece c ^ n % 8 (the 128-byte swizzle). A step multiplies 16 of a token's 64 values.
 #pragma once
 
@@ -80,31 +80,18 @@ LARES_DEVICE std::uint64_t matrix_of(WgmmaMatrix values, int offset, int step) {
       "%26, %27, %28, %29, %30, %31}, {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n\t}"                                                  \
       : LARES_F16(d, 0), LARES_F16(d, 16)                                                                                           \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrix_of(values, offset, step)), "r"(static_cast<int>(add)))
-#define LARES_WGMMA_128(type)                                                                                                       \
-  asm volatile(                                                                                                                     \
-      "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %69, 0;\n\t"                                                                            \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                                                                  \
-      " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, " \
-      "%26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "   \
-      "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n\t}"          \
-      : LARES_F16(d, 0), LARES_F16(d, 16), LARES_F16(d, 32), LARES_F16(d, 48)                                                       \
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrix_of(values, offset, step)), "r"(static_cast<int>(add)))
 
 // d = a b + (add ? d : 0), b step `step` of the matrix `offset` bytes from `values`; values f16, or bf16. d[4 c + i]: tokens 8 c + .., as
 // mma's d[i].
-template <bool f16, int n>
-LARES_DEVICE void wgmma(float (&d)[n], const std::uint32_t (&a)[4], WgmmaMatrix values, int offset, int step, bool add) {
-  static_assert(n == 32 || n == 64);
+template <bool f16>
+LARES_DEVICE void wgmma(float (&d)[32], const std::uint32_t (&a)[4], WgmmaMatrix values, int offset, int step, bool add) {
 #ifdef LARES_WGMMA
-  if constexpr (n == 32 && f16) LARES_WGMMA_64("f16");
-  else if constexpr (n == 32) LARES_WGMMA_64("bf16");
-  else if constexpr (f16) LARES_WGMMA_128("f16");
-  else LARES_WGMMA_128("bf16");
+  if constexpr (f16) LARES_WGMMA_64("f16");
+  else LARES_WGMMA_64("bf16");
 #else
   __trap();  // not launched where it does not exist
 #endif
 }
-#undef LARES_WGMMA_128
 #undef LARES_WGMMA_64
 #undef LARES_F16
 #undef LARES_F4
