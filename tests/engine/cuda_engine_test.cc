@@ -404,9 +404,8 @@ TEST_F(CudaEngine, AGpuWhoseFasterWayIsWrongDoesWithout) {
 
 // What it evaluates to compare is nobody's use of an expert.
 TEST_F(CudaEngine, ComparingLeavesNoHeat) {
-  const std::string directory = testing::TempDir() + "lares-compared-heat";
-  std::filesystem::remove_all(directory);
-  std::filesystem::create_directory(directory);
+  std::string directory = testing::TempDir() + "lares-compared-heat-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
   auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
   cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
