@@ -10,6 +10,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_inputs.h"
 #include "kernels/cuda/compress.h"
+#include "kernels/cuda/draft_rows.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/hyper.h"
 #include "kernels/cuda/indexer.h"
@@ -94,6 +95,8 @@ class Device {
   virtual void experts_linear(const kc::ExpertLinearArgs& a) = 0;
   virtual void swiglu(const kc::SwigluArgs& a) = 0;
   virtual void combine(const kc::CombineArgs& a) = 0;
+  virtual void draft_rows(const kc::DraftRowsArgs& a) = 0;
+  virtual void add_to_streams(const kc::AddToStreamsArgs& a) = 0;
 };
 
 // Device memory with one owner.

@@ -130,6 +130,8 @@ class GpuDevice : public Device {
   void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(by_choice(a), here(), scratch_)); }
   void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, here())); }
   void combine(const kc::CombineArgs& a) override { must(kc::combine(a, here())); }
+  void draft_rows(const kc::DraftRowsArgs& a) override { must(kc::draft_rows(a, here())); }
+  void add_to_streams(const kc::AddToStreamsArgs& a) override { must(kc::add_to_streams(a, here())); }
 
  private:
   template <class Args>

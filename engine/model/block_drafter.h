@@ -19,8 +19,9 @@ class BlockDrafter {
   static std::unique_ptr<BlockDrafter> of(const Weights& weights, Forward& forward);
   virtual ~BlockDrafter() = default;
 
-  // The main model's streams [n, S, D] of tokens position..position + n - 1 after layer `layer`; the layers come in order.
-  virtual void saw(int layer, std::int64_t position, int n, const float* streams) = 0;
+  // The main model's streams [n, S, D] of tokens position..position + n - 1 after layer `layer`; the layers come in order. What a GPU
+  // computes stays there instead (engine/cuda/draft_blocks.h).
+  virtual void saw(int /*layer*/, std::int64_t /*position*/, int /*n*/, const float* /*streams*/) {}
   // Only the first `size` tokens stay as they were.
   virtual void drop_to(std::int64_t size) = 0;
   // Up to n guesses at what follows `tokens`, of which all but the last were evaluated. None when what they need is not known.
@@ -36,26 +37,38 @@ class BlockDrafter {
   virtual std::uint64_t bytes() const = 0;  // that it holds
 };
 
-// Rows of floats of the newest positions, `window` at most; a position left out forgets those before it.
-class RecentRows {
+// The newest positions that something is kept of, `window` at most; a position left out forgets those before it.
+class RecentPositions {
  public:
-  RecentRows(std::int64_t window, std::size_t width) : window_(window), width_(width), rows_(static_cast<std::size_t>(window) * width) {}
+  explicit RecentPositions(std::int64_t window) : window_(window) {}
 
+  std::int64_t window() const { return window_; }
   std::int64_t begin() const { return begin_; }
   std::int64_t end() const { return end_; }
-  std::uint64_t bytes() const { return rows_.size() * sizeof(float); }
-  float* row(std::int64_t position) { return rows_.data() + static_cast<std::size_t>(position % window_) * width_; }
-  // Now holds position..position + n - 1 too, as far as they fit; what is in those rows is the caller's to write.
+  std::size_t slot(std::int64_t position) const { return static_cast<std::size_t>(position % window_); }
+  // Now holds position..position + n - 1 too, as far as they fit; what is in their slots is the caller's to write.
   void extend(std::int64_t position, int n);
   void drop_to(std::int64_t size);
-  // Rows first..last - 1, which it holds, one after another.
-  void copy(std::int64_t first, std::int64_t last, std::vector<float>& out);
 
  private:
   const std::int64_t window_;
-  const std::size_t width_;
-  std::vector<float> rows_;  // [window, width], position p at p mod window
   std::int64_t begin_ = 0, end_ = 0;
+};
+
+// Rows of floats in the slots of such positions.
+class RecentRows {
+ public:
+  RecentRows(const RecentPositions& positions, std::size_t width) : positions_(positions), width_(width), rows_(static_cast<std::size_t>(positions.window()) * width) {}
+
+  std::uint64_t bytes() const { return rows_.size() * sizeof(float); }
+  float* row(std::int64_t position) { return rows_.data() + positions_.slot(position) * width_; }
+  // Rows first..last - 1, which are kept, one after another.
+  void copy(std::int64_t first, std::int64_t last, std::vector<float>& out);
+
+ private:
+  const RecentPositions& positions_;
+  const std::size_t width_;
+  std::vector<float> rows_;  // [window, width]
 };
 
 }  // namespace lares::engine

@@ -48,7 +48,7 @@ Result<> write_logits(const LogitsRequest& r, const Progress& progress) {
     mtp_state = forward.draft_state(r.chunk);
     mtp_logits.resize(static_cast<std::size_t>(n - 1) * c.vocab_size);
   }
-  std::optional<DsparkDrafter> drafter;
+  std::optional<CpuDspark> drafter;
   if (r.dspark) drafter.emplace(**weights, forward);
   for (std::int64_t at = 0; at < n; at += r.chunk) {
     if (progress) progress(at, n);

@@ -2,6 +2,7 @@
 #include "kernels/cuda/attention.cu"
 #include "kernels/cuda/attention_inputs.cu"
 #include "kernels/cuda/compress.cu"
+#include "kernels/cuda/draft_rows.cu"
 #include "kernels/cuda/elementwise.cu"
 #include "kernels/cuda/experts.cu"
 #include "kernels/cuda/hyper.cu"

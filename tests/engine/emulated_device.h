@@ -44,6 +44,8 @@ class EmulatedDevice : public HostDevice {
   }
   void swiglu(const kc::SwigluArgs& a) override { launch("swiglu", [=] { return kc::swiglu(a, nullptr); }); }
   void combine(const kc::CombineArgs& a) override { launch("combine", [=] { return kc::combine(a, nullptr); }); }
+  void draft_rows(const kc::DraftRowsArgs& a) override { launch("draft_rows", [=] { return kc::draft_rows(a, nullptr); }); }
+  void add_to_streams(const kc::AddToStreamsArgs& a) override { launch("add_to_streams", [=] { return kc::add_to_streams(a, nullptr); }); }
 
  private:
   template <class Launch>

@@ -241,6 +241,40 @@ void HostDevice::embed(const kc::EmbedArgs& a) {
   });
 }
 
+void HostDevice::draft_rows(const kc::DraftRowsArgs& a) {
+  run("draft_rows", [=, this] {
+    const int S = a.n_streams, D = a.dim;
+    for (int t = 0; t < a.n_tokens; ++t) {
+      bf16 *const x = a.x + at(t, S * D), *const row = a.row[t];
+      if (!row) continue;
+      if (a.what == kc::DraftRows::keep) std::copy_n(x, S * D, row + a.offset);
+      if (a.what == kc::DraftRows::recall) std::copy_n(row + a.offset, S * D, x);
+      if (a.what != kc::DraftRows::keep_means) continue;
+      const Floats in = row_of(x, S * D);
+      Floats means(in.begin(), in.begin() + D);
+      for (int s = 1; s < S; ++s)
+        for (int d = 0; d < D; ++d) means[static_cast<std::size_t>(d)] += in[at(s, D) + static_cast<std::size_t>(d)];
+      for (float& m : means) m /= static_cast<float>(S);
+      k_.round_bf16(means.data(), D);
+      put(means, row + a.offset);
+    }
+  });
+}
+
+void HostDevice::add_to_streams(const kc::AddToStreamsArgs& a) {
+  run("add_to_streams", [=, this] {
+    for (int t = 0; t < a.n_tokens; ++t)
+      for (int s = 0; s < a.n_streams; ++s) {
+        bf16* const to = a.x + at(t * a.n_streams + s, a.dim);
+        const Floats y = row_of(a.y + at(t, a.dim), a.dim);
+        Floats x = row_of(to, a.dim);
+        for (std::size_t d = 0; d < x.size(); ++d) x[d] = y[d] + x[d];
+        k_.round_bf16(x.data(), a.dim);
+        put(x, to);
+      }
+  });
+}
+
 void HostDevice::rope_table(const kc::RopeTableArgs& a) {
   run("rope_table", [=] {
     std::vector<double> cos(static_cast<std::size_t>(a.dim / 2)), sin(cos.size());

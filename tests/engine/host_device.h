@@ -72,6 +72,8 @@ class HostDevice : public cuda::Device {
   void experts_linear(const kc::ExpertLinearArgs& a) override;
   void swiglu(const kc::SwigluArgs& a) override;
   void combine(const kc::CombineArgs& a) override;
+  void draft_rows(const kc::DraftRowsArgs& a) override;
+  void add_to_streams(const kc::AddToStreamsArgs& a) override;
 
  protected:
   void run(const char* name, std::function<void()> f);  // when it is its turn, or with the recording

@@ -151,7 +151,7 @@ TEST(MtpDrafter, SaysWhatTheBlockOverTheWholeTextSays) {
   State state(*m.weights, true, 128);
   std::vector<float> x(tokens.size() * width), logits(m.vocab());
   m.forward.evaluate(state, std::span(tokens).first(n), x.data());
-  MtpDrafter at_once(*m.weights, m.forward), bit_by_bit(*m.weights, m.forward);
+  CpuMtp at_once(*m.weights, m.forward), bit_by_bit(*m.weights, m.forward);
   std::vector<Token> a, b;
   const int last = c.num_hidden_layers - 1;
   at_once.saw(last, 0, n, x.data());
@@ -178,7 +178,7 @@ TEST(MtpDrafter, SaysWhatTheBlockOverTheWholeTextSays) {
 
 TEST(MtpDrafter, SaysNothingWithoutStreams) {
   Model m(golden_directory("micro-flash"));
-  MtpDrafter drafter(*m.weights, m.forward);
+  CpuMtp drafter(*m.weights, m.forward);
   std::vector<Token> out{1};
   drafter.draft(std::vector<Token>{1, 2, 3}, 2, out);
   EXPECT_TRUE(out.empty());

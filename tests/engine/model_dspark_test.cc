@@ -57,7 +57,7 @@ struct Reader {
 
   Model& m;
   State state;
-  DsparkDrafter drafter;
+  CpuDspark drafter;
 };
 
 bool operator==(const Forward::Block& a, const Forward::Block& b) {
@@ -66,7 +66,7 @@ bool operator==(const Forward::Block& a, const Forward::Block& b) {
 }
 
 // The drafter sees a stream's means [T, targets, D], as if all streams were alike.
-void feed(Model& m, DsparkDrafter& drafter, const std::vector<float>& hidden, int n) {
+void feed(Model& m, CpuDspark& drafter, const std::vector<float>& hidden, int n) {
   const auto &targets = m.config().dspark_target_layer_ids;
   const auto D = static_cast<std::size_t>(m.config().hidden_size);
   for (std::size_t k = 0; k < targets.size(); ++k) {

@@ -40,7 +40,7 @@ class Repack : public testing::TestWithParam<const char*> {
     Forward forward(weights, exact, pool_, kernels::best());
     State state(weights, exact, chunk);
     const auto n = golden.tokens.size();
-    std::optional<DsparkDrafter> drafter;
+    std::optional<CpuDspark> drafter;
     if (weights.dspark) drafter.emplace(weights, forward);
     std::vector<float> x(n * c.hc_mult * c.hidden_size), out(n * c.vocab_size);
     for (std::size_t at = 0; at < n; at += static_cast<std::size_t>(chunk)) {

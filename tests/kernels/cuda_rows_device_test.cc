@@ -2,6 +2,7 @@
 // rounds.
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/compress_kernels.h"
+#include "kernels/cuda/draft_rows_kernels.h"
 #include "kernels/cuda/elementwise_kernels.h"
 #include "kernels/cuda/experts_kernels.h"
 #include "kernels/cuda/hyper_kernels.h"
@@ -217,6 +218,33 @@ TEST(CudaRowsDevice, SwigluCombineEmbedArgmax) {
   simt::Machine::get().run({n}, kArgmaxParts, kArgmaxParts * 8, kOrder, [&] { argmax_kernel(argmax_args(false)); });
   LARES_EXPECT_OK(argmax(argmax_args(true), nullptr));
   expect_same(token.device_values(), token.host_values(), "tokens");
+}
+
+TEST(CudaRowsDevice, DraftRows) {
+  LARES_NEEDS_DEVICE();
+  constexpr int n = 9, S = 4, D = 4096;
+  Mirror<std::uint16_t> x(halves(normals(n * S * D, 31))), y(halves(normals(n * D, 32))), kept(n * S * D), means(n * 3 * D);
+  const auto compare = [&](DraftRows what, Mirror<std::uint16_t>& rows, int row_size, std::int64_t offset) {
+    std::vector<bf16*> on_host, on_device;
+    for (int t = 0; t < n; ++t) {
+      on_host.push_back(t == 4 ? nullptr : rows.on(false) + static_cast<std::size_t>((t * 2) % n * row_size));
+      on_device.push_back(t == 4 ? nullptr : rows.on(true) + static_cast<std::size_t>((t * 2) % n * row_size));
+    }
+    Mirror<bf16*> addresses(on_device);
+    const auto args = [&](bool d) { return DraftRowsArgs{what, x.on(d), d ? addresses.on(true) : on_host.data(), n, S, D, offset}; };
+    const int values = what == DraftRows::keep_means ? D : S * D;
+    simt::Machine::get().run({n, draft_blocks(values)}, kDraftThreads, 0, kOrder, [&] { draft_rows_kernel(args(false)); });
+    LARES_EXPECT_OK(draft_rows(args(true), nullptr));
+    expect_same(rows.device_values(), rows.host_values(), "rows");
+    expect_same(x.device_values(), x.host_values(), "streams");
+  };
+  compare(DraftRows::keep, kept, S * D, 0);
+  compare(DraftRows::keep_means, means, 3 * D, D);
+  const auto add = [&](bool d) { return AddToStreamsArgs{x.on(d), y.on(d), n, S, D}; };
+  simt::Machine::get().run({n, draft_blocks(D)}, kDraftThreads, 0, kOrder, [&] { add_to_streams_kernel(add(false)); });
+  LARES_EXPECT_OK(add_to_streams(add(true), nullptr));
+  expect_same(x.device_values(), x.host_values(), "sums");
+  compare(DraftRows::recall, kept, S * D, 0);
 }
 
 TEST(CudaRowsDevice, Indexer) {
