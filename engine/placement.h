@@ -49,7 +49,7 @@ struct GpuPlacement {
   std::uint64_t memory = 0, budget = 0;
   int layer_begin = 0, layer_end = 0;
   std::array<std::uint64_t, kComponentNames.size()> components{};
-  std::uint64_t head = 0, draft = 0;  // on the last one
+  std::uint64_t head = 0, draft = 0;  // on the last one; draft: the blocks, their work space and the sequences' state
   std::uint64_t pages = 0;            // cells of n_context tokens
   std::uint64_t state = 0;            // windows and open rows of n_sequences
   std::uint64_t work = 0;             // buffers of a chunk

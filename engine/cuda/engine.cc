@@ -39,7 +39,7 @@ class DeviceEngine : public Engine {
  public:
   DeviceEngine(EngineParts parts, const LoadOptions& options)
       : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), heat_(n_experts(*weights_)), pool_(options.n_threads), gpus_(std::move(parts.gpus)),
-        drafts_{.mode = options.drafting, .block = false, .policy = std::make_shared<DraftPolicy>()} {
+        drafts_{.mode = options.drafting, .policy = std::make_shared<DraftPolicy>()} {
     const Config& c = weights_->checkpoint.config();
     info_.directory = options.directory;
     info_.model_type = c.model_type;
@@ -47,8 +47,6 @@ class DeviceEngine : public Engine {
     info_.vocab_size = c.vocab_size;
     info_.n_context_max = options.n_context > 0 ? std::min(options.n_context, c.max_position_embeddings) : c.max_position_embeddings;
     info_.notes = weights_->notes;
-    if (drafts_.mode != Drafting::off && (weights_->dspark || !weights_->mtp.empty()))
-      info_.notes.push_back("guesses ahead are copied from the text alone: the checkpoint's draft blocks are the CPU's");
     for (const auto& [name, entry] : weights_->checkpoint.entries()) {
       info_.weight_bytes += entry.tensor->n_bytes;
       info_.n_parameters += parameters_of(name, *entry.tensor);
@@ -57,6 +55,7 @@ class DeviceEngine : public Engine {
 
   ~DeviceEngine() override { heat_.keep(); }
 
+  bool wants_draft() const { return drafts_.mode != Drafting::off && !weights_->draft_layers().empty(); }
   // Before the plan. What earlier runs were asked for, if there is a place for it.
   void remember(const std::string& directory) {
     if (directory.empty()) return;
@@ -96,11 +95,14 @@ class DeviceEngine : public Engine {
                                 .resident = plan.resident,
                                 .n_pages = (info_.n_context_max + layout.tokens - 1) / layout.tokens,
                                 .stream = of.ring > 0,
+                                .draft = of.draft > 0,
                                 .forward = {.chunk = plan.chunk, .n_context = info_.n_context_max, .stream_from = plan.misses == Misses::pass ? 1 : 0, .heat = &heat_}},
                                pool_, kernels::best(), progress);
       if (!stage) return tl::unexpected(stage.error());
       experts_resident_ += of.experts;
       if (of.n_experts < static_cast<std::int64_t>(of.layer_end - of.layer_begin) * plan.n_experts) info_.notes.push_back(note_of_misses(*stage, of, plan));
+      if (last && wants_draft() && !stage->draft)
+        info_.notes.push_back(fmt::format("guesses ahead are copied from the text alone: {}", stage->undrafted.empty() ? "the checkpoint's draft blocks have no room beside all experts" : stage->undrafted));
       stages.push_back(std::move(*stage));
     }
     pipeline_ = std::make_unique<Pipeline>(*weights_, std::move(stages));
@@ -266,12 +268,19 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
   const std::uint64_t budget = parts.budget;
   auto engine = std::make_unique<DeviceEngine>(std::move(parts), options);
   engine->remember(options.heat_directory);
-  const auto plan = plan_placement({.directory = options.directory,
-                                    .gpus = std::move(memory),
-                                    .gpu_memory = budget,
-                                    .host_memory = options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
-                                    .n_context = options.n_context,
-                                    .heat = engine->shares()});
+  PlacementRequest request{.directory = options.directory,
+                           .gpus = std::move(memory),
+                           .gpu_memory = budget,
+                           .host_memory = options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
+                           .n_context = options.n_context,
+                           .draft = engine->wants_draft(),
+                           .heat = engine->shares()};
+  auto plan = plan_placement(request);
+  // Where a step waits for experts that are not there, each token more brings others: guessing gains less than the experts do in the same room.
+  if (request.draft && (!plan || plan->missing > 0)) {
+    request.draft = false;
+    plan = plan_placement(request);
+  }
   if (!plan) return tl::unexpected(plan.error());
   if (const auto placed = engine->place(*plan, progress); !placed) return tl::unexpected(placed.error());
   if (const auto compared = engine->compare_ways(); !compared) return tl::unexpected(compared.error());

@@ -26,6 +26,10 @@ void check(bool holds, const char* what) {
 
 DeviceForward::DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options)
     : device_(device), weights_(weights), c_(weights.checkpoint.config()), w_(on_device), options_(options) {
+  if (w_.draft()) {  // blocks without pages
+    cells_.resize(static_cast<std::size_t>(w_.end()));
+    return;
+  }
   const PageLayout pages = page_layout(c_, false);
   const std::size_t offset = page_offset(pages, w_.begin());
   for (int i = w_.begin(); i < w_.end(); ++i) {
@@ -40,7 +44,7 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   auto out = std::unique_ptr<DeviceForward>(new DeviceForward(device, weights, on_device, options));
   const Config& c = out->c_;
   WorkSpace nowhere;
-  const std::uint64_t bytes = lay(nowhere, c, options.chunk, options.n_context, nullptr);
+  const std::uint64_t bytes = lay(nowhere, c, options.chunk, options.n_context, nullptr, on_device.draft());
   std::size_t scratch = 0;
   for (std::int64_t reach = kReachLeast;; reach *= 2) {
     const std::int64_t n_keys = std::min(reach, std::max(options.n_context, kReachLeast)) / 4;
@@ -54,10 +58,12 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   out->inputs_ = Pinned(device, nowhere.inputs_bytes);
   out->entry_ = Pinned(device, entry_bytes(c, options.chunk, out->first()));
   if (on_device.has_head()) out->logits_ = Pinned(device, sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
+  const bool dspark = on_device.draft() && on_device.draft()->dspark;
+  if (dspark) out->entered_ = Pinned(device, sizeof(bf16) * kRowsMax * static_cast<std::size_t>(c.hidden_size));
   const int few = out->look_at_misses(pool.size());
   if (!out->host_layers_.empty()) out->uses_ = std::make_unique<ExpertUses>(device, c, on_device, options.heat);
   if (few > 0) out->host_experts_ = std::make_unique<HostExperts>(device, c, few, pool, kernels);
-  if (!out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (out->uses_ && !out->uses_->ready()) || (out->host_experts_ && !out->host_experts_->ready())) {
+  if (!out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (dspark && !out->entered_) || (out->uses_ && !out->uses_->ready()) || (out->host_experts_ && !out->host_experts_->ready())) {
     const std::uint64_t pinned = host_work_bytes(c, options.chunk, {.first = out->first(), .last = on_device.has_head(), .misses = few > 0});
     return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB of pinned host memory, and the driver does not give so much; free some memory",
                                                              weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(pinned) / 1e9)});
@@ -65,7 +71,7 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   if (!out->memory_ || !out->scratch_)
     return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
                                                              weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
-  lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data());
+  lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data(), on_device.draft());
   device.clear(out->scratch_.data(), bins);
   device.clear(out->ws_.arrived, sizeof *out->ws_.arrived);
   return out;
@@ -100,6 +106,8 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, s
   auto* const iota = place(s.iota, n);
   auto* const part = place(s.part, n);
   auto* const parts = place(s.parts, static_cast<std::uint64_t>(w_.end() - w_.begin()) * static_cast<std::uint64_t>(s.n_parts));
+  auto* const row = options_.keeps || w_.draft() ? place(s.rows, n) : nullptr;
+  auto* const seen = w_.draft() && w_.draft()->dspark ? place(s.seen, n) : nullptr;
   s.bytes = at;
   std::copy(tokens.begin(), tokens.end(), ids);
   std::iota(iota, iota + s.n, 0);
@@ -109,6 +117,8 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, s
     for (int t = 0; t < q.n; ++t) {
       position[begin + t] = q.state->size() + t;
       part[begin + t] = static_cast<std::int32_t>(k);
+      if (row) row[begin + t] = q.rows.empty() ? nullptr : q.rows[static_cast<std::size_t>(t)];
+      if (seen) seen[begin + t] = q.state->size() + q.n - 1;
     }
     for (int i = w_.begin(); i < w_.end(); ++i) {
       kc::Part& p = parts[static_cast<std::size_t>(i - w_.begin()) * sequences.size() + k];
@@ -120,18 +130,7 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, s
   if (!first()) return;
   auto* const rows = reinterpret_cast<bf16*>(entry_.data());
   const auto D = static_cast<std::size_t>(c_.hidden_size);
-  for (std::size_t t = 0; t < tokens.size(); ++t) {
-    const kernels::Matrix& table = weights_.embed;
-    const std::size_t from = static_cast<std::size_t>(tokens[t]) * D;
-    if (table.format == kernels::Format::bf16) {
-      std::memcpy(rows + t * D, static_cast<const bf16*>(table.data) + from, sizeof(bf16) * D);
-    } else {  // f32: to the nearest, ties to even, as released numerics round
-      for (std::size_t i = 0; i < D; ++i) {
-        const auto v = std::bit_cast<std::uint32_t>(static_cast<const float*>(table.data)[from + i]);
-        rows[t * D + i] = static_cast<bf16>((v + 0x7FFF + ((v >> 16) & 1)) >> 16);
-      }
-    }
-  }
+  for (std::size_t t = 0; t < tokens.size(); ++t) copy_row(weights_.embed, tokens[t], rows + t * D);
 }
 
 // After the last layer: the last n_rows tokens take what it gave, and their logits come of them.
@@ -141,8 +140,9 @@ void DeviceForward::head(const Step& s) {
   const DeviceHyper& w = w_.hc_head();
   const bool few = s.n <= kc::kTokensFew && w_.begin() < w_.end();
   device_.hyper({.x = s.x.streams + at * S * D, .y = few ? nullptr : s.x.y + at * D, .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{}, .post = s.x.post + at * S, .comb = s.x.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
-                 .norm = w_.norm(), .entered = nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
+                 .norm = w_.norm(), .entered = w_.draft() && w_.draft()->dspark ? ws_.entered : nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
                  .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps, .arrived = ws_.arrived});
+  if (entered_) device_.to_host(entered_.data(), ws_.entered, sizeof(bf16) * static_cast<std::size_t>(s.n_rows) * D);
   for (int r = 0; r < s.n_rows; r += kRowsMax) {
     const int m = std::min(kRowsMax, s.n_rows - r);
     std::vector<kc::LinearArgs> products;
@@ -162,12 +162,14 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, co
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
   device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over, entry_.data(), entry_bytes(c_, s.n, first()));
   if (s.streams_all) options_.stream->expect_all();  // behind the inputs, which come by the same way
-  if (first()) device_.embed({.table = ws_.rows, .tokens = s.iota, .x = s.x.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
+  if (w_.draft() && !w_.draft()->dspark) front(s);
+  else if (first()) device_.embed({.table = ws_.rows, .tokens = s.iota, .x = s.x.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
   for (const bool compressed : {false, true})
     device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
   for (int i = w_.begin(); i < w_.end(); ++i) {
     const DeviceLayer& l = w_.layer(i);
     boundary(s, l.hc_attn, l.attn_norm, i > w_.begin() ? Leaves::experts : first() ? Leaves::nothing : Leaves::handed);
+    keep_means(s, i - 1);
     attention(s, i);
     boundary(s, l.hc_ffn, l.ffn_norm, Leaves::attention);
     experts(s, i, host);
@@ -177,6 +179,7 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, co
   }
   if (outbox_) device_.to_host(outbox_, ws_.hand_over, s.x.bytes);
   else head(s);
+  keep_last(s);
   return true;
 }
 
@@ -191,13 +194,15 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   check(logits || n_rows <= kRowsMax, "more rows of logits than have a place");
   check(s.n <= options_.chunk && s.n_parts <= kPartsMax && n_rows <= s.n && (!s.alone || s.n_parts == 1), "a step of that shape");
   for (const Sequence& q : sequences) {
-    check(q.state->size() + q.n <= options_.n_context, "tokens beyond the context");
+    check(w_.draft() || q.state->size() + q.n <= options_.n_context, "tokens beyond the context");
+    check(q.rows.empty() || std::ssize(q.rows) == q.n, "another number of rows than of tokens");
     if (const auto opened = q.state->open(q.state->size(), q.n); !opened) return opened;
   }
-  s.reach = std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))), std::max(options_.n_context, kReachLeast));
+  s.reach = w_.draft() ? kReachLeast : std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))), std::max(options_.n_context, kReachLeast));
   s.logits = logits;
   s.x = hand_over(c_, s.n, ws_.hand_over);
   write_inputs(s, sequences, tokens);
+  last_streams_ = s.x.streams + static_cast<std::size_t>(s.n - 1) * static_cast<std::size_t>(c_.hc_mult) * static_cast<std::size_t>(c_.hidden_size);
   s.streams = options_.stream && !host_layers_.empty() && s.n >= stream_from_;
   s.streams_all = s.streams && s.n > kStepTokens && static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >= static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
   const auto host = [&](int i) { missing_experts(s, i); };

@@ -17,11 +17,15 @@
 #include "engine/cuda/state.h"
 #include "engine/cuda/weights.h"
 #include "engine/cuda/work_space.h"
+#include "engine/model/draft_policy.h"
 #include "engine/model/weights.h"
 
 namespace lares::engine::cuda {
 
 inline constexpr std::size_t kRecordingsMax = 64;  // shapes of steps that are kept
+
+// Tokens up to the newest whose streams draft blocks may ask for: a window, and what wrong guesses take back.
+constexpr int rows_kept(const Config& c) { return c.sliding_window + kDraftMax; }
 
 class DeviceForward {
  public:
@@ -32,6 +36,7 @@ class DeviceForward {
     ExpertStream* stream = nullptr;  // of experts that the GPU lacks, packed; null: the CPU computes them, for any number of tokens
     int stream_from = 0;             // tokens evaluated together from which on they come; 0: reckoned. The bits do not depend on it
     ExpertHeat* heat = nullptr;      // where experts of layers that lack some are counted, or null
+    bool keeps = false;              // tokens' streams go where sequences say
   };
   // Of the layers that `on_device` has. no_memory: the work space has no room.
   static Result<std::unique_ptr<DeviceForward>> make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options, kernels::ThreadPool& pool,
@@ -44,6 +49,10 @@ class DeviceForward {
   struct Sequence {
     DeviceState* state;
     int n;  // tokens to append; more than kStepTokens only where it is alone
+    // [n] memory of this GPU, null: of no interest. Where `keeps` is set each of the newest rows_kept() tokens leaves there what the
+    // checkpoint's draft blocks read: MTP its streams [S, D], DSpark the means [targets, D] of those behind the target layers. An MTP block reads
+    // there what enters it.
+    std::span<bf16* const> rows = {};
   };
   // Appends to each sequence its tokens, which lie one after the other, and gives the logits [n_rows, V] after the last n_rows of all of
   // them, where the head is; elsewhere n_rows is 0. The GPU before has evaluated the same, and handed it on. no_memory: the pages have no
@@ -51,6 +60,15 @@ class DeviceForward {
   // Errc::cancelled and the states are half written, those of the GPUs before whole: restore the frontiers of all. `logits` may be null for
   // kRowsMax rows at most: they are at logits() then.
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
+
+  // Of DSpark's stages alone: their cells of n more tokens, made of the rows that the sequence has; without queries.
+  void context(const Sequence& sequence);
+  // Logits [V] that the token before adds, until the next call.
+  const float* markov(Token before);
+  const bf16* entered() const { return reinterpret_cast<const bf16*>(entered_.data()); }  // [n_rows, D] what the head read of the last evaluation, before its norm
+
+  // Where the streams [S, D] of the last evaluation's last token are, if it had a row of logits; device memory, until the next.
+  bf16* last_streams() const { return last_streams_; }
 
   const float* logits() const { return reinterpret_cast<const float*>(logits_.data()); }  // of the last evaluation, until the next
   int chunk() const { return options_.chunk; }
@@ -101,6 +119,10 @@ class DeviceForward {
   void experts(const Step& s, int i, const std::function<void(int)>& host);
   void missing_experts(const Step& s, int i);
   void head(const Step& s);
+  void front(const Step& s);
+  void keep_means(const Step& s, int layer);
+  void keep_last(const Step& s);
+  int kept_from(const Step& s) const;
   void product(std::vector<kc::LinearArgs>& to, const kc::Weight& w, const bf16* x, const std::uint8_t* codes, const float* scale, int n, void* y, bool f32, void* room) const;
   bool first() const { return w_.begin() == 0; }
   bool hands_on(int layer) const { return outbox_ && layer + 1 == w_.end(); }
@@ -114,6 +136,8 @@ class DeviceForward {
   Memory memory_, scratch_;  // scratch_: top_k's; its bins, which come first, stay zero
   WorkSpace ws_;
   Pinned inputs_, entry_, logits_;  // entry_: rows of the embedding, or what the GPU before hands on
+  Pinned entered_;                  // of DSpark
+  bf16* last_streams_ = nullptr;
   std::uint8_t* outbox_ = nullptr;  // the next GPU's entry_; null: the head is here
   std::unique_ptr<ExpertUses> uses_;
   std::unique_ptr<HostExperts> host_experts_;

@@ -81,7 +81,7 @@ void DeviceForward::move_window(const Step& s, int i, bool back) {
 kc::CompressArgs DeviceForward::compress_args(const Step& s, int i, bool index) const {
   const DeviceLayer& l = w_.layer(i);
   const DeviceCompressor& w = index ? l.indexer->compressor : *l.compressor;
-  const LayerWeights& host = weights_.layers[static_cast<std::size_t>(i)];
+  const LayerWeights& host = *l.host;
   const int dim = index ? c_.index_head_dim : c_.head_dim;
   return {.values = index ? ws_.index_values : ws_.values,
           .gates = index ? ws_.index_gates : ws_.gates,
@@ -140,17 +140,19 @@ void DeviceForward::select(const Step& s, int i) {
 }
 
 void DeviceForward::attend(const Step& s, int i) {
-  const int ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
+  const int ratio = w_.layer(i).host->ratio, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim;
   const bool chooses = s.chooses(c_, ratio);
   const int entries = chooses ? c_.index_topk : s.entries(ratio), together = kc::attention_apart(s.n, H) ? tokens_attending(c_, entries) : s.n;
   for (int t = 0; t < s.n; t += together) {
     const auto at = static_cast<std::size_t>(t), width = static_cast<std::size_t>(H) * static_cast<std::size_t>(C);
+    kc::Places where = places(s, i, t, std::min(together, s.n - t));
+    if (s.seen) where.position = s.seen + at;
     device_.attention({.q = ws_.q + at * width,
                        .sink = w_.layer(i).attn_sink,
                        .rope = ws_.rope[ratio != 0] + at * static_cast<std::size_t>(R),
                        .out = ws_.o + at * width,
                        .workspace = ws_.partials,
-                       .places = places(s, i, t, std::min(together, s.n - t)),
+                       .places = where,
                        .entries = cells_[static_cast<std::size_t>(i - w_.begin())].entries,
                        .chosen = chooses ? ws_.chosen + at * static_cast<std::size_t>(c_.index_topk) : nullptr,
                        .k = c_.index_topk,
@@ -158,7 +160,7 @@ void DeviceForward::attend(const Step& s, int i) {
                        .n_heads = H,
                        .head_dim = C,
                        .rope_dim = R,
-                       .window = c_.sliding_window,
+                       .window = c_.sliding_window + (s.seen ? s.n : 0),
                        .window_capacity = s.alone ? options_.chunk + c_.sliding_window : DeviceState::window_capacity(c_),
                        .n_entries_max = entries,
                        .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C)))});
@@ -168,7 +170,7 @@ void DeviceForward::attend(const Step& s, int i) {
 // What attention reads: queries, the window's cells, and what the layer's compressors and indexer make.
 void DeviceForward::read_inputs(const Step& s, int i) {
   const DeviceLayer& l = w_.layer(i);
-  const int ratio = weights_.layers[static_cast<std::size_t>(i)].ratio;
+  const int ratio = w_.layer(i).host->ratio;
   const bool chooses = s.chooses(c_, ratio);
   kc::AttentionInputsArgs a{.queries = {.q = ws_.q, .rope = ws_.rope[ratio != 0], .n_tokens = s.n, .n_heads = c_.num_attention_heads, .head_dim = c_.head_dim, .rope_dim = c_.qk_rope_head_dim,
                                         .eps = c_.rms_norm_eps},
@@ -197,7 +199,7 @@ void DeviceForward::read_inputs(const Step& s, int i) {
 
 void DeviceForward::attention(const Step& s, int i) {
   const DeviceLayer& l = w_.layer(i);
-  const int n = s.n, Q = c_.q_lora_rank, ratio = weights_.layers[static_cast<std::size_t>(i)].ratio, GA = c_.o_groups * c_.o_lora_rank;
+  const int n = s.n, Q = c_.q_lora_rank, ratio = w_.layer(i).host->ratio, GA = c_.o_groups * c_.o_lora_rank;
   const bool chooses = s.chooses(c_, ratio), q_codes = quantises(l.wq_b);
   std::vector<kc::LinearArgs> products;
   product(products, l.wq_a, ws_.normed, ws_.codes, ws_.code_scale, n, ws_.qr, false, ws_.o);
@@ -298,7 +300,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
 // and then what follows for all.
 void DeviceForward::missing_experts(const Step& s, int i) {
   const std::int32_t* const begin = uses_->ask(i, ws_);
-  if (!s.streams) return host_experts_->compute(weights_.layers[static_cast<std::size_t>(i)], w_.layer(i).resident, begin, ws_, s.n);
+  if (!s.streams) return host_experts_->compute(*w_.layer(i).host, w_.layer(i).resident, begin, ws_, s.n);
   ExpertStream& stream = *options_.stream;
   if (!s.streams_all) {
     device_.synchronise();

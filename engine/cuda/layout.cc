@@ -5,8 +5,10 @@
 #include "engine/cuda/expert_uses.h"
 #include "engine/cuda/host_experts.h"
 #include "engine/cuda/work_space.h"
+#include "engine/model/draft_policy.h"
 #include "engine/model/state.h"
 #include "kernels/cells.h"
+#include "kernels/cuda/linear.h"
 
 namespace lares::engine::cuda {
 namespace {
@@ -54,6 +56,19 @@ std::uint64_t host_work_bytes(const Config& c, int chunk, const HostWork& of) {
   const std::uint64_t logits = sizeof(float) * kRowsMax * static_cast<std::uint64_t>(c.vocab_size);
   return nowhere.inputs_bytes + entry_bytes(c, chunk, of.first) + (of.last ? logits : 0) + (of.misses ? ExpertUses::bytes(c, c.num_hidden_layers) : 0) +
          (of.computes ? HostExperts::bytes(c, chunk) : 0);
+}
+
+int draft_chunk(const Config& c) { return std::max({c.sliding_window, c.dspark_block_size, kernels::cuda::kTokensFew}); }
+
+std::uint64_t draft_work_bytes(const Config& c) {
+  WorkSpace nowhere;
+  return lay(nowhere, c, draft_chunk(c), kReachLeast, nullptr, true);
+}
+
+std::uint64_t draft_state_bytes(const Config& c) {
+  const auto n_blocks = static_cast<std::uint64_t>(std::max<std::ptrdiff_t>(1, std::ssize(c.compress_ratios) - c.num_hidden_layers));
+  const std::uint64_t window = aligned(static_cast<std::uint64_t>(c.sliding_window + kRollback) * kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim));
+  return n_blocks * window + aligned(static_cast<std::uint64_t>(c.sliding_window + kDraftMax) * static_cast<std::uint64_t>(front_width(c)) * sizeof(bf16));
 }
 
 std::uint64_t ring_table_bytes(int n_matrices, int n_experts) {

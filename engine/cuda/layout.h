@@ -32,6 +32,12 @@ struct HostWork {
 };
 std::uint64_t host_work_bytes(const Config& c, int chunk, const HostWork& of);
 
+// Draft blocks (draft_blocks.h), beside their weights: tokens that they evaluate at a time, buffers for so many, and of one sequence windows and
+// kept rows.
+int draft_chunk(const Config& c);
+std::uint64_t draft_work_bytes(const Config& c);
+std::uint64_t draft_state_bytes(const Config& c);
+
 inline constexpr int kRingStages = 4;  // runs of experts that pass: there, or on their way
 inline constexpr std::uint64_t kRingBytesMax = std::uint64_t{1} << 30;
 inline constexpr double kPcieBytes = 25e9;  // a second, of PCIe 4 x16; version 5 brings twice as much

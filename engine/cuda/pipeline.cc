@@ -42,7 +42,7 @@ Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const
   std::vector<DeviceForward::Sequence> parts(sequences.size());
   for (std::size_t k = 0; k < stages_.size(); ++k) {
     const bool last = k + 1 == stages_.size();
-    std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) { return DeviceForward::Sequence{&q.state->on(k), q.n}; });
+    std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) { return DeviceForward::Sequence{&q.state->on(k), q.n, last && stages_[k].draft ? q.rows : std::span<bf16* const>()}; });
     const auto done = stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr, go_on);
     if (!done) return done;
   }
@@ -55,8 +55,7 @@ bool Pipeline::settled() const {
 
 PipelineState::PipelineState(const Pipeline& pipeline, std::int64_t n_context) : pipeline_(pipeline) {
   for (const Stage& stage : pipeline.stages())
-    parts_.push_back(std::make_unique<DeviceState>(*stage.device, pipeline.weights(), *stage.pages, stage.weights->begin(),
-                                                   stage.weights->end(), n_context));
+    parts_.push_back(std::make_unique<DeviceState>(*stage.device, *stage.weights, *stage.pages, n_context));
 }
 
 const Device* PipelineState::without_room() const {

@@ -22,6 +22,7 @@ class Pipeline {
   struct Sequence {
     PipelineState* state;
     int n;  // as DeviceForward::Sequence
+    std::span<bf16* const> rows = {};  // as there, on the last GPU, where that has draft blocks
   };
   // As DeviceForward::evaluate, for all layers. no_memory: some GPU's pages have no room; nothing was appended then on any.
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits,
@@ -33,6 +34,7 @@ class Pipeline {
 
   const Weights& weights() const { return weights_; }
   std::span<const Stage> stages() const { return stages_; }
+  DraftBlocks* draft() const { return stages_.back().draft.get(); }  // null: none
   int chunk() const { return stages_.front().forward->chunk(); }
   const PageLayout& layout() const { return stages_.front().pages->layout(); }
 

@@ -8,7 +8,7 @@ namespace lares::engine::cuda {
 
 Result<Stage> Stage::make(Device& device, const Weights& weights, const StageOptions& options, kernels::ThreadPool& pool,
                           const kernels::Kernels& kernels, const Progress& progress) {
-  Stage out{.device = &device, .weights = {}, .stream = {}, .unstreamed = {}, .pages = {}, .cache = {}, .forward = {}};
+  Stage out{.device = &device, .weights = {}, .stream = {}, .unstreamed = {}, .pages = {}, .cache = {}, .forward = {}, .draft = {}, .undrafted = {}};
   const int begin = options.layer_begin, end = options.layer_end;
   const auto E = static_cast<std::size_t>(weights.checkpoint.config().n_routed_experts);
   const auto ours = options.resident.empty() ? options.resident : options.resident.subspan(static_cast<std::size_t>(begin) * E, static_cast<std::size_t>(end - begin) * E);
@@ -32,6 +32,12 @@ Result<Stage> Stage::make(Device& device, const Weights& weights, const StageOpt
   out.cache = std::make_unique<PageCache>(device, *out.pages);
   DeviceForward::Options of = options.forward;
   of.stream = out.stream.get();
+  if (options.draft && options.head) {
+    auto draft = DraftBlocks::make(device, weights, *out.weights, pool, kernels);
+    if (draft) out.draft = std::move(*draft);
+    else out.undrafted = draft.error().message;
+  }
+  of.keeps = out.draft != nullptr;
   auto forward = DeviceForward::make(device, weights, *out.weights, of, pool, kernels);
   if (!forward) return tl::unexpected(forward.error());
   out.forward = std::move(*forward);

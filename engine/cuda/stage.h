@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "engine/cuda/draft_blocks.h"
 #include "engine/cuda/forward.h"
 #include "engine/cuda/page_cache.h"
 
@@ -17,7 +18,8 @@ struct StageOptions {
   std::int64_t n_pages = 0;             // of all sequences together
   bool stream = false;                  // experts that are not resident come to the GPU for many tokens (expert_stream.h)
   std::uint64_t ring_max = kRingBytesMax;  // as ExpertStream::make() takes it
-  DeviceForward::Options forward;       // but for `stream`
+  bool draft = false;                   // with the head: the checkpoint's draft blocks, which it must have
+  DeviceForward::Options forward;       // but for `stream` and `keeps`
 };
 
 struct Stage {
@@ -33,6 +35,8 @@ struct Stage {
   std::unique_ptr<PagePool> pages;
   std::unique_ptr<PageCache> cache;
   std::unique_ptr<DeviceForward> forward;
+  std::unique_ptr<DraftBlocks> draft;    // null: not asked for
+  std::string undrafted;                 // why, where they were and are not there
 };
 
 }  // namespace lares::engine::cuda

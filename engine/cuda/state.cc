@@ -36,12 +36,12 @@ PagePool::Page PagePool::take() {
   return {page, [free = free_](std::uint8_t* p) { free->push_back(p); }};
 }
 
-DeviceState::DeviceState(Device& device, const Weights& weights, PagePool& pool, int begin, int end, std::int64_t n_context)
-    : device_(device), weights_(weights), c_(weights.checkpoint.config()), pool_(pool), begin_(begin), end_(end) {
+DeviceState::DeviceState(Device& device, const DeviceWeights& weights, PagePool& pool, std::int64_t n_context)
+    : device_(device), weights_(weights), c_(weights.config()), pool_(pool) {
   std::uint64_t at = 0;
   const auto take = [&](std::uint64_t bytes) { return std::exchange(at, at + aligned(bytes)); };
-  for (int i = begin; i < end; ++i) {
-    const LayerWeights& w = weights.layers[static_cast<std::size_t>(i)];
+  for (int i = weights.begin(); i < weights.end(); ++i) {
+    const LayerWeights& w = *weights.layer(i).host;
     Rings& r = layout_.emplace_back();
     r.window = take(static_cast<std::uint64_t>(window_capacity(c_)) * kernels::cell_bytes(c_.head_dim, c_.qk_rope_head_dim));
     if (w.compressor) {
@@ -58,11 +58,11 @@ DeviceState::DeviceState(Device& device, const Weights& weights, PagePool& pool,
 }
 
 int DeviceState::raw_capacity(int layer) const {
-  const auto& w = weights_.layers[static_cast<std::size_t>(layer)].compressor;
+  const auto& w = weights_.layer(layer).host->compressor;
   return w ? w->rows() + kRollback : 0;
 }
 int DeviceState::raw_index_capacity(int layer) const {
-  const auto& w = weights_.layers[static_cast<std::size_t>(layer)].indexer;
+  const auto& w = weights_.layer(layer).host->indexer;
   return w ? w->compressor.rows() + kRollback : 0;
 }
 
@@ -98,7 +98,7 @@ Result<> DeviceState::open(std::int64_t position, std::int64_t n) {
 }
 
 kc::Part DeviceState::part(int layer, std::int32_t begin, std::int32_t n) const {
-  const Rings& r = layout_[static_cast<std::size_t>(layer - begin_)];
+  const Rings& r = layout_[static_cast<std::size_t>(layer - weights_.begin())];
   return {.window = rings_.data() + r.window,
           .raw = r.raw_row ? reinterpret_cast<float*>(rings_.data() + r.raw) : nullptr,
           .raw_index = r.raw_index_row ? reinterpret_cast<float*>(rings_.data() + r.raw_index) : nullptr,
@@ -130,9 +130,9 @@ void DeviceState::each_run(std::int64_t position, Run run) const {
       p += n;
     }
   };
-  for (int i = begin_; i < end_; ++i) {
-    const Rings& r = layout_[static_cast<std::size_t>(i - begin_)];
-    const auto& w = weights_.layers[static_cast<std::size_t>(i)];
+  for (int i = weights_.begin(); i < weights_.end(); ++i) {
+    const Rings& r = layout_[static_cast<std::size_t>(i - weights_.begin())];
+    const LayerWeights& w = *weights_.layer(i).host;
     ring(r.window, kernels::cell_bytes(c_.head_dim, c_.qk_rope_head_dim), window_capacity(c_), std::max<std::int64_t>(0, position - c_.sliding_window));
     if (w.compressor) ring(r.raw, r.raw_row, raw_capacity(i), first_open(position, w.ratio));
     if (w.indexer) ring(r.raw_index, r.raw_index_row, raw_index_capacity(i), first_open(position, w.ratio));

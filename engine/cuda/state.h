@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/cuda/device.h"
+#include "engine/cuda/weights.h"
 #include "engine/cuda/work_space.h"
 #include "engine/model/state.h"
 
@@ -39,8 +40,8 @@ class PagePool {
 
 class DeviceState {
  public:
-  // Layers [begin, end). The pool must outlive it.
-  DeviceState(Device& device, const Weights& weights, PagePool& pool, int begin, int end, std::int64_t n_context);
+  // Of the layers that `weights` has. Both it and the pool must outlive it.
+  DeviceState(Device& device, const DeviceWeights& weights, PagePool& pool, std::int64_t n_context);
   bool made() const { return static_cast<bool>(rings_) && static_cast<bool>(table_); }
 
   std::int64_t size() const { return size_; }
@@ -80,10 +81,9 @@ class DeviceState {
   std::int64_t count(std::int64_t n_tokens) const { return (n_tokens + pool_.layout().tokens - 1) / pool_.layout().tokens; }
 
   Device& device_;
-  const Weights& weights_;
+  const DeviceWeights& weights_;
   const Config& c_;
   PagePool& pool_;
-  const int begin_, end_;
   std::vector<Rings> layout_;
   Memory rings_, table_;  // table_: [pages of the context] pointers
   std::vector<PagePool::Page> pages_;

@@ -30,6 +30,21 @@ Result<> DeviceTimeline::begin() {
   return {};
 }
 
+Drafter::MakeBlock DeviceTimeline::make_block() {
+  DraftBlocks* const blocks = s_.pipeline.draft();
+  if (!blocks) return nullptr;
+  return [this, blocks] {
+    DeviceDrafter made = device_drafter(*blocks);
+    kept_ = made.rows;
+    return std::move(made.drafter);
+  };
+}
+
+// Rows for what is evaluated next, behind those that `out` has; none where nobody reads them.
+void DeviceTimeline::make_kept_rows(std::int64_t position, int n, std::vector<bf16*>& out) {
+  if (drafter_.block()) kept_->make_rows(position, n, out);
+}
+
 PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
   if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
   if (!state_ || n_tokens <= 0 || n_tokens > std::min(state_->size(), std::ssize(tokens_))) return nullptr;
@@ -70,7 +85,9 @@ Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row, const
     before = frontiers_.back()->position == position ? frontiers_.back() : std::make_shared<Frontier>(Frontier{position, state_->frontier(position)});
   }
   float* const logits = row ? rows_.make(position + std::ssize(tokens) - 1, 1) : nullptr;
-  const Pipeline::Sequence one{state_.get(), static_cast<int>(tokens.size())};
+  std::vector<bf16*> kept;
+  make_kept_rows(position, static_cast<int>(tokens.size()), kept);
+  const Pipeline::Sequence one{state_.get(), static_cast<int>(tokens.size()), kept};
   const auto done = s_.pipeline.evaluate({&one, 1}, tokens, row ? 1 : 0, logits, go_on);
   if (!done) {
     if (row) rows_.clear();
@@ -78,6 +95,7 @@ Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row, const
       if (before) state_->restore(position, before->bytes);
       else state_->drop_to(0);
     }
+    drafter_.drop_to(state_->size());
     return done;
   }
   if (state_->size() % kSnapshotEvery == 0 && go_on) keep_frontier();  // of a prompt
@@ -162,6 +180,7 @@ Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timel
   const bool alone = timelines.size() == 1;
   std::int64_t left = std::ssize(timelines), room = std::min(left <= kc::kTokensFew ? kc::kTokensFew : kStepTokens, s.pipeline.chunk()) - left;
   std::vector<Pipeline::Sequence> sequences;
+  std::vector<std::vector<bf16*>> kept(timelines.size());
   std::vector<Token> tokens;
   for (DeviceTimeline* const t : timelines) {
     if (t->state_->size() % kFrontierEvery == 0) t->keep_frontier();  // before, not after: what ended here may have been guesses
@@ -169,13 +188,15 @@ Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timel
     const std::vector<Token> more = t->drafter_.waiting(t->tokens_, std::min<std::int64_t>(share, kGuessesMax), s.n_context, alone);
     --left;
     room -= std::ssize(more) - 1;
-    sequences.push_back({t->state_.get(), static_cast<int>(more.size())});
+    std::vector<bf16*>& rows = kept[sequences.size()];
+    t->make_kept_rows(t->state_->size(), static_cast<int>(more.size()), rows);
+    sequences.push_back({t->state_.get(), static_cast<int>(more.size()), rows});
     tokens.insert(tokens.end(), more.begin(), more.end());
   }
   const auto n_rows = static_cast<int>(tokens.size());  // at most kRowsMax
   const auto began = std::chrono::steady_clock::now();
   if (const auto done = s.pipeline.evaluate(sequences, tokens, n_rows, nullptr); !done) {
-    for (DeviceTimeline* const t : timelines) t->drafter_.drop_to(std::ssize(t->tokens_));
+    for (DeviceTimeline* const t : timelines) t->drafter_.drop_to(t->state_->size());
     return done;
   }
   const float* from = s.pipeline.logits();

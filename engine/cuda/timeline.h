@@ -1,4 +1,5 @@
-// A sequence whose state is on one GPU or several: engine/model/timeline.h's, with guesses copied from its own text alone.
+// A sequence whose state is on one GPU or several: engine/model/timeline.h's. Guesses are copied from its own text, and, where the last GPU
+// has them, the checkpoint's draft blocks'.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,7 @@ class DeviceTimeline : public Timeline {
   };
   // With the tokens of `from`, which may be null; memory on the GPUs is taken when it is first needed.
   DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from)
-      : s_(shared), rows_(shared.weights.checkpoint.config().vocab_size), sampler_(shared.threads), drafter_(shared.weights, nullptr, shared.drafts), from_(std::move(from)) {}
+      : s_(shared), rows_(shared.weights.checkpoint.config().vocab_size), sampler_(shared.threads), drafter_(shared.weights, make_block(), shared.drafts), from_(std::move(from)) {}
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
@@ -46,6 +47,8 @@ class DeviceTimeline : public Timeline {
   bool waits() const { return state_ && state_->size() + 1 == std::ssize(tokens_) && std::ssize(tokens_) < s_.n_context; }
   Result<> evaluate(std::span<const Token> tokens, bool row, const std::function<bool(int)>& go_on);
   static Result<> evaluate_waiting(std::span<DeviceTimeline* const> timelines);
+  Drafter::MakeBlock make_block();
+  void make_kept_rows(std::int64_t position, int n, std::vector<bf16*>& out);
   void drop_ahead();
   void go_back(std::int64_t position);
   void keep_frontier();
@@ -57,6 +60,7 @@ class DeviceTimeline : public Timeline {
   LogitRows rows_;
   std::size_t generated_from_ = 0;           // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
+  KeptRows* kept_ = nullptr;                 // of drafter_'s block
   Drafter drafter_;
   std::vector<FrontierRef> frontiers_;       // ascending positions
   std::shared_ptr<const ModelPrefix> from_;  // not taken over yet

@@ -16,17 +16,7 @@ class Uploader {
       : device_(device), weights_(weights), c_(weights.checkpoint.config()), out_(out), resident_(resident) {}
 
   void all(int begin, int end, bool head, std::uint8_t* base, const Progress& progress) {
-    base_ = base;
-    at_ = 0;
-    out_.begin_ = begin;
-    out_.has_head_ = head;
-    out_.layers_.clear();
-    const int R = c_.qk_rope_head_dim;
-    std::vector<float> f(static_cast<std::size_t>(R / 2));
-    kernels::rope_frequencies(R, c_.rope_theta, 0, 1, 1, 1, f.data());
-    vector(out_.frequencies_[0], f.data(), f.size());
-    kernels::rope_frequencies(R, c_.compress_rope_theta, c_.rope_original_len, c_.rope_factor, c_.rope_beta_fast, c_.rope_beta_slow, f.data());
-    vector(out_.frequencies_[1], f.data(), f.size());
+    start(begin, head, base);
     for (int i = begin; i < end; ++i) {
       layer(out_.layers_.emplace_back(), weights_.layers[static_cast<std::size_t>(i)]);
       if (base && progress) progress(i + 1 - begin, end - begin);
@@ -36,9 +26,47 @@ class Uploader {
     vector(out_.norm_, weights_.norm, static_cast<std::size_t>(c_.hidden_size));
     matrix(out_.head_, weights_.head);
   }
+  void draft(const DeviceWeights& main, std::uint8_t* base) {
+    start(0, true, base);
+    for (const LayerWeights* const block : weights_.draft_layers()) layer(out_.layers_.emplace_back(), *block);
+    out_.head_ = main.head();
+    DeviceDraft& draft = out_.draft_.emplace();
+    const auto D = static_cast<std::size_t>(c_.hidden_size);
+    draft.dspark = weights_.dspark.has_value();
+    if (draft.dspark) {
+      const DsparkWeights& w = *weights_.dspark;
+      hyper(out_.hc_head_, w.hc_head);
+      vector(out_.norm_, w.norm, D);
+      vector(draft.main_norm, w.main_norm, D);
+      matrix(draft.main_proj, w.main_proj);
+      matrix(draft.markov_w2, w.markov_w2);
+    } else {
+      const MtpWeights& w = weights_.mtp.front();
+      hyper(out_.hc_head_, w.hc_head);
+      vector(out_.norm_, w.norm, D);
+      vector(draft.enorm, w.enorm, D);
+      vector(draft.hnorm, w.hnorm, D);
+      matrix(draft.e_proj, w.e_proj);
+      matrix(draft.h_proj, w.h_proj);
+    }
+  }
   std::uint64_t size() const { return at_; }
 
  private:
+  void start(int begin, bool head, std::uint8_t* base) {
+    base_ = base;
+    at_ = 0;
+    out_.config_ = &c_;
+    out_.begin_ = begin;
+    out_.has_head_ = head;
+    out_.layers_.clear();
+    const int R = c_.qk_rope_head_dim;
+    std::vector<float> f(static_cast<std::size_t>(R / 2));
+    kernels::rope_frequencies(R, c_.rope_theta, 0, 1, 1, 1, f.data());
+    vector(out_.frequencies_[0], f.data(), f.size());
+    kernels::rope_frequencies(R, c_.compress_rope_theta, c_.rope_original_len, c_.rope_factor, c_.rope_beta_fast, c_.rope_beta_slow, f.data());
+    vector(out_.frequencies_[1], f.data(), f.size());
+  }
   std::uint8_t* take(std::uint64_t bytes) {
     auto* const at = reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(base_) + at_);  // base_ is null while it counts
     at_ = (at_ + bytes + kAlign - 1) / kAlign * kAlign;
@@ -88,6 +116,7 @@ class Uploader {
   }
   void layer(DeviceLayer& to, const LayerWeights& w) {
     const auto E = static_cast<std::size_t>(c_.n_routed_experts);
+    to.host = &w;
     to.resident.assign(E, 1);
     if (!resident_.empty()) std::copy_n(resident_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(w.index) * E), E, to.resident.begin());
     to.all_resident = std::find(to.resident.begin(), to.resident.end(), 0) == to.resident.end();
@@ -162,6 +191,18 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, con
     return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: {} take{} {:.2f} GB and there is not so much; plan with less --gpu-memory, or more GPUs",
                                                              directory, device.name(), begin < end ? fmt::format("layers {} to {}", begin, end - 1) : "the head", begin < end ? "" : "s", static_cast<double>(uploader.size()) / 1e9)});
   uploader.all(begin, end, head, out->memory_.data(), progress);
+  return out;
+}
+
+Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload_draft(Device& device, const Weights& weights, const DeviceWeights& main) {
+  auto out = std::make_unique<DeviceWeights>();
+  Uploader uploader(device, weights, *out, {});
+  uploader.draft(main, nullptr);
+  out->memory_ = Memory(device, uploader.size());
+  if (!out->memory_)
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("load the draft blocks of {} onto {}: they take {:.2f} GB and there is not so much", weights.checkpoint.directory(), device.name(),
+                                                             static_cast<double>(uploader.size()) / 1e9)});
+  uploader.draft(main, out->memory_.data());
   return out;
 }
 

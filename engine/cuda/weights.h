@@ -29,6 +29,7 @@ struct DeviceExperts {
   kernels::Format format;  // of the routed ones
 };
 struct DeviceLayer {
+  const LayerWeights* host;
   DeviceHyper hc_attn, hc_ffn;
   const float *attn_norm, *ffn_norm, *q_norm, *kv_norm, *attn_sink;
   kc::Weight wq_a, wq_b, wkv, wo_a, wo_b, gate;
@@ -41,12 +42,27 @@ struct DeviceLayer {
   bool all_resident = true;
 };
 
+// What draft blocks have beside their layers: MTP's (SPEC section 3.11), or DSpark's (appendix B).
+struct DeviceDraft {
+  bool dspark = false;
+  const float *enorm = nullptr, *hnorm = nullptr;
+  kc::Weight e_proj, h_proj;
+  const float* main_norm = nullptr;
+  kc::Weight main_proj, markov_w2;
+};
+
 class DeviceWeights {
  public:
   // Layers [begin, end), and the head where `head` is set. resident: [layers * experts] of the whole model, empty: all. unsupported for
   // shapes and formats that the kernels do not take.
   static Result<std::unique_ptr<DeviceWeights>> upload(Device& device, const Weights& weights, int begin, int end, bool head, std::span<const char> resident,
                                                       const Progress& progress);
+  // The checkpoint's draft blocks as if they were the layers of a model, from 0 on, with `main`'s head, which must outlive them. All of their
+  // experts.
+  static Result<std::unique_ptr<DeviceWeights>> upload_draft(Device& device, const Weights& weights, const DeviceWeights& main);
+
+  const Config& config() const { return *config_; }
+  const DeviceDraft* draft() const { return draft_ ? &*draft_ : nullptr; }  // null: these are the model's
   const DeviceLayer& layer(int i) const { return layers_[static_cast<std::size_t>(i - begin_)]; }
   int begin() const { return begin_; }
   int end() const { return begin_ + static_cast<int>(layers_.size()); }
@@ -60,6 +76,8 @@ class DeviceWeights {
  private:
   friend class Uploader;
   Memory memory_;
+  const Config* config_ = nullptr;
+  std::optional<DeviceDraft> draft_;
   int begin_ = 0;
   bool has_head_ = false;
   std::vector<DeviceLayer> layers_;

@@ -43,7 +43,7 @@ std::int64_t attended(const Config& c, int ratio, std::int64_t n_context) {
   return ratio == 0 ? 0 : ratio == 4 ? std::min<std::int64_t>(c.index_topk, n_context / 4) : n_context / ratio;
 }
 std::uint64_t partials_of(const Config& c, std::int64_t n_entries) {
-  return u64(kc::attention_workspace(1, c.num_attention_heads, c.head_dim, kc::attention_blocks(c.sliding_window, static_cast<int>(n_entries))));
+  return u64(kc::attention_workspace(1, c.num_attention_heads, c.head_dim, kc::attention_blocks(c.sliding_window + c.dspark_block_size, static_cast<int>(n_entries))));
 }
 
 }  // namespace
@@ -71,7 +71,11 @@ std::uint64_t entry_bytes(const Config& c, int n, bool first) {
   return first ? sizeof(bf16) * u64(n) * u64(c.hidden_size) : hand_over(c, n, nullptr).bytes;
 }
 
-std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base) {
+std::int64_t front_width(const Config& c) {
+  return static_cast<std::int64_t>(c.hidden_size) * (c.dspark_block_size > 0 ? static_cast<std::int64_t>(c.dspark_target_layer_ids.size()) : c.hc_mult);
+}
+
+std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base, bool draft) {
   const std::uint64_t n = u64(chunk), D = u64(c.hidden_size), Q = u64(c.q_lora_rank), H = u64(c.num_attention_heads), C = u64(c.head_dim),
                       R = u64(c.qk_rope_head_dim), GA = u64(c.o_groups) * u64(c.o_lora_rank), Hi = u64(c.index_n_heads), Ci = u64(c.index_head_dim),
                       E = u64(c.n_routed_experts), k = u64(c.num_experts_per_tok), I = u64(c.moe_intermediate_size), slots = n * (k + 1);
@@ -79,8 +83,8 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   const bool csa = std::ranges::find(c.compress_ratios, 4) != c.compress_ratios.end();
   const bool compresses = std::ranges::any_of(c.compress_ratios, [](int r) { return r != 0; });
   Layer l(base);
-  // Tokens, positions, parts of tokens, places of rows; every layer's parts.
-  w.inputs_bytes = n * (2 * sizeof(std::int32_t) + sizeof(std::int64_t) + sizeof(std::int32_t)) + u64(c.num_hidden_layers) * kPartsMax * sizeof(kc::Part) + 4 * kAlign;
+  // Tokens, positions, parts of tokens, places of rows, and of what is kept of them; every layer's parts.
+  w.inputs_bytes = n * (2 * sizeof(std::int32_t) + sizeof(std::int64_t) + sizeof(std::int32_t) + sizeof(void*) + sizeof(std::int64_t)) + u64(c.num_hidden_layers) * kPartsMax * sizeof(kc::Part) + 6 * kAlign;
   l.take(w.inputs, w.inputs_bytes);
   l.take(w.rows, n * D);
   l.take(w.hand_over, hand_over(c, chunk, nullptr).bytes);
@@ -91,6 +95,14 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.code_scale, n * blocks(c.hidden_size));
   for (double*& table : w.rope) l.take(table, n * R);
   l.take(w.logits, u64(kRowsMax) * u64(c.vocab_size));
+  if (draft) {
+    const std::uint64_t width = u64(front_width(c)), per_stream = width / D * blocks(c.hidden_size);
+    l.take(w.front, n * width);
+    l.take(w.front_codes, n * width);
+    l.take(w.front_room, std::max(kc::linear_room(n * width / D, D), kc::linear_room(n, width)));
+    l.take(w.front_scale, n * std::max(per_stream, blocks(static_cast<int>(width))));
+    l.take(w.entered, u64(kRowsMax) * D);
+  }
 
   const std::uint64_t here = l.here();
   const std::uint64_t width = !compresses ? 0 : csa ? 2 * C : C, index_width = csa ? 2 * Ci : 0;

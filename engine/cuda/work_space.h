@@ -66,10 +66,20 @@ struct WorkSpace {
   bf16 *gate, *up, *out;                  // [slots, I], [slots, I], [slots, D]
   std::uint8_t* h_codes;
   float* h_scale;
+
+  // Of draft blocks alone: what enters their projections, MTP's streams after their norm, or DSpark's kept rows; and what the head read,
+  // before its norm.
+  bf16* front;                            // [n, front_width()]
+  std::uint8_t *front_codes, *front_room;
+  float* front_scale;                     // [n, front_width() / D, ceil(D / 128)], or [n, ceil(front_width() / 128)]
+  bf16* entered;                          // [kRowsMax, D]
 };
 
-// All of it from `base` on; returns the bytes it takes. n_context: the longest sequence.
-std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base);
+// Values of a token that enter draft blocks.
+std::int64_t front_width(const Config& c);
+
+// All of it from `base` on; returns the bytes it takes. n_context: the longest sequence. draft: of draft blocks.
+std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base, bool draft = false);
 
 // What a step of n tokens brings from the host: embedding rows where layer 0 is, else what the GPU before hands on.
 std::uint64_t entry_bytes(const Config& c, int n, bool first);

@@ -108,9 +108,13 @@ std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n,
   return use(blocked_, n);
 }
 
-void Drafter::saw(int layer, std::int64_t position, int n, const float* streams) {
+BlockDrafter* Drafter::block() {
   if (std::exchange(block_wanted_, false)) block_ = make_block_();
-  if (block_) block_->saw(layer, position, n, streams);
+  return block_.get();
+}
+
+void Drafter::saw(int layer, std::int64_t position, int n, const float* streams) {
+  if (BlockDrafter* const of = block()) of->saw(layer, position, n, streams);
 }
 
 void Drafter::took(int n, std::chrono::duration<double> time) {

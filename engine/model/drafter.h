@@ -36,6 +36,8 @@ class Drafter {
   // Guesses at what follows `tokens`, of which the last waits to be evaluated; at most `n`. Valid until the next call. In company, with other
   // sequences' tokens, nothing is tried out for the sake of measuring, for nobody knows there what a guess costs.
   std::span<const Token> guess(std::span<const Token> tokens, int n, bool alone = true);
+  // The checkpoint's draft blocks, made when they are first asked for; null: none.
+  BlockDrafter* block();
   // As BlockDrafter's.
   void saw(int layer, std::int64_t position, int n, const float* streams);
   // So long did evaluating the waiting token and n guesses take.

@@ -57,8 +57,13 @@ class Planner {
   }
   std::uint64_t fixed_of(std::size_t g, int begin, int end, int chunk) const {
     std::uint64_t bytes = dense_[static_cast<std::size_t>(end)] - dense_[static_cast<std::size_t>(begin)] + work_of(chunk) + kGpuReserve;
-    if (g + 1 == r_.gpus.size()) bytes += bytes_.head + (r_.draft ? bytes_.draft : 0);
+    if (g + 1 == r_.gpus.size()) bytes += bytes_.head + draft();
     return bytes;
+  }
+  // The draft blocks, and what goes with them.
+  std::uint64_t draft() const {
+    if (!r_.draft || bytes_.draft == 0) return 0;
+    return bytes_.draft + cuda::draft_work_bytes(c_) + cuda::draft_state_bytes(c_) * static_cast<std::uint64_t>(r_.n_sequences);
   }
   std::uint64_t work_of(int chunk) const {
     if (chunk != worked_.first) worked_ = {chunk, cuda::work_bytes(c_, chunk, n_context_)};
@@ -153,7 +158,7 @@ GpuPlacement Planner::gpu(std::size_t g, int begin, int end, int chunk) const {
   }
   if (g + 1 == r_.gpus.size()) {
     out.head = bytes_.head;
-    out.draft = r_.draft ? bytes_.draft : 0;
+    out.draft = draft();
   }
   out.work = work_of(chunk);
   out.reserve = kGpuReserve;
@@ -205,6 +210,7 @@ std::uint64_t Planner::host_work(const Placement& p) const {
     const bool misses = gpu.n_experts < static_cast<std::int64_t>(gpu.layer_end - gpu.layer_begin) * c_.n_routed_experts;
     const bool computes = misses && (gpu.ring == 0 || p.misses == Misses::computed_or_pass);
     bytes += cuda::host_work_bytes(c_, p.chunk, {.first = gpu.layer_begin == 0, .last = last, .misses = misses, .computes = computes});
+    if (gpu.draft > 0) bytes += cuda::host_work_bytes(c_, cuda::draft_chunk(c_), {});
   }
   return bytes;
 }

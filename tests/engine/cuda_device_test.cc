@@ -10,6 +10,7 @@
 #include "engine/cuda/pipeline.h"
 #include "engine/gpus.h"
 #include "engine/tokenizer.h"
+#include "tests/engine/cuda_drafted.h"
 #include "tests/engine/cuda_pipeline.h"
 #include "tests/engine/model_golden.h"
 
@@ -47,7 +48,7 @@ class SmallShapes : public testing::TestWithParam<const char*> {
   std::vector<float> logits(int chunk) {
     const Config& c = weights_->checkpoint.config();
     const auto V = static_cast<std::size_t>(c.vocab_size);
-    DeviceState state(*device_, *weights_, *pages_, 0, c.num_hidden_layers, kContext);
+    DeviceState state(*device_, *on_device_, *pages_, kContext);
     EXPECT_TRUE(state.made());
     std::vector<float> out(tokens_.size() * V, NAN);
     for (std::size_t at = 0; at < tokens_.size(); at += static_cast<std::size_t>(chunk)) {
@@ -176,10 +177,11 @@ TEST(Nano, SaysTheSameWithAndWithoutGuesses) {
     for (const Drafting drafting : {Drafting::automatic, Drafting::always}) {
       const Said with = said(drafting, sampling);
       EXPECT_EQ(with.tokens, plain.tokens) << "temperature " << sampling.temperature;
-      std::printf("  temperature %.1f, %s: %ld evaluations, copied %ld of %ld, %.0f tokens/s; %.0f without\n", sampling.temperature, drafting == Drafting::always ? "always" : "automatic",
-                  with.drafts.evaluations, with.drafts.copy.accepted, with.drafts.copy.drafted, kTokensSaid / with.seconds, kTokensSaid / plain.seconds);
+      std::printf("  temperature %.1f, %s: %ld evaluations, copied %ld of %ld, by the block %ld of %ld, %.0f tokens/s; %.0f without\n", sampling.temperature, drafting == Drafting::always ? "always" : "automatic",
+                  with.drafts.evaluations, with.drafts.copy.accepted, with.drafts.copy.drafted, with.drafts.block.accepted, with.drafts.block.drafted, kTokensSaid / with.seconds, kTokensSaid / plain.seconds);
       if (drafting == Drafting::always && sampling.temperature == 0) {
         EXPECT_GT(with.drafts.copy.accepted, 0);
+        EXPECT_GT(with.drafts.block.accepted, 0);
       }
     }
   }
@@ -213,6 +215,19 @@ TEST(Nano, SaysWhatTheCpuSays) {
   }
   EXPECT_EQ(n_prompts, 6);
 }
+
+// The checkpoint's draft blocks, MTP's and DSpark's.
+class DraftBlocksOnTheDevice : public testing::TestWithParam<const char*> {};
+
+TEST_P(DraftBlocksOnTheDevice, SayWhatTheCpusKernelsSay) {
+  auto device = cuda::open_device(0);
+  if (!device) GTEST_SKIP() << device.error().message;
+  const auto weights = golden_weights(GetParam());
+  HostDevice host;
+  expect_near(drafted_on(**device, *weights), drafted_on(host, *weights), GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(, DraftBlocksOnTheDevice, testing::Values("micro-flash", "micro-pro", "tiny-dspark"), [](const auto& p) { return std::string(p.param).substr(std::string(p.param).find('-') + 1); });
 
 }  // namespace
 }  // namespace lares::engine

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "engine/cuda/timeline.h"
+#include "tests/engine/cuda_drafted.h"
 #include "tests/engine/cuda_pipeline.h"
 #include "tests/engine/emulated_device.h"
 #include "tests/engine/model_golden.h"
@@ -45,6 +46,17 @@ TEST_P(CudaEmulatedDraft, TheSameTokensAndLogits) {
   EXPECT_LT(drafted.copy.accepted, drafted.copy.drafted);
 }
 
+class CudaEmulatedBlocks : public testing::TestWithParam<const char*> {};
+
+TEST_P(CudaEmulatedBlocks, SayWhatTheCpusKernelsSay) {
+  const auto weights = golden_weights(GetParam());
+  HostDevice host;
+  EmulatedDevice emulated;
+  const Drafted want = drafted_on(host, *weights), got = drafted_on(emulated, *weights);
+  expect_near(got, want, GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaEmulatedBlocks, testing::Values("micro-flash", "micro-pro", "tiny-dspark"), [](const auto& p) { return std::string(p.param).substr(std::string(p.param).find('-') + 1); });
 INSTANTIATE_TEST_SUITE_P(, CudaEmulatedDraft, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
 
 }  // namespace

@@ -2,7 +2,7 @@
 // the bytes they read and the device's own copy speed in the same run. For tests/gpu_check.sh.
 //   engine_flash_gpu_bench [LAYERS [EXPERTS [once]]]
 // `once`: each step a single time and unrecorded, for a profiler that wants every launch.
-#include "engine/cuda/forward.h"  // before kernels/tiles.h, whose tile_bytes() its own would be mistaken for
+#include "engine/cuda/draft_blocks.h"  // before kernels/tiles.h, whose tile_bytes() its own would be mistaken for
 
 #include <fmt/format.h>
 
@@ -49,10 +49,16 @@ class Generated {
     weights_.head = weights_.embed;
     weights_.norm = floats(c.hidden_size, 1);
     weights_.hc_head = hyper(true);
+    const std::uint64_t counted = layer_bytes_;
+    const int D = c.hidden_size;
+    weights_.mtp.push_back({layer(c.num_hidden_layers), matrix(Format::fp8, D, D), matrix(Format::fp8, D, D), floats(D, 1), floats(D, 1), floats(D, 1), hyper(true)});
+    draft_bytes_ = layer_bytes_ - counted + 2 * bench::stored_bytes(Format::fp8, D, D) + head_bytes();
+    layer_bytes_ = counted;
   }
   const Weights& weights() const { return weights_; }
   // What a token reads: everything but the embedding, and the experts it is sent to.
   std::uint64_t layer_bytes() const { return layer_bytes_; }
+  std::uint64_t draft_bytes() const { return draft_bytes_; }  // of a guess, the head included
   std::uint64_t head_bytes() const { return bench::stored_bytes(Format::bf16, c_.vocab_size, c_.hidden_size); }
 
  private:
@@ -110,7 +116,7 @@ class Generated {
   Weights weights_;
   std::deque<std::vector<std::uint8_t>> memory_;
   std::deque<std::vector<float>> floats_;
-  std::uint64_t seed_ = 0, layer_bytes_ = 0;
+  std::uint64_t seed_ = 0, layer_bytes_ = 0, draft_bytes_ = 0;
 };
 
 // Where this was built with LARES_STAMPS: the median time from each launch of a step to the next.
@@ -194,7 +200,7 @@ void print_misses(cuda::Device& device, const Weights& weights, const Config& c,
   for (const int from : {cuda::kStepTokens + 1, 1}) {
     auto forward = cuda::DeviceForward::make(device, weights, **on_device, {.chunk = kChunk, .n_context = 2 * kChunk, .stream = stream->get(), .stream_from = from}, pool, kernels::best());
     if (!forward) return fmt::print("with half of the experts: {}\n", forward.error().message);
-    cuda::DeviceState state(device, weights, pages, 0, layers, 2 * kChunk);
+    cuda::DeviceState state(device, **on_device, pages, 2 * kChunk);
     const auto timed = [&](std::span<const Token> tokens) {
       const cuda::DeviceForward::Sequence one{&state, static_cast<int>(tokens.size())};
       const auto before = Clock::now();
@@ -213,6 +219,39 @@ void print_misses(cuda::Device& device, const Weights& weights, const Config& c,
     times.erase(times.begin(), times.begin() + kWarmUp);
     fmt::print("decode, {} layers and the head, missing experts {}: {:.2f} ms a token\n", layers, from > 1 ? "computed by the CPU" : "coming", 1e3 * median(times));
   }
+}
+
+// What guesses of an MTP block take: the first, once the block has seen the text, and each further one.
+void print_drafts(cuda::Device& device, const Generated& model, const cuda::DeviceWeights& on_device, kernels::ThreadPool& pool, double copy_rate) {
+  auto blocks = cuda::DraftBlocks::make(device, model.weights(), on_device, pool, kernels::best());
+  if (!blocks) return fmt::print("draft blocks: {}\n", blocks.error().message);
+  const cuda::DeviceDrafter of = cuda::device_drafter(**blocks);
+  if (!of.drafter) return fmt::print("draft blocks: no room for a sequence\n");
+  const Config& c = model.weights().checkpoint.config();
+  std::vector<Token> tokens = prompt_of(c), guesses;
+  tokens.resize(static_cast<std::size_t>(c.sliding_window) + 1);
+  std::vector<cuda::bf16*> rows;
+  of.rows->make_rows(0, c.sliding_window, rows);
+  for (cuda::bf16* const row : rows) device.clear(row, sizeof(cuda::bf16) * static_cast<std::size_t>(c.hc_mult) * static_cast<std::size_t>(c.hidden_size));
+  const auto timed = [&](int n) {
+    const auto before = Clock::now();
+    of.drafter->draft(tokens, n, guesses);
+    const double seconds = seconds_since(before);
+    if (std::ssize(guesses) != n) give_up("draft blocks: no guesses");
+    of.rows->make_rows(std::ssize(tokens) - 1, 1, rows);  // what was there serves
+    tokens.push_back(guesses.front());
+    return seconds;
+  };
+  const double catching_up = timed(1);
+  double ms[2];
+  for (const int n : {1, 3}) {
+    std::vector<double> times;
+    for (int i = 0; i < kSteps + kWarmUp; ++i) times.push_back(timed(n));
+    times.erase(times.begin(), times.begin() + kWarmUp);
+    ms[n / 2] = 1e3 * median(times);
+  }
+  fmt::print("draft block: {:.3f} ms a guess, each further one {:.3f}, its weights' floor {:.3f} ms; {:.1f} ms to take {} tokens in\n", ms[0], (ms[1] - ms[0]) / 2,
+             1e3 * static_cast<double>(model.draft_bytes()) / copy_rate, 1e3 * catching_up, c.sliding_window);
 }
 
 int run(int layers, int experts, bool once) {
@@ -260,7 +299,7 @@ int run(int layers, int experts, bool once) {
   const double floor = static_cast<double>(model.layer_bytes() + model.head_bytes()) / copy_rate;
   double first_ms = 0;
   for (const std::int64_t context : {std::int64_t{8192}, std::int64_t{131072}, kContext - kSteps - kWarmUp - 1}) {
-    cuda::DeviceState state(device, model.weights(), pages, 0, layers, kContext);
+    cuda::DeviceState state(device, **on_device, pages, kContext);
     if (!state.made()) give_up("no room for a sequence");
     if (const auto opened_pages = state.open(0, context); !opened_pages) give_up(opened_pages.error().message);
     const PageRef page = page_of(c, layout);
@@ -299,7 +338,8 @@ int run(int layers, int experts, bool once) {
       fmt::print("{} tokens together at {}: {:.3f} ms; each further one {:.2f} of the first\n", n, context, together, (together / ms - 1) / (n - 1));
     }
   }
-  cuda::DeviceState state(device, model.weights(), pages, 0, layers, kContext);
+  if (!once) print_drafts(device, model, **on_device, pool, copy_rate);
+  cuda::DeviceState state(device, **on_device, pages, kContext);
   if (!state.made()) give_up("no room for a sequence");
   const std::vector<Token> prompt = prompt_of(c);
   std::vector<double> times;

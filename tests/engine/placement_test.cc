@@ -327,7 +327,11 @@ TEST(Placement, DraftBlocksTakeTheirRoom) {
   const auto with = plan_placement(r);
   ASSERT_TRUE(with && without);
   EXPECT_EQ(without->gpus[0].draft, 0u);
-  EXPECT_EQ(with->gpus[0].draft, 3'593'787'756u);
+  const Config c = sized_model(flash.path())->config;
+  EXPECT_EQ(with->gpus[0].draft, 3'593'787'756u + cuda::draft_work_bytes(c) + static_cast<std::uint64_t>(r.n_sequences) * cuda::draft_state_bytes(c));
+  EXPECT_GT(cuda::draft_work_bytes(c), 64u * 129'280 * 4);                                 // logits
+  EXPECT_EQ(cuda::draft_state_bytes(c), 256u * 584 + 143u * 4 * 4096 * 2);                   // a window and what is rolled back, kept streams
+  EXPECT_GT(with->host.work, without->host.work + 64u * 129'280 * 4);
   EXPECT_LT(with->gpus[0].n_experts, without->gpus[0].n_experts);
 }
 

@@ -1,0 +1,163 @@
+#include "engine/cuda/draft_blocks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "engine/cuda/forward_step.h"
+#include "engine/cuda/layout.h"
+#include "engine/model/dspark_drafter.h"
+#include "engine/model/mtp_drafter.h"
+
+namespace lares::engine::cuda {
+namespace {
+
+// The greatest of n values; of equal ones the first. Sixteen runs side by side, which the compiler makes vectors of.
+Token likeliest(const float* logits, int n) {
+  constexpr int kRuns = 16;
+  float most[kRuns];
+  std::fill_n(most, kRuns, -std::numeric_limits<float>::infinity());
+  int i = 0;
+  for (; i + kRuns <= n; i += kRuns)
+    for (int k = 0; k < kRuns; ++k) most[k] = most[k] < logits[i + k] ? logits[i + k] : most[k];
+  float best = *std::max_element(most, most + kRuns);
+  for (; i < n; ++i) best = std::max(best, logits[i]);
+  const auto at = std::find(logits, logits + n, best) - logits;
+  return at < n ? static_cast<Token>(at) : 0;
+}
+
+class DeviceMtp : public MtpDrafter {
+ public:
+  explicit DeviceMtp(DraftBlocks& blocks)
+      : MtpDrafter(blocks.weights().checkpoint.config().sliding_window, kRollback),
+        c_(blocks.weights().checkpoint.config()),
+        forward_(blocks.forward()),
+        state_(blocks.device(), blocks.on_device(), blocks.no_pages(), kReachLeast),
+        rows_(blocks.device(), positions_, static_cast<std::size_t>(front_width(c_))) {}
+  bool made() const { return state_.made() && rows_.made(); }
+  KeptRows& rows() { return rows_; }
+  std::uint64_t bytes() const override { return rows_.bytes() + draft_state_bytes(c_); }
+
+ private:
+  Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) override { return evaluate(row, next, rows_.rows(first, first + std::ssize(next))); }
+  Token from_itself(std::int64_t row, Token next) override {
+    bf16* const streams = forward_.last_streams();
+    return evaluate(row, {&next, 1}, {&streams, 1});
+  }
+  Token evaluate(std::int64_t row, std::span<const Token> next, std::span<bf16* const> rows) {
+    state_.drop_to(row);
+    const DeviceForward::Sequence one{&state_, static_cast<int>(next.size()), rows};
+    (void)forward_.evaluate({&one, 1}, next, 1, nullptr);  // it takes no pages, and is not stopped
+    return likeliest(forward_.logits(), c_.vocab_size);
+  }
+
+  const Config& c_;
+  DeviceForward& forward_;
+  DeviceState state_;
+  KeptRows rows_;
+};
+
+// The stages' rows are numbered from the first one that is there, as MTP's.
+class DeviceDspark : public DsparkDrafter {
+ public:
+  explicit DeviceDspark(DraftBlocks& blocks)
+      : DsparkDrafter(blocks.weights().checkpoint.config(), kRollback),
+        c_(blocks.weights().checkpoint.config()),
+        w_(*blocks.weights().dspark),
+        forward_(blocks.forward()),
+        state_(blocks.device(), blocks.on_device(), blocks.no_pages(), kReachLeast),
+        rows_(blocks.device(), positions_, static_cast<std::size_t>(front_width(c_))) {}
+  bool made() const { return state_.made() && rows_.made(); }
+  KeptRows& rows() { return rows_; }
+  std::uint64_t bytes() const override { return rows_.bytes() + draft_state_bytes(c_); }
+
+ private:
+  void context(std::int64_t first, std::int64_t from, std::int64_t last) override {
+    origin_ = first;
+    state_.drop_to(from - first);
+    const std::vector<bf16*> rows = rows_.rows(from, last);
+    forward_.context({&state_, static_cast<int>(rows.size()), rows});
+  }
+
+  void block(std::int64_t /*seen_from*/, std::int64_t position, Token anchor, int n, std::vector<Token>& out, std::vector<float>& confidence) override {
+    const auto D = static_cast<std::size_t>(c_.hidden_size), V = static_cast<std::size_t>(c_.vocab_size), rank = static_cast<std::size_t>(c_.dspark_markov_rank);
+    const int B = c_.dspark_block_size;
+    std::vector<Token> ids(static_cast<std::size_t>(B), c_.dspark_noise_token_id);
+    ids[0] = anchor;
+    state_.drop_to(position - origin_);
+    const DeviceForward::Sequence one{&state_, B, {}};
+    (void)forward_.evaluate({&one, 1}, ids, B, nullptr);
+    state_.drop_to(position - origin_);
+    out.clear();
+    confidence.clear();
+    logits_.resize(V);
+    halves_.resize(D + rank);
+    seen_.resize(D + rank);
+    for (int i = 0; i < n; ++i) {
+      const Token before = i == 0 ? anchor : out.back();
+      const float *const base = forward_.logits() + static_cast<std::size_t>(i) * V, *const more = forward_.markov(before);
+      for (std::size_t v = 0; v < V; ++v) logits_[v] = base[v] + more[v];
+      out.push_back(likeliest(logits_.data(), c_.vocab_size));
+      std::copy_n(forward_.entered() + static_cast<std::size_t>(i) * D, D, halves_.begin());
+      copy_row(w_.markov_w1, before, halves_.data() + D);
+      std::ranges::transform(halves_, seen_.begin(), [](bf16 v) { return std::bit_cast<float>(static_cast<std::uint32_t>(v) << 16); });
+      kernels::best().linear({.w = &w_.confidence, .x = seen_.data(), .y = &confidence.emplace_back(), .x_stride = w_.confidence.n_in, .y_stride = 1, .n_tokens = 1, .row_begin = 0, .row_end = 1});
+    }
+  }
+
+  const Config& c_;
+  const DsparkWeights& w_;
+  DeviceForward& forward_;
+  DeviceState state_;
+  KeptRows rows_;
+  std::int64_t origin_ = 0;  // position of the state's first row
+  std::vector<bf16> halves_;
+  std::vector<float> logits_, seen_;
+};
+
+template <class Drafter>
+DeviceDrafter made(DraftBlocks& blocks) {
+  auto drafter = std::make_unique<Drafter>(blocks);
+  if (!drafter->made()) return {};
+  KeptRows* const rows = &drafter->rows();
+  return {std::move(drafter), rows};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DraftBlocks>> DraftBlocks::make(Device& device, const Weights& weights, const DeviceWeights& main, kernels::ThreadPool& pool, const kernels::Kernels& kernels) {
+  const Config& c = weights.checkpoint.config();
+  const auto refused = [&](const std::string& why) {
+    return tl::unexpected(Error{Errc::unsupported, fmt::format("load the draft blocks of {} onto {}: {}", weights.checkpoint.directory(), device.name(), why)});
+  };
+  if (weights.dspark) {
+    // A layer's streams are whole behind the next boundary, which may be the next GPU's first.
+    if (const int first = c.dspark_target_layer_ids.front(); first + 1 < main.begin()) return refused(fmt::format("they read what layer {} leaves, which is on another GPU", first));
+    if (c.dspark_block_size >= kRowsMax) return refused(fmt::format("dspark_block_size is {}, the engine takes less than {}", c.dspark_block_size, kRowsMax));
+    if (c.dspark_markov_rank % 8 != 0) return refused(fmt::format("dspark_markov_rank is {}, the kernels take multiples of 8", c.dspark_markov_rank));
+  }
+  auto out = std::unique_ptr<DraftBlocks>(new DraftBlocks(device, weights));
+  auto on_device = DeviceWeights::upload_draft(device, weights, main);
+  if (!on_device) return tl::unexpected(on_device.error());
+  out->on_device_ = std::move(*on_device);
+  auto forward = DeviceForward::make(device, weights, *out->on_device_, {.chunk = draft_chunk(c), .n_context = kReachLeast}, pool, kernels);
+  if (!forward) return tl::unexpected(forward.error());
+  out->forward_ = std::move(*forward);
+  return out;
+}
+
+void KeptRows::make_rows(std::int64_t position, int n, std::vector<bf16*>& out) {
+  positions_.extend(position, n);
+  for (std::int64_t p = position; p < position + n; ++p) out.push_back(p < positions_.begin() ? nullptr : at(p));
+}
+
+std::vector<bf16*> KeptRows::rows(std::int64_t from, std::int64_t last) const {
+  std::vector<bf16*> out;
+  for (std::int64_t p = from; p < last; ++p) out.push_back(at(p));
+  return out;
+}
+
+DeviceDrafter device_drafter(DraftBlocks& blocks) { return blocks.weights().dspark ? made<DeviceDspark>(blocks) : made<DeviceMtp>(blocks); }
+
+}  // namespace lares::engine::cuda
