@@ -273,13 +273,13 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
                            .gpu_memory = budget,
                            .host_memory = options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
                            .n_context = options.n_context,
-                           .draft = engine->wants_draft(),
                            .heat = engine->shares()};
   auto plan = plan_placement(request);
-  // Where a step waits for experts that are not there, each token more brings others: guessing gains less than the experts do in the same room.
-  if (request.draft && (!plan || plan->missing > 0)) {
-    request.draft = false;
-    plan = plan_placement(request);
+  // Draft blocks come last: where a step waits for experts that are not there, each token more brings others, and guessing gains less than
+  // experts do in the same room.
+  if (plan && plan->missing == 0 && engine->wants_draft()) {
+    request.draft = true;
+    if (auto with = plan_placement(request); with && with->missing == 0 && with->chunk >= std::min(plan->chunk, kChunkWhole)) plan = std::move(with);
   }
   if (!plan) return tl::unexpected(plan.error());
   if (const auto placed = engine->place(*plan, progress); !placed) return tl::unexpected(placed.error());

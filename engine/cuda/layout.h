@@ -9,6 +9,7 @@
 namespace lares::engine::cuda {
 
 inline constexpr int kChunk = 8192;    // tokens evaluated at a time: an expert that sees 137 of them is no longer bound by its bytes
+inline constexpr int kChunkWhole = 2048;  // down to which shorter chunks are worth what they leave for experts that else had no room
 inline constexpr int kChunkMin = 512;  // with less, the experts are read from memory more often than it is worth
 inline constexpr std::uint64_t kAlign = 256;                // bytes; where a tensor begins
 constexpr std::uint64_t aligned(std::uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }

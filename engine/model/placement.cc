@@ -121,6 +121,15 @@ class Planner {
     return ends;
   }
 
+  // Whether no expert of such a split is left out.
+  bool holds_all(std::span<const int> ends, int chunk) const {
+    for (std::size_t g = 0; g < ends.size(); ++g) {
+      const int begin = g ? ends[g - 1] : 0;
+      if (experts(g, begin, ends[g], chunk) != static_cast<std::int64_t>(ends[g] - begin) * c_.n_routed_experts) return false;
+    }
+    return true;
+  }
+
   Result<Placement> plan() const;
   Result<Placement> plan_as(Misses misses) const;
   std::int64_t n_context() const { return n_context_; }
@@ -247,11 +256,14 @@ Result<Placement> Planner::plan_as(Misses misses) const {
   p.heat_known = !r_.heat.empty();
   p.model = bytes_;
   std::vector<int> ends;
-  for (p.chunk = cuda::kChunk; ends.empty(); p.chunk /= 2) {
-    if (p.chunk < cuda::kChunkMin) return tl::unexpected(refusal(cuda::kChunkMin));
-    ends = split(p.chunk);
-    if (!ends.empty()) break;
+  for (int chunk = cuda::kChunk; chunk >= (ends.empty() ? cuda::kChunkMin : cuda::kChunkWhole); chunk /= 2) {
+    const std::vector<int> at = split(chunk);
+    if (at.empty() || (!ends.empty() && !holds_all(at, chunk))) continue;
+    ends = at;
+    p.chunk = chunk;
+    if (holds_all(ends, chunk)) break;
   }
+  if (ends.empty()) return tl::unexpected(refusal(cuda::kChunkMin));
   for (std::size_t g = 0; g < ends.size(); ++g) p.gpus.push_back(gpu(g, g ? ends[g - 1] : 0, ends[g], p.chunk));
   choose_experts(p);
   p.host.embed = bytes_.embed;

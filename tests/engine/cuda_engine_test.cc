@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 
+#include "engine/cuda/layout.h"
 #include "engine/gpus.h"
 #include "engine/placement.h"
 #include "engine/tokenizer.h"
@@ -230,13 +231,19 @@ TEST_P(CudaEngines, AStoppedSyncGoesOn) {
   }
 }
 
+// With the shortest chunk that a plan takes rather than leave experts out: memory for that share of them.
+std::uint64_t with_share_of_experts(const GpuPlacement& gpu, double share) {
+  static const auto weights = load_weights(kNano, {});
+  return gpu.fixed() - gpu.work + cuda::work_bytes((*weights)->checkpoint.config(), cuda::kChunkWhole, kContext) + static_cast<std::uint64_t>(share * static_cast<double>(gpu.experts));
+}
+
 // With half of what a device's experts take, on each.
 TEST_P(CudaEngines, WithLessMemoryExpertsStayOnTheHostAndTheTextIsTheSame) {
   const std::size_t n = GetParam();
   const auto plan = plan_placement({.directory = kNano, .gpus = std::vector<std::uint64_t>(n, kPlenty), .n_context = kContext, .heat = {}});
   ASSERT_TRUE(plan);
   std::vector<std::uint64_t> half;
-  for (const GpuPlacement& gpu : plan->gpus) half.push_back(gpu.fixed() + gpu.experts / 2);
+  for (const GpuPlacement& gpu : plan->gpus) half.push_back(with_share_of_experts(gpu, 0.5));
   const auto small = on_devices(half);
   ASSERT_TRUE(small) << small.error().message;
   EXPECT_GT((*small)->memory().experts.bytes_max, 0u);
@@ -257,7 +264,7 @@ TEST_P(CudaEngines, WithLessMemoryExpertsStayOnTheHostAndTheTextIsTheSame) {
 PlacementRequest lacking(double share) {
   PlacementRequest r{.directory = kNano, .gpus = {kPlenty}, .n_context = kContext, .heat = {}};
   const GpuPlacement whole = plan_placement(r)->gpus[0];
-  r.gpus = {whole.fixed() + static_cast<std::uint64_t>(share * static_cast<double>(whole.experts))};
+  r.gpus = {with_share_of_experts(whole, share)};
   return r;
 }
 
@@ -284,7 +291,7 @@ TEST_F(CudaEngine, SaysWhatBecomesOfExpertsThatHaveNoRoom) {
   };
   EXPECT_THAT(told({}), HasSubstr(": the CPU computes them for fewer than 65 tokens, for more they come to it from 0.0 GB of pinned memory"));
   EXPECT_THAT(told({.bytes = plan->host.total() - 1}), HasSubstr(": those that are asked for come to it from"));
-  EXPECT_THAT(told({.pinned_refused = 0}), testing::AllOf(HasSubstr(": the CPU computes them, for 8192 tokens of a prompt in about "), HasSubstr("; they could not come to it: bring experts to device 0: pinned host memory")));
+  EXPECT_THAT(told({.pinned_refused = 0}), testing::AllOf(HasSubstr(": the CPU computes them, for 2048 tokens of a prompt in about "), HasSubstr("; they could not come to it: bring experts to device 0: pinned host memory")));
 }
 
 // What one run was asked for stays on the device in the next, which finds more of its uses there and gives the same text.

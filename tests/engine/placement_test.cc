@@ -335,6 +335,28 @@ TEST(Placement, DraftBlocksTakeTheirRoom) {
   EXPECT_LT(with->gpus[0].n_experts, without->gpus[0].n_experts);
 }
 
+// Rather than leave experts out.
+TEST(Placement, ChunksAreShorterWhereThatMakesRoomForAllExperts) {
+  const ConfigDirectory flash(flash_config());
+  auto r = request_for(flash.path(), {std::uint64_t{1} << 40});
+  const auto plan_with = [&](int chunk, std::uint64_t less) {
+    const GpuPlacement whole = plan_placement(request_for(flash.path(), {std::uint64_t{1} << 40}))->gpus[0];
+    const Config c = sized_model(flash.path())->config;
+    r.gpus = {whole.used() - whole.work + cuda::work_bytes(c, chunk, plan_placement(r)->n_context) - less};
+    return plan_placement(r);
+  };
+  for (const int chunk : {cuda::kChunk, cuda::kChunk / 2, cuda::kChunkWhole}) {
+    const auto p = plan_with(chunk, 0);
+    ASSERT_TRUE(p) << p.error().message;
+    EXPECT_EQ(p->chunk, chunk);
+    EXPECT_EQ(p->missing, 0u);
+  }
+  const auto short_of = plan_with(cuda::kChunkWhole, 1);
+  ASSERT_TRUE(short_of) << short_of.error().message;
+  EXPECT_EQ(short_of->chunk, cuda::kChunk);
+  EXPECT_GT(short_of->missing, 0u);
+}
+
 TEST(Placement, TheTableFitsTheScreenAndSaysTheSums) {
   const ConfigDirectory flash(flash_config());
   for (const std::size_t n : {1, 2, 6}) {
