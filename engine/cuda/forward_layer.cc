@@ -63,13 +63,13 @@ kc::HyperMixes DeviceForward::left_mixes(const Step& s) const {
   return kc::hyper_mixes(ws_.partial, c_.hidden_size, s.x.post, s.x.comb, s.n, c_.hc_sinkhorn_iters, c_.hc_eps);
 }
 
-// The cells before a long chunk into the work space's ring, or the newest back into the sequence's.
+// The cells before a long chunk into the work space's ring, or the chunk's newest back into the sequence's, which still has those before.
 void DeviceForward::move_window(const Step& s, int i, bool back) {
   const std::size_t cell = kernels::cell_bytes(c_.head_dim, c_.qk_rope_head_dim);
   const std::int64_t ours = options_.chunk + c_.sliding_window, theirs = DeviceState::window_capacity(c_);
-  const std::int64_t end = s.alone->size() + (back ? s.n : 0);
+  const std::int64_t begin = s.alone->size(), end = begin + (back ? s.n : 0);
   std::uint8_t* const ring = s.alone->part(i, 0, 0).window;
-  for (std::int64_t p = std::max<std::int64_t>(0, end - (back ? theirs : c_.sliding_window)); p < end;) {
+  for (std::int64_t p = back ? std::max(begin, end - theirs) : std::max<std::int64_t>(0, begin - c_.sliding_window); p < end;) {
     const std::int64_t run = std::min({end - p, ours - p % ours, theirs - p % theirs});
     std::uint8_t* const here = ws_.window + static_cast<std::size_t>(p % ours) * cell;
     std::uint8_t* const there = ring + static_cast<std::size_t>(p % theirs) * cell;

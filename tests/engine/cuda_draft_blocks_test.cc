@@ -1,6 +1,9 @@
 // The checkpoint's draft blocks on a GPU: the tokens and bits are those without guesses, and the guesses those of the CPU's blocks.
 #include <gmock/gmock.h>
 
+#include <numeric>
+#include <random>
+
 #include "engine/cuda/timeline.h"
 #include "engine/model/timeline.h"
 #include "tests/engine/cuda_pipeline.h"
@@ -41,6 +44,7 @@ struct Case {
   std::string name, directory;
   std::vector<int> cuts;
   int chunk = 128;
+  bool follows = false;  // it is asked so often that it misses nothing, and goes back by little
 };
 class CudaDraftBlocks : public testing::TestWithParam<Case> {};
 
@@ -66,6 +70,88 @@ TEST_P(CudaDraftBlocks, GuessAsTheCpusDo) {
 INSTANTIATE_TEST_SUITE_P(, CudaDraftBlocks,
                          testing::Values(Case{"flash", golden_directory("micro-flash"), {}}, Case{"pro_on_2", golden_directory("micro-pro"), {2}, 256},
                                          Case{"dspark", golden_directory("tiny-dspark"), {}, 256}, Case{"nano", kNano, {}}),
+                         [](const auto& p) { return p.param.name; });
+
+// Guess by guess: after runs of any length, with the logits of one token or of all, after wrong turns that were taken back, by little or by
+// more than a ring remembers. DSpark's rows are numbered from the first that is there and not from the text's beginning, so angles are rounded
+// otherwise where it has not followed from there; most of its guesses are the same then, where wrong rows leave half.
+class CudaDrafters : public testing::TestWithParam<Case> {};
+
+TEST_P(CudaDrafters, SayWhatTheCpusSay) {
+  Model m(GetParam().directory, GetParam().cuts, GetParam().chunk);
+  kernels::ThreadPool pool{2};
+  Forward forward(*m.weights, false, pool, kernels::best());
+  State on_cpu(*m.weights, false, GetParam().chunk);
+  cuda::PipelineState on_gpu(*m.pipeline, Model::kContext);
+  const auto cpu = BlockDrafter::of(*m.weights, forward);
+  const cuda::DeviceDrafter gpu = cuda::device_drafter(*m.pipeline->draft());
+  const Config& c = m.weights->checkpoint.config();
+  std::vector<Token> tokens;
+  std::mt19937 random(3);
+  const auto below = [&](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(n)); };
+  std::int64_t high = 0;
+  const auto evaluate = [&](std::span<const Token> more, bool watched) {
+    const std::int64_t at = on_gpu.size();
+    const int n = static_cast<int>(more.size());
+    std::vector<float> x(more.size() * static_cast<std::size_t>(c.hc_mult) * static_cast<std::size_t>(c.hidden_size));
+    forward.evaluate(on_cpu, more, x.data(), [&](int layer, const float* y) {
+      if (watched) cpu->saw(layer, at, n, y);
+      return true;
+    });
+    std::vector<cuda::bf16*> rows;
+    if (watched) gpu.rows->make_rows(at, n, rows);
+    const cuda::Pipeline::Sequence one{&on_gpu, n, rows};
+    EXPECT_TRUE(m.pipeline->evaluate({&one, 1}, more, below(3) == 0 ? 0 : n <= 64 && below(2) == 0 ? n : 1, nullptr));
+    high = std::max(high, on_gpu.size());
+  };
+  const auto drop = [&](std::int64_t size) {
+    tokens.resize(static_cast<std::size_t>(size));
+    for (BlockDrafter* const of : {cpu.get(), gpu.drafter.get()}) of->drop_to(size);
+    const bool far = high - size > kRollback;
+    on_cpu.drop_to(far ? 0 : size);
+    on_gpu.drop_to(far ? 0 : size);
+    if (!far) return;
+    high = 0;
+    for (std::int64_t at = 0; at < size; at += GetParam().chunk)
+      evaluate(std::span(tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min<std::int64_t>(GetParam().chunk, size - at))), false);
+  };
+  int n_guesses = 0, n_same = 0, n_chances = 0;
+  double apart = 0;
+  std::vector<Token> a, b;
+  for (int step = 0; step < 80; ++step) {
+    const int runs[] = {1, 1, 2, 3, 6, 8, 9, 40, 64, 70, 150};
+    const int n = std::min(runs[below(std::size(runs))], GetParam().follows ? 40 : GetParam().chunk);
+    if (GetParam().follows && std::ssize(tokens) + n + 8 > Model::kContext) break;
+    if (std::ssize(tokens) + n + 8 > Model::kContext) drop(150);  // so far that no ring has it
+    for (int i = 0; i < n; ++i) tokens.push_back(static_cast<Token>(below(m.vocab())));
+    evaluate(std::span(tokens).last(static_cast<std::size_t>(n)), true);
+    if (const std::int64_t back = 1 + below(below(4) == 0 && !GetParam().follows ? 100 : 8); below(3) == 0 && back < std::ssize(tokens) && high - std::ssize(tokens) + back < kRollback - 8) drop(std::ssize(tokens) - back);
+    if (below(4) == 0 && !GetParam().follows) continue;
+    for (int turn = 0; turn < 2; ++turn) {  // asked again at the same place
+      std::vector<Token> with = tokens;
+      with.push_back(static_cast<Token>(below(m.vocab())));
+      const int wanted = static_cast<int>(1 + below(5));
+      cpu->draft(with, wanted, a);
+      gpu.drafter->draft(with, wanted, b);
+      ASSERT_EQ(b.size(), a.size()) << "after " << tokens.size();
+      EXPECT_EQ(gpu.drafter->missing(std::ssize(with)), cpu->missing(std::ssize(with)));
+      ASSERT_EQ(gpu.drafter->chances().size(), cpu->chances().size());
+      for (std::size_t i = 0; i < cpu->chances().size(); ++i, ++n_chances) apart += std::abs(gpu.drafter->chances()[i] - cpu->chances()[i]);
+      n_guesses += static_cast<int>(a.size());
+      n_same += static_cast<int>(std::inner_product(a.begin(), a.end(), b.begin(), 0, std::plus<>(), std::equal_to<>()));
+    }
+  }
+  std::printf("  %d of %d guesses are the same, %d chances apart by %.1e\n", n_same, n_guesses, n_chances, apart / std::max(1, n_chances));
+  EXPECT_GT(n_guesses, 100);
+  EXPECT_GE(n_same, m.weights->dspark && !GetParam().follows ? 17 * n_guesses / 20 : n_guesses);
+  EXPECT_EQ(n_chances > 0, m.weights->dspark.has_value());
+  EXPECT_LE(apart, 0.02 * n_chances);
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaDrafters,
+                         testing::Values(Case{"flash", golden_directory("micro-flash"), {}}, Case{"pro_on_2", golden_directory("micro-pro"), {2}, 256},
+                                         Case{"dspark", golden_directory("tiny-dspark"), {}, 256}, Case{"dspark_that_follows", golden_directory("tiny-dspark"), {}, 128, true},
+                                         Case{"nano", kNano, {}}),
                          [](const auto& p) { return p.param.name; });
 
 // Beside others, whose guesses the same blocks make.

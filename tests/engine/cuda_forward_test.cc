@@ -245,6 +245,26 @@ TEST_P(CudaForward, TheNewestTokensAreDroppedForNothing) {
   append(*s, 90, kTokens, 30);
 }
 
+// A chunk longer than a step works in a ring that all sequences share: what it leaves in the sequence's own is its own cells, however many of
+// those before it are asked for again.
+TEST_P(CudaForward, TheNewestTokensAreDroppedBehindAShortChunk) {
+  load(128);
+  const auto s = state(), other = state();
+  Reference& r = reference();
+  std::vector<float> logits(r.V());
+  const std::vector<Token> wrong(128, 7);
+  const auto evaluate = [&](PipelineState& of, int n) {
+    const Pipeline::Sequence one{&of, n};
+    ASSERT_TRUE(pipeline_->evaluate({&one, 1}, std::span(wrong).first(static_cast<std::size_t>(n)), 1, logits.data()));
+  };
+  for (int i = 0; i < 2; ++i) evaluate(*other, 128);
+  append(*s, 0, 140, 35);
+  evaluate(*s, 70);
+  ASSERT_TRUE(s->can_drop_to(210 - kRollback));
+  s->drop_to(210 - kRollback);
+  append(*s, 210 - kRollback, kTokens, 30);
+}
+
 TEST_P(CudaForward, AForkSharesPagesUntilOneWrites) {
   load(64);
   const auto s = state();
