@@ -160,7 +160,7 @@ void DeviceForward::head(const Step& s) {
 // All of a step's launches. `host` is called where a layer lacks experts, before their sums are needed; `go_on` after each layer.
 bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on) {
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
-  device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over, entry_.data(), entry_bytes(c_, s.n, first()));
+  device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over, entry_.data() + s.run.from, entry_bytes(c_, s.n, first()));
   if (s.streams_all) options_.stream->expect_all();  // behind the inputs, which come by the same way
   if (w_.draft() && !w_.draft()->dspark) front(s);
   else if (first()) device_.embed({.table = ws_.rows, .tokens = s.iota, .x = s.x.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
@@ -177,13 +177,13 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, co
     device_.synchronise();
     if (!go_on(i)) return false;
   }
-  if (outbox_) device_.to_host(outbox_, ws_.hand_over, s.x.bytes);
+  if (outbox_) device_.to_host(outbox_ + s.run.to, ws_.hand_over, s.x.bytes);
   else head(s);
   keep_last(s);
   return true;
 }
 
-Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on) {
+Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on, const Run* run) {
   Step s{.n = static_cast<int>(tokens.size()), .n_parts = static_cast<int>(sequences.size()), .n_rows = n_rows};
   std::int64_t most = kReachLeast;
   for (const Sequence& q : sequences) {
@@ -200,13 +200,14 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   }
   s.reach = w_.draft() ? kReachLeast : std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))), std::max(options_.n_context, kReachLeast));
   s.logits = logits;
+  if (run) s.run = *run;
   s.x = hand_over(c_, s.n, ws_.hand_over);
   write_inputs(s, sequences, tokens);
   last_streams_ = s.x.streams + static_cast<std::size_t>(s.n - 1) * static_cast<std::size_t>(c_.hc_mult) * static_cast<std::size_t>(c_.hidden_size);
   s.streams = options_.stream && !host_layers_.empty() && s.n >= stream_from_;
   s.streams_all = s.streams && s.n > kStepTokens && static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >= static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
   const auto host = [&](int i) { missing_experts(s, i); };
-  if (!options_.record || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
+  if (!options_.record || run || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
     settled_ = true;
     if (!walk(s, host, go_on)) {
       device_.synchronise();

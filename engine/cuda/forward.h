@@ -59,7 +59,11 @@ class DeviceForward {
   // room; nothing was appended then. Between layers of a chunk that is no step `go_on` is asked, if there is one; on false this returns
   // Errc::cancelled and the states are half written, those of the GPUs before whole: restore the frontiers of all. `logits` may be null for
   // kRowsMax rows at most: they are at logits() then.
-  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {});
+  // run: these tokens are a part of a chunk whose parts GPUs work on at the same time; where in entry_ they come, and in the next GPU's they go.
+  struct Run {
+    std::uint64_t from = 0, to = 0;  // bytes
+  };
+  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on = {}, const Run* run = nullptr);
 
   // Of DSpark's stages alone: their cells of n more tokens, made of the rows that the sequence has; without queries.
   void context(const Sequence& sequence);

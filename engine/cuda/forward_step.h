@@ -32,6 +32,7 @@ struct DeviceForward::Step {
   bool streams = false, streams_all = false;  // missing experts come to the GPU, without waiting for who is asked for
   HandOver x{};             // the streams, and what leaves a sub-layer and how it mixes with them
   std::uint64_t bytes = 0;  // of the inputs
+  Run run;
   const std::int64_t* position = nullptr;
   const std::int32_t *tokens = nullptr, *iota = nullptr, *part = nullptr;
   const kc::Part* parts = nullptr;  // [layers, n_parts]

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
+#include <thread>
 
 namespace lares::engine::cuda {
 namespace {
@@ -18,7 +21,7 @@ void check(bool holds, const char* what) {
 
 }  // namespace
 
-Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages) : weights_(weights), stages_(std::move(stages)) {
+Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int run_min) : weights_(weights), stages_(std::move(stages)), run_min_(std::max(run_min, kStepTokens + 1)) {
   check(!stages_.empty(), "no GPU was given a part of it");
   int layer = 0;
   for (std::size_t k = 0; k < stages_.size(); ++k) {
@@ -39,14 +42,90 @@ Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const
   for (std::size_t k = 0; k < stages_.size(); ++k)
     for (const Sequence& q : sequences)
       if (const auto opened = q.state->on(k).open(q.state->size(), q.n); !opened) return opened;
-  std::vector<DeviceForward::Sequence> parts(sequences.size());
-  for (std::size_t k = 0; k < stages_.size(); ++k) {
-    const bool last = k + 1 == stages_.size();
-    std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) { return DeviceForward::Sequence{&q.state->on(k), q.n, last && stages_[k].draft ? q.rows : std::span<bf16* const>()}; });
-    const auto done = stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr, go_on);
-    if (!done) return done;
-  }
+  if (sequences.size() == 1)
+    if (const int n_runs = runs_of(sequences.front().n, n_rows); n_runs > 1) return evaluate_in_runs(sequences.front(), tokens, n_runs, n_rows, logits, go_on);
+  for (std::size_t k = 0; k < stages_.size(); ++k)
+    if (const auto done = evaluate_stage(k, sequences, tokens, n_rows, logits, go_on); !done) return done;
   return {};
+}
+
+Result<> Pipeline::evaluate_stage(std::size_t k, std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on,
+                                  const DeviceForward::Run* run) {
+  const bool last = k + 1 == stages_.size();
+  std::vector<DeviceForward::Sequence> parts(sequences.size());
+  std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) { return DeviceForward::Sequence{&q.state->on(k), q.n, last && stages_[k].draft ? q.rows : std::span<bf16* const>()}; });
+  return stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr, go_on, run);
+}
+
+int Pipeline::runs_of(int n, int n_rows) const {
+  if (stages_.size() == 1 || std::ranges::any_of(stages_, [](const Stage& stage) { return stage.forward->uses() != nullptr; })) return 1;
+  const int most = std::min(n / run_min_, kRunsPerStage * static_cast<int>(stages_.size()));
+  if (most < 2) return 1;
+  const int run = ((n + most - 1) / most + kRunTokens - 1) / kRunTokens * kRunTokens, runs = (n + run - 1) / run;
+  return n_rows > n - (runs - 1) * run ? 1 : runs;  // what is asked for must be the last one's
+}
+
+// A thread a stage. The caller's is told how far they are together, and may stop them.
+Result<> Pipeline::evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens, int n_runs, int n_rows, float* logits, const std::function<bool(int)>& go_on) {
+  const int n = sequence.n, run = ((n + n_runs - 1) / n_runs + kRunTokens - 1) / kRunTokens * kRunTokens, n_stages = static_cast<int>(stages_.size());
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<int> done(stages_.size(), 0);  // runs of each
+  int layers = 0, finished = 0;              // layers of all runs together; threads
+  bool stopped = false;
+  Result<> result;
+  const auto work = [&](std::size_t k) {
+    DeviceForward::Run at;
+    for (int r = 0; r < n_runs; ++r) {
+      {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return stopped || k == 0 || done[k - 1] > r; });
+        if (stopped) break;
+      }
+      const int begin = r * run, m = std::min(run, n - begin);
+      const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(m);
+      const Sequence part{sequence.state, m, sequence.rows.empty() ? sequence.rows : sequence.rows.subspan(first, count)};
+      const auto layer_done = [&](int) {
+        const std::lock_guard lock(mutex);
+        ++layers;
+        changed.notify_all();
+        return !stopped;
+      };
+      const bool last = r + 1 == n_runs;
+      const auto evaluated = evaluate_stage(k, {&part, 1}, tokens.subspan(first, count), last ? n_rows : 0, last ? logits : nullptr, layer_done, &at);
+      const std::uint64_t bytes = entry_bytes(weights_.checkpoint.config(), m, false);
+      at.from += k > 0 ? bytes : 0;
+      at.to += bytes;
+      const std::lock_guard lock(mutex);
+      if (evaluated) {
+        ++done[k];
+      } else {
+        if (!stopped) result = evaluated;
+        stopped = true;
+      }
+      changed.notify_all();
+    }
+    const std::lock_guard lock(mutex);
+    ++finished;
+    changed.notify_all();
+  };
+  std::vector<std::jthread> threads;
+  for (std::size_t k = 0; k < stages_.size(); ++k) threads.emplace_back(work, k);
+  std::unique_lock lock(mutex);
+  for (int told = 0; finished < n_stages;) {
+    const auto news = [&] { return go_on && !stopped && layers / n_runs > told; };
+    changed.wait(lock, [&] { return finished == n_stages || news(); });
+    if (!news()) continue;
+    told = layers / n_runs;
+    lock.unlock();
+    const bool goes_on = go_on(told - 1);
+    lock.lock();
+    if (goes_on || stopped) continue;
+    stopped = true;
+    result = tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", n)});
+    changed.notify_all();
+  }
+  return result;
 }
 
 bool Pipeline::settled() const {

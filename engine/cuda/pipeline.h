@@ -1,5 +1,6 @@
 // A model's layers over several GPUs, one run of them behind the other (pipeline parallelism; one GPU is the case of one stage), and what a
-// sequence has on all of them. Stages work in turn: a step leaves each by way of pinned host memory (HandOver), and the bits are one GPU's.
+// sequence has on all of them. A step leaves each by way of pinned host memory (HandOver), and the bits are one GPU's. Of a step of few tokens
+// the stages work in turn; a long chunk goes through them in parts, each stage a part behind the one before.
 #pragma once
 
 #include <functional>
@@ -13,11 +14,15 @@ namespace lares::engine::cuda {
 
 class PipelineState;
 
+inline constexpr int kRunMin = 2048;    // tokens of a part of a chunk: of fewer an expert sees too few to fill what tensor cores multiply at once
+inline constexpr int kRunTokens = 64;   // which a part is a multiple of, so that parts lie one behind the other where a chunk does
+inline constexpr int kRunsPerStage = 2;
+
 class Pipeline {
  public:
   // Stages in the order of their layers: the first has layer 0, each goes on where the one before ends, the last has the head. The
   // weights must outlive it.
-  Pipeline(const Weights& weights, std::vector<Stage> stages);
+  Pipeline(const Weights& weights, std::vector<Stage> stages, int run_min = kRunMin);
 
   struct Sequence {
     PipelineState* state;
@@ -38,9 +43,18 @@ class Pipeline {
   int chunk() const { return stages_.front().forward->chunk(); }
   const PageLayout& layout() const { return stages_.front().pages->layout(); }
 
+  // Parts that a chunk of n tokens of one sequence goes in; 1: as a whole, for it is short, or some GPU lacks experts, which the CPU's
+  // threads and PCIe serve in turn.
+  int runs_of(int n, int n_rows) const;
+
  private:
+  Result<> evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens, int n_runs, int n_rows, float* logits, const std::function<bool(int)>& go_on);
+  Result<> evaluate_stage(std::size_t k, std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on,
+                          const DeviceForward::Run* run = nullptr);
+
   const Weights& weights_;
   std::vector<Stage> stages_;
+  const int run_min_;
 };
 
 // A sequence's state on all GPUs, in lock-step. Host pages and frontiers are whole ones, in engine/model's form: put together from the

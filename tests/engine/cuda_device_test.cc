@@ -129,6 +129,18 @@ TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
     at += n;
   }
   EXPECT_EQ(std::memcmp(out.data(), whole.data(), sizeof(float) * whole.size()), 0);
+  // A chunk in parts, both devices at work.
+  const auto in_parts = pipeline_over(devices, *weights_, {&cut, 1}, {.n_pages = 16, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_, 65);
+  ASSERT_TRUE(in_parts) << in_parts.error().message;
+  ASSERT_GT((*in_parts)->runs_of(kTokens, 10), 1);
+  for (int i = 0; i < 10; ++i) {
+    cuda::PipelineState again(**in_parts, kContext);
+    std::vector<float> last(10 * V, NAN);
+    const cuda::Pipeline::Sequence one{&again, kTokens};
+    const auto done = (*in_parts)->evaluate({&one, 1}, tokens_, 10, last.data());
+    ASSERT_TRUE(done) << done.error().message;
+    EXPECT_EQ(std::memcmp(last.data(), whole.data() + whole.size() - last.size(), sizeof(float) * last.size()), 0) << i;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, SmallShapes, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
