@@ -27,68 +27,68 @@ Token likeliest(const float* logits, int n) {
   return at < n ? static_cast<Token>(at) : 0;
 }
 
+// What a sequence has on the GPU for its guesses.
+struct OnDevice {
+  OnDevice(DraftBlocks& blocks, RecentPositions& positions)
+      : c(blocks.weights().checkpoint.config()),
+        forward(blocks.forward()),
+        state(blocks.device(), blocks.on_device(), blocks.no_pages(), kReachLeast),
+        rows(blocks.device(), positions, static_cast<std::size_t>(front_width(c))) {}
+  bool made() const { return state.made() && rows.made(); }
+
+  const Config& c;
+  DeviceForward& forward;
+  DeviceState state;  // the blocks' windows
+  KeptRows rows;
+};
+
 class DeviceMtp : public MtpDrafter {
  public:
-  explicit DeviceMtp(DraftBlocks& blocks)
-      : MtpDrafter(blocks.weights().checkpoint.config().sliding_window, kRollback),
-        c_(blocks.weights().checkpoint.config()),
-        forward_(blocks.forward()),
-        state_(blocks.device(), blocks.on_device(), blocks.no_pages(), kReachLeast),
-        rows_(blocks.device(), positions_, static_cast<std::size_t>(front_width(c_))) {}
-  bool made() const { return state_.made() && rows_.made(); }
-  KeptRows& rows() { return rows_; }
-  std::uint64_t bytes() const override { return rows_.bytes() + draft_state_bytes(c_); }
+  explicit DeviceMtp(DraftBlocks& blocks) : MtpDrafter(blocks.weights().checkpoint.config().sliding_window, kRollback), on_(blocks, positions_) {}
+  OnDevice& on_device() { return on_; }
+  std::uint64_t bytes() const override { return draft_state_bytes(on_.c); }
 
  private:
-  Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) override { return evaluate(row, next, rows_.rows(first, first + std::ssize(next))); }
+  Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) override { return evaluate(row, next, on_.rows.rows(first, first + std::ssize(next))); }
   Token from_itself(std::int64_t row, Token next) override {
-    bf16* const streams = forward_.last_streams();
+    bf16* const streams = on_.forward.last_streams();
     return evaluate(row, {&next, 1}, {&streams, 1});
   }
   Token evaluate(std::int64_t row, std::span<const Token> next, std::span<bf16* const> rows) {
-    state_.drop_to(row);
-    const DeviceForward::Sequence one{&state_, static_cast<int>(next.size()), rows};
-    (void)forward_.evaluate({&one, 1}, next, 1, nullptr);  // it takes no pages, and is not stopped
-    return likeliest(forward_.logits(), c_.vocab_size);
+    on_.state.drop_to(row);
+    const DeviceForward::Sequence one{&on_.state, static_cast<int>(next.size()), rows};
+    (void)on_.forward.evaluate({&one, 1}, next, 1, nullptr);  // it takes no pages, and is not stopped
+    return likeliest(on_.forward.logits(), on_.c.vocab_size);
   }
 
-  const Config& c_;
-  DeviceForward& forward_;
-  DeviceState state_;
-  KeptRows rows_;
+  OnDevice on_;
 };
 
 // The stages' rows are numbered from the first one that is there, as MTP's.
 class DeviceDspark : public DsparkDrafter {
  public:
   explicit DeviceDspark(DraftBlocks& blocks)
-      : DsparkDrafter(blocks.weights().checkpoint.config(), kRollback),
-        c_(blocks.weights().checkpoint.config()),
-        w_(*blocks.weights().dspark),
-        forward_(blocks.forward()),
-        state_(blocks.device(), blocks.on_device(), blocks.no_pages(), kReachLeast),
-        rows_(blocks.device(), positions_, static_cast<std::size_t>(front_width(c_))) {}
-  bool made() const { return state_.made() && rows_.made(); }
-  KeptRows& rows() { return rows_; }
-  std::uint64_t bytes() const override { return rows_.bytes() + draft_state_bytes(c_); }
+      : DsparkDrafter(blocks.weights().checkpoint.config(), kRollback), w_(*blocks.weights().dspark), on_(blocks, positions_) {}
+  OnDevice& on_device() { return on_; }
+  std::uint64_t bytes() const override { return draft_state_bytes(on_.c); }
 
  private:
   void context(std::int64_t first, std::int64_t from, std::int64_t last) override {
     origin_ = first;
-    state_.drop_to(from - first);
-    const std::vector<bf16*> rows = rows_.rows(from, last);
-    forward_.context({&state_, static_cast<int>(rows.size()), rows});
+    on_.state.drop_to(from - first);
+    const std::vector<bf16*> rows = on_.rows.rows(from, last);
+    on_.forward.context({&on_.state, static_cast<int>(rows.size()), rows});
   }
 
   void block(std::int64_t /*seen_from*/, std::int64_t position, Token anchor, int n, std::vector<Token>& out, std::vector<float>& confidence) override {
-    const auto D = static_cast<std::size_t>(c_.hidden_size), V = static_cast<std::size_t>(c_.vocab_size), rank = static_cast<std::size_t>(c_.dspark_markov_rank);
-    const int B = c_.dspark_block_size;
-    std::vector<Token> ids(static_cast<std::size_t>(B), c_.dspark_noise_token_id);
+    const Config& c = on_.c;
+    const auto D = static_cast<std::size_t>(c.hidden_size), V = static_cast<std::size_t>(c.vocab_size), rank = static_cast<std::size_t>(c.dspark_markov_rank);
+    std::vector<Token> ids(static_cast<std::size_t>(c.dspark_block_size), c.dspark_noise_token_id);
     ids[0] = anchor;
-    state_.drop_to(position - origin_);
-    const DeviceForward::Sequence one{&state_, B, {}};
-    (void)forward_.evaluate({&one, 1}, ids, B, nullptr);
-    state_.drop_to(position - origin_);
+    on_.state.drop_to(position - origin_);
+    const DeviceForward::Sequence one{&on_.state, c.dspark_block_size, {}};
+    (void)on_.forward.evaluate({&one, 1}, ids, c.dspark_block_size, nullptr);
+    on_.state.drop_to(position - origin_);
     out.clear();
     confidence.clear();
     logits_.resize(V);
@@ -96,21 +96,18 @@ class DeviceDspark : public DsparkDrafter {
     seen_.resize(D + rank);
     for (int i = 0; i < n; ++i) {
       const Token before = i == 0 ? anchor : out.back();
-      const float *const base = forward_.logits() + static_cast<std::size_t>(i) * V, *const more = forward_.markov(before);
+      const float *const base = on_.forward.logits() + static_cast<std::size_t>(i) * V, *const more = on_.forward.markov(before);
       for (std::size_t v = 0; v < V; ++v) logits_[v] = base[v] + more[v];
-      out.push_back(likeliest(logits_.data(), c_.vocab_size));
-      std::copy_n(forward_.entered() + static_cast<std::size_t>(i) * D, D, halves_.begin());
+      out.push_back(likeliest(logits_.data(), c.vocab_size));
+      std::copy_n(on_.forward.entered() + static_cast<std::size_t>(i) * D, D, halves_.begin());
       copy_row(w_.markov_w1, before, halves_.data() + D);
       std::ranges::transform(halves_, seen_.begin(), [](bf16 v) { return std::bit_cast<float>(static_cast<std::uint32_t>(v) << 16); });
       kernels::best().linear({.w = &w_.confidence, .x = seen_.data(), .y = &confidence.emplace_back(), .x_stride = w_.confidence.n_in, .y_stride = 1, .n_tokens = 1, .row_begin = 0, .row_end = 1});
     }
   }
 
-  const Config& c_;
   const DsparkWeights& w_;
-  DeviceForward& forward_;
-  DeviceState state_;
-  KeptRows rows_;
+  OnDevice on_;
   std::int64_t origin_ = 0;  // position of the state's first row
   std::vector<bf16> halves_;
   std::vector<float> logits_, seen_;
@@ -119,8 +116,8 @@ class DeviceDspark : public DsparkDrafter {
 template <class Drafter>
 DeviceDrafter made(DraftBlocks& blocks) {
   auto drafter = std::make_unique<Drafter>(blocks);
-  if (!drafter->made()) return {};
-  KeptRows* const rows = &drafter->rows();
+  if (!drafter->on_device().made()) return {};
+  KeptRows* const rows = &drafter->on_device().rows;
   return {std::move(drafter), rows};
 }
 

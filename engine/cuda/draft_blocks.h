@@ -41,7 +41,6 @@ class KeptRows {
   KeptRows(Device& device, RecentPositions& positions, std::size_t width)  // width: values of a row
       : positions_(positions), width_(width), memory_(device, static_cast<std::size_t>(positions.window()) * width * sizeof(bf16)) {}
   bool made() const { return static_cast<bool>(memory_); }
-  std::uint64_t bytes() const { return memory_.size(); }
 
   // Rows for tokens position..position + n - 1, which are evaluated next; null for those that the newest push out at once. Where that fails,
   // their positions are to be dropped.
